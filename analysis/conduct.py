@@ -1,0 +1,290 @@
+"""Conducting a study: from its file, through synthesis, to its results; resumed where it was left."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..framework.errors import MetameryError
+from ..framework.manager import Plugins
+from ..framework.models import Model
+from ..framework.outline import outline
+from ..framework.progress import Progress
+from ..framework.schema import STATES, fitted_variables, match_variables, model_key, stimuli_variables
+from ..framework.stimuli import Stimulus
+from ..framework.store import RESULTS, Group, StudyStore
+from ..framework.study import ModelUse, Study, load_stimuli
+from .presets import Settings, settings
+from .synthesis import check_layers, make_metamers, metamer_group, updates
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+STUDY_FILE = "study.toml"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One model of a study, loaded."""
+
+    key: str
+    qualified: str
+    use: ModelUse
+    model: Model
+    layers: tuple[str, ...]
+    relus: tuple[bool, ...]
+    weights_sha256: str
+
+
+def conduct(
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    device: torch.device = torch.device("cpu"),
+    progress: Progress | None = None,
+) -> StudyStore:
+    """Make the metamers of a study that are not there yet, and return its results.
+
+    A new study is created whole before the first update: its stimuli are read, fitted to each model and stored, so
+    that a picture which cannot be used is found at once. They are held in memory while that is done.
+
+    Raises
+    ------
+    MetameryError
+        A name is unknown, a stimulus does not fit, the folder cannot be written to, or it holds the results of a
+        study with other settings or other weights.
+    """
+    chosen = settings(study.synthesis)
+    parts = load_parts(study, plugins, device)
+    store = _open(study, folder, plugins, parts, chosen, device)
+    progress = progress or Progress()
+    distance = plugins.load("distance", chosen.distance, **chosen.distance_options)
+    optimizer = plugins.load("optimizer", chosen.optimizer, lr=chosen.step_size, **chosen.optimizer_options)
+    names = [str(name) for name in store.read("stimuli", "stimulus")]
+    answers = json.loads(store.attributes["answers"])
+    states = {part.key: store.read(f"models/{part.key}/metamers", "state") for part in parts}
+    missing = sum(int((state == STATES["missing"]).sum()) for state in states.values())
+    progress.start(missing * chosen.steps)
+    for part in parts:
+        labels, space = part.model.labels, part.model.label_space
+        natural = f"models/{part.key}/stimuli"
+
+        def right(
+            stimulus: int, predicted: int, labels: Any = labels, space: str = space, names: list[str] = names
+        ) -> int:
+            known = answers[names[stimulus]].get(space)
+            if known is None or labels is None or not 0 <= predicted < len(labels):
+                return -1
+            return int(labels[predicted] in known)
+
+        make_metamers(
+            part.model,
+            lambda block, natural=natural: torch.from_numpy(store.read_region(natural, "signal", block)),
+            names,
+            part.layers,
+            chosen,
+            distance=distance,
+            optimizer=optimizer,
+            seed=study.seed,
+            write=lambda group, region, values, key=part.key: store.write(f"models/{key}/{group}", region, values),
+            done=states[part.key] != STATES["missing"],
+            right=right,
+            device=device,
+            progress=progress,
+        )
+    return store
+
+
+def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Part]:
+    """Load the models of a study and check that all of their layers can be reached.
+
+    Raises
+    ------
+    MetameryError
+        A model or a layer is unknown or cannot be used.
+    """
+    parts: list[Part] = []
+    for use in study.models:
+        qualified = plugins.find("model", use.name).qualified
+        model: Model = plugins.load("model", use.name, **use.options)
+        model.module.to(device)
+        layers = tuple(use.layers or model.layers)
+        key = model_key(qualified)
+        if twins := sum(part.qualified == qualified for part in parts):
+            key += f"+{twins + 1}"
+        relus = tuple(check_layers(model, layers, device))
+        parts.append(Part(key, qualified, use, model, layers, relus, model.weights_sha256()))
+    return parts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What conducting a study would take, as far as it can be told beforehand."""
+
+    metamers: int
+    updates: int
+    memory_bytes: int
+    disk_bytes: int
+    seconds: float
+
+
+def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
+    """Estimate what a study takes, by one update of a single signal at each layer.
+
+    Memory is that of the largest batch's activations and does not count PyTorch itself; disk is before compression;
+    the time is that of one signal after another, and batches are usually faster.
+    """
+    import time
+
+    from ..framework.layers import Tap
+    from ..framework.outline import frozen
+    from .matching import match_layer
+
+    chosen = settings(study.synthesis)
+    stimuli = load_stimuli(plugins, study.stimuli)
+    distance = plugins.load("distance", chosen.distance, **chosen.distance_options)
+    optimizer = plugins.load("optimizer", chosen.optimizer, lr=chosen.step_size, **chosen.optimizer_options)
+    metamers = most = disk = 0
+    seconds = 0.0
+    for part in load_parts(study, plugins, device):
+        domain = part.model.domain
+        metamers += len(part.layers) * len(stimuli) * chosen.seeds
+        kept = {layer.name: layer.kept_bytes for layer in outline(part.model.module, domain)}
+        together = min(chosen.batch_size, len(stimuli))
+        most = max(most, *(together * kept.get(layer, max(kept.values())) for layer in part.layers))
+        signal = 4 * int(np.prod(domain.shape))
+        disk += len(stimuli) * signal
+        disk += len(part.layers) * len(stimuli) * chosen.seeds * (signal + 4 * (chosen.steps + 1))
+        start = torch.full((1, *domain.shape), (domain.low + domain.high) / 2, device=device)
+        trial = settings(chosen, steps=2)
+        for layer in part.layers:
+            with frozen(part.model.module), Tap(part.model.module, [layer]) as tap:
+                with torch.no_grad():
+                    target = tap(start + 0.1 * (domain.high - domain.low))[layer].clone()
+                began = time.perf_counter()
+                match_layer(
+                    tap, target, start, trial, distance=distance, optimizer=optimizer, low=domain.low, high=domain.high
+                )
+                each = (time.perf_counter() - began) / (trial.steps + 1)
+            seconds += each * len(stimuli) * chosen.seeds * chosen.steps
+    return Plan(metamers, metamers * chosen.steps, most, disk, seconds)
+
+
+def _open(
+    study: Study, folder: Path, plugins: Plugins, parts: list[Part], chosen: Settings, device: torch.device
+) -> StudyStore:
+    if not (folder / RESULTS).exists():
+        return _create(study, folder, plugins, parts, chosen, device)
+    store = StudyStore.reopen(folder)
+    differences = study.differences(Study.from_toml(store.attributes["study"]))
+    if not differences and json.loads(store.attributes["settings"]) != chosen.table():
+        differences = ["the preset, which another version of metamery defines otherwise"]
+    if differences:
+        raise MetameryError(
+            f"'{folder}' holds a study with other settings: {'; '.join(differences)}. Choose another folder to keep both"
+        )
+    for part in parts:
+        if store.group_attributes(f"models/{part.key}")["weights_sha256"] != part.weights_sha256:
+            raise MetameryError(f"'{folder}' was made with other weights of model '{part.qualified}'")
+    return store
+
+
+def _create(
+    study: Study, folder: Path, plugins: Plugins, parts: list[Part], chosen: Settings, device: torch.device
+) -> StudyStore:
+    stimuli = load_stimuli(plugins, study.stimuli)
+    known: list[Stimulus] = []
+    fitted: dict[str, list[NDArray[np.float32]]] = {part.key: [] for part in parts}
+    for index in range(len(stimuli)):
+        stimulus = stimuli[index]
+        for part in parts:
+            fitted[part.key].append(part.model.domain.fit(stimulus).numpy())
+        known.append(Stimulus(torch.empty(0), *(getattr(stimulus, name) for name in _KEPT)))
+    names = [stimulus.name for stimulus in known]
+    if not names:
+        raise MetameryError(f"stimuli '{study.stimuli.name}' are empty")
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise MetameryError(f"stimuli '{study.stimuli.name}': the name '{repeated[0]}' is not unique")
+
+    groups = {"stimuli": Group(stimuli_variables(), {"stimulus": names})}
+    contents: dict[str, dict[str, Any]] = {
+        "stimuli": {
+            name: np.array([getattr(stimulus, name) for stimulus in known], dtype=object)
+            for name in stimuli_variables()
+        }
+    }
+    for part in parts:
+        metamers = metamer_group(part.model, part.layers, names, chosen)
+        path = f"models/{part.key}"
+        groups[path] = Group(attributes=_model_attributes(part))
+        groups[f"{path}/stimuli"] = Group(
+            fitted_variables(part.model.domain.dims), {"stimulus": names}, metamers.sizes, metamers.chunks
+        )
+        groups[f"{path}/metamers"] = metamers
+        at = {dim: metamers.coordinates[dim] for dim in ("layer", "stimulus", "seed")}
+        groups[f"{path}/match"] = Group(match_variables(), at, {}, metamers.chunks)
+        contents[f"{path}/stimuli"] = {"signal": np.stack(fitted[part.key])}
+        relus = [int(relu and chosen.modified_relu) for relu in part.relus]
+        contents[f"{path}/metamers"] = {"modified_relu": np.array(relus, dtype=np.int8)}
+    answers = {s.name: {space: sorted(right) for space, right in s.labels.items()} for s in known}
+    for stimulus in known:
+        if (right := stimulus.right_answers("category")) is not None:
+            answers[stimulus.name].setdefault("category", sorted(right))
+    attributes = {
+        **_provenance(study, plugins, parts, chosen, device),
+        "answers": json.dumps(answers),
+        "settings": json.dumps(chosen.table()),
+    }
+    store = StudyStore.create(folder, groups, attributes, contents)
+    if not (folder / STUDY_FILE).exists():
+        (folder / STUDY_FILE).write_text(study.to_toml(), encoding="utf-8")
+    return store
+
+
+_KEPT = ("category", "labels", "name", "source", "licence", "group", "sample_rate")
+
+
+def _model_attributes(part: Part) -> dict[str, Any]:
+    domain = part.model.domain
+    attributes = {
+        "model": part.qualified,
+        "options": json.dumps(dict(part.use.options)),
+        "labels": list(part.model.labels or ()),
+        "label_space": part.model.label_space,
+        "domain": str(domain),
+        "domain_kind": domain.kind,
+        "low": domain.low,
+        "high": domain.high,
+        "weights_sha256": part.weights_sha256,
+    }
+    return attributes | ({"sample_rate": domain.sample_rate} if domain.kind == "waveform" else {})
+
+
+def _provenance(
+    study: Study, plugins: Plugins, parts: list[Part], chosen: Settings, device: torch.device
+) -> Mapping[str, Any]:
+    used = [
+        *(part.qualified for part in parts),
+        plugins.find("distance", chosen.distance).qualified,
+        plugins.find("optimizer", chosen.optimizer).qualified,
+        plugins.find("stimuli", study.stimuli.name).qualified,
+    ]
+    suppliers = {name.partition(":")[0] for name in used}
+    return {
+        "metamery_version": version("metamery"),
+        "torch_version": torch.__version__,
+        "plugins": sorted(f"{p.name} ({p.distribution} {p.version})" for p in plugins.loaded if p.name in suppliers),
+        "names": used,
+        "device": str(device) if device.type == "cpu" else f"{device} ({torch.cuda.get_device_name(device)})",
+        "threads": torch.get_num_threads(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "study": study.to_toml(),
+    }

@@ -1,0 +1,157 @@
+"""Settings of a synthesis, and the presets: names and numbers only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from ..framework.errors import MetameryError, unknown
+
+
+def constant(_update: int, _steps: int) -> float:
+    return 1.0
+
+
+def halving(update: int, steps: int) -> float:
+    """Halve after every eighth of the updates: 1, ½, … 1⁄128 (Feather et al. 2023: 8 rounds of 3,000)."""
+    return 0.5 ** (8 * update // steps)
+
+
+def cosine_decay(update: int, steps: int) -> float:
+    """Fall from 1 towards 0 along half a cosine (Loshchilov & Hutter 2017)."""
+    return 0.5 * (1 + math.cos(math.pi * update / steps))
+
+
+SCHEDULES: Mapping[str, Callable[[int, int], float]] = {
+    "constant": constant,
+    "cosine": cosine_decay,
+    "halving": halving,
+}
+"""What the step size is multiplied by at an update, given the number of updates."""
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a synthesis depends on besides the model, the stimuli and the seed.
+
+    Parameters
+    ----------
+    preset
+        Where the other fields come from.
+    distance, optimizer
+        Registered names.
+    step_size
+        The optimizer's learning rate at the first update.
+    schedule
+        What becomes of it: ``constant``, ``cosine`` or ``halving``.
+    steps
+        Updates.
+    tolerance
+        A metamer whose distance is at most this leaves the batch; looked at every 10 updates. 0 means never.
+    modified_relu
+        Whether the ReLU at the end of the matched layer lets gradients of units that are off pass.
+    total_variation, bounds
+        Weights of the priors, added to the distance.
+    noise
+        Standard deviation of the starting noise, as a part of the domain's range for images (about its middle), in
+        units of full scale for waveforms (about 0); None takes 0.05 and 1e-7.
+    precision
+        Of the forward and backward pass; the signal, the distance and the update stay in float32.
+    seeds
+        Metamers of each stimulus and layer, from different noise.
+    batch_size
+        Stimuli that are worked on at once. Results do not depend on it beyond rounding.
+    distance_options, optimizer_options
+        Further options of the two factories.
+    """
+
+    preset: str
+    distance: str = "relative_l2"
+    optimizer: str = "adam"
+    step_size: float = 0.01
+    schedule: str = "cosine"
+    steps: int = 1000
+    tolerance: float = 0.0
+    modified_relu: bool = True
+    total_variation: float = 0.0
+    bounds: float = 0.0
+    noise: float | None = None
+    precision: str = "float32"
+    seeds: int = 1
+    batch_size: int = 8
+    distance_options: Mapping[str, Any] = field(default_factory=dict)
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.schedule not in SCHEDULES:
+            raise unknown("schedule", self.schedule, SCHEDULES)
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is None and name == "noise":
+                continue
+            kind = int if isinstance(least, int) else (int, float)
+            if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value) or value < least:
+                expected = "a whole number" if isinstance(least, int) else "a number"
+                raise MetameryError(f"{name} = {value!r}: expected {expected} from {least:g}")
+        if self.step_size == 0:
+            raise MetameryError("step_size = 0: expected a number above 0")
+        if not isinstance(self.modified_relu, bool):
+            raise MetameryError(f"modified_relu = {self.modified_relu!r}: expected true or false")
+
+    def rate(self, update: int) -> float:
+        """The learning rate at one update, counted from 0."""
+        return self.step_size * SCHEDULES[self.schedule](update, self.steps)
+
+    def table(self) -> dict[str, Any]:
+        """As plain data, without what is unset."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+_LEAST: Mapping[str, int | float] = {
+    "step_size": 0.0, "steps": 1, "tolerance": 0.0, "total_variation": 0.0, "bounds": 0.0, "noise": 0.0, "seeds": 1,
+    "batch_size": 1,
+}  # fmt: skip
+
+PRESETS: Mapping[str, Settings] = {
+    "fast": Settings("fast", optimizer="adam", step_size=0.01, schedule="cosine", steps=1000),
+    "feather2023": Settings(
+        "feather2023", optimizer="normalised_gd", step_size=1.0, schedule="halving", steps=24_000
+    ),
+}
+"""``feather2023`` is the published procedure to the letter; ``fast`` reaches an equal or better match sooner."""
+
+
+def settings(given: Mapping[str, Any] | Settings | str = "fast", **changes: Any) -> Settings:
+    """Resolve a preset with any of its fields set otherwise.
+
+    Raises
+    ------
+    MetameryError
+        The preset or a field is unknown, with the nearest that is known, or a value does not fit.
+
+    Examples
+    --------
+    >>> settings("feather2023", steps=800).steps
+    800
+    """
+    if isinstance(given, Settings):
+        return replace(given, **_checked(changes))
+    table = {"preset": given} if isinstance(given, str) else {"preset": "fast", **given}
+    name = table.pop("preset")
+    if name not in PRESETS:
+        raise unknown("preset", str(name), PRESETS)
+    return replace(PRESETS[name], **_checked({**table, **changes}))
+
+
+def _checked(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    names = [f.name for f in fields(Settings) if f.name != "preset"]
+    for name in changes:
+        if name not in names:
+            raise unknown("synthesis setting", name, names)
+    return changes

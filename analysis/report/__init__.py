@@ -1,0 +1,94 @@
+"""The report: a study as one HTML file that needs nothing else, neither a server nor the network."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from ...framework.store import open_study
+from .numbers import number
+from .sections import date, model_section
+from .stored import stimulus_facts, stored_models
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["render", "write_report"]
+
+_HERE = Path(__file__).parent
+_PROVENANCE = {
+    "metamery_version": "metamery",
+    "torch_version": "torch",
+    "schema_version": "results schema",
+    "device": "device",
+    "threads": "threads",
+}
+
+
+def write_report(study_folder: Path, count: int = 40) -> Path:
+    """Write ``report.html`` into a study's folder, in one step.
+
+    Parameters
+    ----------
+    study_folder
+        The study; it need not be finished.
+    count
+        Stimuli in each gallery at most; tables and curves cover all of them.
+
+    Returns
+    -------
+    Path
+        Of the report.
+
+    Raises
+    ------
+    MetameryError
+        The folder holds no results that this version can read.
+    """
+    with open_study(study_folder) as tree:
+        page = render(tree, count)
+    report = Path(study_folder) / "report.html"
+    descriptor, partial = tempfile.mkstemp(prefix=".report.", suffix=".partial", dir=study_folder)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(page)
+        os.chmod(partial, 0o644)
+        os.replace(partial, report)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+    return report
+
+
+def render(tree: xr.DataTree, count: int = 40) -> str:
+    """Return the report of an open study as HTML; see `write_report`."""
+    facts = stimulus_facts(tree)
+    attributes = tree.attrs
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    return environment.get_template("page.html").render(
+        style=_asset("page.css"),
+        script=_asset("page.js"),
+        models=[model_section(model, facts, count) for model in stored_models(tree)],
+        stimuli=facts,
+        created=str(attributes.get("created", "")),
+        date=date(str(attributes.get("created", ""))),
+        provenance={title: attributes[name] for name, title in _PROVENANCE.items() if name in attributes},
+        plugins=list(attributes.get("plugins", [])),
+        study=str(attributes.get("study", "")),
+    )
+
+
+def _asset(name: str) -> Markup:
+    return Markup((_HERE / name).read_text(encoding="utf-8"))  # our own files

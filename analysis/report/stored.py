@@ -1,0 +1,158 @@
+"""What a study's store holds of each model, read piece by piece: a store may be larger than the memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...framework.domains import Domain, ImageDomain, WaveformDomain
+from ...framework.errors import MetameryError
+from ...framework.schema import STATES
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+STATE_NAMES = {number: name for name, number in STATES.items()}
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """One model's part of a study, lazily.
+
+    Parameters
+    ----------
+    key
+        Name of its group.
+    attributes
+        Of its group: provenance.
+    natural, metamers, match
+        Its datasets; `match` is None in a study that has none.
+    """
+
+    key: str
+    attributes: Mapping[str, Any]
+    natural: xr.Dataset
+    metamers: xr.Dataset
+    match: xr.Dataset | None
+
+    @property
+    def name(self) -> str:
+        """Qualified name, such as ``vision:efficientnet-lite0``."""
+        return str(self.attributes.get("model", self.key))
+
+    @property
+    def layers(self) -> list[str]:
+        return [str(name) for name in self.metamers["layer"].values]
+
+    @property
+    def stimuli(self) -> list[str]:
+        return [str(name) for name in self.metamers["stimulus"].values]
+
+    @property
+    def seeds(self) -> list[int]:
+        return [int(seed) for seed in self.metamers["seed"].values]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of the synthesis, resolved; empty where the store has none."""
+        return dict(json.loads(self.metamers.attrs.get("settings") or "{}"))
+
+    @property
+    def domain(self) -> Domain:
+        """What signals the model takes.
+
+        Raises
+        ------
+        MetameryError
+            The store names a kind of domain that this version does not know.
+        """
+        kind = self.attributes.get("domain_kind")
+        sizes = self.natural["signal"].sizes
+        limits = {name: float(self.attributes[name]) for name in ("low", "high") if name in self.attributes}
+        if kind == "image":
+            return ImageDomain(sizes["channel"], sizes["y"], sizes["x"], **limits)
+        if kind == "waveform":
+            return WaveformDomain(sizes["time"], int(self.attributes["sample_rate"]), **limits)
+        raise MetameryError(f"model '{self.name}' has domain '{kind}', expected image or waveform")
+
+    def label(self, number: int) -> str:
+        """Name of a class; empty where the model was not asked."""
+        labels = self.attributes.get("labels") or []
+        if number < 0:
+            return ""
+        return str(labels[number]) if number < len(labels) else f"class {number}"
+
+    def answers(self, name: str, missing: float) -> NDArray[Any]:
+        """Read a variable of the match, ``(layer, stimulus, seed)``; all `missing` where there is none."""
+        if self.match is None or name not in self.match:
+            return np.full((len(self.layers), len(self.stimuli), len(self.seeds)), missing)
+        return np.asarray(self.match[name].values)
+
+    def losses(self, layer: int) -> NDArray[np.float32]:
+        """Read the losses at one layer, ``(stimulus, seed, step)``; the last goes on after an early stop."""
+        loss = np.asarray(self.metamers["loss"].isel(layer=layer).values)
+        known = np.where(np.isfinite(loss), np.arange(loss.shape[-1]), 0)
+        return np.take_along_axis(loss, np.maximum.accumulate(known, axis=-1), axis=-1)
+
+    def natural_signals(self, count: int | None = None) -> Iterator[NDArray[np.float32] | None]:
+        """Read the natural signals one after the other; None for one that is not there yet."""
+        for block in _blocks(self.natural["signal"], count):
+            yield from (_whole(signal) for signal in block)
+
+    def metamer_signals(
+        self, layer: int, count: int | None = None
+    ) -> Iterator[list[NDArray[np.float32] | None]]:
+        """Read a layer's metamers, stimulus by stimulus: a list over seeds, None where one is missing."""
+        for block in _blocks(self.metamers["signal"].isel(layer=layer), count):
+            yield from ([_whole(signal) for signal in seeds] for seeds in block)
+
+
+def stored_models(tree: xr.DataTree) -> list[StoredModel]:
+    """Return the models of a study.
+
+    Raises
+    ------
+    MetameryError
+        There is none.
+    """
+    groups = tree["models"].children if "models" in tree.children else {}
+    if not groups:
+        raise MetameryError("the study's results hold no model")
+    return [
+        StoredModel(
+            key,
+            {str(name): value for name, value in node.attrs.items()},
+            node["stimuli"].to_dataset(),
+            node["metamers"].to_dataset(),
+            node["match"].to_dataset() if "match" in node.children else None,
+        )
+        for key, node in groups.items()
+    ]
+
+
+def stimulus_facts(tree: xr.DataTree) -> dict[str, dict[str, str]]:
+    """Return category, source and licence of every stimulus, by name; empty text where unknown."""
+    stimuli = tree["stimuli"].to_dataset()
+    wanted = ("category", "source", "licence")
+    columns = {name: stimuli[name].values for name in wanted if name in stimuli}
+    return {
+        str(stimulus): {name: str(columns[name][index]) if name in columns else "" for name in wanted}
+        for index, stimulus in enumerate(stimuli["stimulus"].values)
+    }
+
+
+def _blocks(signals: xr.DataArray, count: int | None) -> Iterator[NDArray[np.float32]]:
+    """Read signals along their stimuli, one chunk of the store at a time, so that none is unpacked twice."""
+    total = signals.sizes["stimulus"] if count is None else min(count, signals.sizes["stimulus"])
+    length = signals.encoding.get("preferred_chunks", {}).get("stimulus", 1)
+    for first in range(0, total, length):
+        yield np.asarray(signals.isel(stimulus=slice(first, min(first + length, total))).values)
+
+
+def _whole(signal: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    return signal if np.isfinite(signal).all() else None

@@ -1,0 +1,352 @@
+"""Metamers of a model's stimuli, at every layer: the driver over batches, and `synthesise` for the notebook."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ..framework.domains import Domain
+from ..framework.errors import MetameryError, unknown
+from ..framework.layers import Tap, is_relu
+from ..framework.models import Model
+from ..framework.outline import frozen
+from ..framework.progress import Progress
+from ..framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, metamer_variables
+from ..framework.stimuli import Stimuli, Stimulus
+from ..framework.store import Group
+from . import distances, optimizers
+from .matching import Distance, match_layer
+from .optimizers import Make
+from .presets import Settings, settings
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+Write = Callable[[str, Mapping[str, slice], Mapping[str, "ArrayLike"]], None]
+"""``write(group, region, values)``, where group is ``stimuli``, ``metamers`` or ``match`` of one model."""
+
+_DISTANCES: Mapping[str, Distance] = {
+    name: getattr(distances, name) for name in ("relative_l2", "cosine", "correlation")
+}
+_OPTIMIZERS: Mapping[str, Callable[..., Make]] = {
+    "normalised_gd": optimizers.normalised_gradient_descent,
+    "adam": optimizers.adam,
+    "sgd": optimizers.sgd,
+}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One unit of work: some stimuli at one layer from one seed."""
+
+    layer: int
+    stimuli: slice
+    seed: int
+
+    @property
+    def region(self) -> dict[str, slice]:
+        """Where its results lie."""
+        return {
+            "layer": slice(self.layer, self.layer + 1),
+            "stimulus": self.stimuli,
+            "seed": slice(self.seed, self.seed + 1),
+        }
+
+
+def partition(layers: int, stimuli: int, seeds: int, batch_size: int) -> list[list[Batch]]:
+    """Divide the work into batches; those of the same stimuli stand together, since they share one forward pass.
+
+    A pure function of the study: an interrupted study is resumed by whole batches.
+    """
+    blocks = [slice(first, min(first + batch_size, stimuli)) for first in range(0, stimuli, batch_size)]
+    return [[Batch(layer, block, seed) for layer in range(layers) for seed in range(seeds)] for block in blocks]
+
+
+def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: int, name: str) -> torch.Tensor:
+    """Draw the signal that a synthesis starts from; it depends on the seeds and the stimulus's name alone.
+
+    Images: the middle of the range plus normal noise of 0.05 of the range, clamped to it. Waveforms: normal noise
+    of 1e-7 (Feather et al. 2023, Methods). The same for every layer.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the domain's shape, float32, on the CPU.
+    """
+    key = hashlib.sha256(f"{seed}\0{repetition}\0{name}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little", signed=True))
+    drawn = torch.randn(domain.shape, generator=generator)
+    middle = (domain.low + domain.high) / 2
+    if domain.kind == "image":
+        scale = (0.05 if noise is None else noise) * (domain.high - domain.low)
+    else:
+        scale = 1e-7 if noise is None else noise
+    return (middle + scale * drawn).clamp(domain.low, domain.high)
+
+
+def check_layers(model: Model, layers: Sequence[str], device: torch.device) -> list[bool]:
+    """Run one signal through the network, and say for each layer whether it ends in a ReLU.
+
+    Raises
+    ------
+    MetameryError
+        A layer is unknown, named twice, not reached, or not a tensor; or the network refuses the domain's signals.
+    """
+    if repeated := [layer for layer in layers if list(layers).count(layer) > 1]:
+        raise MetameryError(f"layer '{repeated[0]}' is named twice")
+    dtype = next((w.dtype for w in model.module.parameters() if w.is_floating_point()), torch.float32)
+    middle = (model.domain.low + model.domain.high) / 2
+    signal = torch.full((1, *model.domain.shape), middle, dtype=dtype, device=device, requires_grad=True)
+    with frozen(model.module), Tap(model.module, layers) as tap, torch.enable_grad():
+        try:
+            activations = tap(signal)
+        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise MetameryError(f"the network does not take signals of {model.domain}: {reason}") from error
+    return [is_relu(activation) for activation in activations.values()]
+
+
+def make_metamers(
+    model: Model,
+    natural: Callable[[slice], torch.Tensor],
+    names: Sequence[str],
+    layers: Sequence[str],
+    chosen: Settings,
+    *,
+    distance: Distance,
+    optimizer: Make,
+    seed: int,
+    write: Write,
+    done: NDArray[np.bool_],
+    right: Callable[[int, int], int] = lambda _stimulus, _predicted: -1,
+    device: torch.device = torch.device("cpu"),
+    progress: Progress | None = None,
+) -> None:
+    """Make the metamers of one model that are not yet done, batch by batch, and write each batch when it is ready.
+
+    Parameters
+    ----------
+    natural
+        Gives the natural signals ``(B, …)`` of some stimuli, as fitted to the domain.
+    names
+        The stimuli's names; the starting noise hangs on them.
+    right
+        Says of a stimulus and a predicted class whether it is right: 1, 0, or −1 where that is not known.
+    done
+        Which metamers are there already, ``(layer, stimulus, seed)``.
+    write
+        Takes the results; the metamers' ``state`` comes last.
+    """
+    progress = progress or Progress()
+    module = model.module.to(device)
+    low, high = model.domain.low, model.domain.high
+    for batches in partition(len(layers), len(names), chosen.seeds, chosen.batch_size):
+        waiting = [batch for batch in batches if not done[batch.layer, batch.stimuli, batch.seed].all()]
+        if not waiting:
+            continue
+        block = waiting[0].stimuli
+        with frozen(module):
+            wanted = list(dict.fromkeys(layers[batch.layer] for batch in waiting))
+            targets, natural_classes, confidence = _natural_pass(module, natural(block).to(device), wanted)
+            correct = [right(i, int(p)) for i, p in zip(range(block.start, block.stop), natural_classes, strict=True)]
+            write(
+                "stimuli",
+                {"stimulus": block},
+                {"predicted": natural_classes, "confidence": confidence, "correct": correct},
+            )
+            for batch in waiting:
+                layer = layers[batch.layer]
+                progress.describe(f"{layer}, stimuli {block.start + 1} to {block.stop}")
+                noise = [starting_noise(model.domain, chosen.noise, seed, batch.seed, name) for name in names[block]]
+                with Tap(module, [layer]) as tap:
+                    record = match_layer(
+                        tap,
+                        targets[layer],
+                        torch.stack(noise).to(device),
+                        chosen,
+                        distance=distance,
+                        optimizer=optimizer,
+                        low=low,
+                        high=high,
+                        advance=progress.advance,
+                    )
+                predicted, sure = _classify(module, record.signals)
+                agrees = np.where((predicted < 0) | (natural_classes < 0), -1, predicted == natural_classes)
+                failed = record.states.numpy() == STATES["failed"]
+                write(
+                    "match",
+                    batch.region,
+                    {
+                        "predicted": _placed(np.where(failed, -1, predicted)),
+                        "confidence": _placed(np.where(failed, np.nan, sure)),
+                        "agrees": _placed(np.where(failed, -1, agrees)),
+                    },
+                )
+                write(
+                    "metamers",
+                    batch.region,
+                    {
+                        "signal": _placed(record.signals.cpu().numpy()),
+                        "loss": _placed(record.losses.numpy()),
+                        "steps": _placed(record.steps.numpy()),
+                        "reason": _placed(np.array(record.reasons, dtype=object)),
+                        "state": _placed(record.states.numpy()),
+                    },
+                )
+
+
+def synthesise(
+    model: Model,
+    stimuli: Stimuli | Sequence[Stimulus],
+    layers: Sequence[str] | None = None,
+    preset: str | Settings = "fast",
+    *,
+    seed: int = 0,
+    distance: Distance | None = None,
+    optimizer: Callable[..., Make] | None = None,
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
+    **changes: Any,
+) -> xr.Dataset:
+    """Make metamers of stimuli at layers of a model, in memory.
+
+    Parameters
+    ----------
+    model
+        The network.
+    stimuli
+        Natural signals; each is fitted to the model's domain.
+    layers
+        Names of layers; the model's own by default.
+    preset
+        ``fast``, ``feather2023`` or `Settings`.
+    seed
+        Where all randomness starts.
+    distance, optimizer
+        Objects to use in place of those that the settings name.
+    device
+        Where to compute.
+    progress
+        For example a `ProgressBar`.
+    **changes
+        Any field of `Settings` to be set otherwise, such as ``steps=200`` or ``seeds=2``.
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables of the groups ``metamers`` and ``match`` of a study, with the natural signals as ``natural``.
+
+    Raises
+    ------
+    MetameryError
+        A name is unknown, or a stimulus does not fit the domain.
+    """
+    chosen = settings(preset, **changes)
+    layers = tuple(layers if layers is not None else model.layers)
+    device = torch.device(device)
+    distance = distance or _named(_DISTANCES, "distance", chosen.distance)
+    optimizer = optimizer or _named(_OPTIMIZERS, "optimizer", chosen.optimizer)
+    items = [stimuli[index] for index in range(len(stimuli))]
+    names = [stimulus.name for stimulus in items]
+    natural = torch.stack([model.domain.fit(stimulus) for stimulus in items])
+    relus = check_layers(model, layers, device)
+    group = metamer_group(model, layers, names, chosen)
+    result = Group(
+        {**group.variables, **match_variables()}, group.coordinates, group.sizes, group.chunks, group.attributes
+    ).empty()
+    result["modified_relu"].values[:] = [relu and chosen.modified_relu for relu in relus]
+
+    def write(path: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
+        if path == "stimuli":
+            return
+        for name, value in values.items():
+            places = tuple(region.get(str(dim), slice(None)) for dim in result[name].dims)
+            result[name].values[places] = value
+
+    progress = progress or Progress()
+    progress.start(updates(len(layers), len(names), chosen))
+    make_metamers(
+        model,
+        lambda block: natural[block],
+        names,
+        layers,
+        chosen,
+        distance=distance,
+        optimizer=optimizer(lr=chosen.step_size, **chosen.optimizer_options),
+        seed=seed,
+        write=write,
+        done=np.zeros((len(layers), len(names), chosen.seeds), dtype=bool),
+        device=device,
+        progress=progress,
+    )
+    attributes = {"long_name": "natural signal, as the model gets it", "units": "1"}
+    return result.assign(natural=(("stimulus", *model.domain.dims), natural.numpy(), attributes))
+
+
+def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], chosen: Settings) -> Group:
+    """The group that holds a model's metamers: its chunks are the batches."""
+    import json
+
+    domain = model.domain
+    return Group(
+        variables=metamer_variables(domain.dims),
+        coordinates={
+            "layer": list(layers),
+            "stimulus": list(names),
+            "seed": list(range(chosen.seeds)),
+            "step": list(range(chosen.steps + 1)),
+        },
+        sizes={dim: size for dim, size in zip(domain.dims, domain.shape, strict=True) if dim in SIGNAL_DIMENSIONS},
+        chunks={"layer": 1, "stimulus": chosen.batch_size, "seed": 1},
+        attributes={"settings": json.dumps(chosen.table())},
+    )
+
+
+def updates(layers: int, stimuli: int, chosen: Settings) -> int:
+    """How many updates of single signals a synthesis makes at the most."""
+    return layers * stimuli * chosen.seeds * chosen.steps
+
+
+@torch.no_grad()
+def _natural_pass(
+    module: torch.nn.Module, signals: torch.Tensor, layers: Sequence[str]
+) -> tuple[dict[str, torch.Tensor], NDArray[np.int64], NDArray[np.float32]]:
+    with Tap(module, list(dict.fromkeys([*layers, "output"]))) as tap:
+        activations = tap(signals)
+    return activations, *_classes(activations["output"])
+
+
+@torch.no_grad()
+def _classify(module: torch.nn.Module, signals: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    with Tap(module, ["output"]) as tap:
+        return _classes(tap(signals)["output"])
+
+
+def _classes(logits: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The best class and its softmax probability; missing where the network's output is no row of logits."""
+    if logits.ndim != 2:
+        return np.full(len(logits), -1), np.full(len(logits), np.nan, dtype=np.float32)
+    best = logits.float().softmax(dim=1).max(dim=1)
+    return best.indices.cpu().numpy(), best.values.cpu().numpy()
+
+
+def _placed(values: NDArray[Any]) -> NDArray[Any]:
+    """Put values of a batch ``(B, …)`` into their region, ``(1, B, 1, …)``."""
+    return values[None, :, None]
+
+
+def _named(table: Mapping[str, Any], kind: str, name: str) -> Any:
+    if name not in table:
+        raise unknown(kind, name, table, " (load a plugin's with Plugins().load and give the object)")
+    return table[name]
+
+
+def iterate(stimuli: Stimuli) -> Iterator[Stimulus]:
+    """The stimuli one after the other, each loaded when it is reached."""
+    return (stimuli[index] for index in range(len(stimuli)))

@@ -1,0 +1,217 @@
+"""`Plugins`: the plugins that are loaded, and everything they registered.
+
+There is no global manager: a program or a notebook makes a `Plugins` object and asks it for things by name.
+
+>>> plugins = Plugins(installed=())
+>>> plugins.find("distance", "relative_l2").qualified
+'synthesis:relative_l2'
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from . import hookspecs
+from .errors import MetameryError, unknown
+from .registry import KINDS, Entry, Found, Registry
+
+BUNDLED = (
+    "metamery.analysis.commands",
+    "metamery.plugins.evaluators",
+    "metamery.plugins.robustness",
+    "metamery.plugins.synthesis",
+    "metamery.plugins.vision",
+)
+"""The plugins that come with metamery, as text: the framework imports none of them by itself."""
+
+_WRAPPERS = ("wrapper", "hookwrapper")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One loaded plugin: the name it answers to, its module, and the distribution and version it came with."""
+
+    name: str
+    module: ModuleType
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a plugin was left out."""
+
+    plugin: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"plugin '{self.plugin}' is left out: {self.message}"
+
+
+class Plugins:
+    """The loaded plugins and their names.
+
+    Parameters
+    ----------
+    extra
+        Modules to load as plugins besides those found, by object.
+    installed
+        Names of the installed third-party plugins to load; all of them by default. The environment variable
+        ``METAMERY_PLUGINS`` (names between commas, or empty for none) says the same from outside.
+
+    Attributes
+    ----------
+    loaded : list of Plugin
+    problems : list of Problem
+        A plugin that cannot be loaded costs one entry here, never the program.
+    """
+
+    def __init__(self, extra: Iterable[ModuleType] = (), *, installed: Sequence[str] | None = None) -> None:
+        self.loaded: list[Plugin] = []
+        self.problems: list[Problem] = []
+        self._registries = {kind: Registry(kind) for kind in KINDS}
+        self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
+        self._pluggy.add_hookspecs(hookspecs)
+        for path in BUNDLED:
+            name = path.removesuffix(".commands").rpartition(".")[2]
+            self._load(name, lambda path=path: importlib.import_module(path), "metamery", _own_version())
+        for point in _entry_points(installed):
+            distribution, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
+            self._load(point.name, point.load, distribution, version)
+        for module in extra:
+            self._load(module.__name__.rpartition(".")[2], lambda module=module: module, "", "")
+
+    def entries(self, kind: str) -> list[Entry]:
+        """Every name of one kind, in order."""
+        return self._registry(kind).entries()
+
+    def find(self, kind: str, name: str) -> Found:
+        """Look a name up without importing what is behind it.
+
+        Raises
+        ------
+        UnknownNameError
+            With the nearest known name, and the plugins that could not be loaded.
+        MetameryError
+            Several plugins registered the name.
+        """
+        hint = f" ({'; '.join(map(str, self.problems))})" if self.problems else ""
+        return self._registry(kind).find(name, hint)
+
+    def load(self, kind: str, name: str, **options: Any) -> Any:
+        """Build the thing behind a name.
+
+        Raises
+        ------
+        MetameryError
+            The name is unknown or ambiguous, an option is unknown, or what the factory returns is not of the form
+            that `kind` asks for.
+        """
+        found = self.find(kind, name)
+        return _check_type(kind, found.qualified, found.build(**options))
+
+    def hook_calls(self, hook: str) -> Iterator[tuple[str, Callable[..., Any]]]:
+        """The implementations of one hook, with their plugins' names, in the order of loading."""
+        for plugin in self.loaded:
+            for implementation in getattr(self._pluggy.hook, hook).get_hookimpls():
+                if implementation.plugin is plugin.module:
+                    yield (
+                        plugin.name,
+                        lambda _i=implementation, **given: _i.function(*[given[name] for name in _i.argnames]),
+                    )
+
+    def reject(self, plugin: str, message: str) -> None:
+        """Leave a plugin out with all its names, and keep the reason."""
+        self.problems.append(Problem(plugin, " ".join(message.split())))
+        self.loaded = [other for other in self.loaded if other.name != plugin]
+        if self._pluggy.has_plugin(plugin):
+            self._pluggy.unregister(name=plugin)
+        for registry in self._registries.values():
+            registry.remove(plugin)
+
+    def _registry(self, kind: str) -> Registry:
+        if kind not in self._registries:
+            raise unknown("kind", kind, KINDS)
+        return self._registries[kind]
+
+    def _load(self, name: str, module: Callable[[], ModuleType], distribution: str, version: str) -> None:
+        if any(plugin.name == name for plugin in self.loaded):
+            self.problems.append(Problem(name, f"the name '{name}' is taken by another plugin ({distribution})"))
+            return
+        try:
+            plugin = Plugin(name, module(), distribution, version)
+            self._pluggy.register(plugin.module, name)
+            self._refuse_wrappers(plugin)
+            self._pluggy.check_pending()
+            self.loaded.append(plugin)
+            for kind, hook in KINDS.items():
+                self._register(plugin, kind, hook)
+        except Exception as error:
+            said = str(error) if isinstance(error, MetameryError) else f"{type(error).__name__}: {error}"
+            self.reject(name, said)
+
+    def _register(self, plugin: Plugin, kind: str, hook: str) -> None:
+        def register(name: str, target: str | Callable[..., Any], summary: str = "", **facts: str) -> None:
+            self._registries[kind].add(Entry(kind, plugin.name, name, target, summary, facts))
+
+        for owner, call in self.hook_calls(hook):
+            if owner == plugin.name:
+                call(register=register)
+
+    def _refuse_wrappers(self, plugin: Plugin) -> None:
+        for caller in self._pluggy.get_hookcallers(plugin.module) or ():
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is plugin.module and any(
+                    getattr(implementation, kind) for kind in _WRAPPERS
+                ):
+                    raise MetameryError(
+                        f"'{caller.name}' is a hook wrapper; metamery takes none, so that installing a plugin "
+                        "never changes another's result"
+                    )
+
+
+def _entry_points(installed: Sequence[str] | None) -> list[EntryPoint]:
+    points = sorted(entry_points(group=hookspecs.PROJECT), key=lambda point: point.name)
+    if installed is None and (chosen := os.environ.get("METAMERY_PLUGINS")) is not None:
+        installed = [name.strip() for name in chosen.split(",") if name.strip()]
+    if installed is None:
+        return points
+    for name in installed:
+        if name not in {point.name for point in points}:
+            raise unknown("plugin", name, [point.name for point in points])
+    return [point for point in points if point.name in installed]
+
+
+def _own_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("metamery")
+    except PackageNotFoundError:
+        return "?"
+
+
+def _check_type(kind: str, name: str, built: Any) -> Any:
+    if kind == "model":
+        from .models import Model
+
+        expected, fits = "Model(module, domain, layers)", isinstance(built, Model)
+    elif kind == "stimuli":
+        expected, fits = "a sequence of Stimulus", hasattr(built, "__len__") and hasattr(built, "__getitem__")
+    elif kind == "recipe":
+        from .recipes import Recipe
+
+        expected, fits = "Recipe", isinstance(built, Recipe)
+    else:
+        expected, fits = "a callable", callable(built)
+    if not fits:
+        raise MetameryError(f"{kind} '{name}' returned {type(built).__name__}, expected {expected}")
+    return built

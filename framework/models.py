@@ -1,0 +1,67 @@
+"""`Model`: a network with what has to be known of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .domains import Domain
+from .errors import MetameryError
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network from signals to logits; any `torch.nn.Module` becomes one by this call.
+
+    Parameters
+    ----------
+    module
+        Takes signals ``(B, …)`` of the domain and returns logits ``(B, classes)``; its normalisation is inside.
+    domain
+        What signals it takes.
+    layers
+        Its layers of interest, in order: module paths, or ``output`` (see `LayerName`).
+    labels
+        The classes' names, in the order of the logits.
+    label_space
+        The name of this set of classes, such as ``imagenet-1k``: a stimulus gives its right answers for each
+        label space by name. The default holds a label against the stimulus's own category.
+
+    Raises
+    ------
+    MetameryError
+        `module` is no module, or the layers are empty, no text or not unique.
+    """
+
+    module: nn.Module
+    domain: Domain
+    layers: Sequence[str]
+    labels: Sequence[str] | None = None
+    label_space: str = "category"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.module, nn.Module):
+            raise MetameryError(f"a model's module is {type(self.module).__name__}, expected torch.nn.Module")
+        if isinstance(self.layers, str) or not self.layers:
+            raise MetameryError(f"a model's layers are {self.layers!r}, expected a list of names")
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if len(set(self.layers)) != len(self.layers):
+            raise MetameryError(f"a model's layers are not unique: {', '.join(self.layers)}")
+        if self.labels is not None:
+            object.__setattr__(self, "labels", tuple(self.labels))
+
+    def weights_sha256(self) -> str:
+        """SHA-256 over the names, types, shapes and bytes of all weights and buffers."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.module.state_dict().items()):
+            if not hasattr(tensor, "detach"):
+                continue
+            array = tensor.detach().cpu().contiguous()
+            digest.update(f"{name} {array.dtype} {tuple(array.shape)}\n".encode())
+            digest.update(array.flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+

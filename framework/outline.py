@@ -1,0 +1,138 @@
+"""The outline of a network: its layers in the order of a forward pass, with shapes and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from .domains import Domain
+from .layers import is_relu
+
+
+@dataclass(frozen=True)
+class LayerOutline:
+    """One layer of one signal's forward pass.
+
+    Parameters
+    ----------
+    name
+        As `LayerName` reads it; of a module that runs several times, each call.
+    kind
+        The module's class.
+    shape
+        Of one signal's activation, without the batch dimension; None where the module returns no tensor.
+    units
+        Numbers in the activation.
+    ends_in_relu
+        Whether the activation is the result of a ReLU: there the modified ReLU applies.
+    kept_bytes
+        What autograd keeps, per signal, for a backward pass from this layer to the signal with frozen weights:
+        the memory that synthesis at this layer takes for each signal of a batch, apart from passing copies.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] | None
+    units: int
+    ends_in_relu: bool
+    kept_bytes: int
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[nn.Module]:
+    """Put a module into eval mode with its weights frozen; every flag comes back afterwards."""
+    training = [(part, part.training) for part in module.modules()]
+    learning = [(weight, weight.requires_grad) for weight in module.parameters()]
+    try:
+        module.eval()
+        for weight, _ in learning:
+            weight.requires_grad_(False)
+        yield module
+    finally:
+        for part, flag in training:
+            part.training = flag
+        for weight, flag in learning:
+            weight.requires_grad_(flag)
+
+
+def outline(module: nn.Module, domain: Domain) -> list[LayerOutline]:
+    """Run one grey or silent signal through a network and list its layers, ``input`` first and ``output`` last.
+
+    The network is run in eval mode with frozen weights and left as it was.
+    """
+    weights = {t.untyped_storage().data_ptr() for t in [*module.parameters(), *module.buffers()]}
+    kept: dict[int, int] = {}
+    calls: dict[str, int] = {}
+    found: list[LayerOutline] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        alive.append(tensor)
+        return tensor
+
+    def add(name: str, kind: str, output: Any) -> None:
+        tensor = output if isinstance(output, torch.Tensor) else None
+        shape = tuple(tensor.shape[1:]) if tensor is not None else None
+        units = tensor[0].numel() if tensor is not None and tensor.ndim else 0
+        relu = tensor is not None and is_relu(tensor)
+        found.append(LayerOutline(name, kind, shape, units, relu, sum(kept.values())))
+
+    def hook(path: str) -> Any:
+        def read(part: nn.Module, _arguments: Any, output: Any) -> None:
+            calls[path] = call = calls.get(path, 0) + 1
+            add(path if call == 1 else f"{path}@{call}", type(part).__name__, output)
+
+        return read
+
+    alive: list[torch.Tensor] = []  # so that no address is used twice
+    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    middle = (domain.low + domain.high) / 2
+    signal = torch.full((1, *domain.shape), middle, dtype=dtype, device=device, requires_grad=True)
+    with ExitStack() as stack:
+        stack.enter_context(frozen(module))
+        stack.enter_context(torch.enable_grad())
+        for path, part in module.named_modules():
+            if path and not isinstance(part, torch.jit.ScriptModule):
+                stack.callback(part.register_forward_hook(hook(path)).remove)
+        add("input", type(domain).__name__, signal)
+        stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor))
+        add("output", type(module).__name__, module(signal))
+    return found
+
+
+def default_layers(module: nn.Module, domain: Domain) -> tuple[str, ...]:
+    """Choose the layers of interest of a network that names none: its stages in the order of a forward pass.
+
+    These are its direct children; a container that holds more than half of the network's calls is replaced by its
+    own children, again and again. Of a convolution, its normalisation and its activation function only the last is
+    kept; children that change nothing in eval mode (dropout, flatten, identity) are left out; and the last one,
+    whose result is the logits, is called ``output``.
+    """
+    layers = [layer for layer in outline(module, domain) if layer.name not in ("input", "output")]
+    parts = dict(module.named_modules())
+    stages = [""]
+    while True:
+        sizes = {s: sum(layer.name.startswith(f"{s}." if s else "") for layer in layers) for s in stages}
+        big = next((s for s in stages if sizes[s] * 2 > len(layers) and list(parts[s].children())), None)
+        if big is None:
+            break
+        at = stages.index(big)
+        stages[at : at + 1] = [f"{big}.{name}".lstrip(".") for name, _ in parts[big].named_children()]
+    order = [layer.name for layer in layers if layer.name in stages and layer.shape is not None]
+    order = [name for name in order if not isinstance(parts[name], nn.Dropout | nn.Flatten | nn.Identity)]
+    kept = [name for name, after in zip(order, order[1:], strict=False) if not _continues(parts[after])]
+    return (*kept, "output")
+
+
+def _continues(part: nn.Module) -> bool:
+    """Whether a module only finishes what the one before it began: a normalisation or an activation function."""
+    places = ("torch.nn.modules.activation", "torch.nn.modules.batchnorm")
+    return type(part).__module__ in places and not isinstance(part, nn.MultiheadAttention)

@@ -1,0 +1,229 @@
+"""Names and the factories behind them, one `Registry` for each kind of thing a plugin can add.
+
+A registered name points at a factory by text, ``"package.module:attribute"``, which is imported when the name is
+first used. A name that ends in ``/`` registers a family: ``torchvision/`` serves ``torchvision/resnet50``, and its
+factory is given ``"resnet50"`` first. ``path/to/file.py:attribute`` names a factory in a file of the user's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from .errors import MetameryError, MissingExtraError, unknown
+
+KINDS: Mapping[str, str] = {
+    "model": "register_models",
+    "stimuli": "register_stimuli",
+    "loss": "register_losses",
+    "distance": "register_distances",
+    "optimizer": "register_optimizers",
+    "perturbation": "register_perturbations",
+    "evaluator": "register_evaluators",
+    "recipe": "register_recipes",
+}
+"""Each kind of name and the hook that registers it."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*(/[A-Za-z0-9][A-Za-z0-9._@+-]*)*/?")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+_USER_FILE = re.compile(r"(?P<path>.+\.py):(?P<attribute>[A-Za-z_]\w*)")
+
+
+class Register(Protocol):
+    """What a registration hook is given."""
+
+    def __call__(self, name: str, target: str | Callable[..., Any], summary: str = "", **facts: str) -> None:
+        """Add one name.
+
+        Parameters
+        ----------
+        name
+            Letters, digits and ``. _ - + @``, with ``/`` between parts; a ``/`` at the end makes it a family.
+        target
+            The factory, as ``"package.module:attribute"`` (or the callable itself, in a test or a notebook).
+        summary
+            One line for ``metamery list``.
+        **facts
+            Further text: ``licence``, ``extra`` (the optional dependency that is needed), ``names`` (for a
+            family: where a function that lists its members is).
+        """
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name."""
+
+    kind: str
+    plugin: str
+    name: str
+    target: str | Callable[..., Any]
+    summary: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def qualified(self) -> str:
+        """The name with its plugin, ``plugin:name``: what results store."""
+        return f"{self.plugin}:{self.name}"
+
+    @property
+    def is_family(self) -> bool:
+        return self.name.endswith("/")
+
+    def factory(self) -> Callable[..., Any]:
+        """Import the factory.
+
+        Raises
+        ------
+        MissingExtraError
+            Its optional dependency is not installed.
+        MetameryError
+            It cannot be imported for another reason.
+        """
+        return self._import(self.target)
+
+    def members(self) -> list[str]:
+        """The full names that a family serves, as far as they can be listed; of any other name, itself."""
+        if not self.is_family:
+            return [self.name]
+        if "names" not in self.facts:
+            return []
+        return [self.name + member for member in self._import(self.facts["names"])()]
+
+    def _import(self, target: str | Callable[..., Any]) -> Callable[..., Any]:
+        if not isinstance(target, str):
+            return target
+        module, _, attribute = target.partition(":")
+        try:
+            found: Any = importlib.import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+        except ModuleNotFoundError as error:
+            if extra := self.facts.get("extra"):
+                raise MissingExtraError(
+                    f"{self.kind} '{self.name}' needs the package '{error.name}': pip install 'metamery[{extra}]'"
+                ) from error
+            raise MetameryError(f"{self.kind} '{self.qualified}' cannot be imported: {error}") from error
+        except (ImportError, AttributeError) as error:
+            raise MetameryError(f"{self.kind} '{self.qualified}' cannot be imported: {error}") from error
+        return found  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A name looked up: its entry, and for a member of a family the rest of the name."""
+
+    entry: Entry
+    member: str = ""
+
+    @property
+    def qualified(self) -> str:
+        return self.entry.qualified + self.member
+
+    def build(self, **options: Any) -> Any:
+        """Call the factory, after holding the options' names against its signature."""
+        factory = self.entry.factory()
+        given = (self.member,) if self.entry.is_family else ()
+        check_options(factory, f"{self.entry.kind} '{self.entry.name}{self.member}'", options, len(given))
+        return factory(*given, **options)
+
+
+class Registry:
+    """The names of one kind."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: list[Entry] = []
+
+    def add(self, entry: Entry) -> None:
+        """Add a name.
+
+        Raises
+        ------
+        MetameryError
+            The name or the target is malformed, or the same plugin has registered the name already.
+        """
+        if not isinstance(entry.name, str) or not _NAME.fullmatch(entry.name):
+            raise MetameryError(f"{entry.kind} name {entry.name!r} is not of the form 'name' or 'family/'")
+        if isinstance(entry.target, str) and not _TARGET.fullmatch(entry.target):
+            raise MetameryError(
+                f"{entry.kind} '{entry.name}' points at {entry.target!r}, expected 'package.module:attribute'"
+            )
+        if any(other.qualified == entry.qualified for other in self._entries):
+            raise MetameryError(f"{entry.kind} '{entry.name}' is registered twice by plugin '{entry.plugin}'")
+        self._entries.append(entry)
+
+    def remove(self, plugin: str) -> None:
+        self._entries = [entry for entry in self._entries if entry.plugin != plugin]
+
+    def entries(self) -> list[Entry]:
+        return sorted(self._entries, key=lambda entry: (entry.name, entry.plugin))
+
+    def find(self, name: str, hint: str = "") -> Found:
+        """Look a name up: ``name``, ``plugin:name``, ``family/member`` or ``file.py:attribute``.
+
+        Raises
+        ------
+        UnknownNameError
+            Nothing answers to it. `hint` is put at the end of the message.
+        MetameryError
+            Several plugins registered it.
+        """
+        if user_file := _USER_FILE.fullmatch(name):
+            target = _from_file(Path(user_file["path"]), user_file["attribute"])
+            return Found(Entry(self.kind, user_file["path"], user_file["attribute"], target))
+        plugin, colon, bare = name.rpartition(":")
+        candidates = [entry for entry in self._entries if not colon or entry.plugin == plugin]
+        matches = [entry for entry in candidates if entry.name == bare and not entry.is_family]
+        if not matches:
+            families = [e for e in candidates if e.is_family and bare.startswith(e.name) and bare != e.name]
+            longest = max((len(entry.name) for entry in families), default=0)
+            matches = [entry for entry in families if len(entry.name) == longest]
+        if len(matches) > 1:
+            listed = " and ".join(f"'{entry.plugin}:{bare}'" for entry in matches)
+            raise MetameryError(f"{self.kind} '{name}' is registered by several plugins: write {listed}")
+        if not matches:
+            raise unknown(self.kind, name, [entry.name for entry in self.entries()], hint)
+        entry = matches[0]
+        return Found(entry, bare.removeprefix(entry.name) if entry.is_family else "")
+
+
+def check_options(factory: Callable[..., Any], what: str, options: Mapping[str, Any], positional: int = 0) -> None:
+    """Raise one clear line where `options` do not fit the factory's signature."""
+    signature = inspect.signature(factory)
+    accepted = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD][positional:]
+    if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
+        for name in options:
+            if name not in accepted:
+                raise unknown(f"option of {what}:", name, accepted)
+    try:
+        signature.bind(*[None] * positional, **options)
+    except TypeError as error:
+        raise MetameryError(f"{what}: {error}") from None
+
+
+def _from_file(path: Path, attribute: str) -> Callable[..., Any]:
+    """Run a Python file of the user's own and return one function of it."""
+    if not path.is_file():
+        raise MetameryError(f"no file '{path}': expected FILE.py:FUNCTION")
+    name = f"metamery_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise MetameryError(f"'{path}' cannot be run: {type(error).__name__}: {error}") from error
+    if not callable(found := getattr(module, attribute, None)):
+        known = [key for key, value in vars(module).items() if inspect.isfunction(value) or inspect.isclass(value)]
+        raise unknown(f"function of '{path}':", attribute, known)
+    return found  # type: ignore[no-any-return]

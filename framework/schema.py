@@ -1,0 +1,161 @@
+"""The schema of results: dimensions, variables and what every dataset has to say of itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .errors import MetameryError, unknown
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+SCHEMA_VERSION = 1
+
+DIMENSIONS: Mapping[str, str] = {
+    "stimulus": "natural signals, by name",
+    "layer": "the layer at which a metamer was made",
+    "measured_layer": "the layer at which it was measured",
+    "seed": "repetitions from other starting noise",
+    "metric": "measures of match",
+    "model": "networks, by qualified name",
+    "recogniser": "networks or people asked what a metamer shows",
+    "step": "updates of a synthesis",
+    "epoch": "epochs of a training",
+    "quantile": "quantiles of a distribution",
+    "bin": "bins of a histogram",
+    "epsilon": "sizes of a perturbation",
+    "transformation": "kinds of change of a signal",
+    "strength": "how strong a transformation is",
+    "category": "what a stimulus shows",
+    "participant": "people",
+    "channel": "of a picture",
+    "y": "rows of a picture, from the top",
+    "x": "columns of a picture, from the left",
+    "time": "samples of a waveform",
+}
+"""The vocabulary of dimensions, each with its meaning; it grows only here."""
+
+SIGNAL_DIMENSIONS = frozenset({"channel", "y", "x", "time"})
+"""The dimensions that need no coordinate."""
+
+STATES = {"missing": 0, "done": 1, "failed": 2}
+"""What became of a metamer."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """What an array is: its dimensions, type, fill value, meaning and units."""
+
+    dims: tuple[str, ...]
+    dtype: str
+    fill: float | int | str
+    long_name: str
+    units: str = "1"
+    flags: Mapping[str, int] = field(default_factory=dict)
+
+    def attributes(self) -> dict[str, Any]:
+        """The attributes that go with the array; flags follow the CF conventions."""
+        attributes: dict[str, Any] = {"long_name": self.long_name, "units": self.units}
+        if self.flags:
+            attributes["flag_values"] = list(self.flags.values())
+            attributes["flag_meanings"] = " ".join(self.flags)
+        return attributes
+
+
+_STIMULI = {
+    "category": Variable(("stimulus",), "str", "", "what the stimulus shows"),
+    "source": Variable(("stimulus",), "str", "", "where the stimulus comes from"),
+    "licence": Variable(("stimulus",), "str", "", "terms under which it may be shown"),
+    "group": Variable(("stimulus",), "str", "", "what it shares with other stimuli"),
+}
+
+_PER_METAMER = ("layer", "stimulus", "seed")
+
+
+def stimuli_variables() -> dict[str, Variable]:
+    """The variables of ``/stimuli``."""
+    return dict(_STIMULI)
+
+
+def fitted_variables(signal_dims: tuple[str, ...]) -> dict[str, Variable]:
+    """The variables of ``/models/KEY/stimuli``; `signal_dims` are the domain's."""
+    return {
+        "signal": Variable(("stimulus", *signal_dims), "float32", float("nan"), "natural signal, as the model gets it"),
+        "predicted": Variable(("stimulus",), "int32", -1, "class that the model gives the natural signal"),
+        "confidence": Variable(("stimulus",), "float32", float("nan"), "softmax probability of that class"),
+        "correct": Variable(
+            ("stimulus",), "int8", -1, "whether that class is a right answer",
+            flags={"missing": -1, "wrong": 0, "right": 1},
+        ),
+    }  # fmt: skip
+
+
+def metamer_variables(signal_dims: tuple[str, ...]) -> dict[str, Variable]:
+    """The variables of ``/models/KEY/metamers``; `signal_dims` are the domain's."""
+    nan = float("nan")
+    return {
+        "signal": Variable((*_PER_METAMER, *signal_dims), "float32", nan, "metamer"),
+        "loss": Variable(
+            (*_PER_METAMER, "step"), "float32", nan, "distance to the stimulus, before each update and after the last"
+        ),
+        "steps": Variable(_PER_METAMER, "int32", -1, "updates made"),
+        "state": Variable(_PER_METAMER, "int8", 0, "what became of the metamer", flags=STATES),
+        "reason": Variable(_PER_METAMER, "str", "", "why a metamer failed"),
+        "modified_relu": Variable(
+            ("layer",), "int8", -1, "whether the layer's own ReLU let gradients of units that are off pass",
+            flags={"missing": -1, "no": 0, "yes": 1},
+        ),
+    }  # fmt: skip
+
+
+def match_variables() -> dict[str, Variable]:
+    """The variables of ``/models/KEY/match``."""
+    return {
+        "predicted": Variable(_PER_METAMER, "int32", -1, "class that the model gives the metamer"),
+        "confidence": Variable(_PER_METAMER, "float32", float("nan"), "softmax probability of that class"),
+        "agrees": Variable(
+            _PER_METAMER, "int8", -1, "whether it is the class that the model gives the natural signal",
+            flags={"missing": -1, "other": 0, "same": 1},
+        ),
+    }  # fmt: skip
+
+
+def model_key(qualified: str) -> str:
+    """The group's name for a model: every run of characters that a path cannot hold becomes ``+``.
+
+    >>> model_key("vision:torchvision/resnet50")
+    'vision+torchvision+resnet50'
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "+", qualified)
+
+
+def check_dataset(dataset: xr.Dataset) -> None:
+    """Hold a dataset against the schema.
+
+    1. Every dimension is of the vocabulary (`DIMENSIONS`).
+    2. Every dimension but the signal's has a coordinate.
+    3. Every variable has ``long_name`` and ``units``.
+    4. Nothing has type object except text; times, complex numbers and pickles have no place in it.
+
+    Raises
+    ------
+    MetameryError
+        Naming the first that does not hold.
+    """
+    for name in map(str, dataset.dims):
+        if name not in DIMENSIONS:
+            raise unknown("dimension", name, DIMENSIONS)
+        if name not in SIGNAL_DIMENSIONS and name not in dataset.coords:
+            raise MetameryError(f"dimension '{name}' has no coordinate")
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind not in "biufUST" and not (
+            variable.dtype.kind == "O" and all(isinstance(item, str) for item in variable.values.flat)
+        ):
+            raise MetameryError(f"variable '{name}' has type {variable.dtype}, expected numbers or text")
+    for name, array in dataset.data_vars.items():
+        for needed in ("long_name", "units"):
+            if not isinstance(array.attrs.get(needed), str):
+                raise MetameryError(f"variable '{name}' has no '{needed}'")

@@ -1,0 +1,58 @@
+"""Stimuli: natural signals with what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class Stimulus:
+    """One natural signal.
+
+    Parameters
+    ----------
+    signal
+        A picture ``(C, H, W)`` in [0, 1], or a mono waveform ``(T,)`` in [−1, 1].
+    category
+        What it shows; empty where nobody said.
+    labels
+        For each label space by name, the answers that count as right. Where a space is missing it is not known
+        which answers are right: correctness is then missing, not false.
+    name
+        Unique among its stimuli.
+    source, licence
+        Where it comes from and under what terms it may be shown.
+    group
+        What it shares with others, for example the speaker.
+    sample_rate
+        In Hz; of waveforms only.
+    """
+
+    signal: torch.Tensor
+    category: str = ""
+    labels: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    name: str = ""
+    source: str = ""
+    licence: str = ""
+    group: str = ""
+    sample_rate: int | None = None
+
+    def right_answers(self, label_space: str) -> frozenset[str] | None:
+        """The answers that count as right in one label space; None where they are not known."""
+        if label_space in self.labels:
+            return self.labels[label_space]
+        return frozenset({self.category}) if label_space == "category" and self.category else None
+
+
+class Stimuli(Protocol):
+    """A sequence of stimuli, each loaded when it is asked for. Data sets for training are the same thing."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Stimulus: ...
+
+    def __iter__(self) -> Iterator[Stimulus]: ...

@@ -1,0 +1,195 @@
+"""`Study`: everything a study depends on, as names and numbers, and its file `study.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomli_w
+
+from .errors import MetameryError, UnknownNameError, unknown
+
+if TYPE_CHECKING:
+    from .manager import Plugins
+    from .stimuli import Stimuli
+
+
+@dataclass(frozen=True)
+class Use:
+    """A registered name with the options of its factory."""
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, given: object, what: str) -> Use:
+        """Read ``"name"`` or ``{name = "name", option = …}``."""
+        if isinstance(given, str) and given:
+            return cls(given)
+        if isinstance(given, Mapping) and isinstance(given.get("name"), str):
+            return cls(given["name"], {key: value for key, value in given.items() if key != "name"})
+        raise MetameryError(f"{what} = {given!r}: expected a name or a table with a name")
+
+    def table(self) -> dict[str, Any]:
+        return {"name": self.name, **self.options}
+
+
+@dataclass(frozen=True)
+class ModelUse:
+    """A model by name, with its options and the layers to study; no layers means the model's own."""
+
+    name: str
+    layers: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything a study depends on.
+
+    Parameters
+    ----------
+    models
+        The models to make metamers of.
+    stimuli
+        The natural signals.
+    null_stimuli
+        The signals of the null distribution; the stimuli themselves where None.
+    synthesis
+        ``preset`` and any field of it to be set otherwise, ``seeds`` and ``batch_size``.
+    seed
+        Where all randomness starts.
+    """
+
+    models: tuple[ModelUse, ...]
+    stimuli: Use
+    null_stimuli: Use | None = None
+    synthesis: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    @classmethod
+    def from_toml(cls, text: str, base: Path = Path()) -> Study:
+        """Read a study; folders in it are relative to `base`.
+
+        Raises
+        ------
+        MetameryError
+            The text is no TOML, or holds something else than a study, with the nearest valid name.
+        """
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise MetameryError(f"the study is no valid TOML: {error}") from None
+        _known(table, "study entry", ("seed", "stimuli", "null_stimuli", "models", "synthesis"))
+        for needed in ("models", "stimuli"):
+            if not table.get(needed):
+                raise MetameryError(f"the study names no {needed}")
+        if not isinstance(table["models"], list) or not isinstance(table.get("synthesis", {}), dict):
+            raise MetameryError("the study needs [[models]] tables and a [synthesis] table")
+        seed = table.get("seed", 0)
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise MetameryError(f"seed = {seed!r}: expected a whole number from 0")
+        null = table.get("null_stimuli")
+        return cls(
+            models=tuple(_model_use(model) for model in table["models"]),
+            stimuli=located(Use.parse(table["stimuli"], "stimuli"), base),
+            null_stimuli=None if null is None else located(Use.parse(null, "null_stimuli"), base),
+            synthesis=table.get("synthesis", {}),
+            seed=seed,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Study:
+        """Read a study file; folders in it are relative to the folder it lies in.
+
+        Raises
+        ------
+        MetameryError
+            There is no such file, or it holds no study.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise MetameryError(f"no study in '{path}': {error}") from None
+        return cls.from_toml(text, path.resolve().parent)
+
+    def to_toml(self) -> str:
+        table: dict[str, Any] = {"seed": self.seed, "stimuli": self.stimuli.table()}
+        if self.null_stimuli is not None:
+            table["null_stimuli"] = self.null_stimuli.table()
+        table["models"] = [
+            {"name": use.name}
+            | ({"layers": list(use.layers)} if use.layers else {})
+            | ({"options": dict(use.options)} if use.options else {})
+            for use in self.models
+        ]
+        table["synthesis"] = dict(self.synthesis)
+        return tomli_w.dumps(table)
+
+    def differences(self, other: Study) -> list[str]:
+        """Say what differs from another study, one ``entry (this, that)`` each."""
+        mine, theirs = (dict(_flat(tomllib.loads(study.to_toml()))) for study in (self, other))
+        return [
+            f"{key} ({mine.get(key, 'unset')}, there {theirs.get(key, 'unset')})"
+            for key in sorted(mine.keys() | theirs.keys())
+            if mine.get(key) != theirs.get(key)
+        ]
+
+
+def located(use: Use, base: Path = Path()) -> Use:
+    """Turn the name of a folder that exists into the use of ``folder`` with its absolute path."""
+    if use.name == "folder" and isinstance(path := use.options.get("path"), str):
+        return Use("folder", {**use.options, "path": str((base / path).resolve())})
+    folder = base / Path(use.name).expanduser()
+    if ":" not in use.name and folder.is_dir() and (use.name[0] in "./~" or use.name.endswith("/")):
+        return Use("folder", {**use.options, "path": str(folder.resolve())})
+    return use
+
+
+def load_stimuli(plugins: Plugins, use: Use) -> Stimuli:
+    """Load stimuli by name or from a folder.
+
+    Raises
+    ------
+    MetameryError
+        There is neither such a name nor such a folder.
+    """
+    try:
+        plugins.find("stimuli", use.name)
+    except UnknownNameError as error:
+        if Path(use.name).is_dir():
+            use = Use("folder", {**use.options, "path": str(Path(use.name).resolve())})
+        else:
+            raise UnknownNameError(f"{error}; nor is there a folder '{use.name}'") from None
+    stimuli: Stimuli = plugins.load("stimuli", use.name, **use.options)
+    return stimuli
+
+
+def _model_use(table: object) -> ModelUse:
+    if not isinstance(table, dict) or not isinstance(table.get("name"), str):
+        raise MetameryError(f"[[models]] {table!r}: expected a table with a name")
+    _known(table, "[[models]] entry", ("name", "layers", "options"))
+    layers = table.get("layers", [])
+    if not isinstance(layers, list) or not all(isinstance(layer, str) for layer in layers):
+        raise MetameryError(f"layers = {layers!r}: expected a list of names")
+    return ModelUse(table["name"], tuple(layers), table.get("options", {}))
+
+
+def _known(table: Mapping[str, Any], kind: str, names: tuple[str, ...]) -> None:
+    for name in table:
+        if name not in names:
+            raise unknown(kind, name, names)
+
+
+def _flat(table: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(table, dict):
+        for name, value in table.items():
+            yield from _flat(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(table, list) and any(isinstance(value, dict) for value in table):
+        for index, value in enumerate(table):
+            yield from _flat(value, f"{key}[{index}]")
+    else:
+        yield key, table

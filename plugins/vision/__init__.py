@@ -1,0 +1,54 @@
+"""Bundled networks that see, and pictures to show them. Hooks only: what they name is imported on use."""
+
+from __future__ import annotations
+
+from ...framework.hookspecs import hookimpl
+from ...framework.registry import Register
+
+_HERE = "metamery.plugins.vision"
+
+
+@hookimpl
+def register_models(register: Register) -> None:
+    for size, pixels in enumerate((224, 240, 260)):
+        register(
+            f"efficientnet-lite{size}",
+            f"{_HERE}.efficientnet:efficientnet_lite{size}",
+            summary=f"EfficientNet-Lite{size}, {pixels} px, ImageNet-1k; weights from a package, no download",
+            licence="Apache-2.0",
+            extra="demo",
+        )
+    register(
+        "torchvision/",
+        f"{_HERE}.torchvision_models:torchvision_model",
+        summary="torchvision's classification networks by name; weights are downloaded, weights=none are random",
+        names=f"{_HERE}.torchvision_models:torchvision_model_names",
+    )
+    register(
+        "timm/",
+        f"{_HERE}.timm_models:timm_model",
+        summary="timm's networks by name; weights are downloaded, weights=none are random",
+        names=f"{_HERE}.timm_models:timm_model_names",
+        extra="timm",
+    )
+
+
+@hookimpl
+def register_stimuli(register: Register) -> None:
+    register(
+        "natural",
+        f"{_HERE}.natural:natural",
+        summary="photographs that scikit-image carries, with their right ImageNet answers; no download",
+        extra="demo",
+    )
+    register(
+        "folder",
+        f"{_HERE}.folder:picture_folder",
+        summary="pictures of your own: path/CLASS/FILE, or path/FILE",
+    )
+    register(
+        "torchvision/",
+        f"{_HERE}.torchvision_data:torchvision_data",
+        summary="torchvision's labelled data sets by name, downloaded into root",
+        names=f"{_HERE}.torchvision_data:torchvision_data_names",
+    )

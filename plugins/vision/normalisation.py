@@ -1,0 +1,70 @@
+"""Normalisation as a part of the network, so that signals stay in the range people see, [0, 1].
+
+`normalise_input` leaves the paths of a network's modules as they are: `_blocks.8` is still `_blocks.8`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from ...framework.errors import MetameryError
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Normalise(nn.Module):
+    """``(signals - mean) / std`` for each channel.
+
+    Parameters
+    ----------
+    mean, std
+        One number for each channel, in the units of the signals; `std` above 0.
+
+    Raises
+    ------
+    MetameryError
+        They are not of one length, or a `std` is not above 0.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not mean or min(std) <= 0:
+            raise MetameryError(
+                f"normalisation by mean {tuple(mean)} and std {tuple(std)}: expected one of each for every channel, "
+                "and every std above 0"
+            )
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))  # (C, 1, 1)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))  # (C, 1, 1)
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        return (signals - self.mean) / self.std  # (B, C, H, W)
+
+
+def normalise_input(network: Network, mean: Sequence[float], std: Sequence[float]) -> Network:
+    """Have a network normalise what it is given, by a submodule `normalise` that a forward pre-hook calls.
+
+    The network is changed in place and returned. Its own modules keep their paths; the copy of it that
+    `copy.deepcopy` makes has a normalisation of its own.
+
+    Raises
+    ------
+    MetameryError
+        It has a submodule or attribute `normalise` already.
+    """
+    if hasattr(network, "normalise"):
+        raise MetameryError(f"{type(network).__name__} already has a part named 'normalise'")
+    network.add_module("normalise", Normalise(mean, std))
+    network.register_forward_pre_hook(_normalise_first)
+    return network
+
+
+# A function, not a closure or a bound method: a deep copy of the network then calls its own submodule.
+def _normalise_first(network: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (network.normalise(arguments[0]), *arguments[1:])

@@ -1,0 +1,143 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from metamery.analysis.export import export
+from metamery.framework import MetameryError, open_study
+from metamery.framework.domains import ImageDomain
+from metamery.framework.store import StudyStore
+from PIL import Image
+from scipy.io import wavfile
+from test_report import IMAGE, LAYERS, REASON, SEEDS, SOUND, STIMULI, make_study
+
+FILES = len(STIMULI) + len(LAYERS) * len(STIMULI) * len(SEEDS) - 2
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "metamers.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def everything(out: Path) -> set[str]:
+    return {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_pictures_hold_the_quantised_signals(tmp_path: Path, low: float) -> None:
+    domain = ImageDomain(3, 8, 10, low=low)
+    study = make_study(tmp_path / "study", {"vision:net": domain})
+    assert export(study, tmp_path / "out") == FILES
+    with open_study(study) as tree:
+        natural = tree["models/vision+net/stimuli"]["signal"].sel(stimulus="coffee").values
+        metamer = tree["models/vision+net/metamers"]["signal"].sel(
+            layer="blocks[0].relu", stimulus="coffee", seed=1
+        )
+        pairs = {"natural/coffee": natural, "blocks_0_.relu/coffee_seed1": metamer.values}
+        for name, signal in pairs.items():
+            with Image.open(tmp_path / "out" / "vision+net" / f"{name}.png") as image:
+                pixels = np.asarray(image).transpose(2, 0, 1).astype(np.float32)
+            expected = domain.quantise(torch.from_numpy(signal)).numpy()
+            np.testing.assert_allclose(low + (1 - low) * pixels / 255, expected, rtol=0, atol=1e-6)
+            assert np.abs(expected - signal).max() <= 0.5001 * (1 - low) / 255
+
+
+def test_sounds_hold_the_quantised_signals(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", {"audio:net": SOUND})
+    assert export(study, tmp_path / "out") == FILES
+    rate, samples = wavfile.read(tmp_path / "out" / "audio+net" / "output" / "chelsea_seed0.wav")
+    assert rate == SOUND.sample_rate
+    assert samples.dtype == np.int16
+    with open_study(study) as tree:
+        signal = (
+            tree["models/audio+net/metamers"]["signal"].sel(layer="output", stimulus="chelsea", seed=0).values
+        )
+    expected = SOUND.quantise(torch.from_numpy(signal)).numpy()
+    np.testing.assert_allclose(samples / 32767, expected, rtol=0, atol=1e-7)
+
+
+def test_the_table_has_a_row_for_everything(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export(make_study(tmp_path / "study", {"vision:net": IMAGE, "audio:net": SOUND}), out)
+    table = rows(out)
+    assert len(table) == 2 * len(STIMULI) * (1 + len(LAYERS) * len(SEEDS))
+    assert {row["file"] for row in table} - {""} == everything(out) - {"metamers.csv"}
+    by = {(row["model"], row["layer"], row["stimulus"], row["seed"]): row for row in table}
+    assert by["vision:net", "blocks[0].relu", "chelsea", "0"] == {
+        "file": "vision+net/blocks_0_.relu/chelsea_seed0.png",
+        "model": "vision:net",
+        "layer": "blocks[0].relu",
+        "stimulus": "chelsea",
+        "seed": "0",
+        "category": "cat",
+        "state": "done",
+        "reason": "",
+        "loss": "0.015625",
+        "steps": "6",
+        "predicted": "espresso",
+        "natural_predicted": "tabby, tabby cat",
+        "agrees": "no",
+        "licence": "CC0 1.0",
+        "source": "https://example.org/cat",
+    }
+    natural = by["audio:net", "natural", "rocket", ""]
+    assert (natural["state"], natural["predicted"]) == ("done", "missile")
+    failed, missing = by["vision:net", "output", "coffee", "0"], by["vision:net", "output", "rocket", "1"]
+    assert (failed["file"], failed["state"], failed["reason"]) == ("", "failed", REASON)
+    assert (missing["file"], missing["state"], missing["reason"]) == ("", "missing", "")
+
+
+def test_names_that_no_file_can_have(tmp_path: Path) -> None:
+    hostile = ["../../up", "a/b", "A b", "..", "é" * 300]
+    out = tmp_path / "out"
+    study = make_study(tmp_path / "study", {"vision:net": IMAGE}, hostile, finished=True)
+    count = export(study, out)
+    assert count == len(hostile) * (1 + len(LAYERS) * len(SEEDS))
+    assert len({name.casefold() for name in everything(out)}) == count + 1
+    assert {path.name for path in tmp_path.iterdir()} == {"study", "out"}
+
+
+def test_an_earlier_export_is_replaced(tmp_path: Path) -> None:
+    study, out = make_study(tmp_path / "study", {"vision:net": IMAGE}), tmp_path / "out"
+    export(study, out)
+    before = everything(out)
+    (out / "notes.txt").write_text("mine")
+    store = StudyStore.reopen(study)
+    first = {"layer": slice(0, 1), "stimulus": slice(0, 1), "seed": slice(0, 1)}
+    store.write("models/vision+net/metamers", first, {"state": [[[2]]]})
+    assert export(study, out) == FILES - 1
+    assert everything(out) == before - {"vision+net/conv1/chelsea_seed0.png"} | {"notes.txt"}
+
+
+def test_a_table_that_points_outside_removes_nothing_there(tmp_path: Path) -> None:
+    study, out = make_study(tmp_path / "study", {"vision:net": IMAGE}), tmp_path / "out"
+    export(study, out)
+    outside = tmp_path / "precious.png"
+    outside.write_text("mine")
+    with (out / "metamers.csv").open("a", encoding="utf-8") as file:
+        file.write("../precious.png" + "," * 14 + "\n")
+    export(study, out)
+    assert outside.read_text() == "mine"
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", {"vision:net": IMAGE})
+    with pytest.raises(MetameryError, match="not empty"):
+        export(study, study)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MetameryError, match="expected a folder"):
+        export(study, tmp_path / "file")
+
+
+def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    export(make_study(tmp_path / "study", {"vision:net": IMAGE}), tmp_path / "out")
+    assert len(everything(tmp_path / "out")) == FILES + 1
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "study", {"vision:net": ImageDomain(5, 4, 4)})
+    with pytest.raises(MetameryError, match="5 channels"):
+        export(study, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["study"]

@@ -1,0 +1,1 @@
+"""Training of robust and anti-aliased networks."""

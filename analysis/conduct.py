@@ -22,8 +22,10 @@ from ..framework.schema import STATES, fitted_variables, match_variables, model_
 from ..framework.stimuli import Stimulus
 from ..framework.store import RESULTS, Group, StudyStore
 from ..framework.study import ModelUse, Study, load_stimuli
+from .matching import Distance
+from .optimizers import Make
 from .presets import Settings, settings
-from .synthesis import check_layers, make_metamers, metamer_group, updates
+from .synthesis import check_layers, make_metamers, metamer_group
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,11 +65,11 @@ def conduct(
         study with other settings or other weights.
     """
     chosen = settings(study.synthesis)
+    distance, optimizer = _tools(plugins, chosen)
     parts = load_parts(study, plugins, device)
     store = _open(study, folder, plugins, parts, chosen, device)
+    _keep_file(study, folder)
     progress = progress or Progress()
-    distance = plugins.load("distance", chosen.distance, **chosen.distance_options)
-    optimizer = plugins.load("optimizer", chosen.optimizer, lr=chosen.step_size, **chosen.optimizer_options)
     names = [str(name) for name in store.read("stimuli", "stimulus")]
     answers = json.loads(store.attributes["answers"])
     states = {part.key: store.read(f"models/{part.key}/metamers", "state") for part in parts}
@@ -125,6 +127,19 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
     return parts
 
 
+def check_weights(folder: Path, parts: list[Part], stored: Mapping[str, Mapping[Any, Any]]) -> None:
+    """Hold models against the attributes, by key, that a study keeps of them.
+
+    Raises
+    ------
+    MetameryError
+        The weights are not those that the study was made with.
+    """
+    for part in parts:
+        if stored[part.key]["weights_sha256"] != part.weights_sha256:
+            raise MetameryError(f"'{folder}' was made with other weights of model '{part.qualified}'")
+
+
 @dataclass(frozen=True)
 class Plan:
     """What conducting a study would take, as far as it can be told beforehand."""
@@ -150,8 +165,7 @@ def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
 
     chosen = settings(study.synthesis)
     stimuli = load_stimuli(plugins, study.stimuli)
-    distance = plugins.load("distance", chosen.distance, **chosen.distance_options)
-    optimizer = plugins.load("optimizer", chosen.optimizer, lr=chosen.step_size, **chosen.optimizer_options)
+    distance, optimizer = _tools(plugins, chosen)
     metamers = most = disk = 0
     seconds = 0.0
     for part in load_parts(study, plugins, device):
@@ -178,6 +192,17 @@ def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
     return Plan(metamers, metamers * chosen.steps, most, disk, seconds)
 
 
+def _tools(plugins: Plugins, chosen: Settings) -> tuple[Distance, Make]:
+    """Load the distance and the optimizer, and try whether the optimizer takes its options."""
+    distance = plugins.load("distance", chosen.distance, **chosen.distance_options)
+    optimizer = plugins.load("optimizer", chosen.optimizer, lr=chosen.step_size, **chosen.optimizer_options)
+    try:
+        optimizer([torch.zeros(1)])
+    except (TypeError, ValueError) as error:
+        raise MetameryError(f"optimizer '{chosen.optimizer}': {error}") from error
+    return distance, optimizer
+
+
 def _open(
     study: Study, folder: Path, plugins: Plugins, parts: list[Part], chosen: Settings, device: torch.device
 ) -> StudyStore:
@@ -189,11 +214,10 @@ def _open(
         differences = ["the preset, which another version of metamery defines otherwise"]
     if differences:
         raise MetameryError(
-            f"'{folder}' holds a study with other settings: {'; '.join(differences)}. Choose another folder to keep both"
+            f"'{folder}' holds a study with other settings: {'; '.join(differences)}. "
+            "Choose another folder to keep both"
         )
-    for part in parts:
-        if store.group_attributes(f"models/{part.key}")["weights_sha256"] != part.weights_sha256:
-            raise MetameryError(f"'{folder}' was made with other weights of model '{part.qualified}'")
+    check_weights(folder, parts, {part.key: store.group_attributes(f"models/{part.key}") for part in parts})
     return store
 
 
@@ -243,10 +267,15 @@ def _create(
         "answers": json.dumps(answers),
         "settings": json.dumps(chosen.table()),
     }
-    store = StudyStore.create(folder, groups, attributes, contents)
+    return StudyStore.create(folder, groups, attributes, contents)
+
+
+def _keep_file(study: Study, folder: Path) -> None:
+    """Write the study's file, unless there is one, in one step."""
     if not (folder / STUDY_FILE).exists():
-        (folder / STUDY_FILE).write_text(study.to_toml(), encoding="utf-8")
-    return store
+        partial = folder / f".{RESULTS}.{STUDY_FILE}"  # so called, it is cleared away with the store's own leftovers
+        partial.write_text(study.to_toml(), encoding="utf-8")
+        partial.replace(folder / STUDY_FILE)
 
 
 _KEPT = ("category", "labels", "name", "source", "licence", "group", "sample_rate")

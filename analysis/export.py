@@ -76,9 +76,7 @@ def export(study_folder: Path, out_folder: Path) -> int:
     if out.exists() and not out.is_dir():
         raise MetameryError(f"'{out}' is a file, expected a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / TABLE).is_file():
-        raise MetameryError(
-            f"'{out}' is not empty and holds no earlier export (no {TABLE}); choose another folder"
-        )
+        raise MetameryError(f"'{out}' is not empty and holds no earlier export (no {TABLE}); choose another folder")
     with open_study(study_folder) as tree:
         models, facts = stored_models(tree), stimulus_facts(tree)
         try:
@@ -89,9 +87,7 @@ def export(study_folder: Path, out_folder: Path) -> int:
         try:
             fresh = staging / "export"
             fresh.mkdir()
-            files = _write_table(
-                fresh / TABLE, (row for model in models for row in _model(model, facts, fresh))
-            )
+            files = _write_table(fresh / TABLE, (row for model in models for row in _model(model, facts, fresh)))
             _move(fresh, out, files)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -110,9 +106,7 @@ def _model(model: StoredModel, facts: Mapping[str, Mapping[str, str]], folder: P
         stimulus = stimuli[index]
         blank = dict.fromkeys((field.name for field in fields(_Entry)), "")
         known = {"file": file, "model": model.name, "layer": layer, "stimulus": stimulus}
-        return _Entry(
-            **{**blank, **known, **facts.get(stimulus, {}), "natural_predicted": natural[index], **rest}
-        )
+        return _Entry(**{**blank, **known, **facts.get(stimulus, {}), "natural_predicted": natural[index], **rest})
 
     for index, signal in enumerate(model.natural_signals()):
         file = "" if signal is None else f"{model.key}/{_NATURAL}/{names[stimuli[index]]}.{suffix}"
@@ -145,9 +139,7 @@ def _answers(model: StoredModel, layer: int) -> dict[str, list[list[str]]]:
         "predicted": (model.answers("predicted", -1)[layer], lambda value: model.label(int(value))),
         "agrees": (model.answers("agrees", -1)[layer], lambda value: {0: "no", 1: "yes"}.get(int(value), "")),
     }
-    return {
-        column: [[word(value) for value in row] for row in values] for column, (values, word) in words.items()
-    }
+    return {column: [[word(value) for value in row] for row in values] for column, (values, word) in words.items()}
 
 
 def _write_signal(path: Path, signal: NDArray[np.float32], model: StoredModel) -> None:

@@ -59,8 +59,11 @@ class ImageDomain:
         signal = torch.as_tensor(stimulus.signal, dtype=torch.float32)
         if signal.ndim != 3:
             raise MetameryError(
-                f"stimulus '{stimulus.name}' has shape {tuple(signal.shape)}, expected a picture (channels, height, width)"
+                f"stimulus '{stimulus.name}' has shape {tuple(signal.shape)}, "
+                "expected a picture (channels, height, width)"
             )
+        if not signal.numel():
+            raise MetameryError(f"stimulus '{stimulus.name}' is empty")
         if signal.shape[0] not in (1, self.channels):
             raise MetameryError(
                 f"stimulus '{stimulus.name}' has {signal.shape[0]} channels, the model takes {self.channels}"
@@ -69,9 +72,7 @@ class ImageDomain:
         scale = max(self.height / height, self.width / width)
         size = [max(self.height, round(height * scale)), max(self.width, round(width * scale))]
         if size != [height, width]:
-            signal = transforms.resize(
-                signal, size, interpolation=transforms.InterpolationMode.BICUBIC, antialias=True
-            )
+            signal = transforms.resize(signal, size, interpolation=transforms.InterpolationMode.BICUBIC, antialias=True)
         signal = transforms.center_crop(signal, [self.height, self.width]).clamp(0, 1)
         return (self.low + (self.high - self.low) * signal).expand(self.shape).contiguous()
 
@@ -133,10 +134,10 @@ class WaveformDomain:
             raise MetameryError(
                 f"stimulus '{stimulus.name}' has shape {tuple(signal.shape)}, expected a mono waveform (samples,)"
             )
+        if not signal.numel():
+            raise MetameryError(f"stimulus '{stimulus.name}' is empty")
         if stimulus.sample_rate is None:
-            raise MetameryError(
-                f"stimulus '{stimulus.name}' has no sample rate, the model takes {self.sample_rate} Hz"
-            )
+            raise MetameryError(f"stimulus '{stimulus.name}' has no sample rate, the model takes {self.sample_rate} Hz")
         signal = resample(signal, stimulus.sample_rate, self.sample_rate)
         first = max(0, (len(signal) - self.samples) // 2)
         signal = signal[first : first + self.samples]
@@ -154,7 +155,8 @@ class WaveformDomain:
 
     def __str__(self) -> str:
         seconds = self.samples / self.sample_rate
-        return f"waveform, {self.samples} samples ({seconds:g} s at {self.sample_rate} Hz), values in [{self.low:g}, {self.high:g}]"
+        size = f"{self.samples} samples ({seconds:g} s at {self.sample_rate} Hz)"
+        return f"waveform, {size}, values in [{self.low:g}, {self.high:g}]"
 
 
 Domain = ImageDomain | WaveformDomain

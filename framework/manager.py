@@ -106,7 +106,7 @@ class Plugins:
         hint = f" ({'; '.join(map(str, self.problems))})" if self.problems else ""
         return self._registry(kind).find(name, hint)
 
-    def load(self, kind: str, name: str, **options: Any) -> Any:
+    def load(self, kind: str, name: str, /, **options: Any) -> Any:
         """Build the thing behind a name.
 
         Raises
@@ -154,7 +154,7 @@ class Plugins:
             self.loaded.append(plugin)
             for kind, hook in KINDS.items():
                 self._register(plugin, kind, hook)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a module may end the program where it means itself
             said = str(error) if isinstance(error, MetameryError) else f"{type(error).__name__}: {error}"
             self.reject(name, said)
 
@@ -169,9 +169,7 @@ class Plugins:
     def _refuse_wrappers(self, plugin: Plugin) -> None:
         for caller in self._pluggy.get_hookcallers(plugin.module) or ():
             for implementation in caller.get_hookimpls():
-                if implementation.plugin is plugin.module and any(
-                    getattr(implementation, kind) for kind in _WRAPPERS
-                ):
+                if implementation.plugin is plugin.module and any(getattr(implementation, kind) for kind in _WRAPPERS):
                     raise MetameryError(
                         f"'{caller.name}' is a hook wrapper; metamery takes none, so that installing a plugin "
                         "never changes another's result"

@@ -64,4 +64,3 @@ class Model:
             digest.update(f"{name} {array.dtype} {tuple(array.shape)}\n".encode())
             digest.update(array.flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
-

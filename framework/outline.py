@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -128,7 +129,7 @@ def default_layers(module: nn.Module, domain: Domain) -> tuple[str, ...]:
         stages[at : at + 1] = [f"{big}.{name}".lstrip(".") for name, _ in parts[big].named_children()]
     order = [layer.name for layer in layers if layer.name in stages and layer.shape is not None]
     order = [name for name in order if not isinstance(parts[name], nn.Dropout | nn.Flatten | nn.Identity)]
-    kept = [name for name, after in zip(order, order[1:], strict=False) if not _continues(parts[after])]
+    kept = [name for name, after in pairwise(order) if not _continues(parts[after])]
     return (*kept, "output")
 
 

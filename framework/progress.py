@@ -32,7 +32,6 @@ class ProgressBar(Progress):
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import Progress as Bar
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -40,6 +39,7 @@ class ProgressBar(Progress):
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
+        from rich.progress import Progress as Bar
 
         self._bar = Bar(
             TextColumn("{task.description}"),

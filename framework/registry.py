@@ -126,7 +126,7 @@ class Found:
     def qualified(self) -> str:
         return self.entry.qualified + self.member
 
-    def build(self, **options: Any) -> Any:
+    def build(self, /, **options: Any) -> Any:
         """Call the factory, after holding the options' names against its signature."""
         factory = self.entry.factory()
         given = (self.member,) if self.entry.is_family else ()

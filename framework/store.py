@@ -11,7 +11,8 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,25 +106,26 @@ class StudyStore:
         Raises
         ------
         MetameryError
-            The folder cannot be written to.
+            The folder cannot be written to, or holds results already.
         """
-        try:
+        if (folder / RESULTS).exists():
+            raise MetameryError(f"'{folder}' holds results already")
+        with _writing_to(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            _clear(folder)
             staging = Path(tempfile.mkdtemp(prefix=f".{RESULTS}.", dir=folder))
-        except OSError as error:
-            raise MetameryError(f"cannot write to '{folder}': {error.strerror}") from None
-        try:
-            root = zarr.create_group(staging / RESULTS)
-            root.attrs.update({"schema_version": SCHEMA_VERSION, **attributes})
-            for path, group in groups.items():
-                _create_group(root, path, group)
-            for path, values in (contents or {}).items():
-                for name, value in values.items():
-                    _array(root, path, name)[...] = value
-            _consolidate(staging / RESULTS)
-            os.rename(staging / RESULTS, folder / RESULTS)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            try:
+                root = zarr.create_group(staging / RESULTS)
+                root.attrs.update({"schema_version": SCHEMA_VERSION, **attributes})
+                for path, group in groups.items():
+                    _create_group(root, path, group)
+                for path, values in (contents or {}).items():
+                    for name, value in values.items():
+                        _array(root, path, name)[...] = value
+                _consolidate(staging / RESULTS)
+                os.rename(staging / RESULTS, folder / RESULTS)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
         return cls(folder)
 
     @classmethod
@@ -138,8 +140,9 @@ class StudyStore:
         _check_version(folder)
         if not os.access(folder / RESULTS, os.W_OK):
             raise MetameryError(f"cannot write to '{folder / RESULTS}': permission denied")
-        for leftover in [*folder.glob(f".{RESULTS}.*"), *folder.rglob("*.partial")]:
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        with _writing_to(folder):
+            _clear(folder)
+            _consolidate(folder / RESULTS)  # its writer may have been killed just before
         return cls(folder)
 
     @property
@@ -150,11 +153,17 @@ class StudyStore:
         """Write one region of some variables of a group, in the order given.
 
         `region` names a slice for some dimensions; the others are written whole.
+
+        Raises
+        ------
+        MetameryError
+            It cannot be written, for example because the disk is full.
         """
-        for name, value in values.items():
-            array = _array(self._root, path, name)
-            dims = array.metadata.dimension_names or ()
-            array[tuple(region.get(str(dim), slice(None)) for dim in dims)] = np.asarray(value, dtype=array.dtype)
+        with _writing_to(self.path.parent):
+            for name, value in values.items():
+                array = _array(self._root, path, name)
+                dims = array.metadata.dimension_names or ()
+                array[tuple(region.get(str(dim), slice(None)) for dim in dims)] = np.asarray(value, dtype=array.dtype)
 
     def read(self, path: str, name: str) -> NDArray[Any]:
         """Read one variable whole."""
@@ -163,6 +172,12 @@ class StudyStore:
     def read_region(self, path: str, name: str, first: slice) -> NDArray[Any]:
         """Read a part of one variable: a slice of its first dimension."""
         return np.asarray(_array(self._root, path, name)[first])
+
+    def children(self, path: str) -> list[str]:
+        """The names of the groups in a group."""
+        group = self._root[path]
+        assert isinstance(group, zarr.Group)
+        return sorted(group.group_keys())
 
     def group_attributes(self, path: str) -> dict[str, Any]:
         """The attributes of one group."""
@@ -174,21 +189,23 @@ class StudyStore:
         Raises
         ------
         MetameryError
-            The dataset does not pass the schema.
+            The dataset does not pass the schema, or cannot be written.
         """
         check_dataset(dataset)
         fixed = [name for name, variable in dataset.variables.items() if variable.dtype.kind == "U"]
         dataset = dataset.assign({name: dataset[name].astype(object) for name in fixed})
-        with tempfile.TemporaryDirectory(prefix=f".{RESULTS}.", dir=self.path.parent) as staging:
-            dataset.to_zarr(Path(staging) / "new", zarr_format=3, consolidated=False)
-            target = self.path / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
-                os.rename(target, Path(staging) / "old")
-            os.rename(Path(staging) / "new", target)
-        for parent in list(target.relative_to(self.path).parents)[:-1]:
-            self._root.require_group(str(parent))
-        _consolidate(self.path)
+        with _writing_to(self.path.parent):
+            with tempfile.TemporaryDirectory(prefix=f".{RESULTS}.", dir=self.path.parent) as staging:
+                dataset.to_zarr(Path(staging) / "new", zarr_format=3, consolidated=False)
+                target = self.path / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if target.exists():
+                    os.rename(target, Path(staging) / "old")
+                os.rename(Path(staging) / "new", target)
+            for parent in list(target.relative_to(self.path).parents)[:-1]:
+                self._root.require_group(str(parent))
+            _consolidate(self.path)
+
 
 def open_study(path: str | Path) -> xr.DataTree:
     """Open the results of a study, whole and lazily.
@@ -214,6 +231,21 @@ def open_study(path: str | Path) -> xr.DataTree:
     return xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
 
 
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Say of a full or locked disk where it is."""
+    try:
+        yield
+    except OSError as error:
+        raise MetameryError(f"cannot write to '{folder}': {error.strerror or error}") from error
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a killed writer left half written."""
+    for leftover in [*folder.glob(f".{RESULTS}.*"), *(folder / RESULTS).rglob("*.partial")]:
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
 def _consolidate(path: Path) -> None:
     """Gather all metadata in one place, which xarray reads first; where it is stale, new groups are hidden."""
     with warnings.catch_warnings():
@@ -227,11 +259,12 @@ def _check_version(folder: Path) -> None:
     try:
         attributes = zarr.open_group(folder / RESULTS, mode="r", use_consolidated=False).attrs
         version = attributes["schema_version"]
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OSError) as error:
         raise MetameryError(f"'{folder / RESULTS}' holds no study's results: {error}") from None
     if not isinstance(version, int) or version > SCHEMA_VERSION:
         raise MetameryError(
-            f"'{folder / RESULTS}' has schema {version}; this metamery reads up to {SCHEMA_VERSION}: install a newer one"
+            f"'{folder / RESULTS}' has schema {version}; this metamery reads up to {SCHEMA_VERSION}: "
+            "install a newer one"
         )
 
 

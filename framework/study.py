@@ -175,7 +175,10 @@ def _model_use(table: object) -> ModelUse:
     layers = table.get("layers", [])
     if not isinstance(layers, list) or not all(isinstance(layer, str) for layer in layers):
         raise MetameryError(f"layers = {layers!r}: expected a list of names")
-    return ModelUse(table["name"], tuple(layers), table.get("options", {}))
+    options = table.get("options", {})
+    if not isinstance(options, dict):
+        raise MetameryError(f"options = {options!r}: expected a table")
+    return ModelUse(table["name"], tuple(layers), options)
 
 
 def _known(table: Mapping[str, Any], kind: str, names: tuple[str, ...]) -> None:

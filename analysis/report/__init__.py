@@ -77,7 +77,7 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    return environment.get_template("page.html").render(
+    page = environment.get_template("page.html").render(
         style=_asset("page.css"),
         script=_asset("page.js"),
         models=[model_section(model, facts, count) for model in stored_models(tree)],
@@ -88,6 +88,7 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
         plugins=list(attributes.get("plugins", [])),
         study=str(attributes.get("study", "")),
     )
+    return page.strip() + "\n"
 
 
 def _asset(name: str) -> Markup:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -83,7 +83,7 @@ def _limits(low: float, high: float, logarithmic: bool) -> tuple[float, float]:
 
 
 def _draw(item: Curve, last: float, limits: tuple[float, float], logarithmic: bool, salt: str) -> str:
-    settings = {
+    settings: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": salt,
         "font.family": "sans-serif",
@@ -110,12 +110,12 @@ def _draw(item: Curve, last: float, limits: tuple[float, float], logarithmic: bo
         axes.set_xlabel("updates")
         axes.set_ylabel("loss (unitless)")
         _ticks(axes, logarithmic)
-        buffer = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(
-            buffer, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
-    drawing = buffer.getvalue()
-    return drawing[drawing.index("<svg") :].replace(_AXES, "currentColor").replace(_LINE, "var(--accent)")
+        buffer = io.BytesIO()
+        metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(buffer, format="svg", metadata=metadata)
+    drawing = buffer.getvalue().decode("utf-8")
+    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing[drawing.index("<svg") :])  # the same in each drawing
+    return drawing.replace(_AXES, "currentColor").replace(_LINE, "var(--accent)")
 
 
 def _ticks(axes: Axes, logarithmic: bool) -> None:

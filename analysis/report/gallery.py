@@ -83,9 +83,7 @@ def gallery(
         Rows at most.
     """
     domain = model.domain
-    natural = [
-        signal if signal is None else picture(signal, domain) for signal in model.natural_signals(count)
-    ]
+    natural = [signal if signal is None else picture(signal, domain) for signal in model.natural_signals(count)]
     columns = [_column(model, layer, final[layer], count) for layer in range(len(model.layers))]
     predicted, confidence = (model.natural[name].values for name in ("predicted", "confidence"))
     rows = []

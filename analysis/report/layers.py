@@ -38,8 +38,7 @@ class LayerSummary:
 def layer_summary(model: StoredModel, layer: int, final: NDArray[np.float32]) -> LayerSummary:
     """Summarise one layer; `final` are its last losses, ``(stimulus, seed)``."""
     here: dict[str, NDArray[Any]] = {
-        name: np.asarray(model.metamers[name].isel(layer=layer).values)
-        for name in ("state", "steps", "modified_relu")
+        name: np.asarray(model.metamers[name].isel(layer=layer).values) for name in ("state", "steps", "modified_relu")
     }
     done = here["state"] == STATES["done"]
     agrees = model.answers("agrees", -1)[layer][done]

@@ -48,9 +48,7 @@ def png(signal: NDArray[np.float32], domain: ImageDomain) -> bytes:
 def jpeg(signal: NDArray[np.float32], domain: ImageDomain, quality: int = 90) -> bytes:
     """Write a picture ``(C, H, W)`` as JPEG, colour at full resolution; an alpha channel is left out."""
     array = levels(signal, domain)
-    return _file(
-        _image(array[..., : 3 if array.shape[2] >= 3 else 1]), "JPEG", quality=quality, subsampling=0
-    )
+    return _file(_image(array[..., : 3 if array.shape[2] >= 3 else 1]), "JPEG", quality=quality, subsampling=0)
 
 
 def wav(signal: NDArray[np.float32], domain: WaveformDomain) -> bytes:

@@ -104,16 +104,14 @@ class StoredModel:
         for block in _blocks(self.natural["signal"], count):
             yield from (_whole(signal) for signal in block)
 
-    def metamer_signals(
-        self, layer: int, count: int | None = None
-    ) -> Iterator[list[NDArray[np.float32] | None]]:
+    def metamer_signals(self, layer: int, count: int | None = None) -> Iterator[list[NDArray[np.float32] | None]]:
         """Read a layer's metamers, stimulus by stimulus: a list over seeds, None where one is missing."""
         for block in _blocks(self.metamers["signal"].isel(layer=layer), count):
             yield from ([_whole(signal) for signal in seeds] for seeds in block)
 
 
 def stored_models(tree: xr.DataTree) -> list[StoredModel]:
-    """Return the models of a study.
+    """Return the models of a study, by name.
 
     Raises
     ------
@@ -131,7 +129,7 @@ def stored_models(tree: xr.DataTree) -> list[StoredModel]:
             node["metamers"].to_dataset(),
             node["match"].to_dataset() if "match" in node.children else None,
         )
-        for key, node in groups.items()
+        for key, node in sorted(groups.items())
     ]
 
 

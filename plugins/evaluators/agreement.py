@@ -33,7 +33,12 @@ def agreement() -> Callable[[Context], xr.Dataset]:
                 .assign_coords(layer=agrees.layer.astype(object))
             )
         result = xr.concat(by_model, "model", join="outer", fill_value={"counted": 0}, combine_attrs="drop")
-        result["agreement"].attrs = {"long_name": "proportion of metamers with the natural signal's label", "units": "1"}
+        order = dict.fromkeys(layer for part in by_model for layer in part.layer.values)
+        result = result.sel(layer=list(order))  # the studies' order; an outer join sorts by name
+        result["agreement"].attrs = {
+            "long_name": "proportion of metamers with the natural signal's label",
+            "units": "1",
+        }
         result["counted"].attrs = {"long_name": "metamers that count", "units": "1"}
         return result
 

@@ -56,8 +56,11 @@ def normalise_input(network: Network, mean: Sequence[float], std: Sequence[float
     Raises
     ------
     MetameryError
-        It has a submodule or attribute `normalise` already.
+        It has a submodule or attribute `normalise` already, or is a `torch.nn.Sequential`, which would run the new
+        submodule after its own.
     """
+    if isinstance(network, nn.Sequential):
+        raise MetameryError("a Sequential runs every part that it has: put a Normalise in front of it instead")
     if hasattr(network, "normalise"):
         raise MetameryError(f"{type(network).__name__} already has a part named 'normalise'")
     network.add_module("normalise", Normalise(mean, std))
@@ -67,4 +70,4 @@ def normalise_input(network: Network, mean: Sequence[float], std: Sequence[float
 
 # A function, not a closure or a bound method: a deep copy of the network then calls its own submodule.
 def _normalise_first(network: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (network.normalise(arguments[0]), *arguments[1:])
+    return (network.get_submodule("normalise")(arguments[0]), *arguments[1:])

@@ -31,9 +31,7 @@ def test_pictures_hold_the_quantised_signals(tmp_path: Path, low: float) -> None
     assert export(study, tmp_path / "out") == FILES
     with open_study(study) as tree:
         natural = tree["models/vision+net/stimuli"]["signal"].sel(stimulus="coffee").values
-        metamer = tree["models/vision+net/metamers"]["signal"].sel(
-            layer="blocks[0].relu", stimulus="coffee", seed=1
-        )
+        metamer = tree["models/vision+net/metamers"]["signal"].sel(layer="blocks[0].relu", stimulus="coffee", seed=1)
         pairs = {"natural/coffee": natural, "blocks_0_.relu/coffee_seed1": metamer.values}
         for name, signal in pairs.items():
             with Image.open(tmp_path / "out" / "vision+net" / f"{name}.png") as image:
@@ -50,9 +48,7 @@ def test_sounds_hold_the_quantised_signals(tmp_path: Path) -> None:
     assert rate == SOUND.sample_rate
     assert samples.dtype == np.int16
     with open_study(study) as tree:
-        signal = (
-            tree["models/audio+net/metamers"]["signal"].sel(layer="output", stimulus="chelsea", seed=0).values
-        )
+        signal = tree["models/audio+net/metamers"]["signal"].sel(layer="output", stimulus="chelsea", seed=0).values
     expected = SOUND.quantise(torch.from_numpy(signal)).numpy()
     np.testing.assert_allclose(samples / 32767, expected, rtol=0, atol=1e-7)
 

@@ -32,9 +32,7 @@ FAILED = (2, 1, 0)  # layer, stimulus, seed
 MISSING = (2, 2, 1)
 
 
-def make_study(
-    folder: Path, domains: dict[str, Domain], stimuli: list[str] = STIMULI, finished: bool = False
-) -> Path:
+def make_study(folder: Path, domains: dict[str, Domain], stimuli: list[str] = STIMULI, finished: bool = False) -> Path:
     """Make a small study; unless finished, one metamer of each model has failed and one is missing."""
     generator = np.random.default_rng(0)
     groups = {"stimuli": Group(stimuli_variables(), {"stimulus": stimuli})}
@@ -56,9 +54,7 @@ def make_study(
         settings = {"preset": "fast", "distance": "inversion", "steps": STEPS - 1, "prior": None}
         groups |= {
             path: Group(attributes=attributes),
-            f"{path}/stimuli": Group(
-                fitted_variables(domain.dims), {"stimulus": stimuli}, sizes, {"stimulus": 2}
-            ),
+            f"{path}/stimuli": Group(fitted_variables(domain.dims), {"stimulus": stimuli}, sizes, {"stimulus": 2}),
             f"{path}/metamers": Group(
                 metamer_variables(domain.dims),
                 {**each, "step": list(range(STEPS))},
@@ -80,9 +76,7 @@ def make_study(
     store = StudyStore.create(folder, groups, root)
     count = len(stimuli)
     text = {"category": "cat", "source": "https://example.org/cat", "licence": "CC0 1.0"}
-    store.write(
-        "stimuli", {}, {name: np.array([value] * count, dtype=object) for name, value in text.items()}
-    )
+    store.write("stimuli", {}, {name: np.array([value] * count, dtype=object) for name, value in text.items()})
     for name, domain in domains.items():
         path = f"models/{model_key(name)}"
 
@@ -250,9 +244,7 @@ def test_sounds_can_be_played(page: Page) -> None:
 
 def test_names_are_escaped(tmp_path: Path) -> None:
     hostile = ["<script>alert(1)</script>", '" onerror="alert(2)', "</td>&amp;"]
-    page = Page(
-        write_report(make_study(tmp_path, {"vision:<b>net": IMAGE}, hostile)).read_text(encoding="utf-8")
-    )
+    page = Page(write_report(make_study(tmp_path, {"vision:<b>net": IMAGE}, hostile)).read_text(encoding="utf-8"))
     assert len(page.of("script")) == 1
     assert not page.of("b")
     assert not any("onerror" in attributes for _, attributes in page.elements)
@@ -357,7 +349,7 @@ def test_in_a_browser(browser, study: Path, width: int, scheme: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
 
-        first = page.locator("img[alt^='metamer of chelsea at layer conv1']").first
+        first = page.locator("#gallery-vision\\+net img[alt^='metamer of chelsea at layer conv1']").first
         button = first.locator("xpath=..")
         button.focus()
         page.keyboard.press("Enter")

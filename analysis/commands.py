@@ -1,0 +1,265 @@
+"""The commands that make, show and hand out metamers."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..framework.errors import MetameryError
+from ..framework.hookspecs import hookimpl
+from ..framework.manager import Plugins
+from ..framework.study import ModelUse, Study, Use, located
+
+if TYPE_CHECKING:
+    from ..framework.store import StudyStore
+
+DEMO_LAYERS = ("_blocks.1", "_blocks.4", "_blocks.8", "_blocks.12", "_blocks.15", "output")
+DEMO_STEPS = 150
+
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
+Seed = Annotated[int, typer.Option(min=0, help="Where all randomness starts.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="The study's folder.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and what it would take.")]
+Options = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the model.")]
+
+
+@hookimpl
+def register_commands(app: typer.Typer) -> None:
+    app.command()(demo)
+    app.command()(show)
+    app.command()(synthesise)
+    app.command("run")(run_study)
+    app.command()(evaluate)
+    app.command()(report)
+    app.command()(export)
+
+
+def demo(
+    context: typer.Context,
+    output: Output = Path("demo"),
+    steps: Annotated[int, typer.Option(min=1, help="Updates of each metamer.")] = DEMO_STEPS,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+) -> None:
+    """Make metamers of six photographs at six layers of EfficientNet-Lite0, and a page to look at them."""
+    study = Study(
+        models=(ModelUse("efficientnet-lite0", DEMO_LAYERS),),
+        stimuli=Use("natural", {"limit": 6}),
+        synthesis={"preset": "fast", "steps": steps},
+        seed=seed,
+    )
+    _conduct(context, study, output, device, dry_run)
+
+
+def show(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="A model's name, or FILE.py:FUNCTION.")],
+    set_: Options = None,
+    full: Annotated[bool, typer.Option("--all", help="Every module, not only the model's own layers.")] = False,
+) -> None:
+    """Show a model: what it takes, and its layers with their shapes, sizes and what synthesis there takes."""
+    from ..framework.outline import outline
+
+    plugins = _plugins(context)
+    loaded = plugins.load("model", model, **_options(set_))
+    layers = outline(loaded.module, loaded.domain)
+    weights = sum(weight.numel() for weight in loaded.module.parameters())
+    typer.echo(f"{plugins.find('model', model).qualified}: {loaded.domain}")
+    classes = f"{len(loaded.labels)} classes ({loaded.label_space})" if loaded.labels else "classes without names"
+    typer.echo(f"{weights / 1e6:.2f} M weights, {classes}")
+    typer.echo(f"\n{'layer':<32} {'module':<20} {'shape':>16} {'units':>10} {'ReLU':>5} {'MB each':>8}")
+    for layer in layers:
+        if full or layer.name in loaded.layers:
+            shape = " × ".join(map(str, layer.shape)) if layer.shape is not None else "no tensor"
+            relu = "yes" if layer.ends_in_relu else ""
+            size = f"{layer.kept_bytes / 1e6:.1f}"
+            typer.echo(f"{layer.name:<32} {layer.kind:<20} {shape:>16} {layer.units:>10} {relu:>5} {size:>8}")
+    typer.echo("\nReLU: the modified ReLU applies. MB each: what synthesis keeps in memory for each signal of a batch.")
+
+
+def synthesise(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="A model's name, or FILE.py:FUNCTION.")],
+    stimuli: Annotated[str, typer.Option(help="A name, or a folder of pictures or CLASS/FILE.")],
+    output: Output,
+    layers: Annotated[str, typer.Option(help="Layers between commas; the model's own by default.")] = "",
+    preset: Annotated[str, typer.Option(help="fast or feather2023.")] = "fast",
+    steps: Annotated[int | None, typer.Option(min=1, help="Updates; the schedule keeps its shape.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Metamers of each stimulus, from different noise.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first stimuli.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Stimuli worked on at once.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any setting of the preset, set otherwise.")
+    ] = None,
+    set_: Options = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be read.")
+    ] = False,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+) -> None:
+    """Make metamers of stimuli at layers of a model. The same command on the same folder goes on where it was."""
+    options: dict[str, Any] = {}
+    if limit is not None:
+        options["limit"] = limit
+    if skip_unreadable:
+        options["skip_unreadable"] = True
+    given = {"steps": steps, "seeds": seeds if seeds > 1 else None, "batch_size": batch_size}
+    named = tuple(name.strip() for name in layers.split(",") if name.strip())
+    study = Study(
+        models=(ModelUse(model, named, _options(set_)),),
+        stimuli=_folder_or_name(_plugins(context), Use(stimuli, options)),
+        synthesis={
+            "preset": preset,
+            **{key: value for key, value in given.items() if value is not None},
+            **_options(setting),
+        },
+        seed=seed,
+    )
+    _conduct(context, study, output, device, dry_run)
+
+
+def run_study(
+    context: typer.Context,
+    study: Annotated[Path, typer.Argument(help="A study file, or the folder it lies in.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The study's folder; by default the file's own.")
+    ] = None,
+    device: Device = "cpu",
+    dry_run: DryRun = False,
+) -> None:
+    """Make the metamers that a study file asks for, of one model or several."""
+    file = study / "study.toml" if study.is_dir() else study
+    _conduct(context, Study.read(file), output or file.parent, device, dry_run)
+
+
+def evaluate(
+    context: typer.Context,
+    evaluator: Annotated[str, typer.Argument(help="An evaluator's name.")],
+    study: Annotated[Path, typer.Argument(help="A study's folder.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the evaluator.")
+    ] = None,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+) -> None:
+    """Measure a study with an evaluator, and add what it finds to the study's results."""
+    import torch
+
+    from ..framework.context import Context
+    from ..framework.devices import resolve_device
+    from ..framework.progress import ProgressBar
+    from ..framework.store import StudyStore, open_study
+    from ..framework.study import load_stimuli
+    from .conduct import check_weights, load_parts
+
+    plugins = _plugins(context)
+    measure = plugins.load("evaluator", evaluator, **_options(set_))
+    tree = open_study(study)
+    asked = Study.from_toml(tree.attrs["study"])
+    if dry_run:
+        typer.echo(f"evaluator '{plugins.find('evaluator', evaluator).qualified}' on {study}")
+        return
+    where = resolve_device(device)
+    parts = load_parts(asked, plugins, where)
+    check_weights(study, parts, {part.key: tree[f"models/{part.key}"].attrs for part in parts})
+    models = {part.qualified: part.model for part in parts}
+    with ProgressBar() as progress:
+        generator = torch.Generator().manual_seed(seed)
+        given = Context(models, load_stimuli(plugins, asked.stimuli), tree, where, generator, progress)
+        dataset = measure(given)
+    name = plugins.find("evaluator", evaluator).entry.name
+    StudyStore.reopen(study).add(name, dataset)
+    typer.echo(str(dataset))
+    typer.echo(f"added as '{name}' to {study / 'results.zarr'}")
+
+
+def report(study: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
+    """Write a page that shows a study: one file that needs nothing else."""
+    from .report import write_report
+
+    typer.echo(f"report: {write_report(study).resolve()}")
+
+
+def export(
+    study: Annotated[Path, typer.Argument(help="A study's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the files go.")],
+) -> None:
+    """Write the natural signals and the metamers as PNG or WAV files, with a table."""
+    from .export import export as write
+
+    typer.echo(f"{write(study, output)} files in {output.resolve()}, listed in metamers.csv")
+
+
+def _conduct(context: typer.Context, study: Study, folder: Path, device: str, dry_run: bool) -> None:
+    from ..framework.devices import resolve_device
+    from ..framework.progress import ProgressBar
+    from .conduct import conduct, plan
+    from .report import write_report
+
+    plugins = _plugins(context)
+    where = resolve_device(device)
+    if dry_run:
+        planned = plan(study, plugins, where)
+        typer.echo(study.to_toml())
+        typer.echo(
+            f"{planned.metamers} metamers, {planned.updates} updates, about {_duration(planned.seconds)}; "
+            f"{planned.memory_bytes / 1e6:.0f} MB of activations in memory, "
+            f"at most {planned.disk_bytes / 1e6:.0f} MB on disk"
+        )
+        return
+    with ProgressBar() as progress:
+        store = conduct(study, folder, plugins, where, progress)
+    failed, total = _count(store)
+    typer.echo(f"results: {store.path.resolve()}")
+    typer.echo(f"report:  {write_report(folder).resolve()}")
+    if failed:
+        raise MetameryError(f"{failed} of {total} metamers failed; the report says why")
+
+
+def _count(store: StudyStore) -> tuple[int, int]:
+    from ..framework.schema import STATES
+
+    states = [store.read(f"models/{key}/metamers", "state") for key in store.children("models")]
+    return sum(int((s == STATES["failed"]).sum()) for s in states), sum(s.size for s in states)
+
+
+def _plugins(context: typer.Context) -> Plugins:
+    plugins = context.obj
+    assert isinstance(plugins, Plugins)
+    return plugins
+
+
+def _folder_or_name(plugins: Plugins, use: Use) -> Use:
+    """A registered name stays a name; a folder becomes its absolute path."""
+    try:
+        plugins.find("stimuli", use.name)
+    except MetameryError:
+        return located(Use(f"{use.name}/", use.options)) if Path(use.name).expanduser().is_dir() else use
+    return located(use)
+
+
+def _options(given: list[str] | None) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` pairs; a value is read as TOML where it is TOML, else as text."""
+    options: dict[str, Any] = {}
+    for pair in given or ():
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise MetameryError(f"'{pair}': expected KEY=VALUE")
+        try:
+            options[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[key] = value
+    return options
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,138 @@
+"""The program: a Typer application made from the loaded plugins. It imports nothing slow by itself."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, TextIO
+
+import typer
+
+from .errors import MetameryError, unknown
+from .manager import Plugins
+from .registry import KINDS
+
+STOPPED = 130
+"""Exit status after Ctrl-C, which Typer catches and returns as this number."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status: 0 if all went well, 2 for what the user can mend."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    try:
+        plugins = Plugins()
+        app = make_app(plugins)
+        for problem in plugins.problems:
+            print(f"warning: {problem}", file=sys.stderr)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        status = app(args=given or ["--help"], prog_name="metamery", standalone_mode=False)
+    except MetameryError as error:
+        return _fail(str(error))
+    except typer.TyperException as error:
+        said = error.format_message() if hasattr(error, "format_message") else str(error)
+        return _fail(said) if said else 2
+    except (KeyboardInterrupt, typer.Abort):
+        status = STOPPED
+    if status == STOPPED:
+        print("stopped: the same command goes on where this one was", file=sys.stderr)
+    return status if isinstance(status, int) else 0
+
+
+def make_app(plugins: Plugins) -> typer.Typer:
+    """Build the program from plugins; nothing is shared between two of them.
+
+    A plugin whose command has the name of another's is left out, with a line in ``plugins.problems``.
+    """
+    app = typer.Typer(
+        name="metamery",
+        help="Find out what a neural network treats as the same: model metamers at every layer.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    _add_own_commands(app, plugins)
+    for plugin, add in list(plugins.hook_calls("register_commands")):
+        commands, groups = list(app.registered_commands), list(app.registered_groups)
+        taken = set(_names(app))
+        try:
+            add(app=app)
+            if clash := sorted(taken & {*_names(app, len(commands), len(groups))}):
+                raise MetameryError(f"its command '{clash[0]}' is there already")
+        except Exception as error:
+            app.registered_commands, app.registered_groups = commands, groups
+            plugins.reject(plugin, str(error) if isinstance(error, MetameryError) else repr(error))
+    return app
+
+
+def entry() -> None:
+    """Run the program as a shell command."""
+    sys.exit(main())
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Say what is meant for the person in one line; what is meant for programmers says where it comes from."""
+    place = "" if category is UserWarning else f" ({category.__name__}, {filename}:{lineno})"
+    print(f"warning: {' '.join(str(message).split())}{place}", file=sys.stderr)
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _names(app: typer.Typer, first_command: int = 0, first_group: int = 0) -> list[str]:
+    commands = [
+        command.name or (command.callback.__name__.replace("_", "-") if command.callback else "")
+        for command in app.registered_commands[first_command:]
+    ]
+    groups = [
+        group.name if isinstance(group.name, str) else (group.typer_instance.info.name or "")
+        for group in app.registered_groups[first_group:]
+        if group.typer_instance is not None
+    ]
+    return [*commands, *map(str, groups)]
+
+
+def _add_own_commands(app: typer.Typer, plugins: Plugins) -> None:
+    @app.callback()
+    def program(context: typer.Context) -> None:
+        context.obj = plugins
+
+    @app.command("list")
+    def list_names(
+        kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; all of them by default.")] = "",
+        members: Annotated[bool, typer.Option("--members", help="List what families hold, too.")] = False,
+    ) -> None:
+        """List the registered names."""
+        singular = {alias: name for name, hook in KINDS.items() for alias in (name, hook.removeprefix("register_"))}
+        if kind and kind not in singular:
+            raise unknown("kind", kind, KINDS)
+        for each in [singular[kind]] if kind else KINDS:
+            typer.echo(f"{each}:" if not kind else "", nl=not kind)
+            for entry in plugins.entries(each):
+                typer.echo(f"  {entry.name:<22} {entry.summary}  [{entry.plugin}]")
+                if members and entry.is_family:
+                    for name in entry.members():
+                        typer.echo(f"    {name}")
+
+    @app.command("plugins")
+    def list_plugins() -> None:
+        """List the plugins that are loaded, and those that are left out with the reason."""
+        for plugin in plugins.loaded:
+            count = sum(entry.plugin == plugin.name for kind in KINDS for entry in plugins.entries(kind))
+            typer.echo(f"{plugin.name:<20} {plugin.distribution} {plugin.version}, {count} names")
+        for problem in plugins.problems:
+            typer.echo(str(problem))

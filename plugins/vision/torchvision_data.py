@@ -1,0 +1,169 @@
+"""torchvision's labelled data sets, by torchvision's own names.
+
+torchvision does the downloading and the reading. Of CIFAR10 and CIFAR100 it unpickles the files, after checking their
+MD5 sums; of the others, nothing is unpickled here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torchvision import datasets
+
+from ...framework.errors import MetameryError, unknown
+from ...framework.stimuli import Stimulus
+from .imagenet import IMAGENET_1K, imagenet_labels
+from .limits import spread
+from .pictures import picture_signal
+
+
+def _splits(*names: str) -> dict[str, dict[str, Any]]:
+    return {name: {"split": name} for name in names}
+
+
+_TRAIN_OR_TEST: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
+_HELD_OUT = {"train": {"split": "train"}, "val": {"split": "val"}, "test": {"split": "val"}}
+_WHOLE: dict[str, dict[str, Any]] = {"all": {}}
+
+SPLITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "Caltech101": _WHOLE,
+    "Caltech256": _WHOLE,
+    "CIFAR10": _TRAIN_OR_TEST,
+    "CIFAR100": _TRAIN_OR_TEST,
+    "Country211": _splits("train", "valid", "test"),
+    "DTD": _splits("train", "val", "test"),
+    "EuroSAT": _WHOLE,
+    "FashionMNIST": _TRAIN_OR_TEST,
+    "FGVCAircraft": _splits("train", "val", "trainval", "test"),
+    "Flowers102": _splits("train", "val", "test"),
+    "Food101": _splits("train", "test"),
+    "GTSRB": _splits("train", "test"),
+    "ImageNet": _HELD_OUT,
+    "Imagenette": _HELD_OUT,
+    "KMNIST": _TRAIN_OR_TEST,
+    "MNIST": _TRAIN_OR_TEST,
+    "OxfordIIITPet": _splits("trainval", "test"),
+    "RenderedSST2": _splits("train", "val", "test"),
+    "StanfordCars": _splits("train", "test"),
+    "STL10": _splits("train", "test"),
+    "SUN397": _WHOLE,
+    "SVHN": _splits("train", "extra", "test"),
+    "USPS": _TRAIN_OR_TEST,
+}
+"""The data sets, and for each split what torchvision's class is called with."""
+
+_NO_DOWNLOAD = ("ImageNet",)
+
+
+@dataclass(frozen=True)
+class TorchvisionStimuli:
+    """Some of a torchvision data set's pictures, each decoded when it is asked for: ``(1 or 3, H, W)`` in [0, 1].
+
+    Parameters
+    ----------
+    name, split
+        What was asked for.
+    data
+        torchvision's data set.
+    indices
+        The chosen positions in it; they are part of the stimuli's names, so that a limit renames none.
+    """
+
+    name: str
+    split: str
+    data: Any = field(repr=False)
+    indices: Sequence[int] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int, /) -> Stimulus:
+        """Return one picture; raises `IndexError` past the end."""
+        position = self.indices[index]
+        image, target = self.data[position]
+        category = self._category(int(target))
+        digits = len(str(len(self.data) - 1))
+        return Stimulus(
+            picture_signal(image),
+            category,
+            self._labels(int(target), category),
+            f"{self.name}-{self.split}-{position:0{digits}d}",
+            f"torchvision.datasets.{self.name}",
+        )
+
+    def __iter__(self) -> Iterator[Stimulus]:
+        return (self[index] for index in range(len(self)))
+
+    def _category(self, target: int) -> str:
+        classes = getattr(self.data, "classes", None) or getattr(self.data, "categories", None)
+        if not classes:
+            return str(target)
+        name = classes[target]
+        return str(name[0] if isinstance(name, tuple) else name)  # ImageNet gives all synonyms
+
+    def _labels(self, target: int, category: str) -> dict[str, frozenset[str]]:
+        if self.name == "ImageNet":
+            return {IMAGENET_1K: frozenset({imagenet_labels()[target]})}
+        if self.name == "Imagenette" and category in imagenet_labels():
+            return {IMAGENET_1K: frozenset({category})}
+        return {}
+
+
+def torchvision_data_names() -> list[str]:
+    """Return the names of the data sets that can be had."""
+    return [name for name in SPLITS if hasattr(datasets, name)]
+
+
+def torchvision_data(
+    name: str,
+    *,
+    root: str | Path = "data",
+    split: str = "test",
+    limit: int | None = None,
+    download: bool = True,
+) -> TorchvisionStimuli:
+    """Open a data set.
+
+    Parameters
+    ----------
+    name
+        As torchvision's, such as ``CIFAR10``.
+    root
+        The folder that holds the data, or will.
+    split
+        As torchvision's; ``train`` or ``test`` where it asks for ``train=``, ``all`` where there is one only.
+        Of ImageNet and Imagenette, ``test`` is the validation split: their test labels are not published.
+    limit
+        Take this many, evenly spread over the split.
+    download
+        Whether to download what is missing. ImageNet has to be put into `root` by hand.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such data set, or it has no such split.
+    MetameryError
+        It cannot be downloaded or read.
+    """
+    if name not in (names := torchvision_data_names()):
+        raise unknown("torchvision data set", name, names)
+    if split not in SPLITS[name]:
+        raise unknown(f"split of torchvision/{name}:", split, SPLITS[name])
+    arguments = dict(SPLITS[name][split])
+    download = download and name not in _NO_DOWNLOAD
+    if name not in _NO_DOWNLOAD:
+        arguments["download"] = download
+    folder = Path(root).expanduser()
+    try:
+        with redirect_stdout(sys.stderr):
+            data = getattr(datasets, name)(folder, **arguments)
+    except (OSError, RuntimeError, ValueError, ModuleNotFoundError) as error:
+        task = "downloaded into" if download else "read from"
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise MetameryError(f"torchvision/{name} could not be {task} '{folder}': {reason}") from error
+    return TorchvisionStimuli(name, split, data, spread(len(data), limit))

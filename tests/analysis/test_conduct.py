@@ -1,0 +1,356 @@
+"""Conducting a study: what is stored, what is resumed, what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from metamery.analysis import conduct as conducting
+from metamery.analysis.conduct import conduct, plan
+from metamery.analysis.synthesis import synthesise
+from metamery.framework import MetameryError, Plugins, Stimulus, Study, open_study
+from metamery.framework.progress import Progress
+from metamery.framework.schema import STATES, check_dataset
+from metamery.framework.store import RESULTS
+from metamery.framework.study import ModelUse, Use, load_stimuli
+
+SETTINGS = {"preset": "fast", "steps": 4, "batch_size": 2}
+
+
+@pytest.fixture
+def study(tiny: str, pictures: Path) -> Study:
+    return Study(
+        models=(ModelUse(tiny, ("1", "output")),),
+        stimuli=Use("folder", {"path": str(pictures)}),
+        synthesis={**SETTINGS, "seeds": 2},
+        seed=7,
+    )
+
+
+def single(tree: xr.DataTree) -> Any:
+    (group,) = tree["models"].children.values()
+    return group
+
+
+def contents(path: Path) -> dict[str, Any]:
+    """Every array of a study by its path, as bytes or texts."""
+    found = {}
+    for node in open_study(path).subtree:
+        for name, variable in node.dataset.variables.items():
+            values = variable.values
+            found[f"{node.path}/{name}"] = values.tolist() if values.dtype.kind in "OTU" else values.tobytes()
+    return found
+
+
+# What is stored
+
+
+def test_a_study_holds_its_metamers(study: Study, tmp_path: Path) -> None:
+    conduct(study, tmp_path / "study", Plugins())
+    tree = open_study(tmp_path / "study").load()
+    group = single(tree)
+    metamers = group["metamers"]
+    assert metamers.signal.dims == ("layer", "stimulus", "seed", "channel", "y", "x")
+    assert metamers.signal.shape == (2, 5, 2, 3, 8, 8)
+    assert metamers.layer.values.tolist() == ["1", "output"]
+    assert metamers.stimulus.values.tolist() == ["cat/a", "cat/b", "dog/a", "dog/b", "owl/a"]
+    assert (metamers.state == STATES["done"]).all()
+    assert metamers.signal.notnull().all()
+    assert ((metamers.signal >= 0) & (metamers.signal <= 1)).all()
+    assert metamers.loss.shape == (2, 5, 2, 5)
+    assert (metamers.loss.isel(step=-1) < metamers.loss.isel(step=0)).all()
+    assert (metamers.steps == 4).all()
+    assert metamers.modified_relu.values.tolist() == [1, 0]
+    assert tree["stimuli/category"].values.tolist() == ["cat", "cat", "dog", "dog", "owl"]
+    assert set(np.unique(group["match/agrees"])) <= {0, 1}
+    for node in tree.subtree:
+        check_dataset(node.to_dataset(inherit=False))
+
+
+def test_a_study_holds_what_synthesise_makes(study: Study, tmp_path: Path) -> None:
+    conduct(study, tmp_path / "study", Plugins())
+    group = single(open_study(tmp_path / "study").load())
+    plugins = Plugins()
+    model = plugins.load("model", study.models[0].name)
+    stimuli = load_stimuli(plugins, study.stimuli)
+    result = synthesise(model, stimuli, ["1", "output"], seed=7, **SETTINGS, seeds=2)
+    for name in ("signal", "loss", "steps", "state", "modified_relu"):
+        np.testing.assert_array_equal(group["metamers"][name], result[name], err_msg=name)
+    np.testing.assert_array_equal(group["match/predicted"], result.predicted)
+    np.testing.assert_array_equal(group["stimuli/signal"], result.natural)
+
+
+def test_the_natural_signals_predictions_are_the_models(study: Study, tmp_path: Path) -> None:
+    conduct(study, tmp_path / "study", Plugins())
+    natural = single(open_study(tmp_path / "study").load())["stimuli"]
+    model = Plugins().load("model", study.models[0].name)
+    with torch.no_grad():
+        logits = model.module(torch.from_numpy(natural.signal.values))
+    assert natural.predicted.values.tolist() == logits.argmax(1).tolist()
+    np.testing.assert_allclose(natural.confidence, logits.softmax(1).amax(1), rtol=1e-5)
+    said = [model.labels[index] for index in logits.argmax(1)]
+    shown = ["cat", "cat", "dog", "dog", "owl"]
+    assert natural.correct.values.tolist() == [int(a == b) for a, b in zip(said, shown, strict=True)]
+
+
+def test_provenance_is_there(study: Study, tmp_path: Path) -> None:
+    conduct(study, tmp_path / "study", Plugins())
+    tree = open_study(tmp_path / "study")
+    attributes = tree.attrs
+    assert attributes["metamery_version"] == version("metamery")
+    assert attributes["torch_version"] == torch.__version__
+    assert attributes["device"] == "cpu"
+    assert attributes["threads"] == torch.get_num_threads()
+    assert Study.from_toml(attributes["study"]) == study
+    assert json.loads(attributes["settings"])["steps"] == 4
+    assert attributes["names"] == [study.models[0].name, "synthesis:relative_l2", "synthesis:adam", "vision:folder"]
+    assert [name.partition(" ")[0] for name in attributes["plugins"]] == ["synthesis", "vision"]
+    group = single(tree).attrs
+    assert group["weights_sha256"] == Plugins().load("model", study.models[0].name).weights_sha256()
+    assert group["model"] == study.models[0].name
+    assert list(group["labels"]) == ["cat", "dog", "owl"]
+    assert (group["low"], group["high"], group["domain_kind"]) == (0.0, 1.0, "image")
+    assert (tmp_path / "study" / "study.toml").read_text() == study.to_toml()
+
+
+def test_several_models_lie_side_by_side(study: Study, tiny: str, tmp_path: Path) -> None:
+    both = replace(
+        study, models=(*study.models, ModelUse(tiny, ("output",), {"seed": 1})), synthesis={**SETTINGS, "steps": 2}
+    )
+    conduct(both, tmp_path / "both", Plugins())
+    groups = open_study(tmp_path / "both").load()["models"].children
+    assert len(groups) == 2
+    first, second = groups.values()
+    assert first.attrs["weights_sha256"] != second.attrs["weights_sha256"]
+    assert json.loads(second.attrs["options"]) == {"seed": 1}
+    assert second["metamers/signal"].shape[0] == 1
+    alone = replace(both, models=both.models[1:])
+    conduct(alone, tmp_path / "alone", Plugins())
+    other = single(open_study(tmp_path / "alone").load())
+    for path in ("metamers/signal", "metamers/loss", "match/predicted", "stimuli/predicted"):
+        np.testing.assert_array_equal(second[path], other[path])
+
+
+def test_seeds_start_from_other_noise_and_more_of_them_change_none(study: Study, tmp_path: Path) -> None:
+    conduct(study, tmp_path / "two", Plugins())
+    conduct(replace(study, synthesis=SETTINGS), tmp_path / "one", Plugins())
+    two, one = (single(open_study(tmp_path / name).load())["metamers/signal"] for name in ("two", "one"))
+    np.testing.assert_array_equal(two.isel(seed=0), one.isel(seed=0))
+    assert not np.array_equal(two.isel(seed=0), two.isel(seed=1))
+
+
+def test_a_model_without_layers_in_the_study_gets_its_own(study: Study, tiny: str, tmp_path: Path) -> None:
+    conduct(replace(study, models=(ModelUse(tiny),)), tmp_path / "study", Plugins())
+    assert single(open_study(tmp_path / "study"))["metamers"].layer.values.tolist() == ["0", "1", "output"]
+
+
+def test_a_silent_layer_fails_with_its_reason_and_the_others_go_on(study: Study, tiny: str, tmp_path: Path) -> None:
+    silent = replace(study, models=(ModelUse(tiny, ("0", "1"), {"silent": True}),))
+    conduct(silent, tmp_path / "study", Plugins())
+    group = single(open_study(tmp_path / "study").load())
+    metamers = group["metamers"]
+    assert (metamers.state.sel(layer="0") == STATES["done"]).all()
+    assert (metamers.state.sel(layer="1") == STATES["failed"]).all()
+    assert set(metamers.reason.sel(layer="1").values.flat) == {
+        "the layer is silent for this stimulus: all of its activations are 0"
+    }
+    assert set(metamers.reason.sel(layer="0").values.flat) == {""}
+    assert (group["match/predicted"].sel(layer="1") == -1).all()
+    assert (group["match/agrees"].sel(layer="1") == -1).all()
+
+
+# Going on
+
+
+class Counted(Progress):
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.total = self.made = 0
+        self.stop_after = stop_after
+
+    def start(self, total: int, description: str = "") -> None:
+        self.total = total
+
+    def advance(self, steps: int = 1) -> None:
+        self.made += steps
+        if self.stop_after is not None and self.made >= self.stop_after:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop_after", [1, 9, 40, 75])
+def test_stopped_and_resumed_is_never_stopped_bit_for_bit(study: Study, tmp_path: Path, stop_after: int) -> None:
+    conduct(study, tmp_path / "whole", Plugins())
+    with pytest.raises(KeyboardInterrupt):
+        conduct(study, tmp_path / "study", Plugins(), progress=Counted(stop_after))
+    assert (single(open_study(tmp_path / "study"))["metamers/state"] == STATES["missing"]).any()
+    rest = Counted()
+    conduct(study, tmp_path / "study", Plugins(), progress=rest)
+    assert rest.made == rest.total <= 2 * 5 * 2 * 4
+    assert contents(tmp_path / "study") == contents(tmp_path / "whole")
+
+
+def test_progress_adds_up(study: Study, tiny: str, tmp_path: Path) -> None:
+    for name, options in (("sound", {}), ("silent", {"silent": True})):
+        counted = Counted()
+        conduct(
+            replace(study, models=(ModelUse(tiny, ("0", "1"), options),)), tmp_path / name, Plugins(), progress=counted
+        )
+        assert counted.made == counted.total == 2 * 5 * 2 * 4
+
+
+def test_a_finished_study_is_left_alone(study: Study, tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    conduct(study, folder, Plugins())
+    before = contents(folder), open_study(folder).attrs
+    counted = Counted()
+    conduct(study, folder, Plugins(), progress=counted)
+    assert (counted.made, counted.total) == (0, 0)
+    assert (contents(folder), open_study(folder).attrs) == before
+
+
+def test_a_finished_study_needs_its_stimuli_no_more(study: Study, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        conduct(study, tmp_path / "study", Plugins(), progress=Counted(9))
+    (pictures / "cat" / "a.png").write_bytes(b"damaged since")
+    conduct(study, tmp_path / "study", Plugins())
+    assert (single(open_study(tmp_path / "study"))["metamers/state"] == STATES["done"]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: replace(s, seed=8), r"seed \(8, there 7\)"),
+        (lambda s: replace(s, synthesis={**s.synthesis, "steps": 5}), r"synthesis.steps \(5, there 4\)"),
+        (lambda s: replace(s, synthesis={**s.synthesis, "seeds": 3}), r"synthesis.seeds \(3, there 2\)"),
+        (lambda s: replace(s, models=(replace(s.models[0], layers=("1",)),)), r"models\[0\].layers"),
+        (lambda s: replace(s, stimuli=replace(s.stimuli, options={**s.stimuli.options, "limit": 2})), "stimuli.limit"),
+        (
+            lambda s: replace(s, seed=9, synthesis={**s.synthesis, "batch_size": 5}),
+            r"seed \(9, there 7\); synthesis.batch_size \(5, there 2\)",
+        ),
+    ],
+)
+def test_other_settings_on_the_same_folder_are_refused(
+    study: Study, tmp_path: Path, change: Callable[[Study], Study], said: str
+) -> None:
+    conduct(study, tmp_path, Plugins())
+    before = contents(tmp_path)
+    with pytest.raises(MetameryError, match=f"holds a study with other settings: {said}"):
+        conduct(change(study), tmp_path, Plugins())
+    assert contents(tmp_path) == before
+
+
+def test_other_weights_under_the_same_name_are_refused(study: Study, tiny: str, tmp_path: Path) -> None:
+    conduct(study, tmp_path / "study", Plugins())
+    file = Path(tiny.removesuffix(":build"))
+    file.write_text(file.read_text().replace("seed: int = 0", "seed: int = 1"))
+    with pytest.raises(MetameryError, match=r"was made with other weights of model '.*tiny.py:build'"):
+        conduct(study, tmp_path / "study", Plugins())
+
+
+def test_a_preset_that_was_defined_otherwise_is_refused(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conduct(study, tmp_path, Plugins())
+    original = conducting.settings
+    monkeypatch.setattr(conducting, "settings", lambda given: replace(original(given), step_size=0.5))
+    with pytest.raises(MetameryError, match="the preset, which another version of metamery defines otherwise"):
+        conduct(study, tmp_path, Plugins())
+
+
+def test_a_study_file_of_the_users_own_is_kept(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text("# my notes\n" + study.to_toml())
+    conduct(study, tmp_path, Plugins())
+    assert (tmp_path / "study.toml").read_text().startswith("# my notes")
+
+
+def test_a_study_file_that_was_not_written_is_written_on_resuming(study: Study, tmp_path: Path) -> None:
+    conduct(study, tmp_path, Plugins())
+    (tmp_path / "study.toml").unlink()
+    conduct(study, tmp_path, Plugins())
+    assert Study.read(tmp_path / "study.toml") == study
+
+
+# What cannot be begun
+
+
+class Given(list[Stimulus]):
+    """Stimuli as a factory gives them."""
+
+
+def stimuli_plugin(fake_plugin: Any, *stimuli: Stimulus) -> Any:
+    return fake_plugin("mine", register_stimuli=lambda register: register("given", lambda: Given(stimuli)))
+
+
+def picture(name: str, *shape: int) -> Stimulus:
+    return Stimulus(torch.rand(shape, generator=torch.Generator().manual_seed(0)), name=name)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "stimuli 'given' are empty"),
+        ([picture("a", 3, 8, 8), picture("a", 3, 9, 9)], "the name 'a' is not unique"),
+        ([picture("a", 3, 8, 8), picture("b", 4, 8, 8)], "stimulus 'b' has 4 channels"),
+        ([picture("a", 8)], r"stimulus 'a' has shape \(8,\)"),
+    ],
+)
+def test_stimuli_that_cannot_be_used_are_found_before_anything_is_written(
+    study: Study, tmp_path: Path, fake_plugin: Any, given: list[Stimulus], said: str
+) -> None:
+    plugins = Plugins([stimuli_plugin(fake_plugin, *given)])
+    with pytest.raises(MetameryError, match=said):
+        conduct(replace(study, stimuli=Use("given")), tmp_path / "study", plugins)
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_stimulus_does_not_depend_on_its_batch_mates(study: Study, tmp_path: Path) -> None:
+    for size in (1, 5):
+        conduct(replace(study, synthesis={**study.synthesis, "batch_size": size}), tmp_path / str(size), Plugins())
+    one, many = (single(open_study(tmp_path / size).load())["metamers"] for size in ("1", "5"))
+    np.testing.assert_allclose(one.loss.isel(step=0), many.loss.isel(step=0), rtol=1e-5)
+    np.testing.assert_allclose(one.signal, many.signal, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        (("conv",), "unknown layer 'conv'"),
+        (("1", "1"), "layer '1' is named twice"),
+        (("1@2",), "layer '1@2' was not reached"),
+        (("a b",), "is no layer name"),
+    ],
+)
+def test_layers_that_cannot_be_used_are_found_before_anything_is_written(
+    study: Study, tiny: str, tmp_path: Path, layers: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(MetameryError, match=said):
+        conduct(replace(study, models=(ModelUse(tiny, layers),)), tmp_path / "study", Plugins())
+    assert not (tmp_path / "study").exists()
+
+
+# Planning
+
+
+def test_a_plan_counts_and_writes_nothing(study: Study, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    planned = plan(study, Plugins(), torch.device("cpu"))
+    assert planned.metamers == 2 * 5 * 2
+    assert planned.updates == 2 * 5 * 2 * 4
+    signal = 4 * 3 * 8 * 8
+    assert planned.disk_bytes == 5 * signal + 20 * (signal + 4 * 5)
+    assert planned.seconds > 0
+    assert planned.memory_bytes > 0
+    assert [path for path in sorted(tmp_path.rglob("*")) if "__pycache__" not in path.parts] == before
+
+
+def test_only_the_results_and_the_study_are_in_the_folder(study: Study, tmp_path: Path) -> None:
+    conduct(study, tmp_path / "study", Plugins())
+    assert sorted(path.name for path in (tmp_path / "study").iterdir()) == [RESULTS, "study.toml"]

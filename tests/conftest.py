@@ -1,0 +1,141 @@
+"""What many tests share: a tiny network in a file, a folder of tiny pictures, plugins out of thin air, the program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from metamery.framework import hookimpl
+from metamery.framework.cli import main
+from PIL import Image
+
+TINY = '''
+"""A network of three classes on 3 × 8 × 8 pictures; `silent` switches its first layer's ReLU off for good."""
+
+import torch
+from metamery.framework import ImageDomain, Model
+
+
+def build(seed: int = 0, silent: bool = False) -> Model:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 3)
+        )
+    if silent:
+        torch.nn.init.constant_(network[0].bias, -100.0)
+    return Model(network.eval(), ImageDomain(3, 8, 8), ["0", "1", "output"], ["cat", "dog", "owl"])
+
+
+def number() -> int:
+    return 3
+'''
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a run of the program came to."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line on standard error that begins with ``error:``; nothing like it may be on standard output."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err + self.out
+        assert "error:" not in self.out
+        return lines[0]
+
+
+@pytest.fixture(autouse=True)
+def _only_what_is_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plugins that happen to be installed here are not loaded; a test that wants one says so."""
+    monkeypatch.setenv("METAMERY_PLUGINS", "")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    """The name of the tiny network, ``FILE.py:build``."""
+    file = tmp_path / "tiny.py"
+    file.write_text(TINY, encoding="utf-8")
+    return f"{file}:build"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder with five pictures in three classes."""
+    return draw_pictures(tmp_path / "pictures", ["cat/a", "cat/b", "dog/a", "dog/b", "owl/a"])
+
+
+@pytest.fixture
+def drawn() -> Callable[[Path, list[str]], Path]:
+    """``drawn(folder, names)`` draws pictures of those names into a folder."""
+    return draw_pictures
+
+
+def draw_pictures(folder: Path, names: list[str]) -> Path:
+    for number, name in enumerate(names):
+        file = folder / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(values).save(file)
+    return folder
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """``command("list", "models")`` runs the program in this process."""
+
+    def run(*arguments: object) -> Said:
+        capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Said(status, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def fake_plugin() -> Callable[..., ModuleType]:
+    """``fake_plugin("name", register_models=function, …)`` is a plugin's module."""
+
+    def make(name: str, **hooks: Any) -> ModuleType:
+        module = ModuleType(name)
+        for hook, function in hooks.items():
+            setattr(module, hook, hookimpl(function))
+        return module
+
+    return make
+
+
+def add_one(value: float = 1.0) -> Callable[[float], float]:
+    """A factory that any kind of name which asks for a callable can point at."""
+    return lambda given: given + value
+
+
+@pytest.fixture
+def distances_of() -> Callable[..., Callable[..., None]]:
+    """``distances_of("a", "b")`` is a hook that registers distances of these names."""
+
+    def make(*names: str) -> Callable[..., None]:
+        def register_distances(register: Any) -> None:
+            for name in names:
+                register(name, add_one, f"made up, {name}")
+
+        return register_distances
+
+    return make

@@ -1,0 +1,156 @@
+"""Studies as files: what is written is read back, and what is wrong is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from metamery.framework import MetameryError, Plugins, Study, UnknownNameError
+from metamery.framework.study import ModelUse, Use, load_stimuli, located
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12)
+NAME = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
+VALUE = st.one_of(TEXT, st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False), st.lists(NAME))
+OPTIONS = st.dictionaries(NAME.filter(lambda name: name not in ("name", "path")), VALUE, max_size=3)
+USE = st.builds(Use, NAME, OPTIONS)
+STUDY = st.builds(
+    Study,
+    models=st.lists(
+        st.builds(ModelUse, TEXT.filter(bool), st.lists(TEXT, max_size=3).map(tuple), OPTIONS), min_size=1, max_size=3
+    ).map(tuple),
+    stimuli=USE,
+    null_stimuli=st.none() | USE,
+    synthesis=OPTIONS,
+    seed=st.integers(0, 2**62),
+)
+
+SMALL = """
+seed = 3
+stimuli = "natural"
+
+[[models]]
+name = "efficientnet-lite0"
+layers = ["output"]
+"""
+
+
+@given(STUDY)
+def test_what_is_written_is_read_back(study: Study) -> None:
+    again = Study.from_toml(study.to_toml())
+    assert again == study
+    assert again.to_toml() == study.to_toml()
+    assert study.differences(again) == []
+
+
+@given(STUDY, STUDY)
+def test_two_studies_differ_where_they_are_not_equal(one: Study, other: Study) -> None:
+    # TOML cannot tell 1 from 1.0 once Python has compared them, hence the comparison of what is written.
+    if one != other:
+        assert one.differences(other)
+    assert len(one.differences(other)) == len(other.differences(one))
+
+
+def test_differences_name_the_entry_and_both_values() -> None:
+    one = Study.from_toml(SMALL)
+    other = Study.from_toml(SMALL.replace("seed = 3", "seed = 4") + '[synthesis]\npreset = "fast"\n')
+    assert one.differences(other) == ["seed (3, there 4)", "synthesis.preset (unset, there fast)"]
+    more = Study.from_toml(SMALL.replace('"output"', '"input", "output"'))
+    (said,) = one.differences(more)
+    assert said.startswith("models[0].layers")
+
+
+def test_the_example_of_the_design_is_a_study() -> None:
+    study = Study.from_toml(
+        """
+        seed = 0
+        stimuli = { name = "torchvision/CIFAR10", split = "test", limit = 100 }
+        null_stimuli = "natural"
+        [[models]]
+        name = "efficientnet-lite0"
+        layers = ["_blocks.1", "output"]
+        [[models]]
+        name = "runs/adversarial"
+        options = { size = 3 }
+        [synthesis]
+        preset = "feather2023"
+        steps = 24000
+        seeds = 2
+        """
+    )
+    assert study.models == (
+        ModelUse("efficientnet-lite0", ("_blocks.1", "output")),
+        ModelUse("runs/adversarial", (), {"size": 3}),
+    )
+    assert study.stimuli == Use("torchvision/CIFAR10", {"split": "test", "limit": 100})
+    assert study.null_stimuli == Use("natural")
+    assert study.synthesis == {"preset": "feather2023", "steps": 24000, "seeds": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("seed = ", "no valid TOML"),
+        ("sede = 3" + SMALL.replace("seed = 3", ""), "unknown study entry 'sede'; did you mean 'seed'"),
+        (SMALL.replace("layers", "layer"), r"unknown \[\[models\]\] entry 'layer'; did you mean 'layers'"),
+        (SMALL.replace("seed = 3", "seed = -1"), "seed = -1: expected a whole number from 0"),
+        (SMALL.replace("seed = 3", "seed = true"), "seed = True: expected a whole number from 0"),
+        (SMALL.replace("seed = 3", 'seed = "3"'), "seed = '3': expected a whole number"),
+        (SMALL.replace('stimuli = "natural"', ""), "names no stimuli"),
+        (SMALL.replace('"natural"', "3"), "stimuli = 3: expected a name or a table with a name"),
+        (SMALL.replace('"natural"', "{ limit = 3 }"), "expected a name or a table with a name"),
+        ('stimuli = "natural"', "names no models"),
+        ('stimuli = "natural"\nmodels = "a"', r"needs \[\[models\]\] tables"),
+        ('stimuli = "natural"\nmodels = ["a"]', "expected a table with a name"),
+        (SMALL.replace('["output"]', '"output"'), "layers = 'output': expected a list of names"),
+        (SMALL.replace('["output"]', "[1]"), r"layers = \[1\]: expected a list of names"),
+        (SMALL + "options = 3", "options = 3: expected a table"),
+        ("synthesis = 3" + SMALL, r"a \[synthesis\] table"),
+        (SMALL.replace("seed = 3", "null_stimuli = 3"), "null_stimuli = 3: expected a name"),
+    ],
+)
+def test_what_is_no_study_is_named(text: str, said: str) -> None:
+    with pytest.raises(MetameryError, match=said):
+        Study.from_toml(text)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "study.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(MetameryError, match=r"no study in '.*study\.toml'"):
+        Study.read(file)
+
+
+# Folders
+
+
+def test_folders_in_a_study_are_relative_to_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deep" / "photos").mkdir(parents=True)
+    file = tmp_path / "deep" / "study.toml"
+    for written in ('"photos/"', '"./photos"', '{ name = "folder", path = "photos" }'):
+        file.write_text(SMALL.replace('"natural"', written))
+        monkeypatch.chdir(tmp_path)
+        study = Study.read(Path("deep/study.toml"))
+        assert study.stimuli == Use("folder", {"path": str(tmp_path / "deep" / "photos")})
+        assert Study.from_toml(study.to_toml()) == study
+
+
+def test_a_name_stays_a_name_even_beside_a_folder_called_so(tmp_path: Path) -> None:
+    (tmp_path / "natural").mkdir()
+    assert located(Use("natural", {"limit": 2}), tmp_path) == Use("natural", {"limit": 2})
+    assert located(Use("natural/", {"limit": 2}), tmp_path) == Use(
+        "folder", {"limit": 2, "path": str(tmp_path / "natural")}
+    )
+
+
+def test_stimuli_that_are_neither_a_name_nor_a_folder(tmp_path: Path, pictures: Path) -> None:
+    with pytest.raises(
+        UnknownNameError, match=r"unknown stimuli 'natral'; did you mean 'natural'.*nor is there a folder"
+    ):
+        load_stimuli(Plugins(), Use("natral"))
+    stimuli: Any = load_stimuli(Plugins(), Use(str(pictures), {"limit": 2}))
+    assert len(stimuli) == 2

@@ -1,0 +1,168 @@
+"""Pictures of the user's own."""
+
+import numpy as np
+import pytest
+import torch
+from metamery.framework import ImageDomain, MetameryError, Plugins
+from metamery.framework.errors import UnknownNameError
+from PIL import Image
+
+
+@pytest.fixture
+def load():
+    plugins = Plugins(installed=())
+    return lambda path, **options: plugins.load("stimuli", "folder", path=str(path), **options)
+
+
+def save(path, mode="RGB", size=(9, 6), value=None, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], channels), dtype=np.uint8)
+    array = noise if value is None else np.full_like(noise, value)
+    Image.fromarray(array[..., 0] if channels == 1 else array, mode=None if channels in (1, 3, 4) else mode).save(
+        path, **options
+    )
+    return array
+
+
+def cut(path):
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+
+
+def test_classes_names_and_order(tmp_path, load):
+    for file in ("b/2.png", "b/1.png", "a/x.JPG", "top.png", ".hidden.png", ".cache/1.png"):
+        save(tmp_path / file)
+    (tmp_path / "a" / "notes.txt").write_text("no picture")
+    stimuli = load(tmp_path)
+    assert [s.name for s in stimuli] == ["a/x", "b/1", "b/2", "top"]
+    assert [s.category for s in stimuli] == ["a", "b", "b", ""]
+    assert stimuli[-1].name == "top"
+    assert len(stimuli) == 4
+    with pytest.raises(IndexError):
+        stimuli[4]
+
+
+def test_same_stem_keeps_the_ending(tmp_path, load):
+    for file in ("a/1.png", "a/1.bmp", "a/2.png"):
+        save(tmp_path / file)
+    assert [s.name for s in load(tmp_path)] == ["a/1.bmp", "a/1.png", "a/2"]
+
+
+def test_names_are_unique_even_when_an_ending_is_part_of_a_stem(tmp_path, load):
+    for file in ("1.png", "1.bmp", "1.png.bmp"):
+        save(tmp_path / file)
+    names = [s.name for s in load(tmp_path)]
+    assert len(set(names)) == 3
+
+
+def test_limit_spreads_over_the_classes_and_renames_none(tmp_path, load):
+    for file in ("a/1.png", "a/2.png", "a/2.bmp", "b/1.png", "b/2.png", "b/3.png"):
+        save(tmp_path / file)
+    whole = [s.name for s in load(tmp_path)]
+    some = [s.name for s in load(tmp_path, limit=2)]
+    assert [name[0] for name in some] == ["a", "b"]
+    assert set(some) < set(whole)
+    assert len(load(tmp_path, limit=100)) == 6
+    with pytest.raises(MetameryError, match="limit is 0"):
+        load(tmp_path, limit=0)
+
+
+def test_values_are_the_files_values(tmp_path, load):
+    array = save(tmp_path / "a.png")
+    signal = load(tmp_path)[0].signal
+    assert signal.shape == (3, 6, 9)
+    assert signal.dtype == torch.float32
+    assert torch.equal(signal, torch.from_numpy(array).permute(2, 0, 1).float() / 255)
+
+
+def test_grey_has_one_channel_and_fits_a_colour_model(tmp_path, load):
+    array = save(tmp_path / "8bit.png", mode="L")
+    Image.fromarray(array[..., 0] > 127).save(tmp_path / "1bit.png")
+    deep = array[..., 0].astype(np.uint16) * 257
+    Image.fromarray(deep).save(tmp_path / "16bit.png")
+    one, sixteen, eight = load(tmp_path)[1], load(tmp_path)[0], load(tmp_path)[2]
+    assert one.signal.shape == sixteen.signal.shape == eight.signal.shape == (1, 6, 9)
+    torch.testing.assert_close(sixteen.signal, eight.signal)
+    assert torch.equal(one.signal, (eight.signal > 0.5).float())
+    assert ImageDomain(3, 4, 4).fit(eight).shape == (3, 4, 4)
+
+
+def test_palette_and_cmyk_become_colour(tmp_path, load):
+    save(tmp_path / "rgb.png")
+    with Image.open(tmp_path / "rgb.png") as image:
+        image.convert("P").save(tmp_path / "palette.png")
+        image.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    assert [s.signal.shape[0] for s in load(tmp_path)] == [3, 3, 3]
+
+
+def test_opaque_alpha_is_dropped_and_real_alpha_is_refused_by_the_domain(tmp_path, load):
+    colour = Image.new("RGBA", (6, 6), (255, 0, 0, 255))
+    colour.save(tmp_path / "opaque.png")
+    Image.new("RGBA", (6, 6), (255, 0, 0, 100)).save(tmp_path / "see-through.png")
+    opaque, through = load(tmp_path)
+    assert opaque.signal.shape == (3, 6, 6)
+    assert through.signal.shape == (4, 6, 6)
+    with pytest.raises(MetameryError, match=r"see-through.*4 channels.*takes 3"):
+        ImageDomain(3, 6, 6).fit(through)
+
+
+def test_palette_transparency_counts_as_alpha(tmp_path, load):
+    image = Image.new("P", (6, 6), 1)
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    image.putpixel((0, 0), 0)
+    image.save(tmp_path / "clear.png", transparency=b"\x00\xff")
+    assert load(tmp_path)[0].signal.shape == (4, 6, 6)
+
+
+def test_exif_orientation_turns_the_picture(tmp_path, load):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    array = save(tmp_path / "a.png", exif=exif)
+    turned = torch.from_numpy(np.rot90(array, -1).copy()).permute(2, 0, 1).float() / 255
+    assert torch.equal(load(tmp_path)[0].signal, turned)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "gif", "webp"])
+def test_truncated_picture_is_named(tmp_path, load, ending):
+    save(tmp_path / f"a/bad.{ending}", size=(90, 60))
+    cut(tmp_path / f"a/bad.{ending}")
+    stimuli = load(tmp_path)
+    with pytest.raises(MetameryError, match=rf"bad\.{ending}.*cannot be read.*--skip-unreadable"):
+        stimuli[0]
+
+
+def test_skip_unreadable_warns_once_and_leaves_out(tmp_path, load):
+    save(tmp_path / "a/bad.jpg", size=(90, 60))
+    cut(tmp_path / "a/bad.jpg")
+    save(tmp_path / "a/good.jpg")
+    (tmp_path / "a" / "text.png").write_text("no picture")
+    with pytest.warns(UserWarning, match="left out") as caught:
+        stimuli = load(tmp_path, skip_unreadable=True)
+    assert len(caught) == 2
+    assert [s.name for s in stimuli] == ["a/good"]
+
+
+def test_nothing_readable_is_an_error(tmp_path, load):
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(MetameryError, match="none of the 1 pictures"):
+        load(tmp_path, skip_unreadable=True)
+
+
+def test_no_folder_no_pictures_and_a_file(tmp_path, load):
+    with pytest.raises(MetameryError, match=r"nowhere' does not exist.*\.png"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(MetameryError, match=r"no pictures in the folder.*\.jpg"):
+        load(tmp_path)
+    save(tmp_path / "train/cat/1.png")
+    with pytest.raises(MetameryError, match=r"deeper down: give '.*train'"):
+        load(tmp_path)
+    with pytest.raises(MetameryError, match="is a file"):
+        load(tmp_path / "train/cat/1.png")
+
+
+def test_options_are_checked(tmp_path, load):
+    with pytest.raises(UnknownNameError, match="did you mean 'limit'"):
+        load(tmp_path, limt=3)
+    with pytest.raises(MetameryError, match="path"):
+        Plugins(installed=()).load("stimuli", "folder")

@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .presets import Settings as Settings
     from .matching import Record as Record
     from .matching import match_layer as match_layer
+    from .presets import Settings as Settings
     from .synthesis import synthesise as synthesise
 
 _PLACES = {

@@ -160,7 +160,7 @@ def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
     import time
 
     from ..framework.layers import Tap
-    from ..framework.outline import frozen
+    from ..framework.modes import frozen
     from .matching import match_layer
 
     chosen = settings(study.synthesis)

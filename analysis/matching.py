@@ -193,9 +193,7 @@ def _unfit(target: torch.Tensor) -> str:
     return "" if target.any() else "the layer is silent for this stimulus: all of its activations are 0"
 
 
-def _look(
-    losses: torch.Tensor, gradient: torch.Tensor | None, settings: Settings, update: int
-) -> dict[int, str]:
+def _look(losses: torch.Tensor, gradient: torch.Tensor | None, settings: Settings, update: int) -> dict[int, str]:
     """Return the places of the signals that leave the batch now, each with the reason if it failed."""
     leaving = {}
     reached = [True] * len(losses)

@@ -120,9 +120,7 @@ _LEAST: Mapping[str, int | float] = {
 
 PRESETS: Mapping[str, Settings] = {
     "fast": Settings("fast", optimizer="adam", step_size=0.01, schedule="cosine", steps=1000),
-    "feather2023": Settings(
-        "feather2023", optimizer="normalised_gd", step_size=1.0, schedule="halving", steps=24_000
-    ),
+    "feather2023": Settings("feather2023", optimizer="normalised_gd", step_size=1.0, schedule="halving", steps=24_000),
 }
 """``feather2023`` is the published procedure to the letter; ``fast`` reaches an equal or better match sooner."""
 

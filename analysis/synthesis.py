@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,13 @@ from ..framework.domains import Domain
 from ..framework.errors import MetameryError, unknown
 from ..framework.layers import Tap, is_relu
 from ..framework.models import Model
-from ..framework.outline import frozen
+from ..framework.modes import channels_last, frozen
 from ..framework.progress import Progress
 from ..framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, metamer_variables
 from ..framework.stimuli import Stimuli, Stimulus
 from ..framework.store import Group
 from . import distances, optimizers
-from .matching import Distance, match_layer
+from .matching import Distance, Record, match_layer
 from .optimizers import Make
 from .presets import Settings, settings
 
@@ -145,13 +146,12 @@ def make_metamers(
     """
     progress = progress or Progress()
     module = model.module.to(device)
-    low, high = model.domain.low, model.domain.high
-    for batches in partition(len(layers), len(names), chosen.seeds, chosen.batch_size):
-        waiting = [batch for batch in batches if not done[batch.layer, batch.stimuli, batch.seed].all()]
-        if not waiting:
-            continue
-        block = waiting[0].stimuli
-        with frozen(module):
+    with frozen(module), channels_last(module, model.domain):
+        for batches in partition(len(layers), len(names), chosen.seeds, chosen.batch_size):
+            waiting = [batch for batch in batches if not done[batch.layer, batch.stimuli, batch.seed].all()]
+            if not waiting:
+                continue
+            block = waiting[0].stimuli
             wanted = list(dict.fromkeys(layers[batch.layer] for batch in waiting))
             targets, natural_classes, confidence = _natural_pass(module, natural(block).to(device), wanted)
             correct = [right(i, int(p)) for i, p in zip(range(block.start, block.stop), natural_classes, strict=True)]
@@ -172,33 +172,13 @@ def make_metamers(
                         chosen,
                         distance=distance,
                         optimizer=optimizer,
-                        low=low,
-                        high=high,
+                        low=model.domain.low,
+                        high=model.domain.high,
                         advance=progress.advance,
                     )
-                predicted, sure = _classify(module, record.signals)
-                agrees = np.where((predicted < 0) | (natural_classes < 0), -1, predicted == natural_classes)
-                failed = record.states.numpy() == STATES["failed"]
-                write(
-                    "match",
-                    batch.region,
-                    {
-                        "predicted": _placed(np.where(failed, -1, predicted)),
-                        "confidence": _placed(np.where(failed, np.nan, sure)),
-                        "agrees": _placed(np.where(failed, -1, agrees)),
-                    },
-                )
-                write(
-                    "metamers",
-                    batch.region,
-                    {
-                        "signal": _placed(record.signals.cpu().numpy()),
-                        "loss": _placed(record.losses.numpy()),
-                        "steps": _placed(record.steps.numpy()),
-                        "reason": _placed(np.array(record.reasons, dtype=object)),
-                        "state": _placed(record.states.numpy()),
-                    },
-                )
+                match, metamers = _results(module, record, natural_classes)
+                write("match", batch.region, match)
+                write("metamers", batch.region, metamers)
 
 
 def synthesise(
@@ -291,8 +271,6 @@ def synthesise(
 
 def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], chosen: Settings) -> Group:
     """The group that holds a model's metamers: its chunks are the batches."""
-    import json
-
     domain = model.domain
     return Group(
         variables=metamer_variables(domain.dims),
@@ -311,6 +289,28 @@ def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], cho
 def updates(layers: int, stimuli: int, chosen: Settings) -> int:
     """How many updates of single signals a synthesis makes at the most."""
     return layers * stimuli * chosen.seeds * chosen.steps
+
+
+def _results(
+    module: torch.nn.Module, record: Record, natural_classes: NDArray[np.int64]
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """What is to be written of a batch: its variables in the groups ``match`` and ``metamers``."""
+    predicted, confidence = _classify(module, record.signals)
+    agrees = np.where((predicted < 0) | (natural_classes < 0), -1, predicted == natural_classes)
+    failed = record.states.numpy() == STATES["failed"]
+    match = {
+        "predicted": np.where(failed, -1, predicted),
+        "confidence": np.where(failed, np.nan, confidence),
+        "agrees": np.where(failed, -1, agrees),
+    }
+    metamers = {
+        "signal": record.signals.cpu().numpy(),
+        "loss": record.losses.numpy(),
+        "steps": record.steps.numpy(),
+        "reason": np.array(record.reasons, dtype=object),
+        "state": record.states.numpy(),  # last: what says that the others are there
+    }
+    return _placed(match), _placed(metamers)
 
 
 @torch.no_grad()
@@ -336,17 +336,12 @@ def _classes(logits: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.float3
     return best.indices.cpu().numpy(), best.values.cpu().numpy()
 
 
-def _placed(values: NDArray[Any]) -> NDArray[Any]:
+def _placed(values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Put values of a batch ``(B, …)`` into their region, ``(1, B, 1, …)``."""
-    return values[None, :, None]
+    return {name: value[None, :, None] for name, value in values.items()}
 
 
 def _named(table: Mapping[str, Any], kind: str, name: str) -> Any:
     if name not in table:
         raise unknown(kind, name, table, " (load a plugin's with Plugins().load and give the object)")
     return table[name]
-
-
-def iterate(stimuli: Stimuli) -> Iterator[Stimulus]:
-    """The stimuli one after the other, each loaded when it is reached."""
-    return (stimuli[index] for index in range(len(stimuli)))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,6 +12,7 @@ from torch import nn
 
 from .domains import Domain
 from .layers import is_relu
+from .modes import frozen
 
 
 @dataclass(frozen=True)
@@ -42,23 +42,6 @@ class LayerOutline:
     units: int
     ends_in_relu: bool
     kept_bytes: int
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[nn.Module]:
-    """Put a module into eval mode with its weights frozen; every flag comes back afterwards."""
-    training = [(part, part.training) for part in module.modules()]
-    learning = [(weight, weight.requires_grad) for weight in module.parameters()]
-    try:
-        module.eval()
-        for weight, _ in learning:
-            weight.requires_grad_(False)
-        yield module
-    finally:
-        for part, flag in training:
-            part.training = flag
-        for weight, flag in learning:
-            weight.requires_grad_(flag)
 
 
 def outline(module: nn.Module, domain: Domain) -> list[LayerOutline]:

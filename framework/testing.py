@@ -16,7 +16,7 @@ from .domains import ImageDomain
 from .errors import MetameryError
 from .layers import Tap
 from .models import Model
-from .outline import frozen
+from .modes import frozen
 from .schema import check_dataset
 from .stimuli import Stimuli, Stimulus
 
@@ -54,12 +54,12 @@ def check_model(model: Model, batch: int = 2) -> None:
 
     1. It is a `Model`.
     2. Signals ``(B, …)`` of the domain give finite logits ``(B, classes)``.
-    3. There are as many labels as classes, if there are labels; they are text.
-    4. Every listed layer is reached and gives ``(B, …)``, finite.
-    5. Stopping at a layer gives what passing through it gives.
-    6. In eval mode the same signals give the same logits twice, and a signal's do not depend on its batch mates.
-    7. The logits are differentiable with respect to the signals.
-    8. Signals are left unchanged.
+    3. The signals are left unchanged.
+    4. There are as many labels as classes, if there are labels; they are text.
+    5. Every listed layer is reached and gives ``(B, …)``, finite.
+    6. Stopping at a layer gives what passing through it gives.
+    7. In eval mode the same signals give the same logits twice, and a signal's do not depend on its batch mates.
+    8. The logits are differentiable with respect to the signals.
     """
     _hold(1, isinstance(model, Model), f"{type(model).__name__} is no Model")
     signals = example_signals(model, batch)
@@ -70,24 +70,26 @@ def check_model(model: Model, batch: int = 2) -> None:
             _hold(2, isinstance(logits, torch.Tensor), f"the network returns {type(logits).__name__}")
             _hold(2, logits.ndim == 2 and len(logits) == batch, f"the logits have shape {tuple(logits.shape)}")
             _hold(2, bool(logits.isfinite().all()), "the logits are not finite")
+            _hold(3, torch.equal(signals, given), "the network changes its input")
             if model.labels is not None:
-                _hold(3, len(model.labels) == logits.shape[1], f"{len(model.labels)} labels, {logits.shape[1]} classes")
-                _hold(3, all(isinstance(label, str) for label in model.labels), "a label is no text")
+                _hold(4, len(model.labels) == logits.shape[1], f"{len(model.labels)} labels, {logits.shape[1]} classes")
+                _hold(4, all(isinstance(label, str) for label in model.labels), "a label is no text")
             with Tap(model.module, model.layers, stop=False) as tap:
                 passing = tap(signals)
             for name, activation in passing.items():
-                _hold(4, len(activation) == batch, f"layer '{name}' has shape {tuple(activation.shape)}")
-                _hold(4, bool(activation.isfinite().all()), f"layer '{name}' is not finite")
+                _hold(5, len(activation) == batch, f"layer '{name}' has shape {tuple(activation.shape)}")
+                _hold(5, bool(activation.isfinite().all()), f"layer '{name}' is not finite")
                 with Tap(model.module, [name]) as tap:
                     stopped = tap(signals)[name]
-                _hold(5, torch.equal(stopped, activation), f"layer '{name}' differs when the pass stops there")
-            _hold(6, torch.equal(model.module(signals), logits), "the same signals give other logits")
+                _hold(6, torch.equal(stopped, activation), f"layer '{name}' differs when the pass stops there")
+            _hold(7, torch.equal(model.module(signals), logits), "the same signals give other logits")
             alone = torch.cat([model.module(signal[None]) for signal in signals])
-            _hold(6, torch.allclose(alone, logits, rtol=1e-3, atol=1e-3), "a signal's logits depend on its batch")
+            _hold(7, torch.allclose(alone, logits, rtol=1e-3, atol=1e-3), "a signal's logits depend on its batch")
         leaf = signals.clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(model.module(leaf).sum(), leaf)
-        _hold(7, bool(gradient.isfinite().all()), "the gradient is not finite")
-    _hold(8, torch.equal(signals, given), "the network changes its input")
+        logits = model.module(leaf)
+        _hold(8, logits.requires_grad, "the logits have no gradient")
+        (gradient,) = torch.autograd.grad(logits.sum(), leaf)
+        _hold(8, bool(gradient.isfinite().all()), "the gradient is not finite")
 
 
 def check_stimuli(stimuli: Stimuli, count: int = 4) -> None:
@@ -112,7 +114,7 @@ def check_stimuli(stimuli: Stimuli, count: int = 4) -> None:
         _hold(2, signal.ndim == 3 or stimulus.sample_rate is not None, f"'{stimulus.name}' has no sample rate")
         _hold(4, torch.equal(stimuli[index].signal, signal), f"'{stimulus.name}' differs when it is loaded again")
         for space, answers in stimulus.labels.items():
-            _hold(6, isinstance(answers, frozenset), f"right answers of '{stimulus.name}' in '{space}' are no frozenset")
+            _hold(6, isinstance(answers, frozenset), f"answers of '{stimulus.name}' in '{space}' are no frozenset")
     names = [stimulus.name for stimulus in loaded]
     _hold(3, all(isinstance(name, str) and name for name in names), "a name is empty")
     _hold(3, len(set(names)) == len(names), f"names are not unique: {names}")

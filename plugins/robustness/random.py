@@ -14,9 +14,7 @@ Perturb = Callable[[Model, torch.Tensor, torch.Tensor, torch.Generator], torch.T
 def random_l2(epsilon: float = 3.0) -> Perturb:
     """Add to each signal a random direction, uniform on the sphere, scaled to length `epsilon` before clamping."""
 
-    def perturb(
-        model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         drawn = _draw(torch.randn, signals, generator)
         length = drawn.flatten(1).norm(dim=1).reshape(-1, *[1] * (signals.ndim - 1))
         return (signals + epsilon * drawn / length).clamp(model.domain.low, model.domain.high)
@@ -27,9 +25,7 @@ def random_l2(epsilon: float = 3.0) -> Perturb:
 def random_linf(epsilon: float = 8 / 255) -> Perturb:
     """Add `epsilon` or −`epsilon` to each sample, with equal chance, before clamping."""
 
-    def perturb(
-        model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
+    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         corner = (_draw(torch.rand, signals, generator) < 0.5).to(signals.dtype) * 2 - 1
         return (signals + epsilon * corner).clamp(model.domain.low, model.domain.high)
 

@@ -128,7 +128,7 @@ def test_several_models_lie_side_by_side(study: Study, tiny: str, tmp_path: Path
     conduct(both, tmp_path / "both", Plugins())
     groups = open_study(tmp_path / "both").load()["models"].children
     assert len(groups) == 2
-    first, second = groups.values()
+    first, second = (groups[key] for key in sorted(groups))
     assert first.attrs["weights_sha256"] != second.attrs["weights_sha256"]
     assert json.loads(second.attrs["options"]) == {"seed": 1}
     assert second["metamers/signal"].shape[0] == 1

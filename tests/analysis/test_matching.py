@@ -8,7 +8,7 @@ from metamery.analysis.distances import correlation, cosine, relative_l2
 from metamery.analysis.optimizers import adam, normalised_gradient_descent, sgd
 from metamery.analysis.presets import settings
 from metamery.framework import Tap
-from metamery.framework.outline import frozen
+from metamery.framework.modes import frozen
 from metamery.framework.schema import STATES
 from torch import nn
 
@@ -24,14 +24,25 @@ def rand(*shape, seed=0):
 def image_network():
     torch.manual_seed(3)
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(72, 5)
+        nn.Conv2d(3, 8, 3),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=2),
+        nn.ReLU(inplace=True),
+        nn.Flatten(),
+        nn.Linear(72, 5),
     ).double()
 
 
-def sound_network():
+def wide_image_network():
+    """More units than pixels: the loss stays well above 0, where every rounding error would be magnified."""
+    torch.manual_seed(5)
+    return nn.Sequential(nn.Conv2d(3, 12, 3), nn.ReLU(inplace=True), nn.Conv2d(12, 12, 3), nn.ReLU()).double()
+
+
+def wide_sound_network():
     torch.manual_seed(4)
     return nn.Sequential(
-        nn.Unflatten(1, (1, 64)), nn.Conv1d(1, 6, 9, stride=2), nn.Tanh(), nn.Conv1d(6, 6, 5), nn.ReLU6(), nn.Flatten()
+        nn.Unflatten(1, (1, 400)), nn.Conv1d(1, 6, 9), nn.Tanh(), nn.Conv1d(6, 6, 5), nn.ReLU6()
     ).double()
 
 
@@ -81,7 +92,7 @@ def twin(layers, high, target, start, low_high, steps):
 
 @pytest.mark.parametrize(
     ("network", "depth", "high", "layer", "shape", "low"),
-    [(image_network(), 3, None, "3", (3, 9, 9), 0.0), (sound_network(), 4, 6.0, "4", (64,), -1.0)],
+    [(wide_image_network(), 3, None, "3", (3, 24, 24), 0.0), (wide_sound_network(), 4, 6.0, "4", (400,), -1.0)],
     ids=["images", "waveforms"],
 )
 def test_feather2023_is_the_published_procedure_update_by_update(network, depth, high, layer, shape, low):
@@ -91,11 +102,9 @@ def test_feather2023_is_the_published_procedure_update_by_update(network, depth,
     for row in range(2):
         iterates, losses = twin(list(network)[:depth], high, targets[row], start[row], (low, 1.0), 200)
         np.testing.assert_allclose(record.losses[row, :200], losses, rtol=1e-6)
+        assert losses[-1] < 0.5 * losses[0]
         difference = (record.signals[row] - iterates[-1]).norm() / iterates[-1].norm()
         assert difference <= 1e-6
-        shorter = make(network, layer, targets, start, settings("feather2023", steps=8), low=low, high=1.0)
-        early, _ = twin(list(network)[:depth], high, targets[row], start[row], (low, 1.0), 8)
-        torch.testing.assert_close(shorter.signals[row], early[-1], rtol=1e-9, atol=1e-9)
 
 
 def test_a_linear_networks_metamer_is_the_start_plus_the_minimum_norm_correction():
@@ -137,7 +146,7 @@ def test_what_has_converged_leaves_and_the_others_do_not_notice():
     targets = activation(network, "3", natural)
     chosen = settings("fast", steps=300, step_size=0.05)
     full = make(network, "3", targets, start, chosen, optimizer=adam(0.05))
-    limit = float(full.losses[1, -1]) * 1.5
+    limit = float(full.losses[1, 200])
     told = []
     stopping = settings(chosen, tolerance=limit)
     stopped = make(network, "3", targets, start, stopping, optimizer=adam(0.05), advance=told.append)
@@ -147,7 +156,9 @@ def test_what_has_converged_leaves_and_the_others_do_not_notice():
     assert sum(told) == 4 * 300
     for row in range(4):
         steps = int(stopped.steps[row])
-        torch.testing.assert_close(stopped.losses[row, : steps + 1], full.losses[row, : steps + 1], rtol=1e-7, atol=1e-9)
+        torch.testing.assert_close(
+            stopped.losses[row, : steps + 1], full.losses[row, : steps + 1], rtol=1e-7, atol=1e-9
+        )
         assert stopped.losses[row, steps + 1 :].isnan().all()
         if steps < 300:
             final = relative_l2(activation(network, "3", stopped.signals[row : row + 1]), targets[row : row + 1])
@@ -183,9 +194,7 @@ def test_every_distance_is_lowered(distance):
     network = image_network()
     targets = activation(network, "2", rand(2, 3, 9, 9))
     chosen = settings("fast", steps=200, step_size=0.02)
-    record = make(
-        network, "2", targets, rand(2, 3, 9, 9, seed=1), chosen, distance=distance, optimizer=adam(0.02)
-    )
+    record = make(network, "2", targets, rand(2, 3, 9, 9, seed=1), chosen, distance=distance, optimizer=adam(0.02))
     assert (record.losses[:, -1] < 0.05 * record.losses[:, 0]).all()
 
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metamery.framework import ImageDomain, LayerName, MetameryError, Tap
 from metamery.framework.layers import before_relu, is_relu
-from metamery.framework.outline import default_layers, frozen, outline
+from metamery.framework.modes import frozen
+from metamery.framework.outline import default_layers, outline
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -325,14 +326,3 @@ def test_what_is_no_relu_is_left_alone(activation):
     y = Block(linear, activation)(x)
     assert not is_relu(y)
     assert before_relu(y) is y
-
-
-def test_freezing_brings_every_flag_back():
-    network = torchvision.models.resnet18()
-    network.layer1.eval()
-    network.fc.weight.requires_grad_(False)
-    flags = [m.training for m in network.modules()], [p.requires_grad for p in network.parameters()]
-    with pytest.raises(KeyError), frozen(network):
-        assert not any(p.requires_grad for p in network.parameters())
-        raise KeyError
-    assert flags == ([m.training for m in network.modules()], [p.requires_grad for p in network.parameters()])

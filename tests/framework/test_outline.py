@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from metamery.framework import ImageDomain, Tap, WaveformDomain
-from metamery.framework.outline import default_layers, frozen, outline
+from metamery.framework.outline import default_layers, outline
 from torch import nn
 
 DOMAIN = ImageDomain(3, 8, 8)
@@ -93,22 +92,6 @@ def test_the_network_is_left_as_it_was() -> None:
     assert ([(p.requires_grad, p.grad) for p in module.parameters()], [m.training for m in module.modules()]) == before
     assert [len(m._forward_hooks) for m in module.modules()] == hooks
     assert torch.is_grad_enabled()
-
-
-def test_frozen_gives_everything_back_when_the_work_fails() -> None:
-    module = network().train()
-    module[4].weight.requires_grad_(False)
-    before = [p.requires_grad for p in module.parameters()], [m.training for m in module.modules()]
-
-    def work() -> None:
-        with frozen(module):
-            assert not any(p.requires_grad for p in module.parameters())
-            assert not any(m.training for m in module.modules())
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        work()
-    assert ([p.requires_grad for p in module.parameters()], [m.training for m in module.modules()]) == before
 
 
 def test_default_layers_are_the_stages() -> None:

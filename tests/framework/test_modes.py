@@ -1,0 +1,84 @@
+"""Frozen, and with the channels last: the same network, and everything back afterwards."""
+
+import pytest
+import torch
+import torchvision
+from metamery.framework import ImageDomain
+from metamery.framework.modes import channels_last, frozen
+from torch import nn
+
+DOMAIN = ImageDomain(3, 32, 32)
+
+
+def resnet():
+    torch.manual_seed(0)
+    return torchvision.models.resnet18().eval()
+
+
+def strides(network):
+    return [weight.stride() for weight in network.parameters()]
+
+
+def test_frozen_gives_every_flag_back_also_when_the_work_fails():
+    network = resnet().train()
+    network.layer1.eval()
+    network.fc.weight.requires_grad_(False)
+    flags = [m.training for m in network.modules()], [p.requires_grad for p in network.parameters()]
+
+    def work():
+        with frozen(network):
+            assert not any(p.requires_grad for p in network.parameters())
+            assert not any(m.training for m in network.modules())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert flags == ([m.training for m in network.modules()], [p.requires_grad for p in network.parameters()])
+
+
+def test_channels_last_changes_the_layout_alone_and_gives_it_back():
+    network = resnet()
+    before, addresses = strides(network), [weight.data_ptr() for weight in network.parameters()]
+    weights = {name: weight.clone() for name, weight in network.state_dict().items()}
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    usual = network(x)
+    with channels_last(network, DOMAIN):
+        assert network.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+        assert network.layer1(network.conv1(x)).is_contiguous(memory_format=torch.channels_last)
+        assert all(torch.equal(weight, weights[name]) for name, weight in network.state_dict().items())
+        torch.testing.assert_close(network(x), usual, rtol=1e-4, atol=1e-4)
+    assert strides(network) == before
+    assert [weight.data_ptr() for weight in network.parameters()] == addresses
+    assert torch.equal(network(x), usual)
+
+
+def test_a_network_that_needs_the_usual_layout_keeps_it():
+    class Viewing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = nn.Conv2d(3, 4, 3)
+            self.linear = nn.Linear(4 * 30 * 30, 2)
+
+        def forward(self, x):
+            return self.linear(self.convolution(x).view(len(x), -1))
+
+    network = Viewing()
+    before = strides(network)
+    with channels_last(network, DOMAIN):
+        assert strides(network) == before
+        network(torch.rand(2, 3, 32, 32))
+
+
+def test_the_layout_comes_back_when_the_work_fails():
+    network = resnet()
+    before = strides(network)
+    with pytest.raises(ZeroDivisionError), channels_last(network, DOMAIN):
+        raise ZeroDivisionError
+    assert strides(network) == before
+
+
+def test_double_precision_is_left_alone():
+    network = resnet().double()
+    before = strides(network)
+    with channels_last(network, DOMAIN):
+        assert strides(network) == before

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..framework.domains import WaveformDomain
 from ..framework.errors import MetameryError
 from ..framework.manager import Plugins
 from ..framework.models import Model
@@ -28,7 +29,7 @@ from .presets import Settings, settings
 from .synthesis import check_layers, make_metamers, metamer_group
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
 STUDY_FILE = "study.toml"
 
@@ -70,35 +71,24 @@ def conduct(
     store = _open(study, folder, plugins, parts, chosen, device)
     _keep_file(study, folder)
     progress = progress or Progress()
-    names = [str(name) for name in store.read("stimuli", "stimulus")]
-    answers = json.loads(store.attributes["answers"])
     states = {part.key: store.read(f"models/{part.key}/metamers", "state") for part in parts}
     missing = sum(int((state == STATES["missing"]).sum()) for state in states.values())
     progress.start(missing * chosen.steps)
+    names = [str(name) for name in store.read("stimuli", "stimulus")]
     for part in parts:
-        labels, space = part.model.labels, part.model.label_space
-        natural = f"models/{part.key}/stimuli"
-
-        def right(
-            stimulus: int, predicted: int, labels: Any = labels, space: str = space, names: list[str] = names
-        ) -> int:
-            known = answers[names[stimulus]].get(space)
-            if known is None or labels is None or not 0 <= predicted < len(labels):
-                return -1
-            return int(labels[predicted] in known)
-
+        place = _Place(store, f"models/{part.key}")
         make_metamers(
             part.model,
-            lambda block, natural=natural: torch.from_numpy(store.read_region(natural, "signal", block)),
+            place.natural,
             names,
             part.layers,
             chosen,
             distance=distance,
             optimizer=optimizer,
             seed=study.seed,
-            write=lambda group, region, values, key=part.key: store.write(f"models/{key}/{group}", region, values),
+            write=place.write,
             done=states[part.key] != STATES["missing"],
-            right=right,
+            right=_Answers(part.model, names, json.loads(store.attributes["answers"])).judge,
             device=device,
             progress=progress,
         )
@@ -190,6 +180,37 @@ def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
                 each = (time.perf_counter() - began) / (trial.steps + 1)
             seconds += each * len(stimuli) * chosen.seeds * chosen.steps
     return Plan(metamers, metamers * chosen.steps, most, disk, seconds)
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where one model's results lie in the store."""
+
+    store: StudyStore
+    path: str
+
+    def natural(self, stimuli: slice) -> torch.Tensor:
+        return torch.from_numpy(self.store.read_region(f"{self.path}/stimuli", "signal", stimuli))
+
+    def write(self, group: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
+        self.store.write(f"{self.path}/{group}", region, values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """The right answers to each stimulus, by label space."""
+
+    model: Model
+    names: list[str]
+    known: Mapping[str, Mapping[str, list[str]]]
+
+    def judge(self, stimulus: int, predicted: int) -> int:
+        """Whether a class is a right answer: 1, 0, or −1 where that is not known."""
+        labels = self.model.labels
+        right = self.known[self.names[stimulus]].get(self.model.label_space)
+        if right is None or labels is None or not 0 <= predicted < len(labels):
+            return -1
+        return int(labels[predicted] in right)
 
 
 def _tools(plugins: Plugins, chosen: Settings) -> tuple[Distance, Make]:
@@ -294,7 +315,7 @@ def _model_attributes(part: Part) -> dict[str, Any]:
         "high": domain.high,
         "weights_sha256": part.weights_sha256,
     }
-    return attributes | ({"sample_rate": domain.sample_rate} if domain.kind == "waveform" else {})
+    return attributes | ({"sample_rate": domain.sample_rate} if isinstance(domain, WaveformDomain) else {})
 
 
 def _provenance(

@@ -11,7 +11,8 @@ import torch
 
 def relative_l2(activations: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """‖a − a₀‖₂ / ‖a₀‖₂ over the flattened activation (Feather et al. 2023, Methods); 0 is a perfect match."""
-    return (activations - targets).flatten(1).norm(dim=1) / targets.flatten(1).norm(dim=1)
+    error: torch.Tensor = torch.linalg.vector_norm((activations - targets).flatten(1), dim=1)
+    return error / torch.linalg.vector_norm(targets.flatten(1), dim=1)
 
 
 def cosine(activations: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -74,7 +74,8 @@ class ImageDomain:
         if size != [height, width]:
             signal = transforms.resize(signal, size, interpolation=transforms.InterpolationMode.BICUBIC, antialias=True)
         signal = transforms.center_crop(signal, [self.height, self.width]).clamp(0, 1)
-        return (self.low + (self.high - self.low) * signal).expand(self.shape).contiguous()
+        scaled: torch.Tensor = self.low + (self.high - self.low) * signal
+        return scaled.expand(self.shape).contiguous()
 
     def quantise(self, signals: torch.Tensor) -> torch.Tensor:
         """Round signals to the 256 levels of an 8-bit picture; the same shape and range."""

@@ -13,6 +13,7 @@ import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any
@@ -82,12 +83,12 @@ class Plugins:
         self._pluggy.add_hookspecs(hookspecs)
         for path in BUNDLED:
             name = path.removesuffix(".commands").rpartition(".")[2]
-            self._load(name, lambda path=path: importlib.import_module(path), "metamery", _own_version())
+            self._load(name, partial(importlib.import_module, path), "metamery", _own_version())
         for point in _entry_points(installed):
             distribution, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
             self._load(point.name, point.load, distribution, version)
         for module in extra:
-            self._load(module.__name__.rpartition(".")[2], lambda module=module: module, "", "")
+            self._load(module.__name__.rpartition(".")[2], partial(_itself, module), "", "")
 
     def entries(self, kind: str) -> list[Entry]:
         """Every name of one kind, in order."""
@@ -186,6 +187,10 @@ def _entry_points(installed: Sequence[str] | None) -> list[EntryPoint]:
         if name not in {point.name for point in points}:
             raise unknown("plugin", name, [point.name for point in points])
     return [point for point in points if point.name in installed]
+
+
+def _itself(module: ModuleType) -> ModuleType:
+    return module
 
 
 def _own_version() -> str:

@@ -145,11 +145,11 @@ def check_dataset(dataset: xr.Dataset) -> None:
     MetameryError
         Naming the first that does not hold.
     """
-    for name in map(str, dataset.dims):
-        if name not in DIMENSIONS:
-            raise unknown("dimension", name, DIMENSIONS)
-        if name not in SIGNAL_DIMENSIONS and name not in dataset.coords:
-            raise MetameryError(f"dimension '{name}' has no coordinate")
+    for dim in map(str, dataset.dims):
+        if dim not in DIMENSIONS:
+            raise unknown("dimension", dim, DIMENSIONS)
+        if dim not in SIGNAL_DIMENSIONS and dim not in dataset.coords:
+            raise MetameryError(f"dimension '{dim}' has no coordinate")
     for name, variable in dataset.variables.items():
         if variable.dtype.kind not in "biufUST" and not (
             variable.dtype.kind == "O" and all(isinstance(item, str) for item in variable.values.flat)

@@ -162,7 +162,7 @@ class StudyStore:
         with _writing_to(self.path.parent):
             for name, value in values.items():
                 array = _array(self._root, path, name)
-                dims = array.metadata.dimension_names or ()
+                dims = getattr(array.metadata, "dimension_names", None) or ()
                 array[tuple(region.get(str(dim), slice(None)) for dim in dims)] = np.asarray(value, dtype=array.dtype)
 
     def read(self, path: str, name: str) -> NDArray[Any]:

@@ -16,8 +16,8 @@ def random_l2(epsilon: float = 3.0) -> Perturb:
 
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         drawn = _draw(torch.randn, signals, generator)
-        length = drawn.flatten(1).norm(dim=1).reshape(-1, *[1] * (signals.ndim - 1))
-        return (signals + epsilon * drawn / length).clamp(model.domain.low, model.domain.high)
+        length: torch.Tensor = drawn.flatten(1).norm(dim=1).reshape(-1, *[1] * (signals.ndim - 1))
+        return (signals + drawn / length * epsilon).clamp(model.domain.low, model.domain.high)
 
     return perturb
 

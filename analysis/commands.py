@@ -121,7 +121,7 @@ def synthesise(
         },
         seed=seed,
     )
-    _conduct(context, study, output, device, dry_run)
+    _conduct(context, Study.from_toml(study.to_toml()), output, device, dry_run)
 
 
 def run_study(
@@ -169,7 +169,7 @@ def evaluate(
     where = resolve_device(device)
     parts = load_parts(asked, plugins, where)
     check_weights(study, parts, {part.key: tree[f"models/{part.key}"].attrs for part in parts})
-    models = {part.qualified: part.model for part in parts}
+    models = {part.name: part.model for part in parts}
     with ProgressBar() as progress:
         generator = torch.Generator().manual_seed(seed)
         given = Context(models, load_stimuli(plugins, asked.stimuli), tree, where, generator, progress)

@@ -36,10 +36,14 @@ STUDY_FILE = "study.toml"
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One model of a study, loaded."""
+    """One model of a study, loaded.
+
+    Its name is the qualified one; where a study has the same model twice, with other options, the second's ends in
+    ``+2``.
+    """
 
     key: str
-    qualified: str
+    name: str
     use: ModelUse
     model: Model
     layers: tuple[str, ...]
@@ -105,15 +109,16 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
     """
     parts: list[Part] = []
     for use in study.models:
-        qualified = plugins.find("model", use.name).qualified
+        found = plugins.find("model", use.name).qualified
         model: Model = plugins.load("model", use.name, **use.options)
         model.module.to(device)
         layers = tuple(use.layers or model.layers)
-        key = model_key(qualified)
-        if twins := sum(part.qualified == qualified for part in parts):
-            key += f"+{twins + 1}"
+        name, count = found, 1
+        while model_key(name) in {part.key for part in parts}:
+            count += 1
+            name = f"{found}+{count}"
         relus = tuple(check_layers(model, layers, device))
-        parts.append(Part(key, qualified, use, model, layers, relus, model.weights_sha256()))
+        parts.append(Part(model_key(name), name, use, model, layers, relus, model.weights_sha256()))
     return parts
 
 
@@ -127,7 +132,7 @@ def check_weights(folder: Path, parts: list[Part], stored: Mapping[str, Mapping[
     """
     for part in parts:
         if stored[part.key]["weights_sha256"] != part.weights_sha256:
-            raise MetameryError(f"'{folder}' was made with other weights of model '{part.qualified}'")
+            raise MetameryError(f"'{folder}' was made with other weights of model '{part.name}'")
 
 
 @dataclass(frozen=True)
@@ -305,7 +310,7 @@ _KEPT = ("category", "labels", "name", "source", "licence", "group", "sample_rat
 def _model_attributes(part: Part) -> dict[str, Any]:
     domain = part.model.domain
     attributes = {
-        "model": part.qualified,
+        "model": part.name,
         "options": json.dumps(dict(part.use.options)),
         "labels": list(part.model.labels or ()),
         "label_space": part.model.label_space,
@@ -322,7 +327,7 @@ def _provenance(
     study: Study, plugins: Plugins, parts: list[Part], chosen: Settings, device: torch.device
 ) -> Mapping[str, Any]:
     used = [
-        *(part.qualified for part in parts),
+        *(part.name for part in parts),
         plugins.find("distance", chosen.distance).qualified,
         plugins.find("optimizer", chosen.optimizer).qualified,
         plugins.find("stimuli", study.stimuli.name).qualified,

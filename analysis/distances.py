@@ -11,8 +11,9 @@ import torch
 
 def relative_l2(activations: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """‖a − a₀‖₂ / ‖a₀‖₂ over the flattened activation (Feather et al. 2023, Methods); 0 is a perfect match."""
-    error: torch.Tensor = torch.linalg.vector_norm((activations - targets).flatten(1), dim=1)
-    return error / torch.linalg.vector_norm(targets.flatten(1), dim=1)
+    error, size = (torch.linalg.vector_norm(a.flatten(1), dim=1) for a in (activations - targets, targets))
+    relative: torch.Tensor = error / size
+    return relative
 
 
 def cosine(activations: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -101,6 +101,14 @@ class Settings:
                 raise MetameryError(f"{name} = {value!r}: expected {expected} from {least:g}")
         if self.step_size == 0:
             raise MetameryError("step_size = 0: expected a number above 0")
+        for name in ("distance", "optimizer"):
+            if not isinstance(getattr(self, name), str):
+                raise MetameryError(f"{name} = {getattr(self, name)!r}: expected a name")
+            options = getattr(self, f"{name}_options")
+            if not isinstance(options, Mapping):
+                raise MetameryError(f"{name}_options = {options!r}: expected a table, such as {{ beta2 = 0.9 }}")
+        if "lr" in self.optimizer_options:
+            raise MetameryError("optimizer_options has lr: the learning rate is step_size")
         if not isinstance(self.modified_relu, bool):
             raise MetameryError(f"modified_relu = {self.modified_relu!r}: expected true or false")
 

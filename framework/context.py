@@ -20,7 +20,7 @@ class Context:
     Parameters
     ----------
     models
-        By qualified name.
+        By name, as the ``model`` attribute of their groups in the study has it: the qualified name.
     stimuli
         The natural signals.
     study

@@ -176,8 +176,8 @@ class Registry:
             Several plugins registered it.
         """
         if user_file := _USER_FILE.fullmatch(name):
-            target = _from_file(Path(user_file["path"]), user_file["attribute"])
-            return Found(Entry(self.kind, user_file["path"], user_file["attribute"], target))
+            target = _from_file(Path(user_file["path"]).expanduser(), user_file["attribute"])
+            return Found(Entry(self.kind, Path(user_file["path"]).name, user_file["attribute"], target))
         plugin, colon, bare = name.rpartition(":")
         candidates = [entry for entry in self._entries if not colon or entry.plugin == plugin]
         matches = [entry for entry in candidates if entry.name == bare and not entry.is_family]
@@ -192,6 +192,13 @@ class Registry:
             raise unknown(self.kind, name, [entry.name for entry in self.entries()], hint)
         entry = matches[0]
         return Found(entry, bare.removeprefix(entry.name) if entry.is_family else "")
+
+
+def absolute(name: str, base: Path = Path()) -> str:
+    """Make the path in ``file.py:attribute`` absolute, from `base`; any other name stays as it is."""
+    if not (user_file := _USER_FILE.fullmatch(name)):
+        return name
+    return f"{(base / Path(user_file['path']).expanduser()).resolve()}:{user_file['attribute']}"
 
 
 def check_options(factory: Callable[..., Any], what: str, options: Mapping[str, Any], positional: int = 0) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 RESULTS = "results.zarr"
 
+_PLACE = "place.txt"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -195,20 +197,24 @@ class StudyStore:
         fixed = [name for name, variable in dataset.variables.items() if variable.dtype.kind == "U"]
         dataset = dataset.assign({name: dataset[name].astype(object) for name in fixed})
         with _writing_to(self.path.parent):
-            with tempfile.TemporaryDirectory(prefix=f".{RESULTS}.", dir=self.path.parent) as staging:
-                dataset.to_zarr(Path(staging) / "new", zarr_format=3, consolidated=False)
+            staging = Path(tempfile.mkdtemp(prefix=f".{RESULTS}.", dir=self.path.parent))
+            try:
+                dataset.to_zarr(staging / "new", zarr_format=3, consolidated=False)
+                (staging / _PLACE).write_text(path, encoding="utf-8")
                 target = self.path / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if target.exists():
-                    os.rename(target, Path(staging) / "old")
-                os.rename(Path(staging) / "new", target)
+                    os.rename(target, staging / "old")
+                os.rename(staging / "new", target)
+            finally:
+                _settle(staging, self.path)
             for parent in list(target.relative_to(self.path).parents)[:-1]:
                 self._root.require_group(str(parent))
             _consolidate(self.path)
 
 
 def open_study(path: str | Path) -> xr.DataTree:
-    """Open the results of a study, whole and lazily.
+    """Open the results of a study, whole and lazily; groups are in order of their names.
 
     Parameters
     ----------
@@ -228,7 +234,10 @@ def open_study(path: str | Path) -> xr.DataTree:
     folder = folder.parent if folder.name == RESULTS else folder
     _check_version(folder)
     # Unconsolidated, so that a study that is still being made, or was killed, is read as it stands.
-    return xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
+    tree = xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
+    for node in list(tree.subtree):  # groups come in the order of the disk
+        node.children = dict(sorted(node.children.items()))
+    return tree
 
 
 @contextmanager
@@ -243,7 +252,14 @@ def _writing_to(folder: Path) -> Iterator[None]:
 def _clear(folder: Path) -> None:
     """Remove what a killed writer left half written."""
     for leftover in [*folder.glob(f".{RESULTS}.*"), *(folder / RESULTS).rglob("*.partial")]:
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        _settle(leftover, folder / RESULTS) if leftover.is_dir() else leftover.unlink()
+
+
+def _settle(staging: Path, results: Path) -> None:
+    """Remove a staging folder; an earlier group that was moved there and not yet replaced goes back."""
+    if (old := staging / "old").exists() and not (target := results / (staging / _PLACE).read_text("utf-8")).exists():
+        os.rename(old, target)
+    shutil.rmtree(staging)
 
 
 def _consolidate(path: Path) -> None:

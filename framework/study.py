@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from .errors import MetameryError, UnknownNameError, unknown
+from .registry import absolute
 
 if TYPE_CHECKING:
     from .manager import Plugins
@@ -72,7 +73,7 @@ class Study:
 
     @classmethod
     def from_toml(cls, text: str, base: Path = Path()) -> Study:
-        """Read a study; folders in it are relative to `base`.
+        """Read a study; folders and files in it are relative to `base`.
 
         Raises
         ------
@@ -94,16 +95,19 @@ class Study:
             raise MetameryError(f"seed = {seed!r}: expected a whole number from 0")
         null = table.get("null_stimuli")
         return cls(
-            models=tuple(_model_use(model) for model in table["models"]),
+            models=tuple(_model_use(model, base) for model in table["models"]),
             stimuli=located(Use.parse(table["stimuli"], "stimuli"), base),
             null_stimuli=None if null is None else located(Use.parse(null, "null_stimuli"), base),
-            synthesis=table.get("synthesis", {}),
+            synthesis={
+                key: absolute(value, base) if isinstance(value, str) else value
+                for key, value in table.get("synthesis", {}).items()
+            },
             seed=seed,
         )
 
     @classmethod
     def read(cls, path: Path) -> Study:
-        """Read a study file; folders in it are relative to the folder it lies in.
+        """Read a study file; folders and files in it are relative to the folder it lies in.
 
         Raises
         ------
@@ -140,13 +144,13 @@ class Study:
 
 
 def located(use: Use, base: Path = Path()) -> Use:
-    """Turn the name of a folder that exists into the use of ``folder`` with its absolute path."""
+    """Turn the name of a folder that exists into the use of ``folder``; make paths absolute."""
     if use.name == "folder" and isinstance(path := use.options.get("path"), str):
         return Use("folder", {**use.options, "path": str((base / path).resolve())})
     folder = base / Path(use.name).expanduser()
     if ":" not in use.name and folder.is_dir() and (use.name[0] in "./~" or use.name.endswith("/")):
         return Use("folder", {**use.options, "path": str(folder.resolve())})
-    return use
+    return Use(absolute(use.name, base), use.options)
 
 
 def load_stimuli(plugins: Plugins, use: Use) -> Stimuli:
@@ -168,7 +172,7 @@ def load_stimuli(plugins: Plugins, use: Use) -> Stimuli:
     return stimuli
 
 
-def _model_use(table: object) -> ModelUse:
+def _model_use(table: object, base: Path) -> ModelUse:
     if not isinstance(table, dict) or not isinstance(table.get("name"), str):
         raise MetameryError(f"[[models]] {table!r}: expected a table with a name")
     _known(table, "[[models]] entry", ("name", "layers", "options"))
@@ -178,7 +182,7 @@ def _model_use(table: object) -> ModelUse:
     options = table.get("options", {})
     if not isinstance(options, dict):
         raise MetameryError(f"options = {options!r}: expected a table")
-    return ModelUse(table["name"], tuple(layers), options)
+    return ModelUse(absolute(table["name"], base), tuple(layers), options)
 
 
 def _known(table: Mapping[str, Any], kind: str, names: tuple[str, ...]) -> None:

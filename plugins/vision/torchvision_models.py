@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pickle import UnpicklingError
 from typing import Any
 
 import torchvision
@@ -96,3 +97,6 @@ def _download(name: str, weights: WeightsEnum) -> None:
         raise MetameryError(
             f"the weights of torchvision/{name} could not be downloaded ({error}); weights=none gives a random network"
         ) from error
+    except (RuntimeError, UnpicklingError) as error:  # a wrong checksum, something else than tensors
+        reason = str(error).splitlines()[0]
+        raise MetameryError(f"the file of weights of torchvision/{name} is damaged: {reason}") from error

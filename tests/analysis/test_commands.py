@@ -346,6 +346,30 @@ def test_evaluate_adds_agreement(synthesise: Command, command: Command, tmp_path
     assert command("evaluate", "agreement", study).status == 0
 
 
+def test_two_networks_of_one_name_are_both_evaluated(
+    command: Command, tiny: str, tmp_path: Path, pictures: Path
+) -> None:
+    (tmp_path / "study.toml").write_text(
+        f'stimuli = "{pictures}/"\n[[models]]\nname = "{tiny}"\n'
+        f'[[models]]\nname = "{tiny}"\noptions = {{ seed = 1 }}\n[synthesis]\nsteps = 2\n'
+    )
+    assert command("run", tmp_path / "study.toml").status == 0
+    assert command("evaluate", "agreement", tmp_path).status == 0
+    measured = open_study(tmp_path)["agreement"]
+    assert measured.model.values.tolist() == ["tiny.py:build", "tiny.py:build+2"]
+
+
+def test_a_model_file_is_found_again_from_another_folder(
+    command: Command, tiny: str, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = ["synthesise", "tiny.py:build", "--stimuli", pictures, "--steps", "2", "-o", "study"]
+    assert command(*made).status == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert command("run", "../study").status == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

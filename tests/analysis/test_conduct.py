@@ -111,7 +111,7 @@ def test_provenance_is_there(study: Study, tmp_path: Path) -> None:
     assert attributes["threads"] == torch.get_num_threads()
     assert Study.from_toml(attributes["study"]) == study
     assert json.loads(attributes["settings"])["steps"] == 4
-    assert attributes["names"] == [study.models[0].name, "synthesis:relative_l2", "synthesis:adam", "vision:folder"]
+    assert attributes["names"] == ["tiny.py:build", "synthesis:relative_l2", "synthesis:adam", "vision:folder"]
     assert [name.partition(" ")[0] for name in attributes["plugins"]] == ["synthesis", "vision"]
     group = single(tree).attrs
     assert group["weights_sha256"] == Plugins().load("model", study.models[0].name).weights_sha256()
@@ -128,7 +128,7 @@ def test_several_models_lie_side_by_side(study: Study, tiny: str, tmp_path: Path
     conduct(both, tmp_path / "both", Plugins())
     groups = open_study(tmp_path / "both").load()["models"].children
     assert len(groups) == 2
-    first, second = (groups[key] for key in sorted(groups))
+    first, second = groups.values()
     assert first.attrs["weights_sha256"] != second.attrs["weights_sha256"]
     assert json.loads(second.attrs["options"]) == {"seed": 1}
     assert second["metamers/signal"].shape[0] == 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from metamery.analysis import Settings, match_layer
+from metamery.analysis import match_layer
 from metamery.analysis.distances import correlation, cosine, relative_l2
 from metamery.analysis.optimizers import adam, normalised_gradient_descent, sgd
 from metamery.analysis.presets import settings
@@ -299,7 +299,3 @@ def test_the_signal_itself_can_be_matched():
     natural = rand(2, 4)
     record = make(image_network(), "input", natural, rand(2, 4, seed=1), settings(steps=300), optimizer=adam(0.02))
     assert (record.losses[:, -1] < 0.01).all()
-
-
-def test_settings_are_plain_data():
-    assert isinstance(Settings("fast").table(), dict)

@@ -193,6 +193,29 @@ def test_an_earlier_result_survives_a_writer_that_fails(store: StudyStore, monke
     assert plain(store)["agreement/agreement"].values.tolist() == [1.0, 1.0]
 
 
+def test_an_earlier_result_survives_a_kill_between_two_moves(
+    store: StudyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add("human/first", added(1.0))
+    move, moves = os.rename, []
+
+    def killed_at_the_second(source: Path, target: Path) -> None:
+        moves.append(source)
+        if len(moves) == 2:
+            raise SystemExit
+        move(source, target)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(os, "rename", killed_at_the_second)
+        killed.setattr("metamery.framework.store._settle", lambda *_: None)  # a killed process clears nothing up
+        with pytest.raises(SystemExit):
+            store.add("human/first", added(2.0))
+    assert not (store.path / "human" / "first").exists()
+    reopened = StudyStore.reopen(store.path.parent)
+    assert plain(reopened)["human/first/agreement"].values.tolist() == [1.0, 1.0]
+    assert [file.name for file in store.path.parent.iterdir()] == [RESULTS]
+
+
 def test_a_full_disk_is_said_in_one_line(store: StudyStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: Any) -> None:
         raise OSError(28, "No space left on device")

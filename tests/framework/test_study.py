@@ -139,6 +139,16 @@ def test_folders_in_a_study_are_relative_to_its_file(tmp_path: Path, monkeypatch
         assert Study.from_toml(study.to_toml()) == study
 
 
+def test_files_in_a_study_are_relative_to_its_file(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(
+        'stimuli = "mine.py:pictures"\n[[models]]\nname = "nets/mine.py:build"\n[synthesis]\ndistance = "d.py:far"\n'
+    )
+    study = Study.read(tmp_path / "study.toml")
+    assert study.stimuli.name == f"{tmp_path}/mine.py:pictures"
+    assert study.models[0].name == f"{tmp_path}/nets/mine.py:build"
+    assert study.synthesis["distance"] == f"{tmp_path}/d.py:far"
+
+
 def test_a_name_stays_a_name_even_beside_a_folder_called_so(tmp_path: Path) -> None:
     (tmp_path / "natural").mkdir()
     assert located(Use("natural", {"limit": 2}), tmp_path) == Use("natural", {"limit": 2})

@@ -115,7 +115,7 @@ def test_provenance_is_there(study: Study, tmp_path: Path) -> None:
     assert [name.partition(" ")[0] for name in attributes["plugins"]] == ["synthesis", "vision"]
     group = single(tree).attrs
     assert group["weights_sha256"] == Plugins().load("model", study.models[0].name).weights_sha256()
-    assert group["model"] == study.models[0].name
+    assert group["model"] == "tiny.py:build"
     assert list(group["labels"]) == ["cat", "dog", "owl"]
     assert (group["low"], group["high"], group["domain_kind"]) == (0.0, 1.0, "image")
     assert (tmp_path / "study" / "study.toml").read_text() == study.to_toml()

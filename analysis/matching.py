@@ -103,9 +103,10 @@ def match_layer(
         if not pool.rows:
             break
         assert maker is not None
-        wanted, gradient = _pull(tap, pool, settings, distance, low, high)
+        last = update == settings.steps
+        wanted, gradient = _pull(tap, pool, settings, distance, low, high, differentiate=not last)
         losses[pool.index, update] = wanted
-        if update % LOOK_EVERY == 0 or update == settings.steps:
+        if update % LOOK_EVERY == 0 or last:
             leaving = _look(wanted, gradient, settings, update)
             for place, reason in leaving.items():
                 row = pool.rows[place]
@@ -156,16 +157,21 @@ class _Pool:
 
 
 def _pull(
-    tap: Tap, pool: _Pool, settings: Settings, distance: Distance, low: float, high: float
+    tap: Tap, pool: _Pool, settings: Settings, distance: Distance, low: float, high: float, *, differentiate: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return each signal's distance ``(B,)``, and the gradient of its own objective ``(B, …)``.
 
-    The gradient is None where the activation does not depend on the signals.
+    The gradient is None where the activation does not depend on the signals, or nobody asked to differentiate.
     """
-    signals = pool.signals.detach().requires_grad_()
+    signals = pool.signals.detach().requires_grad_(differentiate)
     reduced = None if settings.precision == "float32" else getattr(torch, settings.precision)
-    with torch.enable_grad(), torch.autocast(signals.device.type, reduced, enabled=reduced is not None):
+    with (
+        torch.set_grad_enabled(differentiate),
+        torch.autocast(signals.device.type, reduced, enabled=reduced is not None),
+    ):
         (activations,) = tap(signals).values()
+    if not differentiate:
+        return distance(activations.to(pool.targets.dtype), pool.targets), None
     leaf = activations.detach().to(pool.targets.dtype).requires_grad_()
     with torch.enable_grad():
         distances = distance(leaf, pool.targets)
@@ -202,9 +208,11 @@ def _look(losses: torch.Tensor, gradient: torch.Tensor | None, settings: Setting
     for place, loss in enumerate(losses.tolist()):
         if math.isnan(loss):
             leaving[place] = f"the loss became NaN after {update} updates"
+        elif update == settings.steps:
+            leaving[place] = ""
         elif gradient is None:
             leaving[place] = "the layer does not depend on the signal"
-        elif update == settings.steps or (settings.tolerance and loss <= settings.tolerance):
+        elif settings.tolerance and loss <= settings.tolerance:
             leaving[place] = ""
         elif loss > 0 and not reached[place]:
             leaving[place] = "no gradient reaches the starting signal"

@@ -16,7 +16,7 @@ from ..framework.domains import Domain
 from ..framework.errors import MetameryError, unknown
 from ..framework.layers import Tap, is_relu
 from ..framework.models import Model
-from ..framework.modes import channels_last, frozen
+from ..framework.modes import channels_last, frozen, keeping_memory
 from ..framework.progress import Progress
 from ..framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, metamer_variables
 from ..framework.stimuli import Stimuli, Stimulus
@@ -146,7 +146,7 @@ def make_metamers(
     """
     progress = progress or Progress()
     module = model.module.to(device)
-    with frozen(module), channels_last(module, model.domain):
+    with frozen(module), channels_last(module, model.domain), keeping_memory():
         for batches in partition(len(layers), len(names), chosen.seeds, chosen.batch_size):
             waiting = [batch for batch in batches if not done[batch.layer, batch.stimuli, batch.seed].all()]
             if not waiting:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -54,6 +56,31 @@ def channels_last(module: nn.Module, domain: Domain) -> Iterator[nn.Module]:
     finally:
         for weight, data in weights.items():
             weight.data = data
+
+
+@contextmanager
+def keeping_memory() -> Iterator[None]:
+    """Have the C library keep freed memory for the next update, and give all of it back at the end.
+
+    Otherwise glibc returns every block above 32 MB to the system at once and asks for it again, and each page of it
+    then costs a fault: at the early layers of a network half of the time. It does nothing where there is no glibc.
+    """
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
+        yield
+        return
+    library.mallopt(_MMAP_MAX, 0)
+    library.mallopt(_TRIM_THRESHOLD, -1)
+    try:
+        yield
+    finally:  # what glibc itself comes to in a process that has freed large blocks
+        library.mallopt(_MMAP_MAX, 65536)
+        library.mallopt(_MMAP_THRESHOLD, 32 * 2**20)
+        library.mallopt(_TRIM_THRESHOLD, 64 * 2**20)
+        library.malloc_trim(0)
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # malloc.h
 
 
 def _runs(module: nn.Module, domain: Domain) -> bool:

@@ -1,10 +1,14 @@
 """Frozen, and with the channels last: the same network, and everything back afterwards."""
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torchvision
 from metamery.framework import ImageDomain
-from metamery.framework.modes import channels_last, frozen
+from metamery.framework.modes import channels_last, frozen, keeping_memory
 from torch import nn
 
 DOMAIN = ImageDomain(3, 32, 32)
@@ -82,3 +86,17 @@ def test_double_precision_is_left_alone():
     before = strides(network)
     with channels_last(network, DOMAIN):
         assert strides(network) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told")
+def test_memory_is_kept_within_and_given_back_afterwards():
+    def resident():
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    before = resident()
+    with keeping_memory():
+        large = torch.ones(64 * 2**20)  # 256 MiB
+        del large
+        assert resident() > before + 200
+    assert resident() < before + 50

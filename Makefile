@@ -1,0 +1,43 @@
+# Everything runs in .venv, which is made once and brought up to date when pyproject.toml changes.
+# Wanted: Python 3.11 or later as python3 (or say make PYTHON=…), and the network for the first time.
+
+PYTHON ?= python3
+BIN := .venv/bin
+FOLDERS := framework analysis training plugins
+PACKAGES := $(FOLDERS:%=-p metamery.%)
+
+.PHONY: demo test check lint types clean
+
+demo: .venv/demo
+	$(BIN)/metamery demo
+
+test: .venv/test
+	$(BIN)/python -m pytest
+
+check: lint types test
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# On a built wheel: an editable install hides from mypy which folder is which package.
+types: .venv/test
+	rm -rf build .venv/types
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target .venv/types .
+	rm -rf build
+	cd .venv/types && MYPYPATH=. ../bin/mypy --config-file ../../pyproject.toml $(PACKAGES)
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$@ -m pip install --quiet --upgrade pip "setuptools>=77"
+
+.venv/demo: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --editable ".[demo]"
+	touch $@
+
+.venv/test: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --editable ".[test]"
+	touch $@ .venv/demo
+
+clean:
+	rm -rf .venv build *.egg-info

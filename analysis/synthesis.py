@@ -189,7 +189,7 @@ def synthesise(
     *,
     seed: int = 0,
     distance: Distance | None = None,
-    optimizer: Callable[..., Make] | None = None,
+    optimizer: Make | None = None,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
     **changes: Any,
@@ -208,8 +208,11 @@ def synthesise(
         ``fast``, ``feather2023`` or `Settings`.
     seed
         Where all randomness starts.
-    distance, optimizer
-        Objects to use in place of those that the settings name.
+    distance
+        ``(activations, targets) -> (B,)``, in place of the one that the settings name.
+    optimizer
+        ``make(parameters) -> torch.optim.Optimizer``, in place of the one that the settings name; the learning rate
+        is that of the settings.
     device
         Where to compute.
     progress
@@ -231,7 +234,9 @@ def synthesise(
     layers = tuple(layers if layers is not None else model.layers)
     device = torch.device(device)
     distance = distance or _named(_DISTANCES, "distance", chosen.distance)
-    optimizer = optimizer or _named(_OPTIMIZERS, "optimizer", chosen.optimizer)
+    if optimizer is None:
+        factory = _named(_OPTIMIZERS, "optimizer", chosen.optimizer)
+        optimizer = factory(lr=chosen.step_size, **chosen.optimizer_options)
     items = [stimuli[index] for index in range(len(stimuli))]
     names = [stimulus.name for stimulus in items]
     natural = torch.stack([model.domain.fit(stimulus) for stimulus in items])
@@ -258,7 +263,7 @@ def synthesise(
         layers,
         chosen,
         distance=distance,
-        optimizer=optimizer(lr=chosen.step_size, **chosen.optimizer_options),
+        optimizer=optimizer,
         seed=seed,
         write=write,
         done=np.zeros((len(layers), len(names), chosen.seeds), dtype=bool),

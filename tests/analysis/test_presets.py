@@ -58,6 +58,13 @@ def test_an_unknown_preset_is_named_with_the_nearest():
         settings("fasst")
 
 
+def test_another_optimizer_comes_without_the_presets_options():
+    assert settings("fast", optimizer="sgd").optimizer_options == {}
+    assert settings("fast", optimizer="adam").optimizer_options == {"beta2": 0.9}
+    chosen = settings("fast", optimizer="sgd", optimizer_options={"momentum": 0.9})
+    assert chosen.optimizer_options == {"momentum": 0.9}
+
+
 def test_settings_are_plain_data_and_come_back_from_it():
     chosen = settings("fast", steps=7, optimizer_options={"beta2": 0.5})
     assert settings(chosen.table()) == chosen

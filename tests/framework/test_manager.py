@@ -346,7 +346,7 @@ def test_an_installed_plugin_never_changes_a_number(
     def made(plugins: Plugins) -> Any:
         make = plugins.find("optimizer", "synthesis:adam").entry.factory()
         distance = plugins.load("distance", "relative_l2")
-        return synthesise(example_model(), stimuli, ["1"], steps=5, distance=distance, optimizer=make)
+        return synthesise(example_model(), stimuli, ["1"], steps=5, distance=distance, optimizer=make(lr=0.02))
 
     assert made(Plugins()).identical(made(Plugins([extra])))
 

@@ -45,7 +45,10 @@ def demo(
     seed: Seed = 0,
     dry_run: DryRun = False,
 ) -> None:
-    """Make metamers of six photographs at six layers of EfficientNet-Lite0, and a page to look at them."""
+    """Make metamers of six photographs, and a page to look at them.
+
+    At six layers of EfficientNet-Lite0, whose weights come with the extra ``demo``.
+    """
     study = Study(
         models=(ModelUse("efficientnet-lite0", DEMO_LAYERS),),
         stimuli=Use("natural", {"limit": 6}),
@@ -61,7 +64,10 @@ def show(
     set_: Options = None,
     full: Annotated[bool, typer.Option("--all", help="Every module, not only the model's own layers.")] = False,
 ) -> None:
-    """Show a model: what it takes, and its layers with their shapes, sizes and what synthesis there takes."""
+    """Show what a model takes, and its layers.
+
+    Of each layer: its shape, the number of its units, whether it ends in a ReLU, and the memory that synthesis takes.
+    """
     from ..framework.outline import outline
 
     plugins = _plugins(context)
@@ -90,7 +96,7 @@ def synthesise(
     preset: Annotated[str, typer.Option(help="fast or feather2023.")] = "fast",
     steps: Annotated[int | None, typer.Option(min=1, help="Updates; the schedule keeps its shape.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Metamers of each stimulus, from different noise.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take only the first stimuli.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only so many stimuli.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Stimuli worked on at once.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any setting of the preset, set otherwise.")
@@ -103,7 +109,10 @@ def synthesise(
     seed: Seed = 0,
     dry_run: DryRun = False,
 ) -> None:
-    """Make metamers of stimuli at layers of a model. The same command on the same folder goes on where it was."""
+    """Make metamers of stimuli at layers of a model.
+
+    The same command on the same folder goes on where an interrupted one was.
+    """
     options: dict[str, Any] = {}
     if limit is not None:
         options["limit"] = limit
@@ -133,7 +142,10 @@ def run_study(
     device: Device = "cpu",
     dry_run: DryRun = False,
 ) -> None:
-    """Make the metamers that a study file asks for, of one model or several."""
+    """Make the metamers that a study file asks for.
+
+    A file may name several models. The same command goes on where an interrupted one was.
+    """
     file = study / "study.toml" if study.is_dir() else study
     _conduct(context, Study.read(file), output or file.parent, device, dry_run)
 
@@ -149,7 +161,7 @@ def evaluate(
     seed: Seed = 0,
     dry_run: DryRun = False,
 ) -> None:
-    """Measure a study with an evaluator, and add what it finds to the study's results."""
+    """Measure a study, and add what is found to its results."""
     import torch
 
     from ..framework.context import Context
@@ -181,7 +193,7 @@ def evaluate(
 
 
 def report(study: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
-    """Write a page that shows a study: one file that needs nothing else."""
+    """Write a page that shows a study: one HTML file."""
     from .report import write_report
 
     typer.echo(f"report: {write_report(study).resolve()}")
@@ -191,7 +203,7 @@ def export(
     study: Annotated[Path, typer.Argument(help="A study's folder.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the files go.")],
 ) -> None:
-    """Write the natural signals and the metamers as PNG or WAV files, with a table."""
+    """Write signals and metamers as PNG or WAV, with a table."""
     from .export import export as write
 
     typer.echo(f"{write(study, output)} files in {output.resolve()}, listed in metamers.csv")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,15 +17,17 @@ import torch
 
 from ..framework.domains import WaveformDomain
 from ..framework.errors import MetameryError
+from ..framework.layers import Tap
 from ..framework.manager import Plugins
 from ..framework.models import Model
+from ..framework.modes import channels_last, frozen, keeping_memory
 from ..framework.outline import outline
 from ..framework.progress import Progress
 from ..framework.schema import STATES, fitted_variables, match_variables, model_key, stimuli_variables
 from ..framework.stimuli import Stimulus
 from ..framework.store import RESULTS, Group, StudyStore
 from ..framework.study import ModelUse, Study, load_stimuli
-from .matching import Distance
+from .matching import Distance, match_layer
 from .optimizers import Make
 from .presets import Settings, settings
 from .synthesis import check_layers, make_metamers, metamer_group
@@ -147,44 +151,54 @@ class Plan:
 
 
 def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
-    """Estimate what a study takes, by one update of a single signal at each layer.
+    """Estimate what a study takes, by a few updates of a single signal at each layer.
 
     Memory is that of the largest batch's activations and does not count PyTorch itself; disk is before compression;
     the time is that of one signal after another, and batches are usually faster.
     """
-    import time
-
-    from ..framework.layers import Tap
-    from ..framework.modes import frozen
-    from .matching import match_layer
-
     chosen = settings(study.synthesis)
-    stimuli = load_stimuli(plugins, study.stimuli)
-    distance, optimizer = _tools(plugins, chosen)
+    stimuli = len(load_stimuli(plugins, study.stimuli))
+    tools = _tools(plugins, chosen)
     metamers = most = disk = 0
     seconds = 0.0
     for part in load_parts(study, plugins, device):
-        domain = part.model.domain
-        metamers += len(part.layers) * len(stimuli) * chosen.seeds
-        kept = {layer.name: layer.kept_bytes for layer in outline(part.model.module, domain)}
-        together = min(chosen.batch_size, len(stimuli))
+        each = stimuli * chosen.seeds
+        metamers += len(part.layers) * each
+        kept = {layer.name: layer.kept_bytes for layer in outline(part.model.module, part.model.domain)}
+        together = min(chosen.batch_size, stimuli)
         most = max(most, *(together * kept.get(layer, max(kept.values())) for layer in part.layers))
-        signal = 4 * int(np.prod(domain.shape))
-        disk += len(stimuli) * signal
-        disk += len(part.layers) * len(stimuli) * chosen.seeds * (signal + 4 * (chosen.steps + 1))
-        start = torch.full((1, *domain.shape), (domain.low + domain.high) / 2, device=device)
-        trial = settings(chosen, steps=2)
+        signal = 4 * math.prod(part.model.domain.shape)
+        disk += stimuli * signal + len(part.layers) * each * (signal + 4 * (chosen.steps + 1))
+        seconds += each * chosen.steps * sum(_update_seconds(part, tools, chosen, device))
+    return Plan(metamers, metamers * chosen.steps, most, disk, seconds)
+
+
+def _update_seconds(
+    part: Part, tools: tuple[Distance, Make], chosen: Settings, device: torch.device
+) -> Iterator[float]:
+    """Time an update of one signal at each layer."""
+    module, domain = part.model.module, part.model.domain
+    start = torch.full((1, *domain.shape), (domain.low + domain.high) / 2, device=device)
+    with frozen(module), channels_last(module, domain), keeping_memory():
         for layer in part.layers:
-            with frozen(part.model.module), Tap(part.model.module, [layer]) as tap:
+            with Tap(module, [layer]) as tap:
                 with torch.no_grad():
                     target = tap(start + 0.1 * (domain.high - domain.low))[layer].clone()
-                began = time.perf_counter()
-                match_layer(
-                    tap, target, start, trial, distance=distance, optimizer=optimizer, low=domain.low, high=domain.high
-                )
-                each = (time.perf_counter() - began) / (trial.steps + 1)
-            seconds += each * len(stimuli) * chosen.seeds * chosen.steps
-    return Plan(metamers, metamers * chosen.steps, most, disk, seconds)
+                for steps in (1, 3):  # the first to warm up
+                    began = time.perf_counter()
+                    trial = settings(chosen, steps=steps)
+                    match_layer(
+                        tap,
+                        target,
+                        start,
+                        trial,
+                        distance=tools[0],
+                        optimizer=tools[1],
+                        low=domain.low,
+                        high=domain.high,
+                    )
+                    taken = time.perf_counter() - began
+            yield taken / steps
 
 
 @dataclass(frozen=True, eq=False)

@@ -128,7 +128,7 @@ _LEAST: Mapping[str, int | float] = {
 
 PRESETS: Mapping[str, Settings] = {
     "fast": Settings(
-        "fast", optimizer="adam", optimizer_options={"beta2": 0.9}, step_size=0.02, schedule="cosine", steps=500
+        "fast", optimizer="adam", optimizer_options={"beta2": 0.9}, step_size=0.015, schedule="cosine", steps=1000
     ),
     "feather2023": Settings("feather2023", optimizer="normalised_gd", step_size=1.0, schedule="halving", steps=24_000),
 }

@@ -130,7 +130,7 @@ def _add_own_commands(app: typer.Typer, plugins: Plugins) -> None:
 
     @app.command("plugins")
     def list_plugins() -> None:
-        """List the plugins that are loaded, and those that are left out with the reason."""
+        """List the plugins, loaded or left out, and why."""
         for plugin in plugins.loaded:
             count = sum(entry.plugin == plugin.name for kind in KINDS for entry in plugins.entries(kind))
             typer.echo(f"{plugin.name:<20} {plugin.distribution} {plugin.version}, {count} names")

@@ -91,6 +91,11 @@ def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: i
     return (middle + scale * drawn).clamp(domain.low, domain.high)
 
 
+def signal_type(module: torch.nn.Module) -> torch.dtype:
+    """The type of the signals that are worked on: float64 where the weights are, otherwise float32."""
+    return torch.float64 if any(weight.dtype == torch.float64 for weight in module.parameters()) else torch.float32
+
+
 def check_layers(model: Model, layers: Sequence[str], device: torch.device) -> list[bool]:
     """Run one signal through the network, and say for each layer whether it ends in a ReLU.
 
@@ -101,9 +106,9 @@ def check_layers(model: Model, layers: Sequence[str], device: torch.device) -> l
     """
     if repeated := [layer for layer in layers if list(layers).count(layer) > 1]:
         raise MetameryError(f"layer '{repeated[0]}' is named twice")
-    dtype = next((w.dtype for w in model.module.parameters() if w.is_floating_point()), torch.float32)
     middle = (model.domain.low + model.domain.high) / 2
-    signal = torch.full((1, *model.domain.shape), middle, dtype=dtype, device=device, requires_grad=True)
+    shape, dtype = (1, *model.domain.shape), signal_type(model.module)
+    signal = torch.full(shape, middle, dtype=dtype, device=device, requires_grad=True)
     with frozen(model.module), Tap(model.module, layers) as tap, torch.enable_grad():
         try:
             activations = tap(signal)
@@ -146,6 +151,7 @@ def make_metamers(
     """
     progress = progress or Progress()
     module = model.module.to(device)
+    dtype = signal_type(module)
     with frozen(module), channels_last(module, model.domain), keeping_memory():
         for batches in partition(len(layers), len(names), chosen.seeds, chosen.batch_size):
             waiting = [batch for batch in batches if not done[batch.layer, batch.stimuli, batch.seed].all()]
@@ -153,7 +159,7 @@ def make_metamers(
                 continue
             block = waiting[0].stimuli
             wanted = list(dict.fromkeys(layers[batch.layer] for batch in waiting))
-            targets, natural_classes, confidence = _natural_pass(module, natural(block).to(device), wanted)
+            targets, natural_classes, confidence = _natural_pass(module, natural(block).to(device, dtype), wanted)
             correct = [right(i, int(p)) for i, p in zip(range(block.start, block.stop), natural_classes, strict=True)]
             write(
                 "stimuli",
@@ -168,7 +174,7 @@ def make_metamers(
                     record = match_layer(
                         tap,
                         targets[layer],
-                        torch.stack(noise).to(device),
+                        torch.stack(noise).to(device, dtype),
                         chosen,
                         distance=distance,
                         optimizer=optimizer,

@@ -67,6 +67,17 @@ def test_ones_own_distance_and_optimizer_are_taken_as_objects():
     assert (moved.loss.isel(step=-1) < moved.loss.isel(step=0)).all()
 
 
+def test_a_network_in_double_precision_gets_such_signals_and_one_in_half_is_refused():
+    model = testing.example_model()
+    pictures = [Stimulus(signal, name="one") for signal in testing.example_signals(model, 1)]
+    model.module.double()
+    made = synthesise(model, pictures, ["1"], steps=20)
+    assert (made.state == 1).all()
+    model.module.half()
+    with pytest.raises(MetameryError, match="the network does not take signals of image"):
+        synthesise(model, pictures, ["1"], steps=20)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

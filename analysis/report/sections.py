@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...framework.schema import STATES
+from ..presets import PRESETS
 from .curves import curve, draw
 from .gallery import Row, gallery
 from .layers import LayerSummary, layer_summary
@@ -60,6 +61,12 @@ class ModelSection:
     @property
     def updates(self) -> str:
         return self.settings.get("steps", "")
+
+    @property
+    def preset_updates(self) -> int | None:
+        """How many updates the preset makes by itself, where other than these were asked for."""
+        own = PRESETS[self.preset].steps if self.preset in PRESETS else None
+        return None if str(own) == self.updates else own
 
 
 def model_section(model: StoredModel, facts: Mapping[str, Mapping[str, str]], count: int) -> ModelSection:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from metamery.analysis.commands import _duration, _options
+from metamery.analysis.commands import DEMO_STEPS, _duration, _options
 from metamery.framework import MetameryError, Study, open_study
 from metamery.framework.schema import SCHEMA_VERSION, STATES
 from metamery.framework.store import RESULTS
@@ -414,7 +414,7 @@ def test_the_demo_is_planned_without_being_made(command: Command, tmp_path: Path
     pytest.importorskip("skimage")
     said = command("demo", "-o", tmp_path / "demo", "--dry-run")
     assert said.status == 0, said.err
-    assert "36 metamers, 5400 updates" in said.out
+    assert f"36 metamers, {36 * DEMO_STEPS} updates" in said.out
     assert not (tmp_path / "demo").exists()
 
 

@@ -28,7 +28,7 @@ class Progress:
 
 
 class ProgressBar(Progress):
-    """A bar in the terminal or the notebook, with the time left."""
+    """A bar in the terminal or the notebook, with the time left; it appears when the work starts."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -54,6 +54,7 @@ class ProgressBar(Progress):
 
     def start(self, total: int, description: str = "") -> None:
         self._bar.reset(self._task, total=total, description=description)
+        self._bar.start()
 
     def advance(self, steps: int = 1) -> None:
         self._bar.advance(self._task, steps)
@@ -61,11 +62,8 @@ class ProgressBar(Progress):
     def describe(self, description: str) -> None:
         self._bar.update(self._task, description=description)
 
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()

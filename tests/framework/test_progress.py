@@ -35,3 +35,9 @@ def test_an_error_passes_through() -> None:
 
     with pytest.raises(ZeroDivisionError):
         work()
+
+
+def test_nothing_is_shown_before_the_work_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError), ProgressBar():
+        raise ZeroDivisionError
+    assert capsys.readouterr().err == ""

@@ -35,8 +35,9 @@ def channels_last(module: nn.Module, domain: Domain) -> Iterator[nn.Module]:
     """Lay the weights of a network's 2-D convolutions out with the channels last, which CPUs run faster.
 
     With this and `keeping_memory` EfficientNet-Lite0 takes .36 to .60 of the time (`benchmarks/synthesis.py`). Values
-    and names stay, results are the same up to rounding. It does nothing to a network that is not float32 on the CPU, or that does
-    not run so (some code reshapes activations in a way that needs the usual layout): that is tried on one signal.
+    and names stay; results are the same up to rounding. It does nothing to a network that is not float32 on the CPU,
+    or that does not run so (some code reshapes activations in a way that needs the usual layout): that is tried on
+    one signal.
     """
     convolutions = (part for part in module.modules() if isinstance(part, nn.Conv2d | nn.ConvTranspose2d))
     found = (part._parameters.get("weight") for part in convolutions)

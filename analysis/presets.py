@@ -128,7 +128,7 @@ _LEAST: Mapping[str, int | float] = {
 
 PRESETS: Mapping[str, Settings] = {
     "fast": Settings(
-        "fast", optimizer="adam", optimizer_options={"beta2": 0.9}, step_size=0.015, schedule="cosine", steps=1000
+        "fast", optimizer="adam", optimizer_options={"beta2": 0.9}, step_size=0.01, schedule="cosine", steps=2000
     ),
     "feather2023": Settings("feather2023", optimizer="normalised_gd", step_size=1.0, schedule="halving", steps=24_000),
 }
@@ -167,7 +167,7 @@ def _changed(preset: Settings, changes: Mapping[str, Any]) -> Settings:
     for name in changes:
         if name not in names:
             raise unknown("synthesis setting", name, names)
-    dropped = {
+    dropped: dict[str, Any] = {
         f"{tool}_options": {}
         for tool in ("distance", "optimizer")
         if changes.get(tool, getattr(preset, tool)) != getattr(preset, tool)

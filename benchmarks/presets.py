@@ -5,7 +5,7 @@ relative L2 distance at the later ones; whether the network, and EfficientNet-Li
 they call the photograph; and what the pictures are like as pictures: their distance to the photograph, their standard
 deviation, and how steeply their amplitude falls with spatial frequency (natural pictures: a slope of about −1).
 
-The two studies stay in FOLDER and are resumed: ``python benchmarks/presets.py FOLDER --limit 4``.
+The two studies stay in FOLDER and are resumed: ``python benchmarks/presets.py FOLDER --limit 2``.
 """
 
 from __future__ import annotations
@@ -67,30 +67,32 @@ def slope(pictures: np.ndarray) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--limit", type=int, default=4, help="photographs")
+    parser.add_argument("--layers", default=",".join(LAYERS), help="between commas")
+    parser.add_argument("--limit", type=int, default=2, help="photographs")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", choices=PRESETS, help="make one of the two studies and compare nothing")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    layers = tuple(arguments.layers.split(","))
     plugins = Plugins(installed=())
     trees: dict[str, xr.DataTree] = {}
     for preset in [arguments.only] if arguments.only else PRESETS:
         study = Study(
-            (ModelUse(GENERATOR, LAYERS),), Use("natural", {"limit": arguments.limit}), synthesis={"preset": preset}
+            (ModelUse(GENERATOR, layers),), Use("natural", {"limit": arguments.limit}), synthesis={"preset": preset}
         )
         with ProgressBar() as progress:
             store = conduct(study, arguments.folder / preset, plugins, progress=progress)
         trees[preset] = xr.open_datatree(store.path, engine="zarr", consolidated=False)
     if not arguments.only:
-        compare(plugins, trees)
+        compare(plugins, trees, layers)
 
 
-def compare(plugins: Plugins, trees: dict[str, xr.DataTree]) -> None:
+def compare(plugins: Plugins, trees: dict[str, xr.DataTree], layers: tuple[str, ...]) -> None:
     generator = plugins.load("model", GENERATOR)
     others = [plugins.load("model", name) for name in OTHERS]
     columns = ("updates", "loss", "later", "own label", "others' label", "to photo", "std", "slope")
     print(f"{'layer':<12}{'preset':<14}" + "".join(f"{column:>14}" for column in columns))
-    for layer in LAYERS:
+    for layer in layers:
         for preset, tree in trees.items():
             (model,) = tree["models"].children.values()
             made = model["metamers"].to_dataset().sel(layer=layer).isel(seed=0)

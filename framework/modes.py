@@ -66,8 +66,7 @@ def keeping_memory() -> Iterator[None]:
     Otherwise glibc returns every block above 32 MB to the system at once and asks for it again, and each page of it
     then costs a fault, which counts most at the early layers. It does nothing where there is no glibc.
     """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
+    if (library := _glibc()) is None:
         yield
         return
     library.mallopt(_MMAP_MAX, 0)
@@ -79,6 +78,11 @@ def keeping_memory() -> Iterator[None]:
         library.mallopt(_MMAP_THRESHOLD, 32 * 2**20)
         library.mallopt(_TRIM_THRESHOLD, 64 * 2**20)
         library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # malloc.h

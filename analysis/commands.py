@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..framework.store import StudyStore
 
 DEMO_LAYERS = ("_blocks.1", "_blocks.4", "_blocks.8", "_blocks.12", "_blocks.15", "output")
-DEMO_STEPS = 350
+DEMO_STEPS = 450
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
 Seed = Annotated[int, typer.Option(min=0, help="Where all randomness starts.")]

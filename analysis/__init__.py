@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .matching import Record as Record
     from .matching import match_layer as match_layer
+    from .measures import match as match
+    from .null import null_distribution as null_distribution
     from .presets import Settings as Settings
+    from .success import judge as judge
+    from .success import success_by_layer as success_by_layer
     from .synthesis import synthesise as synthesise
 
 _PLACES = {
     "Record": "matching",
     "Settings": "presets",
+    "judge": "success",
+    "match": "measures",
     "match_layer": "matching",
+    "null_distribution": "null",
+    "success_by_layer": "success",
     "synthesise": "synthesis",
 }
 

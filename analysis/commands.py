@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,10 +15,13 @@ from ..framework.manager import Plugins
 from ..framework.study import ModelUse, Study, Use, located
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from ..framework.store import StudyStore
 
 DEMO_LAYERS = ("_blocks.1", "_blocks.4", "_blocks.8", "_blocks.12", "_blocks.15", "output")
 DEMO_STEPS = 450
+FEW_PAIRS = 10_000
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
 Seed = Annotated[int, typer.Option(min=0, help="Where all randomness starts.")]
@@ -52,6 +56,7 @@ def demo(
     study = Study(
         models=(ModelUse("efficientnet-lite0", DEMO_LAYERS),),
         stimuli=Use("natural", {"limit": 6}),
+        null_stimuli=Use("natural"),
         synthesis={"preset": "fast", "steps": steps},
         seed=seed,
     )
@@ -97,6 +102,12 @@ def synthesise(
     steps: Annotated[int | None, typer.Option(min=1, help="Updates; the schedule keeps its shape.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Metamers of each stimulus, from different noise.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Take only so many stimuli.")] = None,
+    null_stimuli: Annotated[
+        str, typer.Option(help="Signals of the null, a name or a folder; the stimuli themselves by default.")
+    ] = "",
+    null_signals: Annotated[
+        int | None, typer.Option(min=2, help="Take only so many of them, at random; 1415 by default.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Stimuli worked on at once.")] = None,
     setting: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any setting of the preset, set otherwise.")
@@ -120,15 +131,18 @@ def synthesise(
         options["skip_unreadable"] = True
     given = {"steps": steps, "seeds": seeds if seeds > 1 else None, "batch_size": batch_size}
     named = tuple(name.strip() for name in layers.split(",") if name.strip())
+    plugins = _plugins(context)
     study = Study(
         models=(ModelUse(model, named, _options(set_)),),
-        stimuli=_folder_or_name(_plugins(context), Use(stimuli, options)),
+        stimuli=_folder_or_name(plugins, Use(stimuli, options)),
+        null_stimuli=_folder_or_name(plugins, Use(null_stimuli)) if null_stimuli else None,
         synthesis={
             "preset": preset,
             **{key: value for key, value in given.items() if value is not None},
             **_options(setting),
         },
         seed=seed,
+        null_signals=null_signals,
     )
     _conduct(context, Study.from_toml(study.to_toml()), output, device, dry_run)
 
@@ -170,6 +184,7 @@ def evaluate(
     from ..framework.store import StudyStore, open_study
     from ..framework.study import load_stimuli
     from .conduct import check_weights, load_parts
+    from .report import write_report
 
     plugins = _plugins(context)
     measure = plugins.load("evaluator", evaluator, **_options(set_))
@@ -190,6 +205,7 @@ def evaluate(
     StudyStore.reopen(study).add(name, dataset)
     typer.echo(str(dataset))
     typer.echo(f"added as '{name}' to {study / 'results.zarr'}")
+    typer.echo(f"report:  {write_report(study).resolve()}")
 
 
 def report(study: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
@@ -223,12 +239,14 @@ def _conduct(context: typer.Context, study: Study, folder: Path, device: str, dr
         typer.echo(
             f"{planned.metamers} metamers, {planned.updates} updates, about {_duration(planned.seconds)}; "
             f"{planned.memory_bytes / 1e6:.0f} MB of activations in memory, "
-            f"at most {planned.disk_bytes / 1e6:.0f} MB on disk"
+            f"at most {planned.disk_bytes / 1e6:.0f} MB on disk, and {planned.scratch_bytes / 1e6:.0f} MB meanwhile"
         )
         return
     with ProgressBar() as progress:
         store = conduct(study, folder, plugins, where, progress)
     failed, total = _count(store)
+    for line in _success(folder):
+        typer.echo(line)
     typer.echo(f"results: {store.path.resolve()}")
     typer.echo(f"report:  {write_report(folder).resolve()}")
     if failed:
@@ -240,6 +258,38 @@ def _count(store: StudyStore) -> tuple[int, int]:
 
     states = [store.read(f"models/{key}/metamers", "state") for key in store.children("models")]
     return sum(int((s == STATES["failed"]).sum()) for s in states), sum(s.size for s in states)
+
+
+def _success(folder: Path) -> Iterator[str]:
+    """Say for each model and layer how many metamers succeed, with 95 % Wilson intervals."""
+    from ..framework.store import open_study
+    from .success import success_by_layer
+
+    with open_study(folder) as tree:
+        for group in tree["models"].children.values():
+            yield ""
+            if "null" not in group.children:
+                yield f"{group.attrs['model']}: no null, which takes two unlike signals; see --null-stimuli"
+                continue
+            null = group["null"].attrs
+            few = ": few, see --null-stimuli" if null["pairs"] < FEW_PAIRS else ""
+            yield f"{group.attrs['model']}, against {null['pairs']:,} pairs of {null['signals']:,} natural signals{few}"
+            yield f"{'layer':<24} {'success':<22} {'same label':<22} {'match':<22} 8-bit or 16-bit"
+            counts = success_by_layer(group["match"].to_dataset())
+            for layer in counts["layer"].values:
+                here = counts.sel(layer=layer)
+                parts = [_share(here, part) for part in ("success", "agrees", "matches", "quantised_success")]
+                yield f"{layer:<24} " + " ".join(f"{part:<22}" for part in parts).rstrip()
+    yield ""
+
+
+def _share(counts: xr.Dataset, part: str) -> str:
+    """A proportion of `success_by_layer`, as people read it."""
+    counted = int(counts[f"{part}_counted"])
+    if not counted:
+        return "unattainable" if int(counts["unattainable"]) and part != "agrees" else "–"
+    low, high = (100 * float(counts[f"{part}_{end}"]) for end in ("low", "high"))
+    return f"{round(counted * float(counts[part]))}/{counted} ({low:.0f} to {high:.0f} %)"
 
 
 def _plugins(context: typer.Context) -> Plugins:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,14 +24,17 @@ from ..framework.models import Model
 from ..framework.modes import channels_last, frozen, keeping_memory
 from ..framework.outline import outline
 from ..framework.progress import Progress
-from ..framework.schema import STATES, fitted_variables, match_variables, model_key, stimuli_variables
+from ..framework.schema import STATES, fitted_variables, model_key, stimuli_variables
 from ..framework.stimuli import Stimulus
-from ..framework.store import RESULTS, Group, StudyStore
+from ..framework.store import RESULTS, Group, StudyStore, open_study
 from ..framework.study import ModelUse, Study, load_stimuli
 from .matching import Distance, match_layer
+from .measures import measured_layers
+from .null import MOST_SIGNALS, TooFewSignalsError, cache_folder, draw, null_of_signals
 from .optimizers import Make
 from .presets import Settings, settings
-from .synthesis import check_layers, make_metamers, metamer_group
+from .success import judge
+from .synthesis import check_layers, make_metamers, match_group, metamer_group
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -51,6 +55,7 @@ class Part:
     use: ModelUse
     model: Model
     layers: tuple[str, ...]
+    measured: tuple[str, ...]
     relus: tuple[bool, ...]
     weights_sha256: str
 
@@ -79,28 +84,86 @@ def conduct(
     store = _open(study, folder, plugins, parts, chosen, device)
     _keep_file(study, folder)
     progress = progress or Progress()
+    names = [str(name) for name in store.read("stimuli", "stimulus")]
+    for part in parts:
+        attainable = study.null_stimuli is not None or len(names) > 1
+        if attainable and "null" not in store.children(f"models/{part.key}"):
+            _add_null(study, folder, plugins, part, store, device, progress)
     states = {part.key: store.read(f"models/{part.key}/metamers", "state") for part in parts}
     missing = sum(int((state == STATES["missing"]).sum()) for state in states.values())
     progress.start(missing * chosen.steps)
-    names = [str(name) for name in store.read("stimuli", "stimulus")]
     for part in parts:
         place = _Place(store, f"models/{part.key}")
-        make_metamers(
-            part.model,
-            place.natural,
-            names,
-            part.layers,
-            chosen,
-            distance=distance,
-            optimizer=optimizer,
-            seed=study.seed,
-            write=place.write,
-            done=states[part.key] != STATES["missing"],
-            right=_Answers(part.model, names, json.loads(store.attributes["answers"])).judge,
-            device=device,
-            progress=progress,
-        )
+        try:
+            make_metamers(
+                part.model,
+                place.natural,
+                names,
+                part.layers,
+                part.measured,
+                chosen,
+                distance=distance,
+                optimizer=optimizer,
+                seed=study.seed,
+                write=place.write,
+                done=states[part.key] != STATES["missing"],
+                right=_Answers(part.model, names, json.loads(store.attributes["answers"])).judge,
+                device=device,
+                progress=progress,
+            )
+        finally:  # of what there is
+            _judge(folder, part, place)
     return store
+
+
+def _add_null(
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    part: Part,
+    store: StudyStore,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    """Add the null of one model, unless the study names no signals for it and its own are all alike."""
+    place = _Place(store, f"models/{part.key}")
+    most = MOST_SIGNALS if study.null_signals is None else study.null_signals
+    signals: Iterator[tuple[str, torch.Tensor]]
+    if study.null_stimuli is None:
+        names = [str(name) for name in store.read("stimuli", "stimulus")]
+        drawn = draw(len(names), most, study.seed)
+        signals = ((names[index], place.natural(slice(index, index + 1))[0]) for index in drawn)
+        what = f"{study.stimuli.name} (the study's own)"
+    else:
+        stimuli = load_stimuli(plugins, study.null_stimuli)
+        drawn = draw(len(stimuli), most, study.seed)
+        signals = ((each.name, part.model.domain.fit(each)) for each in map(stimuli.__getitem__, drawn))
+        what = study.null_stimuli.name
+    with tempfile.TemporaryDirectory(prefix=f".{RESULTS}.", dir=folder) as scratch:
+        try:
+            null = null_of_signals(
+                part.model,
+                signals,
+                len(drawn),
+                part.layers,
+                device=device,
+                progress=progress,
+                scratch=Path(scratch),
+                cache=cache_folder(),
+            )
+        except TooFewSignalsError:
+            if study.null_stimuli is not None:
+                raise
+            return
+    store.add(f"models/{part.key}/null", null.assign_attrs(stimuli=what))
+
+
+def _judge(folder: Path, part: Part, place: _Place) -> None:
+    with open_study(folder) as tree:
+        group = tree[f"models/{part.key}"]
+        if "null" in group.children:
+            verdicts = judge(group["match"].to_dataset().load(), group["null"].to_dataset().load())
+            place.write("match", {}, {str(name): verdicts[name].values for name in verdicts.data_vars})
 
 
 def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Part]:
@@ -122,7 +185,8 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
             count += 1
             name = f"{found}+{count}"
         relus = tuple(check_layers(model, layers, device))
-        parts.append(Part(model_key(name), name, use, model, layers, relus, model.weights_sha256()))
+        measured = measured_layers(model, layers)
+        parts.append(Part(model_key(name), name, use, model, layers, measured, relus, model.weights_sha256()))
     return parts
 
 
@@ -147,30 +211,38 @@ class Plan:
     updates: int
     memory_bytes: int
     disk_bytes: int
+    scratch_bytes: int
     seconds: float
 
 
 def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
     """Estimate what a study takes, by a few updates of a single signal at each layer.
 
-    Memory is that of the largest batch's activations and does not count PyTorch itself; disk is before compression;
-    the time is that of one signal after another, and batches are usually faster.
+    Memory is that of the largest batch's activations and does not count PyTorch itself; disk is before compression,
+    scratch what the null takes meanwhile; the time is that of synthesis, one signal after another, and batches are
+    usually faster.
     """
     chosen = settings(study.synthesis)
     stimuli = len(load_stimuli(plugins, study.stimuli))
     tools = _tools(plugins, chosen)
-    metamers = most = disk = 0
+    metamers = most = disk = scratch = 0
+    signals = len(load_stimuli(plugins, study.null_stimuli or study.stimuli))
+    signals = min(signals, MOST_SIGNALS if study.null_signals is None else study.null_signals)
     seconds = 0.0
     for part in load_parts(study, plugins, device):
         each = stimuli * chosen.seeds
         metamers += len(part.layers) * each
-        kept = {layer.name: layer.kept_bytes for layer in outline(part.model.module, part.model.domain)}
+        found = outline(part.model.module, part.model.domain)
+        kept = {layer.name: layer.kept_bytes for layer in found}
+        units = {layer.name: layer.units for layer in found}
         together = min(chosen.batch_size, stimuli)
         most = max(most, *(together * kept.get(layer, max(kept.values())) for layer in part.layers))
+        sizes = [units.get(layer, 0) for layer in part.layers]
+        scratch = max(scratch, 4 * signals * (units["input"] + sum(sizes) + max(sizes)))
         signal = 4 * math.prod(part.model.domain.shape)
         disk += stimuli * signal + len(part.layers) * each * (signal + 4 * (chosen.steps + 1))
         seconds += each * chosen.steps * sum(_update_seconds(part, tools, chosen, device))
-    return Plan(metamers, metamers * chosen.steps, most, disk, seconds)
+    return Plan(metamers, metamers * chosen.steps, most, disk, scratch, seconds)
 
 
 def _update_seconds(
@@ -293,8 +365,7 @@ def _create(
             fitted_variables(part.model.domain.dims), {"stimulus": names}, metamers.sizes, metamers.chunks
         )
         groups[f"{path}/metamers"] = metamers
-        at = {dim: metamers.coordinates[dim] for dim in ("layer", "stimulus", "seed")}
-        groups[f"{path}/match"] = Group(match_variables(), at, {}, metamers.chunks)
+        groups[f"{path}/match"] = match_group(part.layers, part.measured, names, chosen)
         contents[f"{path}/stimuli"] = {"signal": np.stack(fitted[part.key])}
         relus = [int(relu and chosen.modified_relu) for relu in part.relus]
         contents[f"{path}/metamers"] = {"modified_relu": np.array(relus, dtype=np.int8)}
@@ -344,7 +415,7 @@ def _provenance(
         *(part.name for part in parts),
         plugins.find("distance", chosen.distance).qualified,
         plugins.find("optimizer", chosen.optimizer).qualified,
-        plugins.find("stimuli", study.stimuli.name).qualified,
+        *(plugins.find("stimuli", use.name).qualified for use in (study.stimuli, study.null_stimuli) if use),
     ]
     suppliers = {name.partition(":")[0] for name in used}
     return {

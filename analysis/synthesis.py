@@ -16,13 +16,14 @@ from ..framework.domains import Domain
 from ..framework.errors import MetameryError, unknown
 from ..framework.layers import Tap, is_relu
 from ..framework.models import Model
-from ..framework.modes import channels_last, frozen, keeping_memory
+from ..framework.modes import channels_last, frozen, keeping_memory, signal_type
 from ..framework.progress import Progress
-from ..framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, metamer_variables
+from ..framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, metamer_variables, success_variables
 from ..framework.stimuli import Stimuli, Stimulus
 from ..framework.store import Group
 from . import distances, optimizers
 from .matching import Distance, Record, match_layer
+from .measures import MEASURES, measure, measured_layers
 from .optimizers import Make
 from .presets import Settings, settings
 
@@ -91,11 +92,6 @@ def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: i
     return (middle + scale * drawn).clamp(domain.low, domain.high)
 
 
-def signal_type(module: torch.nn.Module) -> torch.dtype:
-    """The type of the signals that are worked on: float64 where the weights are, otherwise float32."""
-    return torch.float64 if any(weight.dtype == torch.float64 for weight in module.parameters()) else torch.float32
-
-
 def check_layers(model: Model, layers: Sequence[str], device: torch.device) -> list[bool]:
     """Run one signal through the network, and say for each layer whether it ends in a ReLU.
 
@@ -123,6 +119,7 @@ def make_metamers(
     natural: Callable[[slice], torch.Tensor],
     names: Sequence[str],
     layers: Sequence[str],
+    measured: Sequence[str],
     chosen: Settings,
     *,
     distance: Distance,
@@ -142,6 +139,9 @@ def make_metamers(
         Gives the natural signals ``(B, …)`` of some stimuli, as fitted to the domain.
     names
         The stimuli's names; the starting noise hangs on them.
+    measured
+        The layers at which the match is measured, `layers` among them: the activations of a batch at all of these
+        are in memory at once, twice.
     right
         Says of a stimulus and a predicted class whether it is right: 1, 0, or −1 where that is not known.
     done
@@ -158,8 +158,7 @@ def make_metamers(
             if not waiting:
                 continue
             block = waiting[0].stimuli
-            wanted = list(dict.fromkeys(layers[batch.layer] for batch in waiting))
-            targets, natural_classes, confidence = _natural_pass(module, natural(block).to(device, dtype), wanted)
+            targets, natural_classes, confidence = _pass(module, natural(block).to(device, dtype), measured)
             correct = [right(i, int(p)) for i, p in zip(range(block.start, block.stop), natural_classes, strict=True)]
             write(
                 "stimuli",
@@ -182,9 +181,9 @@ def make_metamers(
                         high=model.domain.high,
                         advance=progress.advance,
                     )
-                match, metamers = _results(module, record, natural_classes)
-                write("match", batch.region, match)
-                write("metamers", batch.region, metamers)
+                answers = _match(module, model.domain, record, targets, layer, natural_classes)
+                write("match", batch.region, answers)
+                write("metamers", batch.region, _placed(_made(record)))
 
 
 def synthesise(
@@ -247,9 +246,13 @@ def synthesise(
     names = [stimulus.name for stimulus in items]
     natural = torch.stack([model.domain.fit(stimulus) for stimulus in items])
     relus = check_layers(model, layers, device)
-    group = metamer_group(model, layers, names, chosen)
+    measured = measured_layers(model, layers)
+    group, at = metamer_group(model, layers, names, chosen), match_group(layers, measured, names, chosen)
     result = Group(
-        {**group.variables, **match_variables()}, group.coordinates, group.sizes, group.chunks, group.attributes
+        {**group.variables, **match_variables()},
+        {**group.coordinates, **at.coordinates},
+        group.sizes,
+        attributes=group.attributes,
     ).empty()
     result["modified_relu"].values[:] = [relu and chosen.modified_relu for relu in relus]
 
@@ -267,6 +270,7 @@ def synthesise(
         lambda block: natural[block],
         names,
         layers,
+        measured,
         chosen,
         distance=distance,
         optimizer=optimizer,
@@ -297,54 +301,91 @@ def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], cho
     )
 
 
+def match_group(layers: Sequence[str], measured: Sequence[str], names: Sequence[str], chosen: Settings) -> Group:
+    """The group that holds the match of a model's metamers; its chunks are the batches."""
+    return Group(
+        variables={**match_variables(), **success_variables()},
+        coordinates={
+            "layer": list(layers),
+            "measured_layer": list(measured),
+            "stimulus": list(names),
+            "seed": list(range(chosen.seeds)),
+            "metric": list(MEASURES),
+        },
+        chunks={"layer": 1, "stimulus": chosen.batch_size, "seed": 1},
+    )
+
+
 def updates(layers: int, stimuli: int, chosen: Settings) -> int:
     """How many updates of single signals a synthesis makes at the most."""
     return layers * stimuli * chosen.seeds * chosen.steps
 
 
-def _results(
-    module: torch.nn.Module, record: Record, natural_classes: NDArray[np.int64]
-) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """What is to be written of a batch: its variables in the groups ``match`` and ``metamers``."""
-    predicted, confidence = _classify(module, record.signals)
-    agrees = np.where((predicted < 0) | (natural_classes < 0), -1, predicted == natural_classes)
-    failed = record.states.numpy() == STATES["failed"]
-    match = {
-        "predicted": np.where(failed, -1, predicted),
-        "confidence": np.where(failed, np.nan, confidence),
-        "agrees": np.where(failed, -1, agrees),
-    }
-    metamers = {
+def _made(record: Record) -> dict[str, NDArray[Any]]:
+    """What is to be written of a batch to the group ``metamers``."""
+    return {
         "signal": record.signals.cpu().numpy(),
         "loss": record.losses.numpy(),
         "steps": record.steps.numpy(),
         "reason": np.array(record.reasons, dtype=object),
         "state": record.states.numpy(),  # last: what says that the others are there
     }
-    return _placed(match), _placed(metamers)
+
+
+def _match(
+    module: torch.nn.Module,
+    domain: Domain,
+    record: Record,
+    targets: Mapping[str, torch.Tensor],
+    layer: str,
+    natural_classes: NDArray[np.int64],
+) -> dict[str, NDArray[Any]]:
+    """What is to be written of a batch to the group ``match``; what has failed stays missing."""
+    failed = record.states.numpy() == STATES["failed"]
+    activations, predicted, confidence = _pass(module, record.signals, list(targets))
+    everywhere = np.stack([measure(activations[name], target) for name, target in targets.items()])
+    everywhere[:, failed] = np.nan
+    found = {"": _answered(failed, natural_classes, predicted, confidence)}
+    activations, predicted, confidence = _pass(module, domain.quantise(record.signals), [layer])
+    rounded = measure(activations[layer], targets[layer])
+    rounded[failed] = np.nan
+    found["quantised_"] = _answered(failed, natural_classes, predicted, confidence)
+    return {
+        "match": everywhere[None, :, :, None],
+        "quantised_match": rounded[None, :, None],
+        **{prefix + name: values for prefix, own in found.items() for name, values in _placed(own).items()},
+    }
+
+
+def _answered(
+    failed: NDArray[np.bool_],
+    natural: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    confidence: NDArray[np.float32],
+) -> dict[str, NDArray[Any]]:
+    agrees = np.where((predicted < 0) | (natural < 0), -1, predicted == natural)
+    return {
+        "predicted": np.where(failed, -1, predicted),
+        "confidence": np.where(failed, np.nan, confidence),
+        "agrees": np.where(failed, -1, agrees),
+    }
 
 
 @torch.no_grad()
-def _natural_pass(
+def _pass(
     module: torch.nn.Module, signals: torch.Tensor, layers: Sequence[str]
 ) -> tuple[dict[str, torch.Tensor], NDArray[np.int64], NDArray[np.float32]]:
+    """Activations at some layers, and of each signal the best class and its softmax probability.
+
+    The classes are −1 where the network's output is no row of logits.
+    """
     with Tap(module, list(dict.fromkeys([*layers, "output"]))) as tap:
         activations = tap(signals)
-    return activations, *_classes(activations["output"])
-
-
-@torch.no_grad()
-def _classify(module: torch.nn.Module, signals: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    with Tap(module, ["output"]) as tap:
-        return _classes(tap(signals)["output"])
-
-
-def _classes(logits: torch.Tensor) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The best class and its softmax probability; missing where the network's output is no row of logits."""
+    logits = activations["output"]
     if logits.ndim != 2:
-        return np.full(len(logits), -1), np.full(len(logits), np.nan, dtype=np.float32)
+        return activations, np.full(len(logits), -1), np.full(len(logits), np.nan, dtype=np.float32)
     best = logits.float().softmax(dim=1).max(dim=1)
-    return best.indices.cpu().numpy(), best.values.cpu().numpy()
+    return activations, best.indices.cpu().numpy(), best.values.cpu().numpy()
 
 
 def _placed(values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -80,6 +80,11 @@ def keeping_memory() -> Iterator[None]:
         library.malloc_trim(0)
 
 
+def signal_type(module: nn.Module) -> torch.dtype:
+    """The type of the signals that are worked on: float64 where the weights are, otherwise float32."""
+    return torch.float64 if any(weight.dtype == torch.float64 for weight in module.parameters()) else torch.float32
+
+
 def _glibc() -> ctypes.CDLL | None:
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None

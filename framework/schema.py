@@ -44,6 +44,13 @@ SIGNAL_DIMENSIONS = frozenset({"channel", "y", "x", "time"})
 STATES = {"missing": 0, "done": 1, "failed": 2}
 """What became of a metamer."""
 
+VERDICTS = {"missing": -1, "no": 0, "yes": 1, "unattainable": 2}
+"""Whether a metamer succeeds; unattainable where two unrelated signals can match perfectly."""
+
+_WAYS = {"": "", "quantised_": ", quantised"}
+
+METRIC_UNITS = "1, or dB where the metric's name says so"
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -112,15 +119,61 @@ def metamer_variables(signal_dims: tuple[str, ...]) -> dict[str, Variable]:
 
 
 def match_variables() -> dict[str, Variable]:
-    """The variables of ``/models/KEY/match``."""
+    """The variables of ``/models/KEY/match`` that come with the metamers.
+
+    Those that begin with ``quantised_`` are of the metamer as people are shown it: 8-bit pictures, 16-bit sound.
+    """
+    nan = float("nan")
+    at_all = ("layer", "measured_layer", "stimulus", "seed", "metric")
+    fit = "how closely the metamer's activations fit the stimulus's"
+    variables = {"match": Variable(at_all, "float32", nan, fit, METRIC_UNITS)}
+    own = Variable((*_PER_METAMER, "metric"), "float32", nan, f"{fit} at its own layer, quantised", METRIC_UNITS)
+    for prefix, how in _WAYS.items():
+        variables |= {
+            f"{prefix}predicted": Variable(_PER_METAMER, "int32", -1, f"class that the model gives the metamer{how}"),
+            f"{prefix}confidence": Variable(_PER_METAMER, "float32", nan, f"softmax probability of that class{how}"),
+            f"{prefix}agrees": Variable(
+                _PER_METAMER, "int8", -1, f"whether it is the class that the model gives the natural signal{how}",
+                flags={"missing": -1, "other": 0, "same": 1},
+            ),
+        }  # fmt: skip
+    return variables | {"quantised_match": own}
+
+
+def success_variables() -> dict[str, Variable]:
+    """The variables of ``/models/KEY/match`` that hold it against the null."""
+    nan, each = float("nan"), (*_PER_METAMER, "metric")
+    variables: dict[str, Variable] = {}
+    for prefix, how in _WAYS.items():
+        variables |= {
+            f"{prefix}margin": Variable(
+                each, "float32", nan, f"match at its own layer above the null's maximum{how}", METRIC_UNITS
+            ),
+            f"{prefix}percentile": Variable(
+                each, "float32", nan, f"share of the null's pairs that match less{how}", "percent"
+            ),
+            f"{prefix}matches": Variable(
+                _PER_METAMER, "int8", -1, f"whether every measure is above the null's maximum{how}", flags=VERDICTS
+            ),
+            f"{prefix}success": Variable(
+                _PER_METAMER, "int8", -1, f"whether it matches and has the natural signal's class{how}", flags=VERDICTS
+            ),
+        }  # fmt: skip
+    return variables
+
+
+def null_variables() -> dict[str, Variable]:
+    """The variables of ``/models/KEY/null``: match between unrelated natural signals."""
+    nan, per_layer = float("nan"), ("layer", "metric")
     return {
-        "predicted": Variable(_PER_METAMER, "int32", -1, "class that the model gives the metamer"),
-        "confidence": Variable(_PER_METAMER, "float32", float("nan"), "softmax probability of that class"),
-        "agrees": Variable(
-            _PER_METAMER, "int8", -1, "whether it is the class that the model gives the natural signal",
-            flags={"missing": -1, "other": 0, "same": 1},
-        ),
-    }  # fmt: skip
+        "maximum": Variable(per_layer, "float32", nan, "best match of any pair", METRIC_UNITS),
+        "first": Variable(per_layer, "str", "", "of that pair, the signal that stands for the natural one"),
+        "second": Variable(per_layer, "str", "", "of that pair, the signal that stands for the metamer"),
+        "quantiles": Variable((*per_layer, "quantile"), "float32", nan, "match between pairs", METRIC_UNITS),
+        "histogram": Variable((*per_layer, "bin"), "int64", 0, "pairs in each bin, the outer ones open"),
+        "bin_low": Variable(("metric", "bin"), "float32", nan, "lower edge of each bin", METRIC_UNITS),
+        "bin_high": Variable(("metric", "bin"), "float32", nan, "upper edge of each bin", METRIC_UNITS),
+    }
 
 
 def model_key(qualified: str) -> str:

@@ -59,6 +59,8 @@ class Study:
         The natural signals.
     null_stimuli
         The signals of the null distribution; the stimuli themselves where None.
+    null_signals
+        How many of them to take at most, at random; as many as `null_distribution` takes by itself where None.
     synthesis
         ``preset`` and any field of it to be set otherwise, ``seeds`` and ``batch_size``.
     seed
@@ -70,6 +72,7 @@ class Study:
     null_stimuli: Use | None = None
     synthesis: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    null_signals: int | None = None
 
     @classmethod
     def from_toml(cls, text: str, base: Path = Path()) -> Study:
@@ -84,15 +87,14 @@ class Study:
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise MetameryError(f"the study is no valid TOML: {error}") from None
-        _known(table, "study entry", ("seed", "stimuli", "null_stimuli", "models", "synthesis"))
+        _known(table, "study entry", ("seed", "stimuli", "null_stimuli", "null_signals", "models", "synthesis"))
         for needed in ("models", "stimuli"):
             if not table.get(needed):
                 raise MetameryError(f"the study names no {needed}")
         if not isinstance(table["models"], list) or not isinstance(table.get("synthesis", {}), dict):
             raise MetameryError("the study needs [[models]] tables and a [synthesis] table")
-        seed = table.get("seed", 0)
-        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise MetameryError(f"seed = {seed!r}: expected a whole number from 0")
+        _whole(table, "seed", 0)
+        _whole(table, "null_signals", 2)
         null = table.get("null_stimuli")
         return cls(
             models=tuple(_model_use(model, base) for model in table["models"]),
@@ -102,7 +104,8 @@ class Study:
                 key: absolute(value, base) if isinstance(value, str) else value
                 for key, value in table.get("synthesis", {}).items()
             },
-            seed=seed,
+            seed=table.get("seed", 0),
+            null_signals=table.get("null_signals"),
         )
 
     @classmethod
@@ -124,6 +127,8 @@ class Study:
         table: dict[str, Any] = {"seed": self.seed, "stimuli": self.stimuli.table()}
         if self.null_stimuli is not None:
             table["null_stimuli"] = self.null_stimuli.table()
+        if self.null_signals is not None:
+            table["null_signals"] = self.null_signals
         table["models"] = [
             {"name": use.name}
             | ({"layers": list(use.layers)} if use.layers else {})
@@ -183,6 +188,11 @@ def _model_use(table: object, base: Path) -> ModelUse:
     if not isinstance(options, dict):
         raise MetameryError(f"options = {options!r}: expected a table")
     return ModelUse(absolute(table["name"], base), tuple(layers), options)
+
+
+def _whole(table: Mapping[str, Any], name: str, least: int) -> None:
+    if name in table and (not isinstance(value := table[name], int) or isinstance(value, bool) or value < least):
+        raise MetameryError(f"{name} = {value!r}: expected a whole number from {least}")
 
 
 def _known(table: Mapping[str, Any], kind: str, names: tuple[str, ...]) -> None:

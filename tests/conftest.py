@@ -15,6 +15,8 @@ from metamery.framework import hookimpl
 from metamery.framework.cli import main
 from PIL import Image
 
+collect_ignore = ["example_plugin"]  # a project of its own, tested where it is installed
+
 TINY = '''
 """A network of three classes on 3 × 8 × 8 pictures; `silent` switches its first layer's ReLU off for good."""
 
@@ -58,8 +60,9 @@ class Said:
 
 @pytest.fixture(autouse=True)
 def _only_what_is_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plugins that happen to be installed here are not loaded; a test that wants one says so."""
+    """No installed plugin is loaded and nothing is kept between studies; a test that wants either says so."""
     monkeypatch.setenv("METAMERY_PLUGINS", "")
+    monkeypatch.setenv("METAMERY_CACHE", "")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -81,7 +84,7 @@ def pictures(tmp_path: Path) -> Path:
     return draw_pictures(tmp_path / "pictures", ["cat/a", "cat/b", "dog/a", "dog/b", "owl/a"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def drawn() -> Callable[[Path, list[str]], Path]:
     """``drawn(folder, names)`` draws pictures of those names into a folder."""
     return draw_pictures

@@ -14,11 +14,13 @@ import pytest
 import torch
 import xarray as xr
 from metamery.analysis import conduct as conducting
+from metamery.analysis import judge
+from metamery.analysis import null as nulls
 from metamery.analysis.conduct import conduct, plan
 from metamery.analysis.synthesis import synthesise
 from metamery.framework import MetameryError, Plugins, Stimulus, Study, open_study
 from metamery.framework.progress import Progress
-from metamery.framework.schema import STATES, check_dataset
+from metamery.framework.schema import STATES, VERDICTS, check_dataset
 from metamery.framework.store import RESULTS
 from metamery.framework.study import ModelUse, Use, load_stimuli
 
@@ -51,6 +53,68 @@ def contents(path: Path) -> dict[str, Any]:
 
 
 # What is stored
+
+
+def test_a_study_proves_its_metamers(study: Study, tmp_path: Path) -> None:
+    conduct(study, tmp_path / "study", Plugins())
+    group = single(open_study(tmp_path / "study").load())
+    match, null = group["match"].to_dataset(), group["null"].to_dataset()
+    assert match["match"].dims == ("layer", "measured_layer", "stimulus", "seed", "metric")
+    assert match["measured_layer"].values.tolist() == ["0", "1", "output"]
+    assert match["match"].notnull().all()
+    assert (null.attrs["signals"], null.attrs["pairs"], null.attrs["stimuli"]) == (5, 10, "folder (the study's own)")
+    assert null["layer"].values.tolist() == ["1", "output"]
+    for name, verdicts in judge(match, null).items():
+        np.testing.assert_array_equal(match[name], verdicts, err_msg=str(name))
+    assert set(np.unique(match["success"])) <= {0, 1, 2}
+    best = null["maximum"].sel(metric="pearson")
+    above = (match["match"].sel(measured_layer="1", layer="1", metric="pearson") > best.sel(layer="1")).values
+    assert (match["matches"].sel(layer="1").values <= above).all()
+
+
+def test_the_null_may_have_signals_of_its_own(study: Study, drawn: Any, tmp_path: Path) -> None:
+    folder = drawn(tmp_path / "others", [f"x/{number}" for number in range(9)])
+    others = replace(study, null_stimuli=Use("folder", {"path": str(folder)}), null_signals=6)
+    conduct(others, tmp_path / "study", Plugins())
+    tree = open_study(tmp_path / "study").load()
+    assert single(tree)["null"].attrs["pairs"] == 15
+    assert Study.from_toml(tree.attrs["study"]) == others
+
+
+def test_a_single_stimulus_has_no_null_unless_signals_are_named(study: Study, pictures: Path, tmp_path: Path) -> None:
+    alone = replace(study, stimuli=Use("folder", {"path": str(pictures), "limit": 1}))
+    conduct(alone, tmp_path / "alone", Plugins())
+    group = single(open_study(tmp_path / "alone").load())
+    assert "null" not in group.children
+    assert (group["match/success"] == VERDICTS["missing"]).all()
+    assert group["match/match"].notnull().all()
+    named = replace(alone, null_stimuli=alone.stimuli)
+    with pytest.raises(MetameryError, match="two unlike signals"):
+        conduct(named, tmp_path / "named", Plugins())
+
+
+def test_a_second_study_takes_the_null_of_the_first(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METAMERY_CACHE", str(tmp_path / "cache"))
+    conduct(study, tmp_path / "first", Plugins())
+    monkeypatch.setattr(nulls, "pair_matrices", None)
+    conduct(replace(study, seed=8), tmp_path / "second", Plugins())
+    first, second = (single(open_study(tmp_path / name).load())["null"] for name in ("first", "second"))
+    xr.testing.assert_identical(first.to_dataset(), second.to_dataset())
+
+
+def test_what_an_interrupted_study_has_is_judged(study: Study, tmp_path: Path) -> None:
+    class Stopping(Progress):
+        def describe(self, description: str) -> None:
+            if description.startswith("output"):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        conduct(study, tmp_path / "study", Plugins(), progress=Stopping())
+    match = single(open_study(tmp_path / "study").load())["match"]
+    assert (match["matches"].sel(layer="1").isel(stimulus=slice(2)) >= 0).all()
+    assert (match["matches"].sel(layer="output") == VERDICTS["missing"]).all()
 
 
 def test_a_study_holds_its_metamers(study: Study, tmp_path: Path) -> None:
@@ -176,7 +240,7 @@ class Counted(Progress):
         self.stop_after = stop_after
 
     def start(self, total: int, description: str = "") -> None:
-        self.total = total
+        self.total, self.made = total, 0
 
     def advance(self, steps: int = 1) -> None:
         self.made += steps
@@ -184,7 +248,7 @@ class Counted(Progress):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("stop_after", [1, 9, 40, 75])
+@pytest.mark.parametrize("stop_after", [1, 19, 40, 75])
 def test_stopped_and_resumed_is_never_stopped_bit_for_bit(study: Study, tmp_path: Path, stop_after: int) -> None:
     conduct(study, tmp_path / "whole", Plugins())
     with pytest.raises(KeyboardInterrupt):
@@ -217,7 +281,7 @@ def test_a_finished_study_is_left_alone(study: Study, tmp_path: Path) -> None:
 
 def test_a_finished_study_needs_its_stimuli_no_more(study: Study, pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        conduct(study, tmp_path / "study", Plugins(), progress=Counted(9))
+        conduct(study, tmp_path / "study", Plugins(), progress=Counted(30))
     (pictures / "cat" / "a.png").write_bytes(b"damaged since")
     conduct(study, tmp_path / "study", Plugins())
     assert (single(open_study(tmp_path / "study"))["metamers/state"] == STATES["done"]).all()

@@ -68,6 +68,7 @@ def test_the_example_of_the_design_is_a_study() -> None:
         seed = 0
         stimuli = { name = "torchvision/CIFAR10", split = "test", limit = 100 }
         null_stimuli = "natural"
+        null_signals = 500
         [[models]]
         name = "efficientnet-lite0"
         layers = ["_blocks.1", "output"]
@@ -86,6 +87,7 @@ def test_the_example_of_the_design_is_a_study() -> None:
     )
     assert study.stimuli == Use("torchvision/CIFAR10", {"split": "test", "limit": 100})
     assert study.null_stimuli == Use("natural")
+    assert study.null_signals == 500
     assert study.synthesis == {"preset": "feather2023", "steps": 24000, "seeds": 2}
 
 
@@ -109,6 +111,7 @@ def test_the_example_of_the_design_is_a_study() -> None:
         (SMALL + "options = 3", "options = 3: expected a table"),
         ("synthesis = 3" + SMALL, r"a \[synthesis\] table"),
         (SMALL.replace("seed = 3", "null_stimuli = 3"), "null_stimuli = 3: expected a name"),
+        (SMALL.replace("seed = 3", "null_signals = 1"), "null_signals = 1: expected a whole number from 2"),
     ],
 )
 def test_what_is_no_study_is_named(text: str, said: str) -> None:

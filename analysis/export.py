@@ -16,7 +16,9 @@ import numpy as np
 
 from ..framework.domains import ImageDomain
 from ..framework.errors import MetameryError
+from ..framework.schema import VERDICTS
 from ..framework.store import open_study
+from .measures import NULL_METRICS
 from .report.media import png, wav
 from .report.stored import STATE_NAMES, StoredModel, stimulus_facts, stored_models
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 TABLE = "metamers.csv"
 _NATURAL = "natural"
+_VERDICTS = {number: name if number >= 0 else "" for name, number in VERDICTS.items()}
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,12 @@ class _Entry:
     predicted: str
     natural_predicted: str
     agrees: str
+    success: str
+    matches: str
+    quantised_success: str
+    pearson: str
+    spearman: str
+    snr_db: str
     licence: str
     source: str
 
@@ -139,6 +148,10 @@ def _answers(model: StoredModel, layer: int) -> dict[str, list[list[str]]]:
         "predicted": (model.answers("predicted", -1)[layer], lambda value: model.label(int(value))),
         "agrees": (model.answers("agrees", -1)[layer], lambda value: {0: "no", 1: "yes"}.get(int(value), "")),
     }
+    for verdict in ("success", "matches", "quantised_success"):
+        words[verdict] = model.answers(verdict, -1)[layer], lambda value: _VERDICTS[int(value)]
+    for metric in NULL_METRICS:
+        words[metric] = model.own_match(metric)[layer], lambda value: "" if np.isnan(value) else str(value)
     return {column: [[word(value) for value in row] for row in values] for column, (values, word) in words.items()}
 
 

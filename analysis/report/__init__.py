@@ -11,7 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ...framework.store import open_study
+from .evaluations import evaluations
+from .layers import PARTS
+from .metrics import JUDGED
 from .numbers import number
+from .places import CODES, at
 from .sections import date, model_section
 from .stored import stimulus_facts, stored_models
 
@@ -77,9 +81,14 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.globals["at"] = at
     page = environment.get_template("page.html").render(
-        style=_asset("page.css"),
-        script=_asset("page.js"),
+        style=_assets("page.css", "figures.css"),
+        script=_assets("page.js", "tables.js", "places.js"),
+        codes=at(**CODES),
+        parts=PARTS,
+        judged=JUDGED,
+        evaluations=evaluations(tree),
         models=[model_section(model, facts, count) for model in stored_models(tree)],
         stimuli=facts,
         created=str(attributes.get("created", "")),
@@ -91,5 +100,6 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
     return page.strip() + "\n"
 
 
-def _asset(name: str) -> Markup:
-    return Markup((_HERE / name).read_text(encoding="utf-8"))  # our own files
+def _assets(*names: str) -> Markup:
+    """Return the text of some of our own files."""
+    return Markup("\n".join((_HERE / name).read_text(encoding="utf-8") for name in names))

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .pictures import Picture, picture
+from .metrics import JUDGED, Metric
+from .pictures import Picture, allowance, picture, pictures_that_fit
 from .stored import STATE_NAMES
+from .verdicts import SUCCEEDS, UNKNOWN, Verdict, verdicts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,6 +51,10 @@ class Metamer:
     answer: Answer
     agrees: bool | None
     loss: float
+    verdict: Verdict
+    lost: bool  # succeeds, and no longer once quantised
+    match: list[tuple[Metric, str]]
+    against: str  # the same in words, with the null's maxima
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def gallery(
     final: NDArray[np.float32],
     count: int,
 ) -> list[Row]:
-    """Gather the first `count` stimuli with their metamers.
+    """Gather the first `count` stimuli with their metamers; fewer where their sounds would make the page too large.
 
     Parameters
     ----------
@@ -83,8 +89,11 @@ def gallery(
         Rows at most.
     """
     domain = model.domain
-    natural = [signal if signal is None else picture(signal, domain) for signal in model.natural_signals(count)]
-    columns = [_column(model, layer, final[layer], count) for layer in range(len(model.layers))]
+    per_row = 1 + len(model.layers) * len(model.seeds)
+    count = min(count, len(model.stimuli), pictures_that_fit(domain) // per_row or 1)
+    size = allowance(count * per_row)
+    natural = [signal if signal is None else picture(signal, domain, size) for signal in model.natural_signals(count)]
+    columns = _columns(model, final, count, size)
     predicted, confidence = (model.natural[name].values for name in ("predicted", "confidence"))
     rows = []
     for index, shown in enumerate(natural):
@@ -103,37 +112,59 @@ def gallery(
     return rows
 
 
-def _column(model: StoredModel, layer: int, final: NDArray[np.float32], count: int) -> list[list[Metamer]]:
-    """Gather the metamers at one layer, stimulus by stimulus, each a list over seeds."""
+def _columns(model: StoredModel, final: NDArray[np.float32], count: int, size: int) -> list[list[list[Metamer]]]:
+    """Gather the metamers, layer by layer and stimulus by stimulus, each a list over seeds."""
     domain = model.domain
-    here: dict[str, NDArray[Any]] = {
-        name: np.asarray(model.metamers[name].isel(layer=layer).values) for name in ("state", "reason")
-    }
-    here |= {
-        name: model.answers(name, missing)[layer]
+    stored: dict[str, NDArray[Any]] = {name: np.asarray(model.metamers[name].values) for name in ("state", "reason")}
+    stored |= {
+        name: model.answers(name, missing)
         for name, missing in (("predicted", -1), ("confidence", np.nan), ("agrees", -1))
     }
-    column = []
-    for index, signals in enumerate(model.metamer_signals(layer, count)):
-        cells = []
-        for place, (seed, signal) in enumerate(zip(model.seeds, signals, strict=True)):
-            at = (index, place)
-            state = STATE_NAMES[int(here["state"][at])]
-            answer = Answer(model.label(int(here["predicted"][at])), float(here["confidence"][at]))
-            cells.append(
-                Metamer(
-                    seed=seed,
-                    state=state,
-                    reason=str(here["reason"][at]),
-                    picture=picture(signal, domain) if state == "done" and signal is not None else None,
-                    alt=f"metamer of {model.stimuli[index]} at layer {model.layers[layer]}{_says(answer)}",
-                    answer=answer,
-                    agrees={0: False, 1: True}.get(int(here["agrees"][at])),
-                    loss=float(final[at]),
+    judged, quantised = verdicts(model), verdicts(model, "quantised_")
+    match = [(metric, model.own_match(metric.name)) for metric in JUDGED]
+    maxima = [model.of_null("maximum", metric.name) for metric in JUDGED]
+    columns = []
+    for layer, name in enumerate(model.layers):
+        highest = [np.nan if maximum is None else float(maximum[layer]) for maximum in maxima]
+        column = []
+        for index, signals in enumerate(model.metamer_signals(layer, count)):
+            cells = []
+            for place, (seed, signal) in enumerate(zip(model.seeds, signals, strict=True)):
+                at = (layer, index, place)
+                state = STATE_NAMES[int(stored["state"][at])]
+                answer = Answer(model.label(int(stored["predicted"][at])), float(stored["confidence"][at]))
+                mine, rounded = judged[layer][index][place], quantised[layer][index][place]
+                values = [(metric, float(array[at])) for metric, array in match if not np.isnan(array[at])]
+                cells.append(
+                    Metamer(
+                        seed=seed,
+                        state=state,
+                        reason=str(stored["reason"][at]),
+                        picture=picture(signal, domain, size) if state == "done" and signal is not None else None,
+                        alt=f"metamer of {model.stimuli[index]} at layer {name}{_says(answer)}",
+                        answer=answer,
+                        agrees={0: False, 1: True}.get(int(stored["agrees"][at])),
+                        loss=float(final[at]),
+                        verdict=mine,
+                        lost=mine is SUCCEEDS and rounded not in (SUCCEEDS, UNKNOWN),
+                        match=[(metric, metric.text(value)) for metric, value in values],
+                        against=_against(values, highest),
+                    )
                 )
-            )
-        column.append(cells)
-    return column
+            column.append(cells)
+        columns.append(column)
+    return columns
+
+
+def _against(values: list[tuple[Metric, float]], highest: list[float]) -> str:
+    by_name = dict(zip((metric.name for metric in JUDGED), highest, strict=True))
+    parts = []
+    for metric, value in values:
+        maximum = by_name[metric.name]
+        unit = " dB" if metric.units == "dB" else ""
+        null = "no null" if np.isnan(maximum) else f"the null’s maximum is {metric.text(maximum)}{unit}"
+        parts.append(f"{metric.symbol} {metric.text(value)}{unit} ({null})")
+    return "; ".join(parts)
 
 
 def _says(answer: Answer) -> str:

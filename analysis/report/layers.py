@@ -1,7 +1,8 @@
-"""What came of each layer: how many metamers, how close, and whether the model still agrees."""
+"""What came of each layer: how many metamers, how close, how many succeed and whether the model still agrees."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,39 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .stored import StoredModel
+
+PARTS = {
+    "success": "success",
+    "matches": "match",
+    "agrees": "same label",
+    "quantised_success": "success after rounding",
+}
+"""What a layer's metamers may come to, as in the store, and the heads of the columns."""
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """How many of those that count, with the 95 % interval of Wilson."""
+
+    counted: int
+    value: float
+    low: float
+    high: float
+
+    @property
+    def count(self) -> int:
+        return round(self.value * self.counted) if self.counted else 0
+
+    def __str__(self) -> str:
+        return f"{self.count}/{self.counted}" if self.counted else "–"
+
+    @property
+    def interval(self) -> str:
+        """Ends of the interval; empty where nothing counts."""
+        return f"{self.low:.2f}–{self.high:.2f}" if self.counted else ""
+
+
+NOTHING = Proportion(0, float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -31,17 +65,26 @@ class LayerSummary:
     loss: float  # median
     lowest: float
     highest: float
-    agreeing: int
-    asked: int
+    proportions: Mapping[str, Proportion]  # for each of PARTS
+    unattainable: int
 
 
-def layer_summary(model: StoredModel, layer: int, final: NDArray[np.float32]) -> LayerSummary:
-    """Summarise one layer; `final` are its last losses, ``(stimulus, seed)``."""
+def layer_summaries(model: StoredModel, final: NDArray[np.float32]) -> list[LayerSummary]:
+    """Summarise each layer; `final` are the last losses, ``(layer, stimulus, seed)``."""
+    proportions, unattainable = _proportions(model)
+    return [
+        _summary(model, index, final[index], proportions[index], unattainable[index])
+        for index in range(len(model.layers))
+    ]
+
+
+def _summary(
+    model: StoredModel, layer: int, final: NDArray[np.float32], proportions: Mapping[str, Proportion], unattainable: int
+) -> LayerSummary:
     here: dict[str, NDArray[Any]] = {
         name: np.asarray(model.metamers[name].isel(layer=layer).values) for name in ("state", "steps", "modified_relu")
     }
     done = here["state"] == STATES["done"]
-    agrees = model.answers("agrees", -1)[layer][done]
     losses = final[done]
     losses = losses[np.isfinite(losses)]
     return LayerSummary(
@@ -54,9 +97,30 @@ def layer_summary(model: StoredModel, layer: int, final: NDArray[np.float32]) ->
         loss=_or_nan(np.median, losses),
         lowest=_or_nan(np.min, losses),
         highest=_or_nan(np.max, losses),
-        agreeing=int((agrees == 1).sum()),
-        asked=int((agrees >= 0).sum()),
+        proportions=proportions,
+        unattainable=unattainable,
     )
+
+
+def _proportions(model: StoredModel) -> tuple[list[dict[str, Proportion]], list[int]]:
+    """Return each layer's proportions, and how many metamers no verdict can be given on."""
+    if model.match is None or "agrees" not in model.match:
+        return [dict.fromkeys(PARTS, NOTHING) for _ in model.layers], [0 for _ in model.layers]
+    from ..success import success_by_layer
+
+    unjudged = model.match["agrees"].copy(data=model.answers("none", -1).astype(np.int8))
+    verdicts = [f"{way}{part}" for way in ("", "quantised_") for part in ("success", "agrees", "matches")]
+    table = success_by_layer(model.match.assign({name: unjudged for name in verdicts if name not in model.match}))
+    columns = ("_counted", "", "_low", "_high")
+    proportions = [
+        {part: _proportion(*(float(table[part + column][index]) for column in columns)) for part in PARTS}
+        for index in range(len(model.layers))
+    ]
+    return proportions, [int(number) for number in table["unattainable"].values]
+
+
+def _proportion(counted: float, value: float, low: float, high: float) -> Proportion:
+    return Proportion(int(counted), value, low, high)
 
 
 def _or_nan(reduce: Any, values: NDArray[Any]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_MISSING = "–"
 
 
 def number(value: float) -> str:
@@ -14,13 +15,41 @@ def number(value: float) -> str:
     ('0.0123', '3.20 × 10⁻⁵', '240', '–')
     """
     if not math.isfinite(value):
-        return "–"
+        return _MISSING
     if value == round(value) and abs(value) < 1e7:
         return f"{round(value):_}".replace("-", "−").replace("_", "\N{NARROW NO-BREAK SPACE}")
     if 1e-3 <= abs(value) < 1e5:
         return f"{value:#.3g}".rstrip(".").replace("-", "−") if abs(value) < 999.5 else number(round(value))
     digits, exponent = f"{value:.2e}".split("e")
     return f"{digits.replace('-', '−')} × {power(int(exponent))}"
+
+
+def correlation(value: float) -> str:
+    """Print three decimals, and near 1 as many as tell it from 1.
+
+    >>> correlation(0.5), correlation(-0.0312), correlation(0.99996), correlation(1.0)
+    ('0.500', '−0.031', '0.99996', '1')
+    """
+    if not math.isfinite(value):
+        return _MISSING
+    short_of_one = 1 - abs(value)
+    if short_of_one < 1e-7:
+        return "−1" if value < 0 else "1"
+    decimals = max(3, math.ceil(-math.log10(short_of_one)))
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def decibels(value: float) -> str:
+    """Print one decimal; a perfect match is infinite.
+
+    >>> decibels(31.24), decibels(-0.04), decibels(float("inf")), decibels(float("nan"))
+    ('31.2', '0.0', '∞', '–')
+    """
+    if math.isnan(value):
+        return _MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{round(value, 1) + 0.0:.1f}".replace("-", "−")
 
 
 def power(exponent: int) -> str:

@@ -1,10 +1,18 @@
 "use strict";
 
 // Choosing another seed shows its metamers in the gallery.
-for (const seeds of document.querySelectorAll(".seeds")) {
+for (const seeds of document.querySelectorAll(".seeds:not(.choice)")) {
   const gallery = document.getElementById(seeds.dataset.for);
   seeds.addEventListener("change", (event) => {
     for (const cell of gallery.querySelectorAll(".seed")) cell.hidden = cell.dataset.seed !== event.target.value;
+  });
+}
+
+// Choosing another measure shows its table.
+for (const choice of document.querySelectorAll(".choice")) {
+  const tables = document.getElementById(choice.dataset.for);
+  choice.addEventListener("change", (event) => {
+    for (const table of tables.querySelectorAll("[data-choice]")) table.hidden = table.dataset.choice !== event.target.value;
   });
 }
 
@@ -12,7 +20,7 @@ for (const seeds of document.querySelectorAll(".seeds")) {
 const viewer = document.getElementById("viewer");
 let current = null;
 
-function place(target, button) {
+function put(target, button) {
   target.hidden = !button;
   if (!button) return target.replaceChildren();
   const title = document.createElement("h3");
@@ -20,6 +28,7 @@ function place(target, button) {
   const figure = button.parentElement.cloneNode(true);
   const copy = figure.querySelector(".enlarge");
   copy.replaceWith(...copy.childNodes);
+  for (const number of figure.querySelectorAll(".place")) number.replaceWith(...number.childNodes);
   target.replaceChildren(title, figure);
 }
 
@@ -28,8 +37,8 @@ function show(button) {
   const row = button.closest("tr");
   const natural = row.cells[0].querySelector(".enlarge");
   document.getElementById("viewer-title").textContent = row.querySelector(".stimulus").textContent;
-  place(document.getElementById("viewer-natural"), natural);
-  place(document.getElementById("viewer-metamer"), button === natural ? null : button);
+  put(document.getElementById("viewer-natural"), natural);
+  put(document.getElementById("viewer-metamer"), button === natural ? null : button);
   if (natural) document.querySelector("#viewer-natural h3").textContent = "natural";
   viewer.querySelector(".pair").classList.toggle("alone", button === natural || !natural);
   if (!viewer.open) viewer.showModal();

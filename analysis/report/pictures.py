@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _TINY = 96  # pixels: below this a picture is shown enlarged, pixel by pixel, and JPEG's blocks would be seen
 _WIDTH, _HEIGHT = 320, 160
 _INK = "#4683c4"  # stands out against both the light and the dark page
+_BUDGET = 8_000_000  # characters that a model's pictures or sounds take on the page, about
+_QUALITIES = (90, 80, 70, 60, 50, 40, 30, 20)
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,31 @@ class Picture:
     sound: str = ""
 
 
-def picture(signal: NDArray[np.float32], domain: Domain) -> Picture:
-    """Turn a signal of a domain into what the page shows of it."""
+def picture(signal: NDArray[np.float32], domain: Domain, size: int) -> Picture:
+    """Turn a signal of a domain into what the page shows of it; a JPEG is of `size` bytes at most, if it can be."""
     if isinstance(domain, WaveformDomain):
         outline = data_uri(_outline(signal, domain).encode("ascii"), "image/svg+xml")
         return Picture(outline, data_uri(wav(signal, domain), "audio/wav"))
     if is_tiny(domain):
         return Picture(data_uri(png(signal, domain), "image/png"))
-    return Picture(data_uri(jpeg(signal, domain), "image/jpeg"))
+    content = b""
+    for quality in _QUALITIES:
+        content = jpeg(signal, domain, quality)
+        if len(content) <= size:
+            break
+    return Picture(data_uri(content, "image/jpeg"))
+
+
+def allowance(pictures: int) -> int:
+    """Return how many bytes each of so many pictures may take."""
+    return _BUDGET * 3 // 4 // max(pictures, 1)  # base64 takes four characters for three bytes
+
+
+def pictures_that_fit(domain: Domain) -> int:
+    """Return how many signals the page has room for: sounds are large, and nothing makes them smaller."""
+    if isinstance(domain, WaveformDomain):
+        return _BUDGET * 3 // 4 // (2 * domain.samples + 10_000)
+    return 2**31
 
 
 def picture_size(domain: Domain) -> tuple[int, int]:

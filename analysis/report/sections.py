@@ -14,8 +14,12 @@ from ...framework.schema import STATES
 from ..presets import PRESETS
 from .curves import curve, draw
 from .gallery import Row, gallery
-from .layers import LayerSummary, layer_summary
+from .layers import LayerSummary, layer_summaries
+from .matrix import Matrix, matrices
+from .metamers import MetamerTable, metamer_table
+from .null import Null, histograms, match_charts, null
 from .pictures import is_tiny, picture_size
+from .places import at
 
 if TYPE_CHECKING:
     from .stored import StoredModel
@@ -35,6 +39,12 @@ class ModelSection:
     stimuli: int
     rows: list[Row]
     layers: list[LayerSummary]
+    measured_layers: list[str]
+    null: Null | None
+    match_charts: list[str]
+    histograms: list[list[str]]
+    matrices: list[Matrix]
+    metamers: MetamerTable
     curves: list[str]
     right: tuple[int, int] | None  # natural stimuli that got a right answer, of those with a known one
     settings: dict[str, str]
@@ -55,6 +65,29 @@ class ModelSection:
         return sum(layer.total for layer in self.layers)
 
     @property
+    def succeeding(self) -> int:
+        return sum(layer.proportions["success"].count for layer in self.layers)
+
+    @property
+    def judged(self) -> int:
+        return sum(layer.proportions["success"].counted for layer in self.layers)
+
+    @property
+    def unattainable(self) -> int:
+        return sum(layer.unattainable for layer in self.layers)
+
+    @property
+    def quantisation(self) -> str:
+        """What rounding a file means."""
+        return "16 bits" if self.is_sound else "8 bits"
+
+    @property
+    def at(self) -> str:
+        """Where the store has this model's groups, for `places`."""
+        groups = ("stimuli", "metamers", "match", "null")
+        return at(**{group: f"models/{self.key}/{group}" for group in groups})
+
+    @property
     def preset(self) -> str:
         return self.settings.get("preset", "")
 
@@ -71,14 +104,14 @@ class ModelSection:
 
 def model_section(model: StoredModel, facts: Mapping[str, Mapping[str, str]], count: int) -> ModelSection:
     """Gather one model's section; its gallery has at most `count` stimuli."""
-    layers, reduced, finals = [], [], []
+    reduced, finals = [], []
     updates = np.asarray(model.metamers["step"].values, dtype=np.float64)
     done = np.asarray(model.metamers["state"].values) == STATES["done"]
     for index in range(len(model.layers)):
         losses = model.losses(index)  # (stimulus, seed, step)
         finals.append(losses[..., -1])
-        layers.append(layer_summary(model, index, finals[-1]))
         reduced.append(curve(updates, losses[done[index]]))
+    final = np.stack(finals)
     correct = np.asarray(model.natural["correct"].values)
     asked = int((correct >= 0).sum())
     attributes = model.attributes
@@ -91,9 +124,15 @@ def model_section(model: StoredModel, facts: Mapping[str, Mapping[str, str]], co
         size=picture_size(model.domain),
         seeds=model.seeds,
         stimuli=len(model.stimuli),
-        rows=gallery(model, facts, np.stack(finals), count),
-        layers=layers,
-        curves=draw(reduced, model.key),
+        rows=gallery(model, facts, final, count),
+        layers=layer_summaries(model, final),
+        measured_layers=model.measured_layers,
+        null=null(model),
+        match_charts=match_charts(model) if model.matches is not None else [],
+        histograms=histograms(model),
+        matrices=matrices(model),
+        metamers=metamer_table(model, final),
+        curves=draw(reduced, model.layers),
         right=(int((correct == 1).sum()), asked) if asked else None,
         settings={name: _text(value) for name, value in model.settings.items()},
         options="" if attributes.get("options") in (None, "{}") else str(attributes["options"]),

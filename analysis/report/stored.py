@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,8 +31,8 @@ class StoredModel:
         Name of its group.
     attributes
         Of its group: provenance.
-    natural, metamers, match
-        Its datasets; `match` is None in a study that has none.
+    natural, metamers, match, null
+        Its datasets; `match` and `null` are None in a study that has none.
     """
 
     key: str
@@ -39,6 +40,7 @@ class StoredModel:
     natural: xr.Dataset
     metamers: xr.Dataset
     match: xr.Dataset | None
+    null: xr.Dataset | None = None
 
     @property
     def name(self) -> str:
@@ -56,6 +58,11 @@ class StoredModel:
     @property
     def seeds(self) -> list[int]:
         return [int(seed) for seed in self.metamers["seed"].values]
+
+    @property
+    def measured_layers(self) -> list[str]:
+        """Where metamers were measured, in the network's order; empty in a study without match."""
+        return [] if self.matches is None else [str(name) for name in self.matches["measured_layer"].values]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -93,6 +100,38 @@ class StoredModel:
             return np.full((len(self.layers), len(self.stimuli), len(self.seeds)), missing)
         return np.asarray(self.match[name].values)
 
+    @cached_property
+    def matches(self) -> xr.DataArray | None:
+        """Match of each metamer at all layers, ``(layer, measured_layer, stimulus, seed, metric)``, in memory."""
+        if self.match is None or "match" not in self.match:
+            return None
+        dims = ("layer", "measured_layer", "stimulus", "seed", "metric")
+        return self.match["match"].transpose(*dims).reindex(layer=self.layers).load()
+
+    def own_match(self, metric: str) -> NDArray[np.float32]:
+        """Return the match of each metamer at its own layer, ``(layer, stimulus, seed)``; NaN where there is none."""
+        if self.matches is None or metric not in self.matches["metric"].values:
+            return self._unknown
+        at_all = self.matches.sel(metric=metric).reindex(measured_layer=self.layers).values
+        return np.stack([at_all[index, index] for index in range(len(self.layers))])
+
+    def judged(self, name: str, metric: str) -> NDArray[np.float32]:
+        """Read a variable ``(layer, stimulus, seed, metric)`` of the match at one metric; NaN where there is none."""
+        if self.match is None or name not in self.match or metric not in self.match["metric"].values:
+            return self._unknown
+        return np.asarray(self.match[name].sel(metric=metric).transpose("layer", "stimulus", "seed").values)
+
+    def of_null(self, name: str, metric: str) -> xr.DataArray | None:
+        """Read a variable of the null at one metric, its layers those of the model; None where there is none."""
+        if self.null is None or name not in self.null or metric not in self.null["metric"].values:
+            return None
+        found = self.null[name].sel(metric=metric)
+        return (found.reindex(layer=self.layers) if "layer" in found.dims else found).load()
+
+    @property
+    def _unknown(self) -> NDArray[np.float32]:
+        return np.full((len(self.layers), len(self.stimuli), len(self.seeds)), np.nan, dtype=np.float32)
+
     def losses(self, layer: int) -> NDArray[np.float32]:
         """Read the losses at one layer, ``(stimulus, seed, step)``; the last goes on after an early stop."""
         loss = np.asarray(self.metamers["loss"].isel(layer=layer).values)
@@ -127,7 +166,7 @@ def stored_models(tree: xr.DataTree) -> list[StoredModel]:
             {str(name): value for name, value in node.attrs.items()},
             node["stimuli"].to_dataset(),
             node["metamers"].to_dataset(),
-            node["match"].to_dataset() if "match" in node.children else None,
+            *(node[part].to_dataset() if part in node.children else None for part in ("match", "null")),
         )
         for key, node in sorted(groups.items())
     ]

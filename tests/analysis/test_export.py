@@ -10,7 +10,7 @@ from metamery.framework.domains import ImageDomain
 from metamery.framework.store import StudyStore
 from PIL import Image
 from scipy.io import wavfile
-from test_report import IMAGE, LAYERS, REASON, SEEDS, SOUND, STIMULI, make_study
+from studies import IMAGE, JUDGED, LAYERS, REASON, SEEDS, SOUND, STIMULI, make_study
 
 FILES = len(STIMULI) + len(LAYERS) * len(STIMULI) * len(SEEDS) - 2
 
@@ -60,6 +60,10 @@ def test_the_table_has_a_row_for_everything(tmp_path: Path) -> None:
     assert len(table) == 2 * len(STIMULI) * (1 + len(LAYERS) * len(SEEDS))
     assert {row["file"] for row in table} - {""} == everything(out) - {"metamers.csv"}
     by = {(row["model"], row["layer"], row["stimulus"], row["seed"]): row for row in table}
+    with open_study(tmp_path / "study") as tree:
+        match = tree["models/vision+net/match"]["match"].load()
+    at = {"layer": "blocks[0].relu", "measured_layer": "blocks[0].relu", "stimulus": "chelsea", "seed": 0}
+    own = {metric: str(match.sel(metric=metric, **at).values) for metric in JUDGED}
     assert by["vision:net", "blocks[0].relu", "chelsea", "0"] == {
         "file": "vision+net/blocks_0_.relu/chelsea_seed0.png",
         "model": "vision:net",
@@ -74,6 +78,12 @@ def test_the_table_has_a_row_for_everything(tmp_path: Path) -> None:
         "predicted": "espresso",
         "natural_predicted": "tabby, tabby cat",
         "agrees": "no",
+        "success": "no",
+        "matches": "yes",
+        "quantised_success": "no",
+        "pearson": own["pearson"],
+        "spearman": own["spearman"],
+        "snr_db": own["snr_db"],
         "licence": "CC0 1.0",
         "source": "https://example.org/cat",
     }
@@ -82,6 +92,17 @@ def test_the_table_has_a_row_for_everything(tmp_path: Path) -> None:
     failed, missing = by["vision:net", "output", "coffee", "0"], by["vision:net", "output", "rocket", "1"]
     assert (failed["file"], failed["state"], failed["reason"]) == ("", "failed", REASON)
     assert (missing["file"], missing["state"], missing["reason"]) == ("", "missing", "")
+    assert {missing[column] for column in ("success", "matches", "quantised_success", *JUDGED)} == {""}
+    verdicts = {
+        ("conv1", "coffee", "1"): ("yes", "yes", "yes"),
+        ("blocks[0].relu", "coffee", "1"): ("no", "no", "no"),
+        ("blocks[0].relu", "rocket", "0"): ("yes", "yes", "no"),
+        ("output", "chelsea", "0"): ("unattainable", "unattainable", "unattainable"),
+    }
+    for place, expected in verdicts.items():
+        row = by["vision:net", *place]
+        assert (row["success"], row["matches"], row["quantised_success"]) == expected
+    assert by["vision:net", "conv1", "coffee", "1"]["snr_db"] == "inf"
 
 
 def test_names_that_no_file_can_have(tmp_path: Path) -> None:
@@ -112,7 +133,7 @@ def test_a_table_that_points_outside_removes_nothing_there(tmp_path: Path) -> No
     outside = tmp_path / "precious.png"
     outside.write_text("mine")
     with (out / "metamers.csv").open("a", encoding="utf-8") as file:
-        file.write("../precious.png" + "," * 14 + "\n")
+        file.write("../precious.png" + "," * 20 + "\n")
     export(study, out)
     assert outside.read_text() == "mine"
 

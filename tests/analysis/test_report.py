@@ -1,4 +1,3 @@
-import json
 import math
 import shutil
 from html.parser import HTMLParser
@@ -7,125 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from metamery.analysis.report import render, write_report
+from metamery.analysis.report.charts import Chart, linear
 from metamery.analysis.report.curves import curve, draw
+from metamery.analysis.report.evaluations import evaluations
+from metamery.analysis.report.matrix import shade
 from metamery.analysis.report.stored import stored_models
 from metamery.framework import MetameryError, open_study
-from metamery.framework.domains import Domain, ImageDomain, WaveformDomain
-from metamery.framework.schema import (
-    STATES,
-    fitted_variables,
-    match_variables,
-    metamer_variables,
-    model_key,
-    stimuli_variables,
-)
+from metamery.framework.domains import ImageDomain, WaveformDomain
+from metamery.framework.schema import match_variables, null_variables, stimuli_variables, success_variables
 from metamery.framework.store import Group, StudyStore
-
-LAYERS = ["conv1", "blocks[0].relu", "output"]
-SEEDS = [0, 1]
-STIMULI = ["chelsea", "coffee", "rocket"]
-STEPS = 7
-REASON = "the loss is not finite after update 3"
-IMAGE = ImageDomain(3, 8, 10)
-SOUND = WaveformDomain(400, 8000)
-FAILED = (2, 1, 0)  # layer, stimulus, seed
-MISSING = (2, 2, 1)
-
-
-def make_study(folder: Path, domains: dict[str, Domain], stimuli: list[str] = STIMULI, finished: bool = False) -> Path:
-    """Make a small study; unless finished, one metamer of each model has failed and one is missing."""
-    generator = np.random.default_rng(0)
-    groups = {"stimuli": Group(stimuli_variables(), {"stimulus": stimuli})}
-    for name, domain in domains.items():
-        path = f"models/{model_key(name)}"
-        sizes = dict(zip(domain.dims, domain.shape, strict=True))
-        each = {"layer": LAYERS, "stimulus": stimuli, "seed": SEEDS}
-        attributes = {
-            "model": name,
-            "labels": ["tabby, tabby cat", "espresso", "missile"],
-            "label_space": "imagenet",
-            "domain": str(domain),
-            "domain_kind": domain.kind,
-            "low": domain.low,
-            "high": domain.high,
-            "weights_sha256": "0123456789abcdef" * 4,
-            "options": "{}",
-        } | ({"sample_rate": domain.sample_rate} if isinstance(domain, WaveformDomain) else {})
-        settings = {"preset": "fast", "distance": "inversion", "steps": STEPS - 1, "prior": None}
-        groups |= {
-            path: Group(attributes=attributes),
-            f"{path}/stimuli": Group(fitted_variables(domain.dims), {"stimulus": stimuli}, sizes, {"stimulus": 2}),
-            f"{path}/metamers": Group(
-                metamer_variables(domain.dims),
-                {**each, "step": list(range(STEPS))},
-                sizes,
-                {"layer": 1, "stimulus": 2},
-                {"settings": json.dumps(settings)},
-            ),
-            f"{path}/match": Group(match_variables(), each),
-        }
-    root = {
-        "metamery_version": "0.1.0",
-        "torch_version": "2.12.0",
-        "plugins": ["vision (metamery 0.1.0)"],
-        "device": "cpu",
-        "threads": 2,
-        "study": "seed = 0\n",
-        "created": "2026-03-12T14:05:00+00:00",
-    }
-    store = StudyStore.create(folder, groups, root)
-    count = len(stimuli)
-    text = {"category": "cat", "source": "https://example.org/cat", "licence": "CC0 1.0"}
-    store.write("stimuli", {}, {name: np.array([value] * count, dtype=object) for name, value in text.items()})
-    for name, domain in domains.items():
-        path = f"models/{model_key(name)}"
-
-        def signals(*shape: int, domain: Domain = domain) -> np.ndarray:
-            return generator.uniform(domain.low, domain.high, (*shape, *domain.shape)).astype(np.float32)
-
-        predicted = np.arange(count) % 3
-        store.write(
-            f"{path}/stimuli",
-            {},
-            {
-                "signal": signals(count),
-                "predicted": predicted,
-                "confidence": np.full(count, 0.9),
-                "correct": np.ones(count),
-            },
-        )
-        shape = (len(LAYERS), count, len(SEEDS))
-        state = np.full(shape, STATES["done"])
-        reason = np.full(shape, "", dtype=object)
-        if not finished:
-            state[FAILED], reason[FAILED], state[MISSING] = STATES["failed"], REASON, STATES["missing"]
-        done = state == STATES["done"]
-        signal = np.where(done.reshape(*shape, *[1] * len(domain.shape)), signals(*shape), np.nan)
-        loss = np.where(done[..., None], 0.5 ** np.arange(STEPS), np.nan)
-        store.write(
-            f"{path}/metamers",
-            {},
-            {
-                "signal": signal,
-                "loss": loss,
-                "steps": np.where(done, STEPS - 1, -1),
-                "reason": reason,
-                "state": state,
-                "modified_relu": [0, 1, 0],
-            },
-        )
-        answer = np.where(done, predicted[:, None], -1)
-        answer[1, 0, 0] = 1
-        store.write(
-            f"{path}/match",
-            {},
-            {
-                "predicted": answer,
-                "confidence": np.where(done, 0.41, np.nan),
-                "agrees": np.where(done, answer == predicted[:, None], -1),
-            },
-        )
-    return folder
+from studies import IMAGE, LAYERS, MEASURED, METRICS, REASON, SEEDS, SOUND, STEPS, STIMULI, add_evaluations, make_study
 
 
 class Page(HTMLParser):
@@ -157,14 +47,23 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    return make_study(tmp_path / "study", {"vision:net": IMAGE, "audio:net": SOUND})
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = make_study(tmp_path_factory.mktemp("report") / "study", {"vision:net": IMAGE, "audio:net": SOUND})
+    add_evaluations(folder)
+    write_report(folder)
+    return folder
 
 
 @pytest.fixture
-def page(study: Path) -> Page:
-    return Page(write_report(study).read_text(encoding="utf-8"))
+def study(made: Path, tmp_path: Path) -> Path:
+    """A study of its own for each test, without a report."""
+    return Path(shutil.copytree(made, tmp_path / "study", ignore=shutil.ignore_patterns("report.html")))
+
+
+@pytest.fixture(scope="module")
+def page(made: Path) -> Page:
+    return Page((made / "report.html").read_text(encoding="utf-8"))
 
 
 def test_the_report_lies_in_the_study_and_nothing_else_is_left(study: Path) -> None:
@@ -224,9 +123,130 @@ def test_a_finished_study_has_no_notice(tmp_path: Path) -> None:
 
 
 def test_the_figures_of_each_layer(page: Page) -> None:
-    assert "conv1 no 6/6 0 6 0.0156 (0.0156 to 0.0156) 6/6" in page.text
-    assert "blocks[0].relu yes 6/6 0 6 0.0156 (0.0156 to 0.0156) 5/6" in page.text
-    assert "output no 4/6 1 6 0.0156 (0.0156 to 0.0156) 4/4" in page.text
+    loss = "6 0.0156 (0.0156 to 0.0156)"
+    assert f"conv1 6/6 0.61–1.00 6/6 0.61–1.00 6/6 0.61–1.00 6/6 0.61–1.00 0 6/6 0 {loss} no" in page.text
+    assert f"blocks[0].relu 4/6 0.30–0.90 5/6 0.44–0.97 5/6 0.44–0.97 3/6 0.19–0.81 0 6/6 0 {loss} yes" in page.text
+    assert f"output – – 4/4 0.51–1.00 – 4 4/6 1 {loss} no" in page.text
+
+
+def test_success_is_marked(page: Page) -> None:
+    words = [span.get("class") for span in page.of("span")]
+    keys = 2  # of the marks, one per model
+    assert words.count("verdict succeeds") == keys + 2 * 10
+    assert words.count("verdict fails") == 2 * keys + 2 * 2
+    assert words.count("verdict open") == keys + 2 * 4
+    assert words.count("lost") == 2
+    assert "● succeeds not in 8 bits" in page.text
+    assert "≠ espresso 0.41 ◐ other label" in page.text
+    assert "○ does not match r 0.400 ρ 0.390 4.4 dB" in page.text
+    assert "◌ unattainable" in page.text
+    assert "success 4/6 (0.30–0.90)" in page.text
+    assert "output median loss 0.0156 same label 4/4 success unattainable" in page.text
+    against = [span["title"] for span in page.of("span") if span.get("class") == "judged"]
+    assert (
+        "r 0.400 (the null’s maximum is 0.610); ρ 0.390 (the null’s maximum is 0.560); "
+        "SNR 4.4 dB (the null’s maximum is 1.8 dB)"
+    ) in against
+
+
+def test_a_perfect_match_is_infinite(page: Page) -> None:
+    assert page.text.count("r 1 ρ 1 ∞ dB") == 2
+    assert "coffee conv1 1 espresso 0.0156 1 1 ∞ 0 100 succeeds succeeds" in page.text
+    assert any("arrows" in (path.get("class") or "") and "metamers" in path["class"] for path in page.of("path"))
+
+
+def test_the_null_says_what_it_is(page: Page) -> None:
+    assert "Here these are the study's own: 6 signals, 3 pairs." in page.text
+    assert "Few pairs: the best of 3 is a low bar" in page.text
+    assert "Left out of the null as near-duplicates: coffee-2: nearly the same as coffee." in page.text
+    assert "conv1 0.600 coffee and rocket 0.550 coffee and rocket 1.8 coffee and rocket" in page.text
+
+
+def test_many_pairs_are_not_said_to_be_few(tmp_path: Path) -> None:
+    folder = make_study(tmp_path, {"vision:net": IMAGE}, pairs=1000)
+    text = Page(write_report(folder).read_text(encoding="utf-8")).text
+    assert "2 000 signals, 1 000 pairs." in text
+    assert "Few pairs" not in text
+
+
+def test_a_study_without_null_says_so(tmp_path: Path) -> None:
+    page = Page(write_report(make_study(tmp_path, {"vision:net": IMAGE}, null=False)).read_text(encoding="utf-8"))
+    assert "No null: there is nothing to hold these matches against" in page.text
+    assert "succeeds" not in page.text
+    assert "unattainable:" not in page.text
+    assert "blocks[0].relu – – 5/6 0.44–0.97 – 0" in page.text
+    assert "r 0.9" in page.text
+    assert sum(svg.get("class") == "chart" for svg in page.of("svg")) == 3 + len(LAYERS)
+
+
+@pytest.mark.parametrize("lost", ["signal", "match", "everything"])
+def test_a_study_that_has_hardly_begun_is_shown(tmp_path: Path, lost: str) -> None:
+    folder = make_study(tmp_path, {"vision:net": IMAGE})
+    store = StudyStore.reopen(folder)
+    shape = (len(LAYERS), len(STIMULI), len(SEEDS))
+    if lost in ("match", "everything"):
+        for name, variable in (match_variables() | success_variables()).items():
+            store.write("models/vision+net/match", {}, {name: variable.fill})
+    if lost in ("signal", "everything"):
+        empty = {"signal": np.nan, "loss": np.nan, "state": np.zeros(shape), "steps": -1}
+        store.write("models/vision+net/metamers", {}, empty)
+    if lost == "everything":
+        for name, variable in null_variables().items():
+            store.write("models/vision+net/null", {}, {name: variable.fill})
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    assert not {"nan", "NaN", "inf", "None"} & {*page.text.split()}
+    assert ("No metamer is made yet" in page.text) is (lost != "match")
+    assert ("No null" in page.text) is (lost == "everything")
+
+
+def test_the_matrix_holds_the_median_match(page: Page, made: Path) -> None:
+    with open_study(made) as tree:
+        match = tree["models/vision+net/match"]["match"].load()
+    shown = match.sel(metric="snr_db_2023").median(["stimulus", "seed"])
+    for layer in LAYERS:
+        row = [f"{float(shown.sel(layer=layer, measured_layer=measured)):.1f}" for measured in MEASURED]
+        assert " ".join([layer, *row]) in page.text
+    assert len([table for table in page.of("table") if "matrix" in (table.get("class") or "")]) >= 2 * len(METRICS)
+
+
+def test_a_colour_goes_with_its_number() -> None:
+    assert shade(-0.2, 0.0, 1.0) == 0
+    assert shade(math.inf, 0.0, 30.0) == 100
+    assert shade(0.1, 1.0, 0.0) == 90
+    assert shade(3.0, 2.0, 2.0) == 50
+    assert shade(math.nan, 0.0, 1.0) is None
+
+
+def test_evaluations_of_any_kind_are_shown(page: Page) -> None:
+    for words in [
+        "What <others> say elsewhere Asked twice & again.",
+        "proportion of metamers recognised agreement , unitless",
+        "from agreement_low to agreement_high",
+        "recognition/vision+net",
+        "correct , unitless; mean over stimulus and seed",
+        "angle angle , degrees",
+        "accuracy under attack robust , percent",
+        "class given classes , unitless 18 values over layer × stimulus × seed, not printed here",
+        "It also holds text: words .",
+        "alone 0.250",
+    ]:
+        assert words in page.text, words
+    assert "agreement_low , unitless" not in page.text
+    assert not page.of("two")
+
+
+def test_evaluations_leave_out_what_is_missing(made: Path) -> None:
+    with open_study(made) as tree:
+        by_path = {item.path: item for item in evaluations(tree)}
+        correct = tree["recognition/vision+net"]["correct"].values
+    assert sorted(by_path) == ["elsewhere", "models/vision+net/geometry", "odd", "recognition/vision+net"]
+    [shown] = by_path["recognition/vision+net"].results
+    assert shown.table is not None
+    known = correct[0][correct[0] >= 0]
+    assert known.size == correct[0].size - 1
+    assert shown.table.rows[0][2][0].text == f"{known.mean():#.3g}"
+    model = {name: cells for name, _, cells in by_path["elsewhere"].results[0].table.rows}["b:<two>"]
+    assert model[2].text == "–"
 
 
 def test_agreement_is_told_by_a_sign_with_a_name(page: Page) -> None:
@@ -268,6 +288,7 @@ def test_a_study_without_match_and_labels_is_shown(tmp_path: Path) -> None:
         assert model.label(-1) == ""
         text = Page(render(tree)).text
     assert "no label" in text
+    assert "No match was measured" in text
     assert "nan" not in text.split()
 
 
@@ -294,7 +315,7 @@ def test_a_curve_is_the_median_with_its_range_at_few_points() -> None:
     losses = np.stack([updates, 3 * updates, 5 * updates]).astype(np.float32)
     reduced = curve(updates, losses)
     assert reduced is not None
-    assert len(reduced.updates) == 500
+    assert len(reduced.updates) == 250
     assert reduced.updates[[0, -1]].tolist() == [0, 2000]
     np.testing.assert_array_equal(reduced.median, 3 * reduced.updates)
     np.testing.assert_array_equal(reduced.lowest, reduced.updates)
@@ -311,65 +332,48 @@ def test_a_curve_is_the_median_with_its_range_at_few_points() -> None:
         pytest.param([[2.0, math.inf]], id="infinite"),
     ],
 )
-def test_curves_take_the_colours_of_the_page(losses: list[list[float]]) -> None:
-    drawing, nothing = draw([curve(np.arange(2.0), np.array(losses, dtype=np.float32)), None], "salt")
+def test_curves_are_drawn(losses: list[list[float]]) -> None:
+    drawing, nothing = draw([curve(np.arange(2.0), np.array(losses, dtype=np.float32)), None], ["<a>", "b"])
     assert drawing.startswith("<svg")
-    assert "currentColor" in drawing
-    assert "var(--accent)" in drawing
-    assert "#0" not in drawing.replace("#00", "")
+    assert "loss against updates at layer &lt;a&gt;" in drawing
+    assert "nan" not in drawing
+    assert "#" not in drawing
     assert "<text" in drawing
     assert nothing == ""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if (chromium := shutil.which("chromium")) is None:
-        pytest.skip("chromium is not installed")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+def test_a_chart_puts_values_in_their_places() -> None:
+    chart = Chart(linear("size (m)", 0, 10), linear("weight (kg)", -1, 1), 100, 50)
+    chart.line([0, 5, 10], [-1, math.nan, 1], "one")
+    chart.line([0, 5, 10], [-1, 0, 1], "two")
+    chart.points([2.5, 5.0], [0.5, math.inf], "three")
+    chart.area([0, 10], [-2, -2], [0, 0], "four")
+    drawing = str(chart.svg('a "chart" & more'))
+    assert '<path class="one" d="M0 50M100 0"/>' in drawing
+    assert '<path class="two" d="M0 50L50 25L100 0"/>' in drawing
+    assert '<path class="three dots" d="M25 12.5h0"/>' in drawing
+    assert '<path class="three arrows" d="M46.5 6l3.5 -6l3.5 6z"/>' in drawing
+    assert '<path class="four" d="M0 50L100 50L100 25L0 25z"/>' in drawing
+    assert "size (m)</text>" in drawing
+    assert "weight (kg)</text>" in drawing
+    assert 'aria-label="a &#34;chart&#34; &amp; more"' in drawing
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 800, 1400])
-def test_in_a_browser(browser, study: Path, width: int, scheme: str) -> None:
-    said: list[str] = []
-    asked: list[str] = []
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    try:
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        address = write_report(study).as_uri()
-        page.goto(address)
-        assert page.evaluate("document.documentElement.scrollWidth") == width
-        assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+def test_sixteen_pictures_at_eight_layers_stay_under_ten_megabytes(tmp_path: Path) -> None:
+    layers = [f"features.{index}" for index in range(8)]
+    stimuli = [f"photograph {index}" for index in range(16)]
+    domain = ImageDomain(3, 224, 224)
+    folder = make_study(tmp_path, {"vision:net": domain}, stimuli, True, pairs=10**6, layers=layers, seeds=[0])
+    report = write_report(folder)
+    page = Page(report.read_text(encoding="utf-8"))
+    assert len(page.of("img")) == 16 * 9
+    assert report.stat().st_size < 10_000_000  # of noise, which JPEG compresses least
 
-        first = page.locator("#gallery-vision\\+net img[alt^='metamer of chelsea at layer conv1']").first
-        button = first.locator("xpath=..")
-        button.focus()
-        page.keyboard.press("Enter")
-        viewer = page.locator("#viewer")
-        viewer.wait_for(state="visible")
-        assert viewer.locator("img").count() == 2
-        assert "metamer at conv1, seed 0" in viewer.inner_text()
-        page.keyboard.press("ArrowRight")
-        assert "metamer at blocks[0].relu, seed 0" in viewer.inner_text()
-        page.keyboard.press("Escape")
-        viewer.wait_for(state="hidden")
-        page.wait_for_function("document.activeElement.classList.contains('enlarge')")
 
-        page.locator("#gallery-audio\\+net .seed").first.wait_for(state="visible")
-        page.locator("input[name='seed-vision+net'][value='1']").check(force=True)
-        assert first.is_hidden()
-        assert page.locator("#gallery-vision\\+net .seed[data-seed='1']").first.is_visible()
-        assert page.locator("#gallery-audio\\+net .seed[data-seed='0']").first.is_visible()
-
-        assert said == []
-        assert [url for url in asked if not url.startswith("data:")] == [address]
-    finally:
-        context.close()
+def test_sounds_that_the_page_has_no_room_for_are_left_out(tmp_path: Path) -> None:
+    domain = WaveformDomain(160_000, 20_000)
+    report = write_report(make_study(tmp_path, {"audio:net": domain}, finished=True))
+    text = Page(report.read_text(encoding="utf-8")).text
+    assert "The first 2 of 3 stimuli are shown" in text
+    assert report.stat().st_size < 10_000_000

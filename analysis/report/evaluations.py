@@ -1,0 +1,268 @@
+"""What evaluators wrote, whoever they are by: drawn from dimensions, units and long names alone."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .charts import Axis, Chart, linear, names
+from .matrix import Cell, shade
+from .numbers import number
+from .places import at
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+_OWN = {"stimuli", "metamers", "match", "null"}  # a model's groups that other sections show
+_AVERAGED = ("stimulus", "seed", "participant")
+_ACROSS = ("layer", "epoch", "step", "epsilon", "strength", "quantile")
+_LINES = ("model", "recogniser", "category", "participant", "transformation")
+_MOST_LINES = 8
+_HEIGHT = 160  # pixels of a chart
+_MOST_CELLS = 2500
+_MOST_VALUES = 20_000_000
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers over at most two dimensions; `code` reads one of them, told what its row and column say."""
+
+    row_dim: str
+    column_dim: str
+    rows: list[tuple[str, str, list[Cell]]]  # name, what the code is told, cells
+    columns: list[tuple[str, str]]
+    code: str
+    is_shaded: bool
+    scale: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One variable: a table of its numbers and perhaps a chart of them, or `unread`, why there is neither."""
+
+    name: str
+    title: str
+    units: str
+    at: str  # where the store has it, for `places`
+    averaged: Sequence[str] = ()
+    chart: str = ""
+    legend: Sequence[tuple[str, str]] = ()  # style, name
+    has_interval: bool = False
+    table: Table | None = None
+    unread: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A group that is neither the study's signals nor its match."""
+
+    path: str
+    title: str
+    description: str
+    results: list[Result]
+    text: list[str]  # variables that hold text, and are only named
+
+
+def evaluations(tree: xr.DataTree) -> list[Evaluation]:
+    """Return every group that no other section shows, in the order of the store."""
+    return [_evaluation(path, node) for path, node in _others(tree)]
+
+
+def _others(tree: xr.DataTree) -> Iterator[tuple[str, xr.DataTree]]:
+    for node in tree.subtree:
+        parts = node.path.strip("/").split("/")
+        is_of_study = parts[0] in ("", "stimuli") or parts == ["models"]
+        is_of_model = parts[0] == "models" and (len(parts) == 2 or (len(parts) == 3 and parts[2] in _OWN))
+        if node.data_vars and not is_of_study and not is_of_model:
+            yield "/".join(parts), node
+
+
+def _evaluation(path: str, node: xr.DataTree) -> Evaluation:
+    dataset = node.to_dataset(inherit=False)
+    arrays = {str(name): dataset[name] for name in sorted(dataset.data_vars, key=str)}  # they come as the disk has them
+    numeric = {name: array for name, array in arrays.items() if array.dtype.kind in "biuf"}
+    bounds = {
+        name + end for name in numeric for end in ("_low", "_high") if {name + "_low", name + "_high"} <= {*numeric}
+    }
+    return Evaluation(
+        path=path,
+        title=str(node.attrs.get("title") or path),
+        description=str(node.attrs.get("description") or ""),
+        results=[_result(path, name, numeric) for name in numeric if name not in bounds],
+        text=[name for name in arrays if name not in numeric],
+    )
+
+
+def _result(path: str, name: str, numeric: Mapping[str, xr.DataArray]) -> Result:
+    array = numeric[name]
+    title = str(array.attrs.get("long_name") or name.replace("_", " "))
+    units = str(array.attrs.get("units", "1"))
+    units = "unitless" if units == "1" else units
+    told = at(group=path, variable=name)
+    reduced = _reduced(array)
+    if isinstance(reduced, str):
+        return Result(name, title, units, told, unread=reduced)
+    values, averaged, is_flag = reduced
+    row_dim, column_dim = _arranged(values)
+    values = _trimmed(values, column_dim)
+    bounds = [] if averaged else _bounds(array, values, column_dim, numeric, name)
+    chart, legend = _chart(
+        values, row_dim, column_dim, bounds, f"{_clipped(title, _HEIGHT - 6 * len(units))} ({units})", name
+    )
+    table = _table(values, row_dim, column_dim, _code(is_flag, averaged, values.dims), shaded=not chart)
+    return Result(name, title, units, told, averaged, chart, legend, bool(chart and bounds), table)
+
+
+def _bounds(
+    array: xr.DataArray, values: xr.DataArray, column_dim: str, numeric: Mapping[str, xr.DataArray], name: str
+) -> list[xr.DataArray]:
+    """Return the ends of a variable's interval, by their names; empty where it has none."""
+    ends = [numeric[name + end] for end in ("_low", "_high") if name + end in numeric]
+    if len(ends) < 2 or any(end.dims != array.dims for end in ends):
+        return []
+    return [(end.sel({column_dim: values[column_dim]}) if column_dim else end).load() for end in ends]
+
+
+def _clipped(title: str, pixels: int) -> str:
+    most = max(pixels // 6, 8)
+    return title if len(title) <= most else title[: most - 1].rstrip() + "…"
+
+
+def _reduced(array: xr.DataArray) -> tuple[xr.DataArray, list[str], bool] | str:
+    """Return at most two dimensions of an array, those that it was averaged over, and whether it is a flag.
+
+    Text says why that cannot be.
+    """
+    dims = [str(dim) for dim in array.dims]
+    if any(dim not in array.coords for dim in dims):
+        return f"over {_listed(dims)}, not all of which have a coordinate"
+    if array.size > _MOST_VALUES or not array.size:
+        return f"{array.size} values over {_listed(dims)}"
+    flags = np.atleast_1d(array.attrs.get("flag_values", [])).tolist()
+    meanings = str(array.attrs.get("flag_meanings", "")).split()
+    is_flag = {0, 1} <= {*flags} and dict(zip(flags, meanings, strict=False)).get(0) != "missing"
+    values = array.load()
+    if is_flag:
+        values = values.where(values.isin([0, 1]))
+    averaged: list[str] = []
+    if len(dims) > 2 or array.size > _MOST_CELLS:
+        averaged = [dim for dim in _AVERAGED if dim in dims]
+        if not averaged or not (is_flag or array.dtype.kind in "fb"):
+            return f"{array.size} values over {_listed(dims)}"
+        counted = values.notnull().sum(averaged)
+        values = (values.fillna(0).sum(averaged) / counted.where(counted > 0)).astype(np.float64)
+    if values.ndim > 2 or values.size > _MOST_CELLS:
+        return f"{array.size} values over {_listed(dims)}"
+    return values.astype(np.float64), averaged, is_flag
+
+
+def _arranged(values: xr.DataArray) -> tuple[str, str]:
+    """Return the dimensions that go down and across; empty text for one that is not there."""
+    dims = [str(dim) for dim in values.dims]
+    if not dims:
+        return "", ""
+    across = next(dim for dim in (*_ACROSS, *reversed(dims)) if dim in dims)
+    return next((dim for dim in dims if dim != across), ""), across
+
+
+def _trimmed(values: xr.DataArray, column_dim: str) -> xr.DataArray:
+    """Leave out columns without a number, such as the layers of other models."""
+    if not column_dim:
+        return values
+    others = [dim for dim in values.dims if dim != column_dim]
+    known = values.notnull().any(others) if others else values.notnull()
+    return values.isel({column_dim: known.values}) if known.any() else values
+
+
+def _code(is_flag: bool, averaged: list[str], dims: tuple[Hashable, ...]) -> str:
+    reading = "{study}[{group}][{variable}]"
+    if is_flag:
+        reading = f"values = {reading}\nvalues.where(values.isin([0, 1]))"
+    if averaged:
+        reading += ".mean([" + ", ".join(f'"{dim}"' for dim in averaged) + "])"
+    if dims:
+        reading += ".sel(" + ", ".join(f"{dim}={{{dim}}}" for dim in dims) + ")"
+    return reading + ".item()"
+
+
+def _table(values: xr.DataArray, row_dim: str, column_dim: str, code: str, *, shaded: bool) -> Table:
+    array = values.transpose(*(dim for dim in (row_dim, column_dim) if dim)).values
+    array = array.reshape(values.sizes[row_dim] if row_dim else 1, -1)
+    finite = array[np.isfinite(array)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    is_shaded = shaded and array.size > 2 and high > low and "metric" not in values.dims  # whose units differ
+    cells = [
+        [Cell(number(value), shade(value, low, high) if is_shaded and np.isfinite(value) else None) for value in row]
+        for row in array.tolist()
+    ]
+    heads = _named(values, row_dim)
+    rows = [(name, told, row) for (name, told), row in zip(heads, cells, strict=True)]
+    scale = number(low), number(high)
+    return Table(row_dim, column_dim, rows, _named(values, column_dim), code, is_shaded, scale)
+
+
+def _named(values: xr.DataArray, dim: str) -> list[tuple[str, str]]:
+    if not dim:
+        return [("", at())]
+    items = values[dim].values.tolist()
+    return [(_text(item), at(**{dim: item})) for item in items]
+
+
+def _chart(
+    values: xr.DataArray,
+    row_dim: str,
+    column_dim: str,
+    bounds: list[xr.DataArray],
+    title: str,
+    name: str,
+) -> tuple[str, list[tuple[str, str]]]:
+    """Draw lines across layers or sizes, and return them with their legend; empty text where that would say nothing."""
+    if column_dim not in _ACROSS or (row_dim and row_dim not in _LINES) or not np.isfinite(values.values).any():
+        return "", []
+    lines = values.sizes[row_dim] if row_dim else 1
+    if lines > _MOST_LINES or (column_dim != "layer" and values.sizes[column_dim] < 3):
+        return "", []
+    order = [dim for dim in (row_dim, column_dim) if dim]
+    array = values.transpose(*order).values.reshape(lines, -1)
+    edges = [bound.transpose(*order).values.reshape(lines, -1) for bound in bounds]
+    across, places = _across_axis(values, column_dim)
+    chart = Chart(across, _up_axis(title, [array, *edges]), 310, _HEIGHT)
+    for line in range(lines):
+        if edges:
+            chart.area(places, edges[0][line], edges[1][line], f"range s{line + 1}")
+    for line in range(lines):
+        chart.line(places, array[line], f"series s{line + 1}")
+        chart.points(places, array[line], f"series s{line + 1}")
+    legend = [(f"s{line + 1}", text) for line, (text, _) in enumerate(_named(values, row_dim))] if row_dim else []
+    return chart.svg(f"{name} by {column_dim}; the numbers are in the table"), legend
+
+
+def _across_axis(values: xr.DataArray, dim: str) -> tuple[Axis, NDArray[np.float64]]:
+    coordinate = values[dim].values
+    if coordinate.dtype.kind not in "iuf":
+        return names(dim, [str(item) for item in coordinate]), np.arange(len(coordinate), dtype=np.float64)
+    places = coordinate.astype(np.float64)
+    units = str(values[dim].attrs.get("units", ""))
+    return linear(f"{dim} ({units})" if units else dim, float(places.min()), float(places.max())), places
+
+
+def _up_axis(title: str, shown: list[NDArray[np.float64]]) -> Axis:
+    whole = all((array[np.isfinite(array)] % 1 == 0).all() for array in shown)
+    finite = np.concatenate([array[np.isfinite(array)] for array in shown])
+    low, high = float(finite.min()), float(finite.max())
+    if low >= 0 and high <= 1:
+        return linear(title, 0, 1.02)
+    margin = 0.06 * (high - low) or abs(high) or 1.0
+    return linear(title, 0.0 if 0 <= low <= high / 2 else low - margin, high + margin, whole=whole)
+
+
+def _text(item: Any) -> str:
+    return f"{item:.6g}" if isinstance(item, float) else str(item)
+
+
+def _listed(dims: list[str]) -> str:
+    return " × ".join(dims) or "nothing"

@@ -1,0 +1,98 @@
+"""Tables whose cells are coloured by their numbers, among them the match of each layer's metamers at every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .metrics import METRICS, Metric
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .stored import StoredModel
+
+_DARK = 62  # percent of the scale from which the text is printed in the other colour
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number as it is printed, and how far up the scale it is, in percent; None where it is missing."""
+
+    text: str
+    percent: int | None
+    marked: bool = False
+
+    @property
+    def is_deep(self) -> bool:
+        return self.percent is not None and self.percent >= _DARK
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """The match at every layer by one metric; `pale` and `deep` are the ends of the scale in words."""
+
+    metric: Metric
+    rows: list[tuple[str, list[Cell]]]
+    pale: str
+    deep: str
+
+
+def matrices(model: StoredModel) -> list[Matrix]:
+    """Return the median match over stimuli and seeds, one matrix per metric; empty where nothing was measured."""
+    matches = model.matches
+    if matches is None:
+        return []
+    there = [metric for metric in METRICS if metric.name in matches["metric"].values]
+    return [_matrix(model, metric, matches.sel(metric=metric.name).values) for metric in there]
+
+
+def shade(value: float, pale: float, deep: float) -> int | None:
+    """Return how far a value lies from the scale's pale end to its deep end, in percent.
+
+    >>> shade(0.5, 0.0, 1.0), shade(7.0, 0.0, 1.0), shade(0.25, 1.0, 0.0), shade(float("nan"), 0.0, 1.0)
+    (50, 100, 75, None)
+    """
+    if np.isnan(value):
+        return None
+    span = deep - pale
+    return round(100 * float(np.clip((value - pale) / span, 0, 1))) if span else 50
+
+
+def median(values: NDArray[Any]) -> float:
+    """Return the median of what is known; not a number where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if known.size else float("nan")
+
+
+def _matrix(model: StoredModel, metric: Metric, values: NDArray[np.float32]) -> Matrix:
+    medians = [[median(each) for each in measured] for measured in values]
+    pale, deep = _ends(metric, medians)
+    unit = " dB" if metric.units == "dB" else ""
+    rows = [
+        (
+            layer,
+            [
+                Cell(metric.text(value), shade(value, pale, deep), marked=layer == measured)
+                for measured, value in zip(model.measured_layers, row, strict=True)
+            ],
+        )
+        for layer, row in zip(model.layers, medians, strict=True)
+    ]
+    words = [f"{number:g}{unit}" for number in (pale, deep)]
+    if metric.lower_is_closer:
+        return Matrix(metric, rows, f"{words[0]} or more", words[1])
+    return Matrix(metric, rows, f"{words[0]} or less", words[1] if metric.units != "dB" else f"{words[1]} or more")
+
+
+def _ends(metric: Metric, medians: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Return the values at the pale and at the deep end of the scale."""
+    if metric.lower_is_closer:
+        return 1.0, 0.0
+    if metric.units != "dB":
+        return 0.0, 1.0
+    finite = [value for row in medians for value in row if np.isfinite(value)]
+    return 0.0, max(float(np.ceil(max(finite, default=1.0))), 1.0)

@@ -6,7 +6,7 @@ BIN := .venv/bin
 FOLDERS := framework analysis training plugins
 PACKAGES := $(FOLDERS:%=-p metamery.%)
 
-.PHONY: demo test check lint types clean
+.PHONY: demo test check lint types docs clean
 
 demo: .venv/demo
 	$(BIN)/metamery demo
@@ -27,6 +27,11 @@ types: .venv/test
 	rm -rf build
 	cd .venv/types && MYPYPATH=. ../bin/mypy --config-file ../../pyproject.toml $(PACKAGES)
 
+docs: .venv/docs
+	rm -rf build/site site
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs -d build/doctrees . build/site
+	mv build/site site
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 	$@ -m pip install --quiet --upgrade pip "setuptools>=77"
@@ -37,7 +42,11 @@ types: .venv/test
 
 .venv/test: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --editable ".[test]"
-	touch $@ .venv/demo
+	touch $@ .venv/demo .venv/docs
+
+.venv/docs: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --editable ".[docs]"
+	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build site *.egg-info

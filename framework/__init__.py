@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .manager import Plugins as Plugins
     from .models import Model as Model
     from .recipes import Recipe as Recipe
+    from .registry import Register as Register
     from .stimuli import Stimuli as Stimuli
     from .stimuli import Stimulus as Stimulus
     from .store import open_study as open_study
@@ -37,6 +38,7 @@ _PLACES = {
     "Model": "models",
     "Plugins": "manager",
     "Recipe": "recipes",
+    "Register": "registry",
     "Stimuli": "stimuli",
     "Stimulus": "stimuli",
     "Study": "study",

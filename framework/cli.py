@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -12,6 +13,7 @@ import typer
 from .errors import MetameryError, unknown
 from .manager import Plugins
 from .registry import KINDS
+from .trace import traced
 
 STOPPED = 130
 """Exit status after Ctrl-C, which Typer catches and returns as this number."""
@@ -61,8 +63,11 @@ def make_app(plugins: Plugins) -> typer.Typer:
         commands, groups = list(app.registered_commands), list(app.registered_groups)
         taken = set(_names(app))
         try:
-            add(app=app)
-            if clash := sorted(taken & {*_names(app, len(commands), len(groups))}):
+            added: list[str] = []
+            with traced(plugin, "register_commands", added):
+                add(app=app)
+                added += _names(app, len(commands), len(groups))
+            if clash := sorted(taken & {*added}):
                 raise MetameryError(f"its command '{clash[0]}' is there already")
         except Exception as error:
             app.registered_commands, app.registered_groups = commands, groups
@@ -136,3 +141,17 @@ def _add_own_commands(app: typer.Typer, plugins: Plugins) -> None:
             typer.echo(f"{plugin.name:<20} {plugin.distribution} {plugin.version}, {count} names")
         for problem in plugins.problems:
             typer.echo(str(problem))
+
+    @app.command("new-plugin")
+    def new_plugin(
+        name: Annotated[str, typer.Argument(help="Small letters and digits, with hyphens between.")],
+        output: Annotated[
+            Path | None, typer.Option("--output", "-o", help="The package's folder; by default metamery-NAME.")
+        ] = None,
+    ) -> None:
+        """Write a plugin package that passes its own tests."""
+        from .new_plugin import write_plugin
+
+        folder = output or Path(f"metamery-{name}")
+        write_plugin(name, folder)
+        typer.echo(f"plugin '{name}' is in {folder}; next:\n  cd {folder}\n  pip install -e '.[test]'\n  pytest")

@@ -23,6 +23,7 @@ import pluggy
 from . import hookspecs
 from .errors import MetameryError, unknown
 from .registry import KINDS, Entry, Found, Registry
+from .trace import traced
 
 BUNDLED = (
     "metamery.analysis.commands",
@@ -82,8 +83,7 @@ class Plugins:
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
         for path in BUNDLED:
-            name = path.removesuffix(".commands").rpartition(".")[2]
-            self._load(name, partial(importlib.import_module, path), "metamery", _own_version())
+            self._load(_bundled_name(path), partial(importlib.import_module, path), "metamery", _own_version())
         for point in _entry_points(installed):
             distribution, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
             self._load(point.name, point.load, distribution, version)
@@ -150,8 +150,7 @@ class Plugins:
         try:
             plugin = Plugin(name, module(), distribution, version)
             self._pluggy.register(plugin.module, name)
-            self._refuse_wrappers(plugin)
-            self._pluggy.check_pending()
+            self._refuse_misuse(plugin)
             self.loaded.append(plugin)
             for kind, hook in KINDS.items():
                 self._register(plugin, kind, hook)
@@ -160,15 +159,21 @@ class Plugins:
             self.reject(name, said)
 
     def _register(self, plugin: Plugin, kind: str, hook: str) -> None:
+        added: list[str] = []
+
         def register(name: str, target: str | Callable[..., Any], summary: str = "", **facts: str) -> None:
             self._registries[kind].add(Entry(kind, plugin.name, name, target, summary, facts))
+            added.append(name)
 
         for owner, call in self.hook_calls(hook):
             if owner == plugin.name:
-                call(register=register)
+                with traced(plugin.name, hook, added):
+                    call(register=register)
 
-    def _refuse_wrappers(self, plugin: Plugin) -> None:
+    def _refuse_misuse(self, plugin: Plugin) -> None:
         for caller in self._pluggy.get_hookcallers(plugin.module) or ():
+            if not caller.has_spec():
+                raise unknown("hook", caller.name, [*KINDS.values(), "register_commands"])
             for implementation in caller.get_hookimpls():
                 if implementation.plugin is plugin.module and any(getattr(implementation, kind) for kind in _WRAPPERS):
                     raise MetameryError(
@@ -178,7 +183,7 @@ class Plugins:
 
 
 def _entry_points(installed: Sequence[str] | None) -> list[EntryPoint]:
-    points = sorted(entry_points(group=hookspecs.PROJECT), key=lambda point: point.name)
+    points = _installed()
     if installed is None and (chosen := os.environ.get("METAMERY_PLUGINS")) is not None:
         installed = [name.strip() for name in chosen.split(",") if name.strip()]
     if installed is None:
@@ -187,6 +192,20 @@ def _entry_points(installed: Sequence[str] | None) -> list[EntryPoint]:
         if name not in {point.name for point in points}:
             raise unknown("plugin", name, [point.name for point in points])
     return [point for point in points if point.name in installed]
+
+
+def taken_names() -> dict[str, str]:
+    """Every name that a plugin answers to, bundled or installed, loaded or not, with its distribution."""
+    installed = {point.name: point.dist.name if point.dist else "?" for point in _installed()}
+    return installed | {_bundled_name(path): "metamery" for path in BUNDLED}
+
+
+def _installed() -> list[EntryPoint]:
+    return sorted(entry_points(group=hookspecs.PROJECT), key=lambda point: point.name)
+
+
+def _bundled_name(path: str) -> str:
+    return path.removesuffix(".commands").rpartition(".")[2]
 
 
 def _itself(module: ModuleType) -> ModuleType:

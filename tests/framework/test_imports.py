@@ -62,11 +62,14 @@ def test_the_rule_covers_every_folder_of_the_distribution() -> None:
     import tomllib
 
     table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-dir"]
-    assert table == {f"metamery.{folder}": folder for folder in FOLDERS}
+    template = {"metamery.framework.example_plugin": "tests/example_plugin"}  # copied by new-plugin, never imported
+    assert table == {f"metamery.{folder}": folder for folder in FOLDERS} | template
     assert len(files()) > 40
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["plugins"], ["synthesise", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["plugins"], ["synthesise", "--help"], ["new-plugin", "--help"]]
+)
 def test_the_bare_program_imports_nothing_heavy(arguments: list[str]) -> None:
     script = (
         "import sys; from metamery.framework.cli import main; status = main(sys.argv[1:]); "

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from metamery.framework import ImageDomain, Model, Plugins, Recipe, Stimulus, testing
+from metamery.framework import ImageDomain, Model, Plugins, Recipe, Stimulus, WaveformDomain, open_study, testing
 from metamery.framework.errors import MissingExtraError
 from torch import nn
 
@@ -149,3 +149,35 @@ def test_a_loss_without_gradient_is_found_out():
 def test_a_recipe_that_holds_an_object_is_found_out():
     with fails(2):
         testing.check_recipe(Recipe(loss_options={"a": object()}))
+
+
+@pytest.mark.parametrize("sound", [False, True])
+def test_the_example_study_has_the_answers_that_are_said(tmp_path, sound):
+    model = testing.example_model()
+    if sound:
+        model = Model(nn.Linear(20, 3), WaveformDomain(20, 100), ["output"], list("abc"))
+    study = open_study(testing.example_study(tmp_path / "study", model))
+    (group,) = study["models"].children.values()
+    metamers, natural = group["metamers"], group["stimuli/signal"]
+    assert group.attrs["model"] == "testing:example_model"
+    assert metamers["layer"].values.tolist() == list(model.layers)
+    assert metamers["state"].values[-1, -1].tolist() == [2, 0]
+    done = metamers["state"] == 1
+    assert int(done.sum()) == done.size - 2
+    for number, layer in enumerate(metamers["layer"].values, start=1):
+        moved = (metamers["signal"].sel(layer=layer) - natural).where(done.sel(layer=layer))
+        assert float(moved.min()) == pytest.approx(0.01 * number, rel=1e-4)
+        assert float(moved.max()) == pytest.approx(0.01 * number, rel=1e-4)
+    assert float(metamers["signal"].isel(layer=-1, stimulus=-1, seed=0).max()) == model.domain.low
+    assert metamers["loss"].where(done, drop=True).isel(layer=0, stimulus=0, seed=0).values.tolist() == [1, 0.5, 0.25]
+    predicted = model.module(torch.tensor(natural.values)).argmax(dim=1)
+    assert group["stimuli/predicted"].values.tolist() == predicted.tolist()
+
+
+def test_the_example_context_is_that_of_the_example_study(example_context, example_study):
+    (name,) = example_context.models
+    assert example_context.study.identical(open_study(example_study))
+    natural = example_context.study[f"models/{name.replace(':', '+')}/stimuli/signal"]
+    assert natural["stimulus"].values.tolist() == [stimulus.name for stimulus in example_context.stimuli]
+    for values, stimulus in zip(natural.values, example_context.stimuli, strict=True):
+        assert torch.equal(torch.tensor(values), stimulus.signal)

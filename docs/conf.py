@@ -1,0 +1,92 @@
+"""Settings of the site, which `make docs` builds with Sphinx.
+
+Its source is the whole repository, so that a link on a page is the same here and in the repository: the README is
+the home page, notebooks stay in examples/, and a link to a file of code hands out that file.
+"""
+
+from __future__ import annotations
+
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+from metamery import analysis, framework
+from sphinx.application import Sphinx
+
+project = "metamery"
+author = copyright = "The metamery authors"
+release = metadata.version("metamery")
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+root_doc = "README"
+include_patterns = ["README.md", "docs/*.md", "examples/*.ipynb"]
+exclude_patterns = [".*", "build", "site", "studies", "runs", "demo", "tests"]
+
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+
+autodoc_typehints_format = "short"
+default_role = "py:obj"
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
+
+pygments_dark_style = "github-dark"
+
+html_theme = "furo"
+html_title = f"metamery {release}"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_domain_indices = False
+
+NAVIGATION = """
+```{toctree}
+:hidden:
+:caption: Using
+
+docs/guide
+docs/commands
+examples/tour
+examples/results
+docs/schema
+```
+
+```{toctree}
+:hidden:
+:caption: Extending
+
+docs/plugins
+docs/hooks
+docs/api
+```
+
+```{toctree}
+:hidden:
+:caption: Measured
+
+docs/benchmarks
+docs/efficientnet-lite0
+```
+"""
+
+for package in (framework, analysis):  # public names are imported when first used; autodoc sees what is there
+    for name in package.__all__:
+        setattr(package, name, getattr(package, name))
+
+
+def setup(app: Sphinx) -> None:
+    """Called by Sphinx."""
+    app.connect("source-read", add_navigation)
+    app.connect("build-finished", add_index)
+
+
+def add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
+    """The README lists what to read on its own; the site's menu comes from here."""
+    if page == root_doc:
+        source[0] += NAVIGATION
+
+
+def add_index(app: Sphinx, error: Exception | None) -> None:
+    """The home page, under the name that browsers and servers look for."""
+    if error is None:
+        shutil.copyfile(Path(app.outdir) / f"{root_doc}.html", Path(app.outdir) / "index.html")

@@ -1,0 +1,114 @@
+"""Writes hooks.md: every hook with its signature, its contract check and what is bundled, read from the code."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from metamery.framework import Plugins, hookspecs, testing
+from metamery.framework.registry import KINDS, Entry, Register
+
+HEAD = """# Hooks
+
+As the code has them (`python docs/hooks.py` writes this page). How to write a plugin is in
+[Writing plugins](plugins.md).
+"""
+
+CHECKS = """## The contract checks
+
+A check is a plain function of `metamery.framework.testing`. It raises `AssertionError` with the number of what fails.
+Everything bundled is tested with them.
+"""
+
+EXAMPLES = """## Things to try a plugin on
+
+From `metamery.framework.testing`, too.
+"""
+
+PARAMETER = re.compile(r"^(\S.*)\n((?:    .*\n?)+)", re.MULTILINE)
+
+
+def page() -> str:
+    """The whole page."""
+    plugins = Plugins(installed=())
+    kinds = {hook: kind for kind, hook in KINDS.items()}
+    hooks = [value for name, value in vars(hookspecs).items() if name.startswith("register_")]
+    parts = [HEAD, said(hookspecs), *register()]
+    for hook in hooks:
+        parts += [f"## {hook.__name__}", code(hook), said(hook)]
+        if kind := kinds.get(hook.__name__):
+            parts += [f"Checked by [`check_{kind}`](#check_{kind}). Bundled:"]
+            parts += ["\n".join(bundled(entry) for entry in plugins.entries(kind))]
+        else:
+            parts += ["Bundled: the [commands](commands.md) of"]
+            adding = {name for name, _ in plugins.hook_calls(hook.__name__)}
+            parts += ["\n".join(f"- `{p.name}`: {said(p.module)}" for p in plugins.loaded if p.name in adding)]
+    for head, prefix in ((CHECKS, "check_"), (EXAMPLES, "example_")):
+        parts += [head]
+        for name, function in vars(testing).items():
+            if name.startswith(prefix) and function.__module__ == testing.__name__:
+                parts += [f"### {name}", code(function), said(function)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def register() -> list[str]:
+    """What every hook but one is given."""
+    call = Register.__call__
+    signature = code(call).replace("__call__(self, ", "register(")
+    _, _, section = plain(call).partition("\nParameters\n----------\n")
+    parameters = [f"- `{name}`: {' '.join(text.split())}" for name, text in PARAMETER.findall(section)]
+    return ["## register", said(Register), signature, said(call), "\n".join(parameters)]
+
+
+def bundled(entry: Entry) -> str:
+    """One registered name: from which plugin it is, what it needs, what it is and what can be set."""
+    needs = f", extra `{entry.facts['extra']}`" if "extra" in entry.facts else ""
+    options = f" Options: `{settable}`." if (settable := options_of(entry)) else ""
+    return f"- `{entry.name}` (plugin `{entry.plugin}`{needs}): {entry.summary}.{options}"
+
+
+def options_of(entry: Entry) -> str:
+    """The options of a factory, read from its source: importing it may ask for what is not installed."""
+    module, _, name = str(entry.target).partition(":")
+    spec = find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return ", ".join(ast.unparse(field.target) for field in node.body if isinstance(field, ast.AnnAssign))
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            node.args.args = node.args.args[entry.is_family :]  # a family's comes after the rest of the name
+            for argument in ast.walk(node.args):
+                if isinstance(argument, ast.arg):
+                    argument.annotation = None
+            return ast.unparse(node.args).removeprefix("*, ")
+    return ""
+
+
+def code(function: Callable[..., Any]) -> str:
+    """A function's signature as its source has it."""
+    source = textwrap.dedent(inspect.getsource(function))
+    (node,) = ast.parse(source).body
+    assert isinstance(node, ast.FunctionDef)
+    lines = source.splitlines()[node.lineno - 1 : node.body[0].lineno - 1]
+    return "```python\n" + "\n".join(lines).removeprefix("def ").removesuffix(":") + "\n```"
+
+
+def said(thing: object) -> str:
+    """A docstring as Markdown, up to its first section of parameters or results."""
+    return re.split(r"\n\n\w+\n-{3,}\n", plain(thing))[0]
+
+
+def plain(thing: object) -> str:
+    """A whole docstring, with code marked as Markdown does."""
+    return (inspect.getdoc(thing) or "").replace("``", "`")
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("hooks.md").write_text(page(), encoding="utf-8")

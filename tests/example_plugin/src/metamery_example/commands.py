@@ -1,0 +1,21 @@
+"""The command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def status(study: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
+    """Say how far a study is: how many metamers are missing, done and failed, by layer."""
+    from metamery.framework import open_study
+    from metamery.framework.schema import STATES
+
+    for group in open_study(study).children["models"].children.values():
+        typer.echo(group.attrs["model"])
+        states = group.children["metamers"].dataset["state"]
+        for layer in states["layer"].values:
+            counts = [f"{int((states.sel(layer=layer) == value).sum())} {name}" for name, value in STATES.items()]
+            typer.echo(f"  {layer:<24} {', '.join(counts)}")

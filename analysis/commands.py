@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DEMO_LAYERS = ("_blocks.1", "_blocks.4", "_blocks.8", "_blocks.12", "_blocks.15", "output")
 DEMO_STEPS = 450
-FEW_PAIRS = 10_000
+FEW_PAIRS = 1000
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
 Seed = Annotated[int, typer.Option(min=0, help="Where all randomness starts.")]
@@ -273,7 +273,8 @@ def _success(folder: Path) -> Iterator[str]:
                 continue
             null = group["null"].attrs
             few = ": few, see --null-stimuli" if null["pairs"] < FEW_PAIRS else ""
-            yield f"{group.attrs['model']}, against {null['pairs']:,} pairs of {null['signals']:,} natural signals{few}"
+            pairs = "1 pair" if null["pairs"] == 1 else f"{null['pairs']:,} pairs"
+            yield f"{group.attrs['model']}, against {pairs} of {null['signals']:,} natural signals{few}"
             yield f"{'layer':<24} {'success':<22} {'same label':<22} {'match':<22} 8-bit or 16-bit"
             counts = success_by_layer(group["match"].to_dataset())
             for layer in counts["layer"].values:

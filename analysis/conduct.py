@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -76,19 +77,25 @@ def conduct(
     ------
     MetameryError
         A name is unknown, a stimulus does not fit, the folder cannot be written to, or it holds the results of a
-        study with other settings or other weights.
+        study with other settings or other weights. Of a new study nothing is then left, unless metamers were made.
     """
     chosen = settings(study.synthesis)
     distance, optimizer = _tools(plugins, chosen)
     parts = load_parts(study, plugins, device)
+    is_new = not (folder / RESULTS).exists()
     store = _open(study, folder, plugins, parts, chosen, device)
-    _keep_file(study, folder)
     progress = progress or Progress()
     names = [str(name) for name in store.read("stimuli", "stimulus")]
-    for part in parts:
-        attainable = study.null_stimuli is not None or len(names) > 1
-        if attainable and "null" not in store.children(f"models/{part.key}"):
-            _add_null(study, folder, plugins, part, store, device, progress)
+    try:
+        for part in parts:
+            attainable = study.null_stimuli is not None or len(names) > 1
+            if attainable and "null" not in store.children(f"models/{part.key}"):
+                _add_null(study, folder, plugins, part, store, device, progress)
+    except MetameryError:
+        if is_new:
+            _discard(folder)
+        raise
+    _keep_file(study, folder)
     states = {part.key: store.read(f"models/{part.key}/metamers", "state") for part in parts}
     missing = sum(int((state == STATES["missing"]).sum()) for state in states.values())
     progress.start(missing * chosen.steps)
@@ -379,6 +386,13 @@ def _create(
         "settings": json.dumps(chosen.table()),
     }
     return StudyStore.create(folder, groups, attributes, contents)
+
+
+def _discard(folder: Path) -> None:
+    """Remove results that hold nothing yet, so that the folder is free for what was meant."""
+    shutil.rmtree(folder / RESULTS)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _keep_file(study: Study, folder: Path) -> None:

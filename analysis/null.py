@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -113,7 +114,7 @@ def null_distribution(
     Raises
     ------
     MetameryError
-        A stimulus does not fit, or an activation is not finite.
+        A stimulus does not fit, an activation is not finite, or `scratch` cannot be written to.
     TooFewSignalsError
         There are no two unlike signals.
     """
@@ -152,6 +153,7 @@ def null_of_signals(
     """Do what `null_distribution` does, of `count` signals with their names, as fitted to the model's domain."""
     progress = progress or Progress()
     progress.start((2 + len(layers)) * count, "null: reading signals")
+    cache = _usable(cache)
     module = model.module.to(device)
     with (
         tempfile.TemporaryDirectory(prefix=".metamery-null-", dir=scratch) as temporary,
@@ -285,8 +287,21 @@ def _kept(cache: Path, key: str, probe: list[float]) -> xr.Dataset | None:
     return kept if same else None
 
 
+def _usable(cache: Path | None) -> Path | None:
+    """A cache that can be written to; a study goes on without one, with a warning."""
+    if cache is None:
+        return None
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=cache).close()
+    except OSError as error:
+        reason = f"cannot write to '{cache}': {error.strerror}"
+        warnings.warn(f"the null is not kept for other studies: {reason}", stacklevel=3)
+        return None
+    return cache
+
+
 def _keep(cache: Path, key: str, summary: xr.Dataset, probe: list[float]) -> None:
-    cache.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".null.", dir=cache))
     try:
         summary.assign_attrs(probe=probe).to_zarr(staging / "new", zarr_format=3, consolidated=False)

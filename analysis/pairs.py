@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from ..framework.errors import MetameryError
 from .measures import average_ranks, pearson, snr_db
 
 if TYPE_CHECKING:
@@ -41,9 +42,12 @@ class Rows:
         self.count = self.width = 0
 
     def append(self, rows: NDArray[np.float32]) -> None:
-        """Add rows ``(B, D)``."""
-        with self.path.open("ab") as file:
-            np.ascontiguousarray(rows, dtype=np.float32).tofile(file)
+        """Add rows ``(B, D)``; a full disk is a `MetameryError`."""
+        try:
+            with self.path.open("ab") as file:
+                file.write(np.ascontiguousarray(rows, dtype=np.float32).data)
+        except OSError as error:
+            raise MetameryError(f"cannot write to '{self.path.parent}': {error.strerror}") from error
         self.count, self.width = self.count + len(rows), rows.shape[1]
 
     def read(self, first: int, last: int) -> NDArray[np.float32]:

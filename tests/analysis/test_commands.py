@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from metamery.analysis import success_by_layer
 from metamery.analysis.commands import DEMO_STEPS, _duration, _options
 from metamery.framework import MetameryError, Study, open_study
 from metamery.framework.schema import SCHEMA_VERSION, STATES
@@ -434,3 +435,38 @@ def test_values_are_read_as_toml_where_they_are_toml() -> None:
 
 def test_durations_are_told_in_units_a_person_uses() -> None:
     assert [_duration(seconds) for seconds in (0.2, 89, 100, 5399, 7200)] == ["0 s", "89 s", "2 min", "90 min", "2.0 h"]
+
+
+# Success
+
+
+def test_success_is_told_by_layer(synthesise: Command, pictures: Path, tmp_path: Path) -> None:
+    said = synthesise("--layers", "1,output", "--null-stimuli", pictures, "--null-signals", 4)
+    assert said.status == 0, said.err
+    lines = said.out.splitlines()
+    head = next(index for index, line in enumerate(lines) if "natural signals" in line)
+    assert lines[head] == "tiny.py:build, against 6 pairs of 4 natural signals: few, see --null-stimuli"
+    assert lines[head + 1].split() == ["layer", "success", "same", "label", "match", "8-bit", "or", "16-bit"]
+    counted = success_by_layer(group(tmp_path / "study")["match"].to_dataset()).sel(layer="1")
+    low, high = (f"{100 * float(counted[f'agrees_{end}']):.0f}" for end in ("low", "high"))
+    assert f"{int(5 * counted['agrees'])}/5 ({low} to {high} %)" in lines[head + 2]
+
+
+def test_a_study_without_a_null_says_so(synthesise: Command, tmp_path: Path) -> None:
+    said = synthesise("--layers", "1", "--limit", 1)
+    assert said.status == 0, said.err
+    assert "tiny.py:build: no null, which takes two unlike signals; see --null-stimuli" in said.out
+    assert "null" not in group(tmp_path / "study").children
+
+
+def test_a_slip_in_the_nulls_signals_is_named_and_nothing_is_written(
+    synthesise: Command, pictures: Path, tmp_path: Path
+) -> None:
+    assert "unknown stimuli 'natrual'; did you mean 'natural'?" in synthesise("--null-stimuli", "natrual").error
+    (tmp_path / "empty").mkdir()
+    assert "no pictures in the folder" in synthesise("--null-stimuli", tmp_path / "empty").error
+    (pictures / "dog" / "broken.png").write_bytes(b"no picture")
+    wrong = synthesise("--null-stimuli", pictures, stimuli=pictures / "cat").error
+    assert "broken.png' cannot be read" in wrong
+    assert "two unlike signals" in synthesise("--null-stimuli", pictures / "owl", stimuli=pictures / "cat").error
+    assert not (tmp_path / "study").exists()

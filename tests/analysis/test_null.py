@@ -15,6 +15,7 @@ from metamery.analysis import null as nulls
 from metamery.analysis import null_distribution
 from metamery.analysis.measures import MEASURES
 from metamery.analysis.null import NULL_METRICS, TooFewSignalsError, cache_folder
+from metamery.analysis.pairs import Rows
 from metamery.framework import MetameryError, Model, Stimulus
 from metamery.framework.progress import Progress
 from metamery.framework.schema import check_dataset
@@ -166,6 +167,20 @@ def test_what_is_damaged_is_made_anew(stimuli: list[Stimulus], tmp_path: Path) -
     assert layers == ["1"]
     xr.testing.assert_identical(second, first)
     assert computed(example_model(), stimuli, ["1"], tmp_path)[1] == []
+
+
+def test_a_cache_that_cannot_be_written_to_costs_a_warning(stimuli: list[Stimulus], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.warns(UserWarning, match="not kept for other studies: cannot write to"):
+        null = null_distribution(example_model(), stimuli, ["1"], cache=tmp_path / "file")
+    xr.testing.assert_identical(null, null_distribution(example_model(), stimuli, ["1"]))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows").symlink_to("/dev/full")
+    with pytest.raises(MetameryError, match="No space left on device"):
+        Rows(tmp_path / "rows").append(np.zeros((1, 10), dtype=np.float32))
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

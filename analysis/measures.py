@@ -142,8 +142,8 @@ def match(model: Model, metamers: xr.Dataset, *, device: str | torch.device = "c
         found,
         {
             **{dim: metamers[dim] for dim in ("layer", "seed", "stimulus")},
-            "measured_layer": np.array(names, dtype=object),
-            "metric": np.array(list(MEASURES), dtype=object),
+            "measured_layer": list(names),
+            "metric": list(MEASURES),
         },
         ("layer", "seed", "measured_layer", "stimulus", "metric"),
         "match",

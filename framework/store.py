@@ -73,7 +73,7 @@ class Group:
             )
             for name, variable in self.variables.items()
         }
-        coordinates = {dim: (dim, _values(values)) for dim, values in self.coordinates.items()}
+        coordinates = {dim: (dim, np.asarray(values)) for dim, values in self.coordinates.items()}
         return xr.Dataset(data, coordinates, dict(self.attributes))
 
 
@@ -235,9 +235,20 @@ def open_study(path: str | Path) -> xr.DataTree:
     _check_version(folder)
     # Unconsolidated, so that a study that is still being made, or was killed, is read as it stands.
     tree = xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
-    for node in list(tree.subtree):  # groups come in the order of the disk
-        node.children = dict(sorted(node.children.items()))
+    for node in list(tree.subtree):
+        node.children = dict(sorted(node.children.items()))  # they come in the order of the disk
+        node.dataset = _plottable(node.to_dataset(inherit=False))
     return tree
+
+
+def _plottable(dataset: xr.Dataset) -> xr.Dataset:
+    """Give text coordinates the type that xarray can plot and select by everywhere."""
+    texts = {
+        name: (coordinate.dims, np.array(coordinate.values.tolist(), dtype=str), coordinate.attrs)
+        for name, coordinate in dataset.coords.items()
+        if coordinate.dtype.kind in "OT"
+    }
+    return dataset.assign_coords(texts)
 
 
 @contextmanager

@@ -312,3 +312,14 @@ def test_creating_over_a_study_is_refused(store: StudyStore) -> None:
         StudyStore.create(store.path.parent, groups(), {})
     assert (store.read(METAMERS, "state") == 1).sum() == 2
     assert [path.name for path in store.path.parent.iterdir()] == [RESULTS]
+
+
+def test_what_is_read_can_be_plotted_over_its_names(store: StudyStore) -> None:
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    store.write(METAMERS, REGION, {"steps": np.array([[[3], [4]]])})
+    steps = open_study(store.path.parent)[METAMERS]["steps"].isel(seed=1)
+    assert steps["stimulus"].values.tolist() == STIMULI
+    steps.plot()
+    assert steps.where(steps > 0, drop=True)["layer"].values.tolist() == ["output"]
+    pyplot.close("all")

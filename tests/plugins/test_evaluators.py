@@ -19,8 +19,8 @@ def context(**models: tuple[list[str], Any]) -> Context:
     for name, (layers, agrees) in models.items():
         values = np.array(agrees, dtype=np.int8)
         stimuli = [f"s{number}" for number in range(values.shape[1])]
-        match = Group(match_variables(), {"layer": layers, "stimulus": stimuli, "seed": list(range(values.shape[2]))})
-        dataset = match.empty()
+        at = {"layer": layers, "stimulus": stimuli, "seed": list(range(values.shape[2]))}
+        dataset = Group(match_variables(), {**at, "measured_layer": layers, "metric": ["pearson"]}).empty()
         dataset["agrees"].values[:] = values
         nodes[f"/models/{name}"] = xr.Dataset(attrs={"model": f"plugin:{name}"})
         nodes[f"/models/{name}/match"] = dataset

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +10,20 @@ import typer
 
 from ..framework.errors import MetameryError
 from ..framework.hookspecs import hookimpl
-from ..framework.manager import Plugins
-from ..framework.study import ModelUse, Study, Use, located
+from ..framework.options import (
+    Antialias,
+    Device,
+    DryRun,
+    ModelOptions,
+    Seed,
+    duration,
+    folder_or_name,
+    loaded_plugins,
+    read_options,
+    with_antialias,
+)
+from ..framework.registry import absolute
+from ..framework.study import ModelUse, Study, Use
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,11 +34,7 @@ DEMO_LAYERS = ("_blocks.1", "_blocks.4", "_blocks.8", "_blocks.12", "_blocks.15"
 DEMO_STEPS = 450
 FEW_PAIRS = 1000
 
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
-Seed = Annotated[int, typer.Option(min=0, help="Where all randomness starts.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="The study's folder.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and what it would take.")]
-Options = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the model.")]
 
 
 @hookimpl
@@ -66,7 +73,8 @@ def demo(
 def show(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="A model's name, or FILE.py:FUNCTION.")],
-    set_: Options = None,
+    set_: ModelOptions = None,
+    antialias: Antialias = "",
     full: Annotated[bool, typer.Option("--all", help="Every module, not only the model's own layers.")] = False,
 ) -> None:
     """Show what a model takes, and its layers.
@@ -75,19 +83,25 @@ def show(
     """
     from ..framework.outline import outline
 
-    plugins = _plugins(context)
-    loaded = plugins.load("model", model, **_options(set_))
+    plugins = loaded_plugins(context)
+    model = with_antialias(model, antialias)
+    found = plugins.find("model", model)
+    loaded = plugins.load("model", model, **read_options(set_))
+    for note in loaded.notes:
+        typer.echo(f"note: {note}")
     layers = outline(loaded.module, loaded.domain)
     weights = sum(weight.numel() for weight in loaded.module.parameters())
-    typer.echo(f"{plugins.find('model', model).qualified}: {loaded.domain}")
+    typer.echo(f"{found.qualified}: {loaded.domain}")
     classes = f"{len(loaded.labels)} classes ({loaded.label_space})" if loaded.labels else "classes without names"
     typer.echo(f"{weights / 1e6:.2f} M weights, {classes}")
+    if options := found.options():
+        typer.echo(f"options, for --set: {options}")
     typer.echo(f"\n{'layer':<32} {'module':<20} {'shape':>16} {'units':>10} {'ReLU':>5} {'MB each':>8}")
     for layer in layers:
         if full or layer.name in loaded.layers:
             shape = " × ".join(map(str, layer.shape)) if layer.shape is not None else "no tensor"
             relu = "yes" if layer.ends_in_relu else ""
-            size = f"{layer.kept_bytes / 1e6:.1f}"
+            size = f"{layer.kept_bytes / 1e6:.{1 if layer.kept_bytes >= 1e5 else 3}f}"
             typer.echo(f"{layer.name:<32} {layer.kind:<20} {shape:>16} {layer.units:>10} {relu:>5} {size:>8}")
     typer.echo("\nReLU: the modified ReLU applies. MB each: what synthesis keeps in memory for each signal of a batch.")
 
@@ -112,7 +126,8 @@ def synthesise(
     setting: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any setting of the preset, set otherwise.")
     ] = None,
-    set_: Options = None,
+    set_: ModelOptions = None,
+    antialias: Antialias = "",
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be read.")
     ] = False,
@@ -131,15 +146,15 @@ def synthesise(
         options["skip_unreadable"] = True
     given = {"steps": steps, "seeds": seeds if seeds > 1 else None, "batch_size": batch_size}
     named = tuple(name.strip() for name in layers.split(",") if name.strip())
-    plugins = _plugins(context)
+    plugins = loaded_plugins(context)
     study = Study(
-        models=(ModelUse(model, named, _options(set_)),),
-        stimuli=_folder_or_name(plugins, Use(stimuli, options)),
-        null_stimuli=_folder_or_name(plugins, Use(null_stimuli)) if null_stimuli else None,
+        models=(ModelUse(with_antialias(absolute(model), antialias), named, read_options(set_)),),
+        stimuli=folder_or_name(plugins, Use(stimuli, options)),
+        null_stimuli=folder_or_name(plugins, Use(null_stimuli)) if null_stimuli else None,
         synthesis={
             "preset": preset,
             **{key: value for key, value in given.items() if value is not None},
-            **_options(setting),
+            **read_options(setting),
         },
         seed=seed,
         null_signals=null_signals,
@@ -171,12 +186,16 @@ def evaluate(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the evaluator.")
     ] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take what it added out again, and measure nothing.")
+    ] = False,
     device: Device = "cpu",
     seed: Seed = 0,
     dry_run: DryRun = False,
 ) -> None:
-    """Measure a study, and add what is found to its results."""
+    """Measure a study, and add what is found to its results and its report."""
     import torch
+    import xarray as xr
 
     from ..framework.context import Context
     from ..framework.devices import resolve_device
@@ -186,12 +205,20 @@ def evaluate(
     from .conduct import check_weights, load_parts
     from .report import write_report
 
-    plugins = _plugins(context)
-    measure = plugins.load("evaluator", evaluator, **_options(set_))
+    plugins = loaded_plugins(context)
+    name = plugins.find("evaluator", evaluator).entry.name
+    measure = plugins.load("evaluator", evaluator, **read_options(set_))
     tree = open_study(study)
+    if remove:
+        if name not in tree.children:
+            raise MetameryError(f"'{study}' holds nothing of evaluator '{name}'")
+        StudyStore.reopen(study).remove(name)
+        typer.echo(f"report:  {write_report(study).resolve()}")
+        return
     asked = Study.from_toml(tree.attrs["study"])
     if dry_run:
-        typer.echo(f"evaluator '{plugins.find('evaluator', evaluator).qualified}' on {study}")
+        names = ", ".join(str(group.attrs["model"]) for group in tree["models"].children.values())
+        typer.echo(f"'{plugins.find('evaluator', evaluator).qualified}' would measure {study}: {names}")
         return
     where = resolve_device(device)
     parts = load_parts(asked, plugins, where)
@@ -201,7 +228,8 @@ def evaluate(
         generator = torch.Generator().manual_seed(seed)
         given = Context(models, load_stimuli(plugins, asked.stimuli), tree, where, generator, progress)
         dataset = measure(given)
-    name = plugins.find("evaluator", evaluator).entry.name
+    if not isinstance(dataset, xr.Dataset):
+        raise MetameryError(f"evaluator '{name}' gave {type(dataset).__name__}, expected an xarray.Dataset")
     StudyStore.reopen(study).add(name, dataset)
     typer.echo(str(dataset))
     typer.echo(f"added as '{name}' to {study / 'results.zarr'}")
@@ -231,13 +259,13 @@ def _conduct(context: typer.Context, study: Study, folder: Path, device: str, dr
     from .conduct import conduct, plan
     from .report import write_report
 
-    plugins = _plugins(context)
+    plugins = loaded_plugins(context)
     where = resolve_device(device)
     if dry_run:
         planned = plan(study, plugins, where)
         typer.echo(study.to_toml())
         typer.echo(
-            f"{planned.metamers} metamers, {planned.updates} updates, about {_duration(planned.seconds)}; "
+            f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)} of updates; "
             f"{planned.memory_bytes / 1e6:.0f} MB of activations in memory, "
             f"at most {planned.disk_bytes / 1e6:.0f} MB on disk, and {planned.scratch_bytes / 1e6:.0f} MB meanwhile"
         )
@@ -291,38 +319,3 @@ def _share(counts: xr.Dataset, part: str) -> str:
         return "unattainable" if int(counts["unattainable"]) and part != "agrees" else "–"
     low, high = (100 * float(counts[f"{part}_{end}"]) for end in ("low", "high"))
     return f"{round(counted * float(counts[part]))}/{counted} ({low:.0f} to {high:.0f} %)"
-
-
-def _plugins(context: typer.Context) -> Plugins:
-    plugins = context.obj
-    assert isinstance(plugins, Plugins)
-    return plugins
-
-
-def _folder_or_name(plugins: Plugins, use: Use) -> Use:
-    """A registered name stays a name; a folder becomes its absolute path."""
-    try:
-        plugins.find("stimuli", use.name)
-    except MetameryError:
-        return located(Use(f"{use.name}/", use.options)) if Path(use.name).expanduser().is_dir() else use
-    return located(use)
-
-
-def _options(given: list[str] | None) -> dict[str, Any]:
-    """Read ``KEY=VALUE`` pairs; a value is read as TOML where it is TOML, else as text."""
-    options: dict[str, Any] = {}
-    for pair in given or ():
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise MetameryError(f"'{pair}': expected KEY=VALUE")
-        try:
-            options[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            options[key] = value
-    return options
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -306,8 +306,8 @@ class _Answers:
         """Whether a class is a right answer: 1, 0, or −1 where that is not known."""
         labels = self.model.labels
         right = self.known[self.names[stimulus]].get(self.model.label_space)
-        if right is None or labels is None or not 0 <= predicted < len(labels):
-            return -1
+        if right is None or labels is None or not 0 <= predicted < len(labels) or set(right).isdisjoint(labels):
+            return -1  # also where the model has no name for what is right
         return int(labels[predicted] in right)
 
 

@@ -28,7 +28,7 @@ from ..framework.modes import channels_last, frozen, signal_type
 from ..framework.progress import Progress
 from ..framework.schema import null_variables
 from ..framework.stimuli import Stimuli, Stimulus
-from ..framework.store import Group
+from ..framework.store import Group, plottable, write_dataset
 from .measures import NULL_METRICS
 from .pairs import Rows, near_duplicates, pair_matrices
 
@@ -280,7 +280,7 @@ def _kept(cache: Path, key: str, probe: list[float]) -> xr.Dataset | None:
     if not place.is_dir():
         return None
     try:
-        kept = xr.open_zarr(place, consolidated=False, chunks=None).load()
+        kept = plottable(xr.open_zarr(place, consolidated=False, chunks=None).load())
     except (OSError, ValueError, KeyError):  # damaged: it is made anew
         return None
     same = np.allclose(kept.attrs.pop("probe", []) or np.nan, probe, rtol=1e-3)
@@ -304,7 +304,7 @@ def _usable(cache: Path | None) -> Path | None:
 def _keep(cache: Path, key: str, summary: xr.Dataset, probe: list[float]) -> None:
     staging = Path(tempfile.mkdtemp(prefix=".null.", dir=cache))
     try:
-        summary.assign_attrs(probe=probe).to_zarr(staging / "new", zarr_format=3, consolidated=False)
+        write_dataset(summary.assign_attrs(probe=probe), staging / "new")
         if (place := cache / f"{key}.zarr").exists():
             os.rename(place, staging / "old")
         os.rename(staging / "new", place)

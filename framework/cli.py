@@ -69,6 +69,7 @@ def make_app(plugins: Plugins) -> typer.Typer:
                 added += _names(app, len(commands), len(groups))
             if clash := sorted(taken & {*added}):
                 raise MetameryError(f"its command '{clash[0]}' is there already")
+            plugins.commands[plugin] = added
         except Exception as error:
             app.registered_commands, app.registered_groups = commands, groups
             plugins.reject(plugin, str(error) if isinstance(error, MetameryError) else repr(error))
@@ -118,7 +119,9 @@ def _add_own_commands(app: typer.Typer, plugins: Plugins) -> None:
 
     @app.command("list")
     def list_names(
-        kind: Annotated[str, typer.Argument(help=f"One of {', '.join(KINDS)}; all of them by default.")] = "",
+        kind: Annotated[
+            str, typer.Argument(help=f"One of {', '.join(KINDS)} (models, … will do); all by default.")
+        ] = "",
         members: Annotated[bool, typer.Option("--members", help="List what families hold, too.")] = False,
     ) -> None:
         """List the registered names."""
@@ -130,15 +133,22 @@ def _add_own_commands(app: typer.Typer, plugins: Plugins) -> None:
             for entry in plugins.entries(each):
                 typer.echo(f"  {entry.name:<22} {entry.summary}  [{entry.plugin}]")
                 if members and entry.is_family:
-                    for name in entry.members():
+                    try:
+                        names = entry.members()
+                    except MetameryError as error:
+                        names = []
+                        print(f"warning: the names of {entry.kind} '{entry.qualified}': {error}", file=sys.stderr)
+                    for name in names:
                         typer.echo(f"    {name}")
 
     @app.command("plugins")
     def list_plugins() -> None:
         """List the plugins, loaded or left out, and why."""
         for plugin in plugins.loaded:
-            count = sum(entry.plugin == plugin.name for kind in KINDS for entry in plugins.entries(kind))
-            typer.echo(f"{plugin.name:<20} {plugin.distribution} {plugin.version}, {count} names")
+            names = sum(entry.plugin == plugin.name for kind in KINDS for entry in plugins.entries(kind))
+            counts = {"name": names, "command": len(plugins.commands.get(plugin.name, ()))}
+            said = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
+            typer.echo(f"{plugin.name:<20} {plugin.distribution} {plugin.version}, {', '.join(said) or 'nothing'}")
         for problem in plugins.problems:
             typer.echo(str(problem))
 

@@ -27,10 +27,13 @@ from .trace import traced
 
 BUNDLED = (
     "metamery.analysis.commands",
+    "metamery.plugins.antialias",
     "metamery.plugins.evaluators",
     "metamery.plugins.robustness",
     "metamery.plugins.synthesis",
+    "metamery.plugins.torchattacks",
     "metamery.plugins.vision",
+    "metamery.training.commands",
 )
 """The plugins that come with metamery, as text: the framework imports none of them by itself."""
 
@@ -72,12 +75,15 @@ class Plugins:
     Attributes
     ----------
     loaded : list of Plugin
+    commands : dict
+        The commands of each plugin by its name, once the program is built.
     problems : list of Problem
         A plugin that cannot be loaded costs one entry here, never the program.
     """
 
     def __init__(self, extra: Iterable[ModuleType] = (), *, installed: Sequence[str] | None = None) -> None:
         self.loaded: list[Plugin] = []
+        self.commands: dict[str, list[str]] = {}
         self.problems: list[Problem] = []
         self._registries = {kind: Registry(kind) for kind in KINDS}
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
@@ -117,7 +123,8 @@ class Plugins:
             that `kind` asks for.
         """
         found = self.find(kind, name)
-        return _check_type(kind, found.qualified, found.build(**options))
+        given = {"plugins": self} if found.wants_plugins else {}
+        return _check_type(kind, found.qualified, found.build(**options, **given))
 
     def hook_calls(self, hook: str) -> Iterator[tuple[str, Callable[..., Any]]]:
         """The implementations of one hook, with their plugins' names, in the order of loading."""

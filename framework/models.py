@@ -30,6 +30,8 @@ class Model:
     label_space
         The name of this set of classes, such as ``imagenet-1k``: a stimulus gives its right answers for each
         label space by name. The default holds a label against the stimulus's own category.
+    notes
+        What is to be said of how the network came about, in lines.
 
     Raises
     ------
@@ -42,6 +44,7 @@ class Model:
     layers: Sequence[str]
     labels: Sequence[str] | None = None
     label_space: str = "category"
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.module, nn.Module):

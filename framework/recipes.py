@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import tomli_w
+
+from .errors import MetameryError, unknown
+
+SCHEDULES = ("constant", "steps", "cosine")
+
+Options = Mapping[str, float | str | bool]
 
 
 @dataclass(frozen=True)
@@ -15,13 +26,35 @@ class Recipe:
     loss, optimizer, perturbation
         Registered names; an empty perturbation trains on the signals as they are.
     epochs, batch_size
-        How often each stimulus is seen, and how many at once.
+        How often each stimulus is seen, and how many at once, over all processes.
     learning_rate
-        The first one.
+        The highest one.
+    schedule
+        ``constant``, ``steps`` or ``cosine``, which falls to 0 at the end.
     decay_every, decay_factor
-        The learning rate is divided by `decay_factor` after every `decay_every` epochs.
+        Of ``steps``: the learning rate is divided by `decay_factor` after every `decay_every` epochs.
+    warmup
+        Epochs over which the learning rate grows from 0, in a straight line.
+    epsilon_warmup
+        Epochs over which the perturbation's ``epsilon`` grows from 0, in a straight line.
+    accumulate
+        Parts into which each batch is divided; their gradients add up to the batch's.
+    clip_norm
+        Largest norm of the weights' gradient; 0 leaves it as it is.
+    ema
+        Decay, per update, of the average of the weights that is evaluated and kept; 0 keeps the weights themselves.
+    replays
+        Updates made with each batch, each of which also moves a perturbation that lasts from batch to batch: "free"
+        adversarial training (Shafahi et al. 2019), with the ``epsilon`` of `perturbation_options`.
+    augment
+        Names of augmentations, in order.
     loss_options, optimizer_options, perturbation_options
         Keyword options of the three factories.
+
+    Raises
+    ------
+    MetameryError
+        A value is of another type than its default, outside its range, or no known schedule.
     """
 
     loss: str = "cross_entropy"
@@ -30,8 +63,88 @@ class Recipe:
     epochs: int = 150
     batch_size: int = 128
     learning_rate: float = 0.1
+    schedule: str = "steps"
     decay_every: int = 50
     decay_factor: float = 10.0
-    loss_options: Mapping[str, float | str | bool] = field(default_factory=dict)
-    optimizer_options: Mapping[str, float | str | bool] = field(default_factory=dict)
-    perturbation_options: Mapping[str, float | str | bool] = field(default_factory=dict)
+    warmup: float = 0.0
+    epsilon_warmup: float = 0.0
+    accumulate: int = 1
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    replays: int = 1
+    augment: Sequence[str] = ()
+    loss_options: Options = field(default_factory=dict)
+    optimizer_options: Options = field(default_factory=dict)
+    perturbation_options: Options = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for entry in dataclasses.fields(self):
+            object.__setattr__(self, entry.name, _checked(entry.name, getattr(self, entry.name)))
+        if self.schedule not in SCHEDULES:
+            raise unknown("schedule", self.schedule, SCHEDULES)
+
+    def changed(self, changes: Mapping[str, Any]) -> Recipe:
+        """Return this recipe with some values set otherwise; ``perturbation_options.epsilon`` sets one option.
+
+        Raises
+        ------
+        MetameryError
+            There is no such value, with the nearest; or it does not fit.
+        """
+        known = [entry.name for entry in dataclasses.fields(self)]
+        values: dict[str, Any] = {}
+        for key, value in changes.items():
+            name, dot, option = key.partition(".")
+            if name not in known or (dot and not name.endswith("_options")):
+                raise unknown("recipe entry", key, known)
+            if dot:
+                values[name] = {**values.get(name, getattr(self, name)), option: value}
+            else:
+                values[name] = value
+        return dataclasses.replace(self, **values)
+
+    def to_toml(self) -> str:
+        """The recipe as TOML, every value written out."""
+        table = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        return tomli_w.dumps({name: list(v) if isinstance(v, tuple) else v for name, v in table.items()})
+
+    @classmethod
+    def from_toml(cls, text: str) -> Recipe:
+        """Read a recipe; what it leaves out has the default.
+
+        Raises
+        ------
+        MetameryError
+            The text is no TOML, or has an entry that no recipe has.
+        """
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise MetameryError(f"the recipe is no valid TOML: {error}") from None
+        return cls().changed(table)
+
+
+_LEAST = {"epochs": 1, "batch_size": 1, "decay_every": 1, "accumulate": 1, "replays": 1}
+
+
+def _checked(name: str, value: Any) -> Any:
+    default = Recipe.__dataclass_fields__[name].default
+    if name.endswith("_options"):
+        if not isinstance(value, Mapping):
+            raise MetameryError(f"recipe entry {name} = {value!r}: expected a table")
+        return dict(value)
+    if name == "augment":
+        if isinstance(value, str) or not all(isinstance(each, str) for each in value):
+            raise MetameryError(f"recipe entry {name} = {value!r}: expected a list of names")
+        return tuple(value)
+    if isinstance(default, str):
+        if not isinstance(value, str):
+            raise MetameryError(f"recipe entry {name} = {value!r}: expected text")
+        return value
+    whole = isinstance(default, int)
+    least = _LEAST.get(name, 0)
+    fits = isinstance(value, int) if whole else isinstance(value, int | float)
+    if not fits or isinstance(value, bool) or not value >= least:
+        kind = "a whole number" if whole else "a number"
+        raise MetameryError(f"recipe entry {name} = {value!r}: expected {kind} from {least}")
+    return value if whole else float(value)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from .errors import MetameryError, MissingExtraError, unknown
+from .errors import MetameryError, MissingExtraError, UnknownNameError, unknown
 
 KINDS: Mapping[str, str] = {
     "model": "register_models",
@@ -31,7 +31,11 @@ KINDS: Mapping[str, str] = {
 }
 """Each kind of name and the hook that registers it."""
 
+FACTS = ("licence", "extra", "names")
+"""What a registration may say besides the summary."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*(/[A-Za-z0-9][A-Za-z0-9._@+-]*)*/?")
+_RUN = "metamery.training.runs:trained"
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 _USER_FILE = re.compile(r"(?P<path>.+\.py):(?P<attribute>[A-Za-z_]\w*)")
 
@@ -51,8 +55,8 @@ class Register(Protocol):
         summary
             One line for ``metamery list``.
         **facts
-            Further text: ``licence``, ``extra`` (the optional dependency that is needed), ``names`` (for a
-            family: where a function that lists its members is).
+            Further text: ``licence``, ``extra`` (the optional dependency that is needed: an extra of metamery's, or
+            ``"package[extra]"``), ``names`` (for a family: where a function that lists its members is).
         """
 
 
@@ -96,6 +100,14 @@ class Entry:
             return []
         return [self.name + member for member in self._import(self.facts["names"])()]
 
+    def some(self) -> str:
+        """A few of a family's members, in words; empty where they cannot be listed."""
+        try:
+            listed = self.members()
+        except MetameryError:
+            return ""
+        return f", such as {', '.join(listed[:3])}" if listed else ""
+
     def _import(self, target: str | Callable[..., Any]) -> Callable[..., Any]:
         if not isinstance(target, str):
             return target
@@ -106,8 +118,9 @@ class Entry:
                 found = getattr(found, part)
         except ModuleNotFoundError as error:
             if extra := self.facts.get("extra"):
+                wanted = extra if "[" in extra else f"metamery[{extra}]"
                 raise MissingExtraError(
-                    f"{self.kind} '{self.name}' needs the package '{error.name}': pip install 'metamery[{extra}]'"
+                    f"{self.kind} '{self.name}' needs the package '{error.name}': pip install '{wanted}'"
                 ) from error
             raise MetameryError(f"{self.kind} '{self.qualified}' cannot be imported: {error}") from error
         except (ImportError, AttributeError) as error:
@@ -124,14 +137,37 @@ class Found:
 
     @property
     def qualified(self) -> str:
+        if self.entry.target == _RUN:  # a run's path is where it lies, not what it is
+            return self.entry.qualified.removesuffix("/")
         return self.entry.qualified + self.member
+
+    @property
+    def wants_plugins(self) -> bool:
+        """Whether the factory asks for the plugins, to look names up itself."""
+        return "plugins" in inspect.signature(self.entry.factory()).parameters
+
+    def options(self) -> str:
+        """The factory's options with their defaults, in words."""
+        parameters = list(inspect.signature(self.entry.factory()).parameters.values())[self.entry.is_family :]
+        return ", ".join(
+            parameter.name if parameter.default is parameter.empty else f"{parameter.name} = {parameter.default!r}"
+            for parameter in parameters
+            if parameter.kind is not parameter.VAR_KEYWORD and parameter.name != "plugins"
+        )
 
     def build(self, /, **options: Any) -> Any:
         """Call the factory, after holding the options' names against its signature."""
         factory = self.entry.factory()
         given = (self.member,) if self.entry.is_family else ()
         check_options(factory, f"{self.entry.kind} '{self.entry.name}{self.member}'", options, len(given))
-        return factory(*given, **options)
+        try:
+            return factory(*given, **options)
+        except MetameryError:
+            raise
+        except Exception as error:
+            given_options = {name: value for name, value in options.items() if name != "plugins"} or "no options"
+            error.add_note(f"in the factory of {self.entry.kind} '{self.qualified}', given {given_options}")
+            raise
 
 
 class Registry:
@@ -155,6 +191,9 @@ class Registry:
             raise MetameryError(
                 f"{entry.kind} '{entry.name}' points at {entry.target!r}, expected 'package.module:attribute'"
             )
+        for fact in entry.facts:
+            if fact not in FACTS:
+                raise unknown(f"fact of {entry.kind} '{entry.name}':", fact, FACTS)
         if any(other.qualified == entry.qualified for other in self._entries):
             raise MetameryError(f"{entry.kind} '{entry.name}' is registered twice by plugin '{entry.plugin}'")
         self._entries.append(entry)
@@ -175,10 +214,15 @@ class Registry:
         MetameryError
             Several plugins registered it.
         """
-        if user_file := _USER_FILE.fullmatch(name):
+        if self.kind == "model" and is_run(Path(name)):
+            return Found(Entry(self.kind, "run", f"{Path(name).resolve().name}/", _RUN), name)
+        in_family = any(entry.is_family and name.startswith(entry.name) for entry in self._entries)
+        if (user_file := _USER_FILE.fullmatch(name)) and (not in_family or Path(user_file["path"]).is_file()):
             target = _from_file(Path(user_file["path"]).expanduser(), user_file["attribute"])
             return Found(Entry(self.kind, Path(user_file["path"]).name, user_file["attribute"], target))
-        plugin, colon, bare = name.rpartition(":")
+        plugin, colon, bare = name.partition(":")
+        if "/" in plugin:  # the colon is the member's
+            plugin, colon, bare = "", "", name
         candidates = [entry for entry in self._entries if not colon or entry.plugin == plugin]
         matches = [entry for entry in candidates if entry.name == bare and not entry.is_family]
         if not matches:
@@ -189,14 +233,26 @@ class Registry:
             listed = " and ".join(f"'{entry.plugin}:{bare}'" for entry in matches)
             raise MetameryError(f"{self.kind} '{name}' is registered by several plugins: write {listed}")
         if not matches:
+            if family := next((entry for entry in candidates if entry.name == f"{bare.rstrip('/')}/"), None):
+                raise UnknownNameError(
+                    f"{self.kind} '{family.name}' is a family: write {family.name}NAME{family.some()}"
+                )
             raise unknown(self.kind, name, [entry.name for entry in self.entries()], hint)
         entry = matches[0]
         return Found(entry, bare.removeprefix(entry.name) if entry.is_family else "")
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a trained network, which is a model by its path."""
+    return (folder / "run.toml").is_file()
+
+
 def absolute(name: str, base: Path = Path()) -> str:
-    """Make the path in ``file.py:attribute`` absolute, from `base`; any other name stays as it is."""
-    if not (user_file := _USER_FILE.fullmatch(name)):
+    """Make the path in ``file.py:attribute``, or to a run, absolute, from `base`; any other name stays as it is."""
+    if is_run(base / name):
+        return str((base / name).resolve())
+    user_file = _USER_FILE.fullmatch(name)
+    if not user_file or "//" in name:  # a family's member whose own path is absolute
         return name
     return f"{(base / Path(user_file['path']).expanduser()).resolve()}:{user_file['attribute']}"
 
@@ -212,7 +268,7 @@ def check_options(factory: Callable[..., Any], what: str, options: Mapping[str, 
     try:
         signature.bind(*[None] * positional, **options)
     except TypeError as error:
-        raise MetameryError(f"{what}: {error}") from None
+        raise MetameryError(f"{what}: {error}; a name is a factory, called with options alone") from None
 
 
 def _from_file(path: Path, attribute: str) -> Callable[..., Any]:

@@ -194,12 +194,10 @@ class StudyStore:
             The dataset does not pass the schema, or cannot be written.
         """
         check_dataset(dataset)
-        fixed = [name for name, variable in dataset.variables.items() if variable.dtype.kind == "U"]
-        dataset = dataset.assign({name: dataset[name].astype(object) for name in fixed})
         with _writing_to(self.path.parent):
             staging = Path(tempfile.mkdtemp(prefix=f".{RESULTS}.", dir=self.path.parent))
             try:
-                dataset.to_zarr(staging / "new", zarr_format=3, consolidated=False)
+                write_dataset(dataset, staging / "new")
                 (staging / _PLACE).write_text(path, encoding="utf-8")
                 target = self.path / path
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -211,6 +209,27 @@ class StudyStore:
             for parent in list(target.relative_to(self.path).parents)[:-1]:
                 self._root.require_group(str(parent))
             _consolidate(self.path)
+
+    def remove(self, path: str) -> None:
+        """Remove a group, and make that visible to readers.
+
+        Raises
+        ------
+        MetameryError
+            It cannot be removed.
+        """
+        with _writing_to(self.path.parent):
+            staging = Path(tempfile.mkdtemp(prefix=f".{RESULTS}.", dir=self.path.parent))
+            os.rename(self.path / path, staging / "removed")
+            shutil.rmtree(staging)
+            _consolidate(self.path)
+
+
+def write_dataset(dataset: xr.Dataset, place: Path) -> None:
+    """Write a dataset as a Zarr v3 group of its own, text with variable length."""
+    fixed = [name for name, variable in dataset.variables.items() if variable.dtype.kind == "U"]
+    variable = dataset.assign({name: dataset[name].astype(object) for name in fixed})
+    variable.to_zarr(place, zarr_format=3, consolidated=False)
 
 
 def open_study(path: str | Path) -> xr.DataTree:
@@ -237,11 +256,11 @@ def open_study(path: str | Path) -> xr.DataTree:
     tree = xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
     for node in list(tree.subtree):
         node.children = dict(sorted(node.children.items()))  # they come in the order of the disk
-        node.dataset = _plottable(node.to_dataset(inherit=False))
+        node.dataset = plottable(node.to_dataset(inherit=False))
     return tree
 
 
-def _plottable(dataset: xr.Dataset) -> xr.Dataset:
+def plottable(dataset: xr.Dataset) -> xr.Dataset:
     """Give text coordinates the type that xarray can plot and select by everywhere."""
     texts = {
         name: (coordinate.dims, np.array(coordinate.values.tolist(), dtype=str), coordinate.attrs)

@@ -328,14 +328,14 @@ def check_recipe(recipe: Recipe) -> None:
     """Check a recipe.
 
     1. It is a `Recipe`, or a frozen dataclass derived from it.
-    2. Its values are names, numbers, or mappings of such.
+    2. Its values are names, numbers, or mappings or tuples of such.
     """
     from .recipes import Recipe
 
     _hold(1, isinstance(recipe, Recipe), f"{type(recipe).__name__} is no Recipe")
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
-        values = value.values() if hasattr(value, "values") else [value]
+        values = value.values() if hasattr(value, "values") else value if isinstance(value, tuple) else [value]
         _hold(2, all(isinstance(v, (str, int, float, bool)) for v in values), f"{field.name} = {value!r}")
 
 

@@ -85,9 +85,7 @@ def _evaluation(path: str, node: xr.DataTree) -> Evaluation:
     dataset = node.to_dataset(inherit=False)
     arrays = {str(name): dataset[name] for name in sorted(dataset.data_vars, key=str)}  # they come as the disk has them
     numeric = {name: array for name, array in arrays.items() if array.dtype.kind in "biuf"}
-    bounds = {
-        name + end for name in numeric for end in ("_low", "_high") if {name + "_low", name + "_high"} <= {*numeric}
-    }
+    bounds = {end for name in numeric for end in _ends(name, numeric)}
     return Evaluation(
         path=path,
         title=str(node.attrs.get("title") or path),
@@ -109,26 +107,25 @@ def _result(path: str, name: str, numeric: Mapping[str, xr.DataArray]) -> Result
     values, averaged, is_flag = reduced
     row_dim, column_dim = _arranged(values)
     values = _trimmed(values, column_dim)
-    bounds = [] if averaged else _bounds(array, values, column_dim, numeric, name)
-    chart, legend = _chart(
-        values, row_dim, column_dim, bounds, f"{_clipped(title, _HEIGHT - 6 * len(units))} ({units})", name
-    )
-    table = _table(values, row_dim, column_dim, _code(is_flag, averaged, values.dims), shaded=not chart)
+    bounds = [] if averaged else [_like(numeric[end], values) for end in _ends(name, numeric)]
+    chart, legend = _chart(values, row_dim, column_dim, bounds, f"{_clipped(name, units)} ({units})", name)
+    table = _table(values, row_dim, column_dim, bounds, _code(is_flag, averaged, values.dims), shaded=not chart)
     return Result(name, title, units, told, averaged, chart, legend, bool(chart and bounds), table)
 
 
-def _bounds(
-    array: xr.DataArray, values: xr.DataArray, column_dim: str, numeric: Mapping[str, xr.DataArray], name: str
-) -> list[xr.DataArray]:
-    """Return the ends of a variable's interval, by their names; empty where it has none."""
-    ends = [numeric[name + end] for end in ("_low", "_high") if name + end in numeric]
-    if len(ends) < 2 or any(end.dims != array.dims for end in ends):
-        return []
-    return [(end.sel({column_dim: values[column_dim]}) if column_dim else end).load() for end in ends]
+def _ends(name: str, numeric: Mapping[str, xr.DataArray]) -> list[str]:
+    """Return the names of a variable's interval's ends; empty where it has none over the same dimensions."""
+    ends = [name + end for end in ("_low", "_high")]
+    fits = all(end in numeric and {*numeric[end].dims} == {*numeric[name].dims} for end in ends)
+    return ends if fits else []
 
 
-def _clipped(title: str, pixels: int) -> str:
-    most = max(pixels // 6, 8)
+def _like(end: xr.DataArray, values: xr.DataArray) -> xr.DataArray:
+    return end.sel({dim: values[dim] for dim in values.dims}).transpose(*values.dims).load()
+
+
+def _clipped(title: str, units: str) -> str:
+    most = max(_HEIGHT // 6 - len(units), 8)
     return title if len(title) <= most else title[: most - 1].rstrip() + "…"
 
 
@@ -189,20 +186,35 @@ def _code(is_flag: bool, averaged: list[str], dims: tuple[Hashable, ...]) -> str
     return reading + ".item()"
 
 
-def _table(values: xr.DataArray, row_dim: str, column_dim: str, code: str, *, shaded: bool) -> Table:
-    array = values.transpose(*(dim for dim in (row_dim, column_dim) if dim)).values
-    array = array.reshape(values.sizes[row_dim] if row_dim else 1, -1)
+def _table(
+    values: xr.DataArray, row_dim: str, column_dim: str, bounds: list[xr.DataArray], code: str, *, shaded: bool
+) -> Table:
+    order = [dim for dim in (row_dim, column_dim) if dim]
+    rows_of = [each.transpose(*order).values for each in (values, *bounds)]
+    array, *ends = (each.reshape(values.sizes[row_dim] if row_dim else 1, -1) for each in rows_of)
+    ranges = [[_range(*each) for each in zip(*rows, strict=True)] for rows in zip(*ends, strict=True)]
     finite = array[np.isfinite(array)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     is_shaded = shaded and array.size > 2 and high > low and "metric" not in values.dims  # whose units differ
     cells = [
-        [Cell(number(value), shade(value, low, high) if is_shaded and np.isfinite(value) else None) for value in row]
-        for row in array.tolist()
+        [
+            Cell(
+                number(value),
+                shade(value, low, high) if is_shaded and np.isfinite(value) else None,
+                range=ranges[row][column] if ranges else "",
+            )
+            for column, value in enumerate(line)
+        ]
+        for row, line in enumerate(array.tolist())
     ]
     heads = _named(values, row_dim)
     rows = [(name, told, row) for (name, told), row in zip(heads, cells, strict=True)]
     scale = number(low), number(high)
     return Table(row_dim, column_dim, rows, _named(values, column_dim), code, is_shaded, scale)
+
+
+def _range(low: float, high: float) -> str:
+    return f"({number(float(low))} to {number(float(high))})" if np.isfinite(low) and np.isfinite(high) else ""
 
 
 def _named(values: xr.DataArray, dim: str) -> list[tuple[str, str]]:
@@ -234,6 +246,7 @@ def _chart(
     for line in range(lines):
         if edges:
             chart.area(places, edges[0][line], edges[1][line], f"range s{line + 1}")
+            chart.strokes(places, edges[0][line], edges[1][line], f"bar s{line + 1}")
     for line in range(lines):
         chart.line(places, array[line], f"series s{line + 1}")
         chart.points(places, array[line], f"series s{line + 1}")

@@ -20,11 +20,12 @@ _DARK = 62  # percent of the scale from which the text is printed in the other c
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as it is printed, and how far up the scale it is, in percent; None where it is missing."""
+    """A number as it is printed, how far up the scale it is, in percent, or None, and what it may range over."""
 
     text: str
     percent: int | None
     marked: bool = False
+    range: str = ""
 
     @property
     def is_deep(self) -> bool:

@@ -28,8 +28,9 @@ def agreement() -> Callable[[Context], xr.Dataset]:
             proportion = (agrees == 1).sum(("stimulus", "seed")) / counted.where(counted > 0)
             model = group.attrs.get("model", name)
             by_model.append(
-                xr.Dataset({"agreement": proportion.astype(np.float64), "counted": counted.astype(np.int64)})
-                .expand_dims(model=[model])
+                xr.Dataset(
+                    {"agreement": proportion.astype(np.float64), "counted": counted.astype(np.int64)}
+                ).expand_dims(model=[model])
             )
         result = xr.concat(by_model, "model", join="outer", fill_value={"counted": 0}, combine_attrs="drop")
         order = dict.fromkeys(layer for part in by_model for layer in part.layer.values)

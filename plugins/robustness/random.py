@@ -1,4 +1,4 @@
-"""Random perturbations, the controls of adversarial ones (Feather et al. 2023, Methods): one draw, then clamped."""
+"""Random perturbations, the controls of adversarial ones: one draw, added, then clamped to the domain's range."""
 
 from __future__ import annotations
 
@@ -6,33 +6,49 @@ from collections.abc import Callable
 
 import torch
 
+from ...framework.errors import MetameryError
 from ...framework.models import Model
+from ...training.balls import check_epsilon, check_signals, check_size, draw, unit
 
 Perturb = Callable[[Model, torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
 
 
 def random_l2(epsilon: float = 3.0) -> Perturb:
-    """Add to each signal a random direction, uniform on the sphere, scaled to length `epsilon` before clamping."""
+    """Add to each signal a random direction of length `epsilon`, uniform on the sphere (Feather et al. 2023)."""
+    check_size("epsilon", epsilon)
 
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        drawn = _draw(torch.randn, signals, generator)
-        length: torch.Tensor = drawn.flatten(1).norm(dim=1).reshape(-1, *[1] * (signals.ndim - 1))
-        return (signals + drawn / length * epsilon).clamp(model.domain.low, model.domain.high)
+        check_epsilon(epsilon, "l2", signals, model.domain)
+        return _add(model, signals, epsilon * unit(draw(torch.randn, signals, generator)))
 
     return perturb
 
 
 def random_linf(epsilon: float = 8 / 255) -> Perturb:
-    """Add `epsilon` or −`epsilon` to each sample, with equal chance, before clamping."""
+    """Add `epsilon` or −`epsilon` to each sample, with equal chance (Feather et al. 2023)."""
+    check_size("epsilon", epsilon)
 
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        corner = (_draw(torch.rand, signals, generator) < 0.5).to(signals.dtype) * 2 - 1
-        return (signals + epsilon * corner).clamp(model.domain.low, model.domain.high)
+        check_epsilon(epsilon, "linf", signals, model.domain)
+        corner = (draw(torch.rand, signals, generator) < 0.5).to(signals.dtype) * 2 - 1
+        return _add(model, signals, epsilon * corner)
 
     return perturb
 
 
-def _draw(draw: Callable[..., torch.Tensor], like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Draw on the generator's device, so that the numbers do not depend on where the signals are."""
-    drawn = draw(like.shape, generator=generator, device=generator.device, dtype=torch.float32)
-    return drawn.to(like.device, like.dtype)
+def gaussian(sigma: float = 0.1) -> Perturb:
+    """Add independent Gaussian noise of standard deviation `sigma`, in the signals' units, to each sample."""
+    check_size("sigma", sigma)
+
+    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        low, high = model.domain.low, model.domain.high
+        if sigma > high - low:
+            raise MetameryError(f"sigma is {sigma:g}, larger than the model's range [{low:g}, {high:g}]")
+        return _add(model, signals, sigma * draw(torch.randn, signals, generator))
+
+    return perturb
+
+
+def _add(model: Model, signals: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    check_signals(signals, model.domain)
+    return (signals.detach() + change).clamp_(model.domain.low, model.domain.high)

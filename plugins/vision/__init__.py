@@ -19,6 +19,22 @@ def register_models(register: Register) -> None:
             extra="demo",
         )
     register(
+        "small-cnn",
+        f"{_HERE}.small_cnn:small_cnn",
+        summary="four convolutions for 32 × 32 pictures, to be trained in minutes on two cores",
+    )
+    for depth, weights in ((20, 0.27), (32, 0.46), (56, 0.85)):
+        register(
+            f"cifar-resnet{depth}",
+            f"{_HERE}.cifar_resnets:cifar_resnet{depth}",
+            summary=f"ResNet-{depth} for 32 × 32 pictures (He et al. 2015), {weights} million weights, to be trained",
+        )
+    register(
+        "preact-resnet18",
+        f"{_HERE}.cifar_resnets:preact_resnet18",
+        summary="PreActResNet-18 for 32 × 32 pictures (He et al. 2016), 11.17 million weights, to be trained",
+    )
+    register(
         "torchvision/",
         f"{_HERE}.torchvision_models:torchvision_model",
         summary="torchvision's classification networks by name; weights are downloaded, weights=none are random",

@@ -12,6 +12,10 @@ IMAGENET_1K = "imagenet-1k"
 IMAGENET_16 = "imagenet-16"
 """The 16 everyday classes of Geirhos et al. (2018, arXiv:1808.08750), each a set of ImageNet-1k's."""
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of the channels of ImageNet's pictures, in [0, 1], as torchvision normalises them."""
+
 
 @cache
 def imagenet_labels() -> tuple[str, ...]:

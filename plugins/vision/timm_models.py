@@ -12,6 +12,7 @@ from ...framework.domains import ImageDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
 from ...framework.outline import default_layers
+from .classes import check_number
 from .imagenet import IMAGENET_1K, imagenet_labels
 from .normalisation import normalise_input
 from .seeding import seeded
@@ -36,14 +37,14 @@ def timm_model(name: str, *, weights: str = "DEFAULT", num_classes: int | None =
     num_classes
         Number of logits. With weights, any other number than theirs gives a new, random last layer.
     seed
-        Of random weights.
+        Of random weights, also those of a new last layer.
 
     Raises
     ------
     UnknownNameError
         There is no such network, or it has no such weights.
     MetameryError
-        The weights cannot be downloaded, or the network has none.
+        The weights cannot be downloaded, the network has none, or `num_classes` is below 1.
     """
     architecture, _, tag = name.partition(".")
     if not is_model(architecture):
@@ -54,6 +55,8 @@ def timm_model(name: str, *, weights: str = "DEFAULT", num_classes: int | None =
     if tag and tag not in tags:
         raise unknown(f"weights of timm/{architecture}:", tag, [*tags, "none"])
     full = f"{architecture}.{tag}" if tag else architecture
+    if num_classes is not None:
+        check_number(f"timm/{architecture}", "num_classes", num_classes)
     arguments: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     with seeded(seed):
         network = _create(full, weights != "none", arguments).eval()

@@ -6,12 +6,14 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torchvision
+from torch import nn
 from torchvision.models import WeightsEnum
 
 from ...framework.domains import ImageDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
 from ...framework.outline import default_layers
+from .classes import check_number
 from .imagenet import IMAGENET_1K, imagenet_labels
 from .normalisation import normalise_input
 from .seeding import seeded
@@ -36,16 +38,16 @@ def torchvision_model(name: str, *, weights: str = "DEFAULT", num_classes: int |
         ``DEFAULT``, another of the network's weights by name, such as ``IMAGENET1K_V1``, or ``none``. They are
         downloaded once, and read as tensors only: a file that holds anything else is refused.
     num_classes
-        Number of logits of a random network; 1,000 by default.
+        Number of logits; 1,000 by default. With weights, any other number than theirs gives a new, random last layer.
     seed
-        Of random weights.
+        Of random weights, also those of a new last layer.
 
     Raises
     ------
     UnknownNameError
         There is no such network, or it has no such weights.
     MetameryError
-        The weights cannot be downloaded, or `num_classes` is given with weights.
+        The weights cannot be downloaded, or `num_classes` is below 1.
     """
     if name not in (names := torchvision_model_names()):
         raise unknown("torchvision network", name, names)
@@ -53,37 +55,47 @@ def torchvision_model(name: str, *, weights: str = "DEFAULT", num_classes: int |
     if weights != "none" and weights not in known.__members__:
         raise unknown(f"weights of torchvision/{name}:", weights, [*known.__members__, "none"])
     chosen = None if weights == "none" else known[weights]
-    if chosen is not None and num_classes is not None:
-        raise MetameryError(f"torchvision/{name}: num_classes={num_classes} goes with weights=none only")
+    if num_classes is not None:
+        check_number(f"torchvision/{name}", "num_classes", num_classes)
     described = chosen or known["DEFAULT"]
     preset = described.transforms()
     pixels = preset.crop_size[0]
     if chosen is not None:
         _download(name, chosen)
+    classes = num_classes or len(described.meta["categories"])
     with seeded(seed):
-        network = torchvision.models.get_model(
-            name, weights=chosen, **_arguments(name, chosen is None, pixels, num_classes)
-        ).eval()
+        network = _build(name, None, pixels, num_classes) if chosen is None else _build(name, chosen, pixels)
+        if chosen is not None and classes != len(chosen.meta["categories"]):
+            _new_head(network, _build(name, None, pixels, classes))
+    network.eval()
     domain = ImageDomain(3, pixels, pixels)
     layers = default_layers(network, domain)
     normalise_input(network, preset.mean, preset.std)
-    classes = num_classes or len(described.meta["categories"])
     if classes == len(imagenet_labels()):
         return Model(network, domain, layers, imagenet_labels(), IMAGENET_1K)
     return Model(network, domain, layers)
 
 
-def _arguments(name: str, random: bool, pixels: int, num_classes: int | None) -> dict[str, Any]:
+def _build(name: str, weights: WeightsEnum | None, pixels: int, num_classes: int | None = None) -> nn.Module:
     arguments: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):
         arguments["aux_logits"] = False
-        if random:
+        if weights is None:
             arguments["init_weights"] = True
-    if name.startswith("vit_") and random:
+    if name.startswith("vit_") and weights is None:
         arguments["image_size"] = pixels
     if num_classes is not None:
         arguments["num_classes"] = num_classes
-    return arguments
+    network: nn.Module = torchvision.models.get_model(name, weights=weights, **arguments)
+    return network
+
+
+def _new_head(network: nn.Module, random: nn.Module) -> None:
+    """Take from a random network what has other shapes than in a network with weights: its last layer."""
+    fresh = dict(random.named_modules())
+    for path, part in list(network.named_modules()):
+        if any(w.shape != getattr(fresh[path], own).shape for own, w in part.named_parameters(recurse=False)):
+            network.set_submodule(path, fresh[path])
 
 
 def _download(name: str, weights: WeightsEnum) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import zarr
 from metamery.analysis import success_by_layer
-from metamery.analysis.commands import DEMO_STEPS, _duration, _options
+from metamery.analysis.commands import DEMO_STEPS
 from metamery.framework import MetameryError, Study, open_study
+from metamery.framework.options import duration, read_options
 from metamery.framework.schema import SCHEMA_VERSION, STATES
 from metamery.framework.store import RESULTS
 from PIL import Image
@@ -124,7 +125,9 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(
     before = tree(tmp_path)
     said = synthesise("--layers", "1,output", "--seeds", 2, "--dry-run")
     assert said.status == 0
-    assert "20 metamers, 60 updates, about 0 s; 0 MB of activations in memory, at most 0 MB on disk" in said.out
+    assert (
+        "20 metamers, 60 updates, about 0 s of updates; 0 MB of activations in memory, at most 0 MB on disk" in said.out
+    )
     assert Study.from_toml(said.out[: said.out.index("20 metamers")]).models[0].layers == ("1", "output")
     assert tree(tmp_path) == before
 
@@ -347,6 +350,25 @@ def test_evaluate_adds_agreement(synthesise: Command, command: Command, tmp_path
     assert command("evaluate", "agreement", study).status == 0
 
 
+def test_what_an_evaluator_added_can_be_taken_out(synthesise: Command, command: Command, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    assert synthesise("--layers", "1").status == 0
+    before = sorted(open_study(study).children)
+    assert command("evaluate", "agreement", study).status == 0
+    assert ">agreement</h3>" in (study / "report.html").read_text(encoding="utf-8")
+    assert command("evaluate", "agreement", study, "--remove").status == 0
+    assert sorted(open_study(study).children) == before
+    assert ">agreement</h3>" not in (study / "report.html").read_text(encoding="utf-8")
+    assert "holds nothing of evaluator 'agreement'" in command("evaluate", "agreement", study, "--remove").error
+
+
+def test_an_evaluator_that_gives_no_dataset_is_named(synthesise: Command, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def number():\n    return lambda context: 3\n")
+    assert synthesise("--layers", "1").status == 0
+    said = command("evaluate", f"{tmp_path / 'mine.py'}:number", tmp_path / "study")
+    assert "evaluator 'number' gave int, expected an xarray.Dataset" in said.error
+
+
 def test_two_networks_of_one_name_are_both_evaluated(
     command: Command, tiny: str, tmp_path: Path, pictures: Path
 ) -> None:
@@ -424,17 +446,17 @@ def test_the_demo_is_planned_without_being_made(command: Command, tmp_path: Path
 
 def test_values_are_read_as_toml_where_they_are_toml() -> None:
     given = ["a=1", "b=0.5", "c=true", "d=none", 'e="1"', "f=[1, 2]", "g=x=y", "h=", "i={j=1}"]
-    assert _options(given) == {
+    assert read_options(given) == {
         "a": 1, "b": 0.5, "c": True, "d": "none", "e": "1", "f": [1, 2], "g": "x=y", "h": "", "i": {"j": 1},
     }  # fmt: skip
-    assert _options(None) == {}
+    assert read_options(None) == {}
     for wrong in ("a", "=1"):
         with pytest.raises(MetameryError, match="expected KEY=VALUE"):
-            _options([wrong])
+            read_options([wrong])
 
 
 def test_durations_are_told_in_units_a_person_uses() -> None:
-    assert [_duration(seconds) for seconds in (0.2, 89, 100, 5399, 7200)] == ["0 s", "89 s", "2 min", "90 min", "2.0 h"]
+    assert [duration(seconds) for seconds in (0.2, 89, 100, 5399, 7200)] == ["0 s", "89 s", "2 min", "90 min", "2.0 h"]
 
 
 # Success

@@ -165,6 +165,15 @@ def test_the_natural_signals_predictions_are_the_models(study: Study, tmp_path: 
     assert natural.correct.values.tolist() == [int(a == b) for a, b in zip(said, shown, strict=True)]
 
 
+def test_labels_that_are_no_category_are_never_called_wrong(study: Study, tiny: str, tmp_path: Path) -> None:
+    file = Path(tiny.removesuffix(":build"))
+    file.write_text(file.read_text().replace('["cat", "dog", "owl"]', '["p", "q", "owl"]'))
+    conduct(study, tmp_path / "study", Plugins())
+    correct = single(open_study(tmp_path / "study").load())["stimuli/correct"]
+    assert (correct.values[:4] == -1).all()
+    assert correct.values[4] in (0, 1)
+
+
 def test_provenance_is_there(study: Study, tmp_path: Path) -> None:
     conduct(study, tmp_path / "study", Plugins())
     tree = open_study(tmp_path / "study")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from metamery.analysis.report import render, write_report
 from metamery.analysis.report.charts import Chart, linear
 from metamery.analysis.report.curves import curve, draw
@@ -377,3 +378,31 @@ def test_sounds_that_the_page_has_no_room_for_are_left_out(tmp_path: Path) -> No
     text = Page(report.read_text(encoding="utf-8")).text
     assert "The first 2 of 3 stimuli are shown" in text
     assert report.stat().st_size < 10_000_000
+
+
+def test_an_interval_is_seen_at_a_single_layer_and_its_numbers_are_printed() -> None:
+    share = {"long_name": "share", "units": "1"}
+    values = {"share": 0.5, "share_low": 0.4, "share_high": 0.7}
+    single = {name: (("model", "layer"), [[value]], share) for name, value in values.items()}
+    dataset = xr.Dataset(single, {"model": ["m"], "layer": ["conv"]})
+    (found,) = evaluations(xr.DataTree.from_dict({"/mine": dataset}))
+    (result,) = found.results
+    assert result.has_interval
+    assert 'class="bar s1"' in result.chart
+    assert result.table is not None
+    assert result.table.rows[0][2][0].range == "(0.400 to 0.700)"
+
+
+def test_ends_over_other_dimensions_are_shown_as_variables_of_their_own() -> None:
+    share = {"long_name": "share", "units": "1"}
+    dataset = xr.Dataset(
+        {
+            "share": (("model", "layer"), [[0.5]], share),
+            "share_low": ("model", [0.4], share),
+            "share_high": ("model", [0.7], share),
+        },
+        {"model": ["m"], "layer": ["conv"]},
+    )
+    (found,) = evaluations(xr.DataTree.from_dict({"/mine": dataset}))
+    assert [result.name for result in found.results] == ["share", "share_high", "share_low"]
+    assert not any(result.has_interval for result in found.results)

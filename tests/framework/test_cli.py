@@ -16,7 +16,19 @@ def test_help_lists_every_command(command: Any) -> None:
     said = command("--help")
     assert said.status == 0
     assert said.err == ""
-    for name in ("list", "plugins", "new-plugin", "demo", "show", "synthesise", "run", "evaluate", "report", "export"):
+    for name in (
+        "list",
+        "plugins",
+        "new-plugin",
+        "demo",
+        "show",
+        "synthesise",
+        "run",
+        "evaluate",
+        "report",
+        "export",
+        "train",
+    ):
         assert f"\n  {name} " in said.out
 
 
@@ -25,13 +37,14 @@ def test_without_arguments_it_helps(command: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["list", "plugins", "new-plugin", "demo", "show", "synthesise", "run", "evaluate", "report", "export"]
+    "name",
+    ["list", "plugins", "new-plugin", "demo", "show", "synthesise", "run", "evaluate", "report", "export", "train"],
 )
 def test_every_command_explains_itself_and_its_options(command: Any, name: str) -> None:
     said = command(name, "--help")
     assert said.status == 0
     assert f"Usage: metamery {name}" in said.out
-    takes_options = {"demo", "synthesise", "run", "evaluate"}
+    takes_options = {"demo", "synthesise", "run", "evaluate", "train"}
     for option in ("--device", "--dry-run"):
         assert (option in said.out) == (name in takes_options)
 
@@ -73,6 +86,19 @@ def test_list_can_show_the_members_of_families(command: Any) -> None:
     assert "\n    torchvision/resnet50\n" in command("list", "models", "--members").out
 
 
+def test_a_family_whose_names_cannot_be_listed_costs_a_warning(
+    command: Any, fake_plugin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def register_models(register: Any) -> None:
+        register("aaa/", "os:path", names="os.path:no_such_function")
+
+    monkeypatch.setattr(cli, "Plugins", lambda: Plugins([fake_plugin("broken", register_models=register_models)]))
+    said = command("list", "models", "--members")
+    assert said.status == 0
+    assert said.err.startswith("warning: the names of model 'broken:aaa/': ")
+    assert "torchvision/resnet50" in said.out
+
+
 def test_plugins_lists_what_is_loaded(command: Any) -> None:
     said = command("plugins")
     assert said.status == 0
@@ -80,6 +106,7 @@ def test_plugins_lists_what_is_loaded(command: Any) -> None:
     assert set(lines) >= {"analysis", "evaluators", "robustness", "synthesis", "vision"}
     count = sum(entry.plugin == "synthesis" for kind in KINDS for entry in Plugins().entries(kind))
     assert lines["synthesis"].endswith(f", {count} names")
+    assert lines["analysis"].endswith(" commands")
 
 
 def with_command(fake_plugin: Any, action: Any) -> Any:
@@ -172,7 +199,7 @@ def test_two_programs_share_nothing(fake_plugin: Any) -> None:
 
 def test_the_hook_for_commands_is_used_by_a_bundled_plugin() -> None:
     assert hookspecs.register_commands.__doc__
-    assert [name for name, _ in Plugins().hook_calls("register_commands")] == ["analysis"]
+    assert [name for name, _ in Plugins().hook_calls("register_commands")] == ["analysis", "training"]
 
 
 def test_the_installed_program_exits_with_the_status() -> None:

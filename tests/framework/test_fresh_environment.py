@@ -125,7 +125,9 @@ def test_metamery_and_the_plugin_are_those_of_the_environment(environment: Envir
 
 
 def test_the_plugin_is_listed_with_its_names(environment: Environment) -> None:
-    assert "\nexample              metamery-example 0.1.0, 4 names\n" in "\n" + environment.metamery("plugins")
+    assert "\nexample              metamery-example 0.1.0, 4 names, 1 command\n" in "\n" + environment.metamery(
+        "plugins"
+    )
     listed = environment.metamery("list")
     for name in ("example-net", "relative_lp", "salt_and_pepper", "signal_rms"):
         (line,) = [line for line in listed.splitlines() if line.split()[0] == name]
@@ -193,7 +195,7 @@ def test_a_reader_of_the_guide_gets_what_it_says(
             add(package / "src" / "metamery_zebra" / "plugin.py", where, text)
         elif where == "trace":
             assert text in said
-    for line in ("9 passed", "10 passed", "\nzebra:zebra/16: image, ", "\n    zebra/32\n", "3 done"):
+    for line in ("9 passed", "13 passed", "14 passed", "\nzebra:zebra/16: image, ", "\n    zebra/32\n", "3 done"):
         assert line in said
     assert {"signal_rms", "contrast"} <= set(open_study(package / "study").children)
     assert "contrast of metamers" in (package / "study" / "report.html").read_text(encoding="utf-8")

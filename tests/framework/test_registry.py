@@ -164,6 +164,44 @@ def test_a_missing_extra_is_named_with_what_to_install() -> None:
         entry.factory()
 
 
+def test_a_plugins_own_extra_is_named_as_it_says() -> None:
+    entry = Entry("model", "one", "a", "no_such_package.models:build", facts={"extra": "zebra[net]"})
+    with pytest.raises(MissingExtraError, match=r"pip install 'zebra\[net\]'"):
+        entry.factory()
+
+
+def test_an_unknown_fact_is_told_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="unknown fact of model 'zoo/': 'nmaes'; did you mean 'names'"):
+        Registry("model").add(Entry("model", "one", "zoo/", member, facts={"nmaes": "x:y"}))
+
+
+@pytest.mark.parametrize("name", ["zoo/", "zoo"])
+def test_a_family_is_no_name(name: str) -> None:
+    zoo = Registry("model")
+    zoo.add(Entry("model", "one", "zoo/", member, facts={"names": f"{__name__}:names"}))
+    with pytest.raises(MetameryError, match="model 'zoo/' is a family: write zoo/NAME, such as zoo/a, zoo/b"):
+        zoo.find(name)
+    broken = Registry("model")
+    broken.add(Entry("model", "one", "zoo/", member, facts={"names": f"{__name__}:nmaes"}))
+    with pytest.raises(MetameryError, match=r"is a family: write zoo/NAME$"):
+        broken.find(name)
+
+
+def test_a_fault_in_a_factory_says_whose_it_is() -> None:
+    def faulty(size: int = 1) -> float:
+        return size / 0
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        registry("a", target=faulty).find("a").build(size=3)
+    assert caught.value.__notes__ == ["in the factory of model 'one:a', given {'size': 3}"]
+
+
+def test_options_are_told_with_their_defaults() -> None:
+    assert registry("a").find("a").options() == "size = 1, weights = 'none'"
+    assert registry("zoo/", target=member).find("zoo/lion").options() == "scale = 1.0"
+    assert registry("a", target=anything).find("a").options() == ""
+
+
 def test_a_family_lists_its_members() -> None:
     place = {"names": f"{__name__}:names"}
     assert Entry("model", "one", "zoo/", member, facts=place).members() == ["zoo/a", "zoo/b"]

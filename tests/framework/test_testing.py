@@ -7,7 +7,7 @@ from metamery.framework.errors import MissingExtraError
 from torch import nn
 
 PLUGINS = Plugins(installed=())
-SMALL = {"torchvision/": "torchvision/squeezenet1_1", "timm/": "timm/resnet10t"}
+SMALL = {"torchvision/": "torchvision/squeezenet1_1", "timm/": "timm/resnet10t", "torchattacks/": "torchattacks/PGD"}
 OPTIONS = {"torchvision/squeezenet1_1": {"weights": "none"}, "timm/resnet10t": {"weights": "none"}}
 NEEDS_DATA = {"folder", "torchvision/"}  # held by tests of their own, on files they make
 
@@ -51,7 +51,7 @@ def test_every_bundled_optimizer(name):
 
 @pytest.mark.parametrize("name", names("perturbation"))
 def test_every_bundled_perturbation(name):
-    testing.check_perturbation(load("perturbation", name))
+    testing.check_perturbation(load("perturbation", SMALL.get(name, name)))
 
 
 @pytest.mark.parametrize("name", names("recipe"))

@@ -1,16 +1,24 @@
-"""Training objectives and random perturbations, against closed forms."""
+"""Training objectives and perturbations, against closed forms."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 import pytest
 import torch
-from metamery.framework import ImageDomain, Model, Plugins, Recipe, UnknownNameError
-from metamery.framework.testing import check_loss, check_perturbation, check_recipe, example_model
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Recipe, UnknownNameError, WaveformDomain
+from metamery.framework.testing import check_loss, check_perturbation, check_recipe, example_model, example_signals
+from scipy.ndimage import gaussian_filter
 
 WIDE = ImageDomain(3, 12, 12, -100.0, 100.0)
+NAMES = [entry.name for entry in Plugins(installed=()).entries("perturbation") if entry.plugin == "robustness"]
+STEPS = ["apgd_l2", "apgd_linf", "pgd_l2", "pgd_linf"]
+EPSILON = [*STEPS, "fgsm", "random_l2", "random_linf"]
+QUICK = {"apgd_l2": {"steps": 6}, "apgd_linf": {"steps": 6}}
 
 
 def perturbed(name: str, model: Model, signals: torch.Tensor, seed: int = 0, **options: Any) -> torch.Tensor:
@@ -22,6 +30,28 @@ def perturbed(name: str, model: Model, signals: torch.Tensor, seed: int = 0, **o
 
 def wide_model() -> Model:
     return Model(example_model().module, WIDE, ["output"])
+
+
+def shifted_model() -> Model:
+    return Model(example_model().module, ImageDomain(3, 12, 12, -2.0, 3.0), ["output"])
+
+
+def sound_model() -> Model:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Model(torch.nn.Linear(50, 4).eval(), WaveformDomain(50, 8000), ["output"])
+
+
+def sized(name: str, model: Model, share: float) -> dict[str, float]:
+    """The option that says how strong a perturbation is, as a share of the most that makes sense."""
+    span = model.domain.high - model.domain.low
+    if name == "blur":
+        return {"sigma": share * 2.75}
+    if name == "shift":
+        return {"maximum": round(share * 11)}
+    if name == "gaussian":
+        return {"sigma": share * span}
+    return {"epsilon": share * span}
 
 
 def test_cross_entropy_is_the_mean_of_minus_the_log_probability() -> None:
@@ -55,25 +85,139 @@ def test_random_linf_moves_every_sample_by_epsilon() -> None:
     assert abs(float((moved > 0).float().mean()) - 0.5) < 0.05
 
 
-@pytest.mark.parametrize("name", ["random_l2", "random_linf"])
-@pytest.mark.parametrize("epsilon", [0.0, 0.1, 1000.0])
-def test_perturbations_keep_their_contract_for_any_epsilon(name: str, epsilon: float) -> None:
-    check_perturbation(Plugins().load("perturbation", name, epsilon=epsilon))
-    signals = torch.full((2, 3, 12, 12), 0.5)
-    assert torch.equal(perturbed(name, example_model(), signals, epsilon=0.0), signals)
+def test_gaussian_noise_has_the_standard_deviation_that_is_asked_for() -> None:
+    moved = perturbed("gaussian", wide_model(), torch.full((6, 3, 12, 12), 5.0), sigma=2.0) - 5
+    assert float(moved.std()) == pytest.approx(2.0, rel=0.05)
+    assert float(moved.mean()) == pytest.approx(0.0, abs=0.15)
+    assert float((moved.abs() < 2).double().mean()) == pytest.approx(0.683, abs=0.03)
 
 
-@pytest.mark.parametrize("name", ["random_l2", "random_linf"])
+@pytest.mark.parametrize("padding", ["reflect", "zero"])
+def test_a_shift_moves_every_image_by_its_own_whole_pixels(padding: str) -> None:
+    domain = ImageDomain(2, 7, 9, -1.0, 1.0)
+    model = Model(example_model().module, domain, ["output"])
+    signals = example_signals(model, 60)
+    moved = perturbed("shift", model, signals, maximum=3, padding=padding)
+    mode: dict[str, Any] = {"mode": "reflect"} if padding == "reflect" else {"value": -1.0}  # black
+    padded = torch.nn.functional.pad(signals, (3, 3, 3, 3), **mode)
+    places = {}
+    for index, image in enumerate(moved):
+        for down, across in itertools.product(range(7), repeat=2):
+            if torch.equal(image, padded[index, :, down : down + 7, across : across + 9]):
+                places[index] = (down, across)
+    assert len(places) == 60
+    for axis in range(2):
+        assert {place[axis] for place in places.values()} == set(range(7))  # -3 to 3, all of them
+    assert any(down != across for down, across in places.values())
+
+
+def test_a_shift_moves_sounds_in_time() -> None:
+    model, signals = sound_model(), 0.5 + 0.1 * torch.rand(40, 50, generator=torch.Generator().manual_seed(0))
+    moved = perturbed("shift", model, signals, maximum=5, padding="zero")
+    padded = torch.nn.functional.pad(signals, (5, 5))  # silence
+    starts = [
+        [start for start in range(11) if torch.equal(sound, padded[index, start : start + 50])]
+        for index, sound in enumerate(moved)
+    ]
+    assert all(len(found) == 1 for found in starts)
+    assert {found[0] for found in starts} == set(range(11))
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 2.6])
+def test_a_blur_is_scipy_s(sigma: float) -> None:
+    signals = example_signals(example_model())
+    expected = gaussian_filter(signals.double(), sigma, mode="mirror", axes=(2, 3), radius=math.ceil(4 * sigma))
+    moved = perturbed("blur", example_model(), signals, sigma=sigma)
+    torch.testing.assert_close(moved.double(), torch.from_numpy(expected), rtol=0, atol=1e-6)
+    sounds = example_signals(sound_model())
+    expected = gaussian_filter(sounds.double(), sigma, mode="mirror", axes=(1,), radius=math.ceil(4 * sigma))
+    moved = perturbed("blur", sound_model(), sounds, sigma=sigma)
+    torch.testing.assert_close(moved.double(), torch.from_numpy(expected), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_perturbations_keep_their_contract_at_any_size(name: str, share: float) -> None:
+    for model in (example_model(), shifted_model(), sound_model()):
+        size = sized(name, model, share)
+        check_perturbation(Plugins().load("perturbation", name, **size, **QUICK.get(name, {})), model)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data())
+@settings(max_examples=10, deadline=None)
+def test_perturbations_stay_in_bounds(name: str, data: st.DataObject) -> None:
+    model = data.draw(st.sampled_from([example_model(), shifted_model(), sound_model()]))
+    size = sized(name, model, data.draw(st.floats(0, 0.5)))
+    low, high = model.domain.low, model.domain.high
+    drawn = torch.rand(3, *model.domain.shape, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 99))))
+    signals = (low + (high - low) * drawn).clamp(low, high)
+    moved = perturbed(name, model, signals, data.draw(st.integers(0, 99)), **size, **QUICK.get(name, {}))
+    assert low <= float(moved.min()) <= float(moved.max()) <= high
+    if "epsilon" in size:
+        change = (moved.double() - signals.double()).flatten(1)
+        norms = change.norm(dim=1) if name.endswith("l2") else change.abs().amax(dim=1)
+        assert float(norms.max()) <= size["epsilon"] + 1e-6
+    if not any(size.values()):
+        assert torch.equal(moved, signals)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_moved_at_size_zero(name: str) -> None:
+    for model in (example_model(), shifted_model(), sound_model()):
+        signals = example_signals(model)
+        moved = perturbed(name, model, signals, **sized(name, model, 0.0), **QUICK.get(name, {}))
+        assert torch.equal(moved, signals)
+        assert moved.data_ptr() != signals.data_ptr()
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"blur", "fgsm"}))
 def test_another_seed_gives_another_perturbation(name: str) -> None:
-    signals = torch.zeros(2, 3, 12, 12)
-    assert not torch.equal(perturbed(name, wide_model(), signals, 0), perturbed(name, wide_model(), signals, 1))
+    signals = example_signals(sound_model())
+    options = {"step_size": 1e-3} if name.startswith("pgd") else QUICK.get(name, {})
+    one, other = (perturbed(name, sound_model(), signals, seed, **options) for seed in (0, 1))
+    assert not torch.equal(one, other)
 
 
-@pytest.mark.parametrize("name", ["random_l2", "random_linf"])
-def test_waveforms_are_perturbed_too(name: str) -> None:
-    moved = perturbed(name, wide_model(), torch.zeros(4, 500), epsilon=1.0)
-    assert moved.shape == (4, 500)
-    assert moved.any(dim=1).all()
+@pytest.mark.parametrize("name", NAMES)
+def test_signals_out_of_the_model_s_range_are_refused(name: str) -> None:
+    with pytest.raises(MetameryError, match=r"outside the model's range \[0, 1\]"):
+        perturbed(name, example_model(), torch.full((2, 3, 12, 12), 1.5), **QUICK.get(name, {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        *[(name, {"epsilon": -0.1}, "epsilon is -0.1, expected a number of at least 0") for name in EPSILON],
+        *[(name, {"steps": 0}, "steps is 0, expected a whole number of at least 1") for name in STEPS],
+        *[(name, {"loss": "margins"}, "did you mean 'margin'?") for name in STEPS],
+        *[(name, {"restarts": -1}, "restarts is -1") for name in STEPS],
+        ("pgd_l2", {"step_size": -0.5}, "step_size is -0.5"),
+        ("pgd_l2", {"epsilonn": 1}, "did you mean 'epsilon'?"),
+        ("gaussian", {"sigma": -1}, "sigma is -1"),
+        ("blur", {"sigma": "wide"}, "sigma is 'wide'"),
+        ("shift", {"maximum": 1.5}, "maximum is 1.5, expected a whole number"),
+        ("shift", {"padding": "zeros"}, "unknown padding 'zeros'; did you mean 'zero'?"),
+    ],
+)
+def test_a_bad_option_is_named_at_once(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MetameryError) as raised:
+        Plugins().load("perturbation", name, **options)
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        *[(name, {"epsilon": 255}, r"epsilon is 255, larger than the model's range \[0, 1\]") for name in EPSILON],
+        ("gaussian", {"sigma": 2}, r"sigma is 2, larger than the model's range \[0, 1\]"),
+        ("shift", {"maximum": 12}, "maximum is 12, expected less than the signals' length, 12"),
+        ("blur", {"sigma": 3}, r"sigma is 3, expected at most a quarter of the signals' length, 2\.75"),
+    ],
+)
+def test_a_size_that_does_not_fit_the_signals_is_named(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(MetameryError, match=message):
+        perturbed(name, example_model(), torch.rand(2, 3, 12, 12), **options)
 
 
 def test_the_standard_recipe() -> None:

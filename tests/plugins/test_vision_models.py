@@ -112,8 +112,8 @@ def test_torchvision_names_are_checked(load):
         load("torchvision/resnet19")
     with pytest.raises(UnknownNameError, match=r"IMAGENET1K_V3'; did you mean 'IMAGENET1K_V1'.*none"):
         load("torchvision/resnet18", weights="IMAGENET1K_V3")
-    with pytest.raises(MetameryError, match="num_classes=10 goes with weights=none"):
-        load("torchvision/resnet18", num_classes=10)
+    with pytest.raises(MetameryError, match="num_classes = 0, expected a whole number from 1"):
+        load("torchvision/resnet18", num_classes=0)
 
 
 def test_torchvision_weights_that_cannot_be_downloaded(load, monkeypatch, tmp_path):
@@ -138,6 +138,15 @@ def test_torchvision_weights_are_downloaded_and_used(load, monkeypatch, tmp_path
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     model = load("torchvision/squeezenet1_1")
     assert torch.equal(model.module.state_dict()["features.0.weight"], state["features.0.weight"])
+    ten, same, other = (load("torchvision/squeezenet1_1", num_classes=10, seed=seed) for seed in (1, 1, 2))
+    assert ten.weights_sha256() == same.weights_sha256() != other.weights_sha256()
+    assert ten.module(torch.rand(1, *ten.domain.shape)).shape == (1, 10)
+    assert ten.labels is None
+    kept = {name for name, weight in ten.module.state_dict().items() if torch.equal(weight, state.get(name, weight))}
+    assert set(state) - kept == {"classifier.1.weight", "classifier.1.bias"}
+    thousand = load("torchvision/squeezenet1_1", num_classes=1000)
+    assert thousand.weights_sha256() == model.weights_sha256()
+    assert thousand.labels == model.labels
 
 
 def test_torchvision_weights_that_run_code_are_refused(load, monkeypatch, tmp_path):
@@ -164,6 +173,21 @@ def test_timm_domain_layers_and_labels(load):
     assert torch.equal(model.module.normalise.mean.flatten(), torch.full((3,), 0.5))
     assert len(model.labels) == 1000
     assert model.layers[-1] == "output"
+
+
+def test_timm_keeps_weights_and_makes_a_new_last_layer(load, monkeypatch):
+    timm = pytest.importorskip("timm", reason="timm is not installed (metamery[timm])")
+    from timm.models import _builder
+
+    state = timm.create_model("test_resnet").state_dict()
+    monkeypatch.setattr(_builder, "load_state_dict_from_hf", lambda *_arguments, **_options: dict(state))
+    ten, other = (load("timm/test_resnet", num_classes=10, seed=seed).module for seed in (1, 2))
+    assert ten(torch.rand(1, 3, 160, 160)).shape == (1, 10)
+    assert not torch.equal(ten.fc.weight, other.fc.weight)
+    weights = ten.state_dict()
+    assert all(torch.equal(weights[name], state[name]) for name in state if not name.startswith("fc."))
+    with pytest.raises(MetameryError, match="num_classes = -1"):
+        load("timm/test_resnet", num_classes=-1)
 
 
 def test_timm_names_are_checked(load, monkeypatch):

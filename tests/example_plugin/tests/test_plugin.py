@@ -15,7 +15,8 @@ from metamery.framework.cli import main
 
 
 def test_the_plugin_is_loaded(plugins: Plugins) -> None:
-    assert "example" in [plugin.name for plugin in plugins.loaded], plugins.problems
+    found = [plugin.name for plugin in plugins.loaded]
+    assert "example" in found, plugins.problems or "install the package first: pip install -e ."
 
 
 def test_the_model(plugins: Plugins) -> None:

@@ -1,0 +1,71 @@
+"""What several commands have in common: their options, and how these are read."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .errors import MetameryError
+from .manager import Plugins
+from .study import Use, located
+
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
+Seed = Annotated[int, typer.Option(min=0, help="Where all randomness starts.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and what it would take.")]
+Antialias = Annotated[str, typer.Option(metavar="KIND", help="Blur before subsampling: blur3, blur5 or hann.")]
+ModelOptions = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the model.")]
+
+
+def loaded_plugins(context: typer.Context) -> Plugins:
+    """The plugins that the program was made from."""
+    plugins = context.obj
+    assert isinstance(plugins, Plugins)
+    return plugins
+
+
+def read_options(given: list[str] | None) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` pairs; a value is read as TOML where it is TOML, else as text.
+
+    Raises
+    ------
+    MetameryError
+        A pair is none.
+    """
+    options: dict[str, Any] = {}
+    for pair in given or ():
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise MetameryError(f"'{pair}': expected KEY=VALUE")
+        try:
+            options[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            options[key] = value
+    return options
+
+
+def with_antialias(model: str, kind: str) -> str:
+    """The name of a model, or of its anti-aliased twin."""
+    return f"antialias/{kind}/{model}" if kind else model
+
+
+def folder_or_name(plugins: Plugins, use: Use) -> Use:
+    """Stimuli as a command names them: a registered name stays a name; a folder becomes its absolute path."""
+    try:
+        plugins.find("stimuli", use.name)
+    except MetameryError:
+        return located(Use(f"{use.name}/", use.options)) if Path(use.name).expanduser().is_dir() else use
+    return located(use)
+
+
+def duration(seconds: float) -> str:
+    """Print a duration in the unit that a person would use.
+
+    >>> duration(12), duration(600), duration(7200)
+    ('12 s', '10 min', '2.0 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,132 @@
+"""LowpassAlexNet: AlexNet with Hann windows for strides and max pools (Feather et al. 2023, Methods).
+
+The first convolution has stride 1, and each stride and each max pool is a Hann window's weighted average: of 17
+samples for stride 4, of 9 for stride 2, freed of their zero ends and summing to 1. At 224 pixels the sizes are those of
+AlexNet: 55, 27, 27, 13, 13, 6.
+
+Weights and layers are called as in ``torchvision/alexnet``, so the two compare layer by layer, and the weights of
+either fit into the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ...framework.domains import ImageDomain
+from ...framework.models import Model
+from ..vision.classes import check_number, class_labels
+from ..vision.imagenet import IMAGENET_1K, IMAGENET_MEAN, IMAGENET_STD, imagenet_labels
+from ..vision.normalisation import normalise_input
+from ..vision.seeding import seeded
+from .windows import hann
+
+LAYERS = (*(f"features.{place}" for place in (1, 4, 7, 9, 11)), "classifier.2", "classifier.5", "output")
+"""Every ReLU of AlexNet, and the logits."""
+
+
+class HannPool2d(nn.Module):
+    """Average of pictures ``(B, C, H, W)`` weighted by a Hann window; zeros beyond the edges.
+
+    Parameters
+    ----------
+    size
+        Samples of the window, with its two zero ends.
+    stride, padding
+        As a pooling's.
+    """
+
+    taps: torch.Tensor
+
+    def __init__(self, size: int, stride: int, padding: int) -> None:
+        super().__init__()
+        self.size = size
+        self.stride = stride
+        self.padding = padding
+        taps = hann(size).float()
+        self.register_buffer("taps", torch.outer(taps, taps)[None, None], persistent=False)  # (1, 1, size−2, size−2)
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        channels = signals.shape[1]
+        taps = self.taps.to(signals.dtype).expand(channels, -1, -1, -1)
+        return F.conv2d(signals, taps, stride=self.stride, padding=self.padding, groups=channels)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, stride={self.stride}, padding={self.padding}"
+
+
+class LowpassAlexNet(nn.Module):
+    """The network, without normalisation; logits ``(B, num_classes)``."""
+
+    def __init__(self, num_classes: int = 1000) -> None:
+        super().__init__()
+        self.features = nn.Sequential()
+        parts = {  # numbers are those of AlexNet's own parts; sizes are for 224 pixels
+            "0": nn.Conv2d(3, 64, 11, padding=5),  # (B, 64, 224, 224)
+            "0_relu": nn.ReLU(),
+            "0_pool": HannPool2d(17, stride=4, padding=5),  # (B, 64, 55, 55)
+            "1": nn.ReLU(),
+            "2": HannPool2d(9, stride=2, padding=2),  # (B, 64, 27, 27)
+            "3": nn.Conv2d(64, 192, 5, padding=2),
+            "4": nn.ReLU(),
+            "5": HannPool2d(9, stride=2, padding=2),  # (B, 192, 13, 13)
+            "6": nn.Conv2d(192, 384, 3, padding=1),
+            "7": nn.ReLU(),
+            "8": nn.Conv2d(384, 256, 3, padding=1),
+            "9": nn.ReLU(),
+            "10": nn.Conv2d(256, 256, 3, padding=1),
+            "11": nn.ReLU(),
+            "12": HannPool2d(9, stride=2, padding=2),  # (B, 256, 6, 6)
+        }
+        for name, part in parts.items():
+            self.features.add_module(name, part)
+        self.avgpool = nn.AdaptiveAvgPool2d((6, 6))
+        self.classifier = nn.Sequential(
+            nn.Dropout(),
+            nn.Linear(256 * 6 * 6, 4096),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Linear(4096, 4096),
+            nn.ReLU(),
+            nn.Linear(4096, num_classes),
+        )
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        pooled = self.avgpool(self.features(signals))
+        logits: torch.Tensor = self.classifier(pooled.flatten(1))
+        return logits
+
+
+def lowpass_alexnet(
+    *, num_classes: int | None = None, labels: Sequence[str] | None = None, seed: int = 0, size: int = 224
+) -> Model:
+    """Build LowpassAlexNet with random weights, in eval mode, for pictures in [0, 1].
+
+    Parameters
+    ----------
+    num_classes
+        Number of logits; by default that of the labels, or ImageNet's 1,000.
+    labels
+        The classes' names; by default ImageNet's, if there are 1,000.
+    seed
+        Of the weights.
+    size
+        Height and width of the pictures.
+
+    Raises
+    ------
+    MetameryError
+        The labels are not as many as the classes, or the pictures smaller than 32 pixels.
+    """
+    count, names = class_labels("lowpass-alexnet", num_classes, labels, default=len(imagenet_labels()))
+    check_number("lowpass-alexnet", "size", size, least=32)
+    with seeded(seed):
+        network = LowpassAlexNet(count)
+    normalise_input(network, IMAGENET_MEAN, IMAGENET_STD).eval()
+    domain = ImageDomain(3, size, size)
+    if names is None and count == len(imagenet_labels()):
+        return Model(network, domain, LAYERS, imagenet_labels(), IMAGENET_1K)
+    return Model(network, domain, LAYERS, names)

@@ -1,0 +1,83 @@
+"""The attacks of `metamery.training.attacks` as perturbations: settings are checked here, once."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ...training.attacks import Loss, apgd, check_settings, fgsm, pgd
+from .random import Perturb
+
+_EPSILON_LINF = 8 / 255
+_EPSILON_L2 = 3.0
+
+
+def fast_gradient_sign(
+    epsilon: float = _EPSILON_LINF,
+    step_size: float | None = None,
+    random_start: bool = False,
+    loss: str | Loss = "cross_entropy",
+) -> Perturb:
+    """One signed step of `step_size`, by default `epsilon`; 1.25 epsilon with a random start is fast training's."""
+    return _ready(fgsm, epsilon=epsilon, step_size=step_size, random_start=random_start, loss=loss)
+
+
+def pgd_linf(
+    epsilon: float = _EPSILON_LINF,
+    steps: int = 10,
+    step_size: float | None = None,
+    restarts: int = 1,
+    random_start: bool = True,
+    loss: str | Loss = "cross_entropy",
+) -> Perturb:
+    """Projected gradient descent in the Linf norm; `step_size` is 2.5 epsilon / steps by default."""
+    return _ready(
+        pgd,
+        norm="linf",
+        epsilon=epsilon,
+        steps=steps,
+        step_size=step_size,
+        restarts=restarts,
+        random_start=random_start,
+        loss=loss,
+    )
+
+
+def pgd_l2(
+    epsilon: float = _EPSILON_L2,
+    steps: int = 10,
+    step_size: float | None = None,
+    restarts: int = 1,
+    random_start: bool = True,
+    loss: str | Loss = "cross_entropy",
+) -> Perturb:
+    """Projected gradient descent in the L2 norm; `step_size` is 2.5 epsilon / steps by default."""
+    return _ready(
+        pgd,
+        norm="l2",
+        epsilon=epsilon,
+        steps=steps,
+        step_size=step_size,
+        restarts=restarts,
+        random_start=random_start,
+        loss=loss,
+    )
+
+
+def apgd_linf(
+    epsilon: float = _EPSILON_LINF, steps: int = 100, restarts: int = 1, loss: str | Loss = "cross_entropy"
+) -> Perturb:
+    """Auto-PGD in the Linf norm; it finds its step sizes by itself."""
+    return _ready(apgd, norm="linf", epsilon=epsilon, steps=steps, restarts=restarts, loss=loss)
+
+
+def apgd_l2(
+    epsilon: float = _EPSILON_L2, steps: int = 100, restarts: int = 1, loss: str | Loss = "cross_entropy"
+) -> Perturb:
+    """Auto-PGD in the L2 norm; it finds its step sizes by itself."""
+    return _ready(apgd, norm="l2", epsilon=epsilon, steps=steps, restarts=restarts, loss=loss)
+
+
+def _ready(attack: Any, **settings: Any) -> Perturb:
+    check_settings(**settings)
+    return partial(attack, **settings)

@@ -1,0 +1,244 @@
+"""Residual networks for small pictures: ResNet-20, 32 and 56, and PreActResNet-18.
+
+The first three are those of He et al. (2015, arXiv:1512.03385, §4.2): shortcuts are identities that skip every other
+sample and fill new channels with zeros (their option A). The last has the blocks of He et al. (2016, arXiv:1603.05027),
+where normalisation and ReLU come before each convolution, in the size that is usual on CIFAR-10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ...framework.domains import ImageDomain
+from ...framework.models import Model
+from .cifar import CIFAR10_MEAN, CIFAR10_STD
+from .classes import check_number, class_labels
+from .normalisation import normalise_input
+from .seeding import seeded
+
+_convolution = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
+
+
+class Shortcut(nn.Module):
+    """Every `stride`-th sample, with new channels of zeros; it has no weights."""
+
+    def __init__(self, more: int, stride: int) -> None:
+        super().__init__()
+        self.more = more
+        self.skip = nn.AvgPool2d(1, stride)  # a module, not an index, so that anti-aliasing can replace it
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        return F.pad(self.skip(signals), (0, 0, 0, 0, 0, self.more))
+
+
+class Block(nn.Module):
+    """Two convolutions, each followed by BatchNorm; ReLU after the first and after the sum."""
+
+    def __init__(self, before: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = _convolution(before, channels, stride=stride)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.relu1 = nn.ReLU()
+        self.conv2 = _convolution(channels, channels)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.shortcut = Shortcut(channels - before, stride) if stride > 1 or channels != before else nn.Identity()
+        self.relu2 = nn.ReLU()
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        inside = self.relu1(self.norm1(self.conv1(signals)))
+        summed: torch.Tensor = self.relu2(self.norm2(self.conv2(inside)) + self.shortcut(signals))
+        return summed
+
+
+class PreActBlock(nn.Module):
+    """BatchNorm and ReLU before each of two convolutions; a 1 × 1 convolution where the shortcut changes size."""
+
+    def __init__(self, before: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(before)
+        self.relu1 = nn.ReLU()
+        self.conv1 = _convolution(before, channels, stride=stride)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.relu2 = nn.ReLU()
+        self.conv2 = _convolution(channels, channels)
+        self.shortcut = (
+            nn.Conv2d(before, channels, 1, stride=stride, bias=False) if stride > 1 or channels != before else None
+        )
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        ready = self.relu1(self.norm1(signals))
+        passed = signals if self.shortcut is None else self.shortcut(ready)
+        summed: torch.Tensor = passed + self.conv2(self.relu2(self.norm2(self.conv1(ready))))
+        return summed
+
+
+class ResNet(nn.Module):
+    """3 × 3 convolution, BatchNorm, ReLU; stages of `depth` blocks, the later ones at half the size; average; linear.
+
+    Parameters
+    ----------
+    widths
+        Channels of each stage.
+    depth
+        Blocks of each stage.
+    """
+
+    def __init__(self, widths: Sequence[int], depth: int, num_classes: int) -> None:
+        super().__init__()
+        self.conv = _convolution(3, widths[0])
+        self.norm = nn.BatchNorm2d(widths[0])
+        self.relu = nn.ReLU()
+        self.stages = _stages(Block, widths, depth)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classify = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        inside = self.stages(self.relu(self.norm(self.conv(signals))))
+        logits: torch.Tensor = self.classify(self.pool(inside).flatten(1))
+        return logits
+
+
+class PreActResNet(nn.Module):
+    """The same of `PreActBlock`s: BatchNorm and ReLU come behind the stages."""
+
+    def __init__(self, widths: Sequence[int], depth: int, num_classes: int) -> None:
+        super().__init__()
+        self.conv = _convolution(3, widths[0])
+        self.stages = _stages(PreActBlock, widths, depth)
+        self.norm = nn.BatchNorm2d(widths[-1])
+        self.relu = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classify = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        inside = self.relu(self.norm(self.stages(self.conv(signals))))
+        logits: torch.Tensor = self.classify(self.pool(inside).flatten(1))
+        return logits
+
+
+def cifar_resnet20(
+    *,
+    width: int = 16,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+    size: int = 32,
+) -> Model:
+    """Build ResNet-20: three stages of three blocks; see `cifar_resnet`."""
+    return cifar_resnet("cifar-resnet20", 3, width, num_classes, labels, seed, size)
+
+
+def cifar_resnet32(
+    *,
+    width: int = 16,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+    size: int = 32,
+) -> Model:
+    """Build ResNet-32: three stages of five blocks; see `cifar_resnet`."""
+    return cifar_resnet("cifar-resnet32", 5, width, num_classes, labels, seed, size)
+
+
+def cifar_resnet56(
+    *,
+    width: int = 16,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+    size: int = 32,
+) -> Model:
+    """Build ResNet-56: three stages of nine blocks; see `cifar_resnet`."""
+    return cifar_resnet("cifar-resnet56", 9, width, num_classes, labels, seed, size)
+
+
+def preact_resnet18(
+    *,
+    width: int = 64,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+    size: int = 32,
+) -> Model:
+    """Build PreActResNet-18: four stages of two blocks; options as `cifar_resnet`'s."""
+    layers = ("conv", *(f"stages.{stage}" for stage in range(1, 5)), "relu", "output")
+    build = partial(PreActResNet, [width, 2 * width, 4 * width, 8 * width], 2)
+    return _model("preact-resnet18", build, layers, width, num_classes, labels, seed, size)
+
+
+def cifar_resnet(
+    name: str,
+    depth: int,
+    width: int,
+    num_classes: int | None,
+    labels: Sequence[str] | None,
+    seed: int,
+    size: int,
+) -> Model:
+    """Build a ResNet of three stages with random weights, in eval mode, for pictures in [0, 1].
+
+    Its layers are the first ReLU, the three stages and the logits. Pictures are normalised as CIFAR-10's.
+
+    Parameters
+    ----------
+    name
+        What it is called in errors.
+    depth
+        Blocks of each stage.
+    width
+        Channels of the first stage; the others have 2 and 4 times as many.
+    num_classes
+        Number of logits; by default that of the labels, or 10.
+    labels
+        The classes' names.
+    seed
+        Of the weights.
+    size
+        Height and width of the pictures, from 8.
+
+    Raises
+    ------
+    MetameryError
+        The labels are not as many as the classes, or a number is too small.
+    """
+    layers = ("relu", *(f"stages.{stage}" for stage in range(1, 4)), "output")
+    build = partial(ResNet, [width, 2 * width, 4 * width], depth)
+    return _model(name, build, layers, width, num_classes, labels, seed, size)
+
+
+def _model(
+    name: str,
+    build: partial[ResNet] | partial[PreActResNet],
+    layers: Sequence[str],
+    width: int,
+    num_classes: int | None,
+    labels: Sequence[str] | None,
+    seed: int,
+    size: int,
+) -> Model:
+    count, names = class_labels(name, num_classes, labels, default=10)
+    check_number(name, "width", width)
+    check_number(name, "size", size, least=8)
+    with seeded(seed):
+        network = build(count)
+        for part in network.modules():
+            if isinstance(part, nn.Conv2d):  # He et al. (2015, arXiv:1502.01852)
+                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+    normalise_input(network, CIFAR10_MEAN, CIFAR10_STD).eval()
+    return Model(network, ImageDomain(3, size, size), layers, names)
+
+
+def _stages(block: type[Block] | type[PreActBlock], widths: Sequence[int], depth: int) -> nn.Sequential:
+    """Stages ``1``, ``2``, …; the first block of all but the first stage has stride 2."""
+    stages = nn.Sequential()
+    before = widths[0]
+    for stage, channels in enumerate(widths, 1):
+        first = block(before, channels, 1 if stage == 1 else 2)
+        stages.add_module(str(stage), nn.Sequential(first, *(block(channels, channels, 1) for _ in range(depth - 1))))
+        before = channels
+    return stages

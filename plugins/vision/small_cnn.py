@@ -1,0 +1,102 @@
+"""A network of four convolutions, which two cores train in minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import gcd
+
+import torch
+from torch import nn
+
+from ...framework.domains import ImageDomain
+from ...framework.errors import unknown
+from ...framework.models import Model
+from .cifar import CIFAR10_MEAN, CIFAR10_STD
+from .classes import check_number, class_labels
+from .normalisation import normalise_input
+from .seeding import seeded
+
+NORMS = ("batch", "group")
+
+
+class SmallCNN(nn.Module):
+    """Four times convolution 3 × 3, normalisation, ReLU; with a max pool between them; then average and linear.
+
+    Parameters
+    ----------
+    width
+        Channels of the first convolution; each of the next has twice as many as the one before.
+    norm
+        ``batch`` or ``group``: BatchNorm, or GroupNorm with up to eight groups.
+    """
+
+    def __init__(self, width: int = 32, norm: str = "batch", num_classes: int = 10) -> None:
+        super().__init__()
+        before = 3
+        self.features = nn.Sequential()
+        for block in range(1, 5):
+            channels = width * 2 ** (block - 1)
+            self.features.add_module(f"conv{block}", nn.Conv2d(before, channels, 3, padding=1, bias=False))
+            self.features.add_module(f"norm{block}", _norm(norm, channels))
+            self.features.add_module(f"relu{block}", nn.ReLU())
+            if block < 4:
+                self.features.add_module(f"pool{block}", nn.MaxPool2d(2))
+            before = channels
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classify = nn.Linear(before, num_classes)
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        pooled = self.pool(self.features(signals)).flatten(1)  # (B, 8 width)
+        logits: torch.Tensor = self.classify(pooled)
+        return logits
+
+
+def small_cnn(
+    *,
+    width: int = 32,
+    norm: str = "batch",
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+    size: int = 32,
+) -> Model:
+    """Build the network with random weights, in eval mode, for pictures in [0, 1].
+
+    Its layers are the four ReLUs and the logits. Pictures are normalised as CIFAR-10's.
+
+    Parameters
+    ----------
+    width
+        Channels of the first convolution; the others have 2, 4 and 8 times as many.
+    norm
+        ``batch``, or ``group`` where batches are small or spread over processes.
+    num_classes
+        Number of logits; by default that of the labels, or 10.
+    labels
+        The classes' names.
+    seed
+        Of the weights.
+    size
+        Height and width of the pictures, from 8.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such `norm`.
+    MetameryError
+        The labels are not as many as the classes, or a number is too small.
+    """
+    count, names = class_labels("small-cnn", num_classes, labels, default=10)
+    check_number("small-cnn", "width", width)
+    check_number("small-cnn", "size", size, least=8)
+    if norm not in NORMS:
+        raise unknown("norm of small-cnn:", norm, NORMS)
+    with seeded(seed):
+        network = SmallCNN(width, norm, count)
+    normalise_input(network, CIFAR10_MEAN, CIFAR10_STD).eval()
+    layers = (*(f"features.relu{block}" for block in range(1, 5)), "output")
+    return Model(network, ImageDomain(3, size, size), layers, names)
+
+
+def _norm(norm: str, channels: int) -> nn.Module:
+    return nn.BatchNorm2d(channels) if norm == "batch" else nn.GroupNorm(gcd(8, channels), channels)

@@ -1,0 +1,71 @@
+"""Recipes: frozen numbers and names, changed by name, written and read."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from metamery.framework import MetameryError, Recipe, UnknownNameError
+from metamery.framework.testing import check_recipe
+
+RECIPES = st.builds(
+    Recipe,
+    loss=st.sampled_from(["cross_entropy", "trades"]),
+    epochs=st.integers(1, 500),
+    learning_rate=st.floats(0, 10),
+    schedule=st.sampled_from(["constant", "steps", "cosine"]),
+    augment=st.lists(st.sampled_from(["flip", "crop"]), max_size=2),
+    perturbation_options=st.dictionaries(st.sampled_from(["epsilon", "steps"]), st.floats(0, 1) | st.integers(0, 9)),
+)
+
+
+@given(RECIPES)
+def test_what_is_written_is_read_back(recipe: Recipe) -> None:
+    check_recipe(recipe)
+    assert Recipe.from_toml(recipe.to_toml()) == recipe
+
+
+def test_what_a_file_leaves_out_has_the_default() -> None:
+    assert Recipe.from_toml("epochs = 3\nperturbation_options = { epsilon = 0.1 }") == Recipe(
+        epochs=3, perturbation_options={"epsilon": 0.1}
+    )
+
+
+def test_values_and_single_options_are_set_otherwise() -> None:
+    recipe = Recipe(perturbation_options={"epsilon": 0.1, "steps": 7})
+    changed = recipe.changed({"epochs": 8, "perturbation_options.epsilon": 0.2, "learning_rate": 1})
+    assert changed == Recipe(epochs=8, learning_rate=1.0, perturbation_options={"epsilon": 0.2, "steps": 7})
+    assert recipe.perturbation_options["epsilon"] == 0.1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.epochs = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"epoch": 3}, "unknown recipe entry 'epoch'; did you mean 'epochs'"),
+        ({"loss.weight": 3}, "unknown recipe entry 'loss.weight'"),
+        ({"epochs": 0}, "epochs = 0: expected a whole number from 1"),
+        ({"epochs": 1.5}, "epochs = 1.5: expected a whole number from 1"),
+        ({"batch_size": True}, "batch_size = True: expected a whole number"),
+        ({"learning_rate": -0.1}, "learning_rate = -0.1: expected a number from 0"),
+        ({"learning_rate": float("nan")}, "learning_rate = nan: expected a number"),
+        ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean 'cosine'"),
+        ({"loss": 3}, "loss = 3: expected text"),
+        ({"augment": "flip"}, "augment = 'flip': expected a list of names"),
+        ({"perturbation_options": 3}, "perturbation_options = 3: expected a table"),
+    ],
+)
+def test_a_slip_is_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(MetameryError, match=said):
+        Recipe().changed(changes)
+
+
+def test_a_file_that_is_no_recipe_is_named() -> None:
+    with pytest.raises(MetameryError, match="no valid TOML"):
+        Recipe.from_toml("epochs = ")
+    with pytest.raises(UnknownNameError, match="did you mean 'batch_size'"):
+        Recipe.from_toml("batchsize = 3")

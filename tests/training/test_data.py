@@ -1,0 +1,108 @@
+"""Training data: the seed alone decides on order and augmentation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from metamery.framework import ImageDomain, MetameryError, Plugins, Stimulus
+from metamery.training import data
+from metamery.training.data import Examples, Order, batches, classes_of, examples
+
+DOMAIN = ImageDomain(3, 6, 6)
+
+
+@pytest.fixture
+def stimuli() -> list[Stimulus]:
+    generator = torch.Generator().manual_seed(0)
+    names = ["cat", "dog", "cat", "owl", "dog", "cat", "cat"]
+    return [Stimulus(torch.rand(3, 6, 6, generator=generator), name, name=str(i)) for i, name in enumerate(names)]
+
+
+def noisy(signal: torch.Tensor) -> torch.Tensor:
+    return signal + torch.rand(1)
+
+
+def everything(given: Examples, order: Order, workers: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(signals.clone(), classes.clone()) for signals, classes in batches(given, order, workers)]
+
+
+def same(one: Any, other: Any) -> bool:
+    return all(
+        torch.equal(a, b) for left, right in zip(one, other, strict=True) for a, b in zip(left, right, strict=True)
+    )
+
+
+def test_classes_are_the_categories(stimuli: list[Stimulus], pictures: Path) -> None:
+    assert classes_of(stimuli) == ["cat", "dog", "owl"]
+    assert classes_of(Plugins().load("stimuli", "folder", path=str(pictures))) == ["cat", "dog", "owl"]
+    with pytest.raises(MetameryError, match="needs the category of every stimulus"):
+        classes_of([*stimuli, Stimulus(torch.zeros(3, 6, 6))])
+    with pytest.raises(MetameryError, match="two categories at least; the stimuli have cat"):
+        classes_of(stimuli[:1])
+
+
+def test_a_category_without_a_class_is_named(stimuli: list[Stimulus]) -> None:
+    with pytest.raises(MetameryError, match="unknown category 'owl'"):
+        examples(stimuli, ["cat", "dog"], DOMAIN)
+
+
+def test_examples_are_the_fitted_signals_with_their_classes(
+    stimuli: list[Stimulus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = examples(stimuli, ["cat", "dog", "owl"], DOMAIN)
+    assert kept.kept is not None
+    monkeypatch.setattr(data, "KEPT_BYTES", 0)
+    loaded = examples(stimuli, ["cat", "dog", "owl"], DOMAIN)
+    assert loaded.kept is None
+    order = Order(7, 3, 0)
+    assert same(everything(kept, order), everything(loaded, order))
+    signals, classes = everything(kept, order)[0]
+    assert torch.equal(signals, torch.stack([stimulus.signal for stimulus in stimuli[:3]]))
+    assert classes.tolist() == [0, 1, 0]
+
+
+def test_an_epoch_has_each_example_at_most_once_in_an_order_of_its_own() -> None:
+    epochs = [[index for batch in Order(10, 3, epoch, seed=5) for _, index in batch] for epoch in range(3)]
+    assert all(len(order) == 9 and max(Counter(order).values()) == 1 for order in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert epochs[0] == [index for batch in Order(10, 3, 0, seed=5) for _, index in batch]
+    assert epochs[0] != [index for batch in Order(10, 3, 0, seed=6) for _, index in batch]
+
+
+def test_an_order_without_a_seed_leaves_nothing_out() -> None:
+    assert [[index for _, index in batch] for batch in Order(5, 2, 0)] == [[0, 1], [2, 3], [4]]
+    assert [len(batch) for batch in Order(2, 8, 0, seed=1)] == [2]
+
+
+def test_an_order_goes_on_where_it_was() -> None:
+    whole = list(Order(20, 4, 2, seed=1))
+    assert list(Order(20, 4, 2, seed=1, first=3)) == whole[3:]
+    assert len(Order(20, 4, 2, seed=1, first=3)) == 2
+
+
+def test_processes_share_each_batch() -> None:
+    whole = list(Order(20, 4, 2, seed=1))
+    parts = [list(Order(20, 4, 2, seed=1, rank=rank, processes=2)) for rank in range(2)]
+    for batch, one, other in zip(whole, *parts, strict=True):
+        assert len(one) == len(other) == 2
+        assert sorted([*one, *other]) == sorted(batch)
+
+
+def test_augmentation_hangs_on_seed_epoch_and_example_alone(
+    stimuli: list[Stimulus], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classes = ["cat", "dog", "owl"]
+    given = examples(stimuli, classes, DOMAIN, noisy, seed=3)
+    state = torch.get_rng_state()
+    here = everything(given, Order(7, 3, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(99)
+    assert same(here, everything(given, Order(7, 3, 1), workers=2))
+    assert not same(here, everything(given, Order(7, 3, 2)))
+    assert not same(here, everything(examples(stimuli, classes, DOMAIN, noisy, seed=4), Order(7, 3, 1)))
+    monkeypatch.setattr(data, "KEPT_BYTES", 0)
+    assert same(here, everything(examples(stimuli, classes, DOMAIN, noisy, seed=3), Order(7, 3, 1)))

@@ -1,0 +1,227 @@
+"""The training loop: it learns, stops, goes on, and keeps what it promises."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from metamery.framework import ImageDomain, MetameryError, Model, Recipe, Stimulus
+from metamery.framework.progress import Progress
+from metamery.training.checkpoints import load
+from metamery.training.data import Examples, examples
+from metamery.training.loop import BEST, LAST, Tools, evaluate, train
+from metamery.training.schedules import learning_rate
+
+CLASSES = ["bright", "dark"]
+DOMAIN = ImageDomain(1, 4, 4)
+
+
+def network() -> Model:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.Dropout(0.2),
+            torch.nn.Flatten(), torch.nn.Linear(64, 2),
+        )  # fmt: skip
+    return Model(module, DOMAIN, ["output"], CLASSES)
+
+
+def pictures(count: int = 40, seed: int = 0) -> Examples:
+    generator = torch.Generator().manual_seed(seed)
+    values = 0.5 * torch.rand(count, 1, 4, 4, generator=generator)
+    values[::2] += 0.4
+    stimuli = [Stimulus(value, CLASSES[index % 2], name=str(index)) for index, value in enumerate(values)]
+    return examples(stimuli, CLASSES, DOMAIN)
+
+
+def cross_entropy(model: Model, signals: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.cross_entropy(model.module(signals), labels)
+
+
+def noise(epsilon: float) -> Any:
+    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return (signals + 0.1 * epsilon * torch.randn(signals.shape, generator=generator)).clamp(0, 1)
+
+    return perturb
+
+
+def tools(**changes: Any) -> Tools:
+    def sgd(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+
+    return Tools(**{"loss": cross_entropy, "optimizer": sgd, "perturbation": noise, **changes})
+
+
+RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=0.1, schedule="cosine", ema=0.9, epsilon_warmup=1)
+
+
+def run(folder: Path, recipe: Recipe = RECIPE, model: Model | None = None, **more: Any) -> tuple[Model, Any]:
+    model = model or network()
+    fabric = Fabric(accelerator="cpu", devices=1)
+    with_tools = more.pop("tools", tools())
+    data = more.pop("data", pictures())
+    validation = more.pop("validation", pictures(20, seed=1))
+    return model, train(model, data, validation, recipe, with_tools, folder, fabric=fabric, **more)
+
+
+def weights(model: Model) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def timeless(history: Any) -> Any:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
+
+
+def test_a_network_learns(tmp_path: Path) -> None:
+    _, history = run(tmp_path, Recipe(epochs=12, batch_size=8, learning_rate=0.1))
+    assert history[-1]["validation_accuracy"] == 1
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    assert [row["learning_rate"] for row in history] == [0.1] * 12
+
+
+def test_one_update_is_one_step_by_hand(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=1, batch_size=40, learning_rate=0.1)
+    model = network()
+    model.module[3] = torch.nn.Identity()
+    byhand = copy.deepcopy(model.module)
+    run(tmp_path, recipe, model, tools=tools(perturbation=None))
+    data = pictures()
+    assert data.kept is not None
+    loss = torch.nn.functional.cross_entropy(byhand(data.kept), torch.tensor(data.targets))
+    loss.backward()
+    torch.optim.SGD(byhand.parameters(), lr=0.1, momentum=0.9).step()
+    for name, tensor in byhand.state_dict().items():
+        torch.testing.assert_close(model.module.state_dict()[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def test_accumulating_is_the_same_update(tmp_path: Path) -> None:
+    def plain() -> Model:
+        model = network()
+        model.module[1] = torch.nn.GroupNorm(2, 4)
+        model.module[3] = torch.nn.Identity()
+        return model
+
+    ends = []
+    for parts in (1, 4):
+        recipe = Recipe(epochs=2, batch_size=8, accumulate=parts)
+        model, _ = run(tmp_path / str(parts), recipe, plain(), tools=tools(perturbation=None))
+        ends.append(weights(model))
+    for name, tensor in ends[0].items():
+        torch.testing.assert_close(ends[1][name], tensor, rtol=1e-4, atol=1e-6)
+
+
+class Stopping(Progress):
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def start(self, total: int, description: str = "") -> None:
+        self.total = total
+
+    def advance(self, steps: int = 1) -> None:
+        self.left -= steps
+        if self.left <= 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("after", "every"), [(3, None), (7, None), (13, 2), (19, 3)])
+def test_stopped_and_resumed_is_never_stopped_bit_for_bit(tmp_path: Path, after: int, every: int | None) -> None:
+    whole, history = run(tmp_path / "whole", checkpoint_every=every)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "part", checkpoint_every=every, progress=Stopping(after))
+    resumed, again = run(tmp_path / "part", checkpoint_every=every)
+    assert same(weights(whole), weights(resumed))
+    assert timeless(history) == timeless(again)
+    assert (tmp_path / "whole" / BEST).read_bytes() == (tmp_path / "part" / BEST).read_bytes()
+
+
+def test_no_more_than_the_epoch_in_flight_is_lost(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, progress=Stopping(13))
+    assert load(tmp_path / LAST)[1]["epoch"] == 2
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "often", checkpoint_every=2, progress=Stopping(13))
+    _, state = load(tmp_path / "often" / LAST)
+    assert (state["epoch"], state["batch"]) == (2, 2)
+
+
+def test_a_finished_training_is_left_alone(tmp_path: Path) -> None:
+    model, history = run(tmp_path)
+    kept = (tmp_path / LAST).read_bytes()
+    again, told = run(tmp_path)
+    assert same(weights(model), weights(again))
+    assert told == history
+    assert (tmp_path / LAST).read_bytes() == kept
+
+
+def test_the_best_weights_are_those_of_the_best_epoch(tmp_path: Path) -> None:
+    _, history = run(tmp_path, Recipe(epochs=6, batch_size=8, learning_rate=0.3))
+    tensors, state = load(tmp_path / BEST)
+    accuracies = [row["validation_accuracy"] for row in history]
+    assert state["accuracy"] == max(accuracies)
+    assert state["epoch"] == accuracies.index(max(accuracies)) + 1
+    model = network()
+    model.module.load_state_dict(tensors)
+    found = evaluate(model, pictures(20, seed=1), 8, Fabric(accelerator="cpu", devices=1))
+    assert found["validation_accuracy"] == max(accuracies)
+
+
+def test_the_seed_decides(tmp_path: Path) -> None:
+    ends = [weights(run(tmp_path / name, seed=seed)[0]) for name, seed in (("a", 0), ("b", 0), ("c", 1))]
+    assert same(ends[0], ends[1])
+    assert not same(ends[0], ends[2])
+
+
+def test_the_global_generator_is_left_alone(tmp_path: Path) -> None:
+    state = torch.get_rng_state()
+    run(tmp_path, Recipe(epochs=1, batch_size=8))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_average_of_weights_is_what_is_kept(tmp_path: Path) -> None:
+    model, _ = run(tmp_path)
+    tensors, _ = load(tmp_path / LAST)
+    assert same(
+        weights(model), {k.removeprefix("averaged/"): t for k, t in tensors.items() if k.startswith("averaged/")}
+    )
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(tmp_path: Path) -> None:
+    def breaking(model: Model, signals: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        breaking.calls += 1  # type: ignore[attr-defined]
+        return cross_entropy(model, signals, labels) * (float("nan") if breaking.calls == 8 else 1)  # type: ignore[attr-defined]
+
+    breaking.calls = 0  # type: ignore[attr-defined]
+    with pytest.raises(MetameryError, match=r"not finite in update 8 \(epoch 2\); last.safetensors holds"):
+        run(tmp_path, tools=tools(loss=breaking))
+    tensors, state = load(tmp_path / LAST)
+    assert state["epoch"] == 1
+    assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+def test_frozen_weights_stay(tmp_path: Path) -> None:
+    model = network()
+    model.module[0].requires_grad_(False)
+    before = weights(model)
+    run(tmp_path, Recipe(epochs=1, batch_size=8), model)
+    assert torch.equal(before["0.weight"], model.module[0].weight)
+    assert not torch.equal(before["5.weight"], model.module[5].weight)
+
+
+def test_a_checkpoint_of_another_network_is_named(tmp_path: Path) -> None:
+    run(tmp_path, Recipe(epochs=1, batch_size=8))
+    other = Model(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2)), DOMAIN, ["output"], CLASSES)
+    with pytest.raises(MetameryError, match="is of another network or recipe"):
+        run(tmp_path, Recipe(epochs=2, batch_size=8), other)
+
+
+def test_the_schedule_is_followed(tmp_path: Path) -> None:
+    _, history = run(tmp_path)
+    assert [row["learning_rate"] for row in history] == [learning_rate(RECIPE, 5 * epoch + 4, 5) for epoch in range(4)]

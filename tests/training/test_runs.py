@@ -1,0 +1,219 @@
+"""Runs from the command line: trained, gone on with, refused; and used as models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from metamery.framework import MetameryError, Plugins, Recipe, open_study
+from metamery.framework.schema import check_dataset
+from metamery.framework.study import Use
+from metamery.framework.testing import check_model
+from metamery.training.checkpoints import load
+from metamery.training.conduct import conduct
+from metamery.training.loop import BEST, LAST
+from metamery.training.runs import RUN_FILE, Run, tools
+
+SIZED = """
+import torch
+from metamery.framework import ImageDomain, Model
+
+
+def build(num_classes: int = 3, labels=("a", "b", "c"), seed: int = 0) -> Model:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, num_classes)
+        )
+    return Model(network, ImageDomain(3, 8, 8), ["1", "output"], list(labels))
+"""
+
+
+@pytest.fixture
+def sized(tmp_path: Path) -> str:
+    (tmp_path / "sized.py").write_text(SIZED, encoding="utf-8")
+    return f"{tmp_path / 'sized.py'}:build"
+
+
+@pytest.fixture
+def data(tmp_path: Path, drawn: Any) -> Path:
+    for split, count in (("train", 6), ("test", 3)):
+        drawn(tmp_path / "data" / split, [f"{kind}/{number}" for kind in ("cat", "dog") for number in range(count)])
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def train(command: Callable[..., Any], sized: str, data: Path, tmp_path: Path) -> Callable[..., Any]:
+    """``train("--epochs", 3)`` trains a run in ``tmp_path / "run"``."""
+
+    def run(*more: object, recipe: str = "standard", stimuli: object = data, output: object = tmp_path / "run") -> Any:
+        fixed = ("--model", sized, "--stimuli", stimuli, "-o", output, "--setting", "batch_size=4")
+        return command("train", recipe, *fixed, "--epochs", 2, *more)
+
+    return run
+
+
+def test_a_run_says_what_was_asked_and_what_came_of_it(train: Any, tmp_path: Path) -> None:
+    said = train()
+    assert said.status == 0, said.err
+    assert said.out.endswith(f"model: {tmp_path / 'run'}\n")
+    run = Run.read(tmp_path / "run")
+    assert run.classes == ("cat", "dog")
+    assert run.recipe == Recipe(epochs=2, batch_size=4)
+    assert run.validation == Use("folder", {"path": str(tmp_path / "data" / "test")})
+    tree = open_study(tmp_path / "run")
+    history = tree["history"].to_dataset()
+    check_dataset(history)
+    assert history["epoch"].values.tolist() == [1, 2]
+    assert set(history) >= {"loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"}
+    assert Run.read(tmp_path / "run").to_toml() == tree.attrs["run"]
+
+
+def test_a_run_is_a_model(train: Any, command: Any, data: Path, tmp_path: Path) -> None:
+    assert train().status == 0
+    model = Plugins().load("model", str(tmp_path / "run"))
+    check_model(model)
+    assert model.labels == ("cat", "dog")
+    tensors, _ = load(tmp_path / "run" / BEST)
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in model.module.state_dict().items())
+    last = Plugins().load("model", str(tmp_path / "run"), weights="last")
+    assert torch.equal(load(tmp_path / "run" / LAST)[0]["weights/0.weight"], last.module[0].weight)
+    made = ("--stimuli", data / "test", "--layers", "1", "--steps", 3, "-o", tmp_path / "study")
+    assert command("synthesise", tmp_path / "run", *made).status == 0
+    (group,) = open_study(tmp_path / "study")["models"].children.values()
+    assert group.attrs["model"] == "run:run"
+    assert set(np.unique(group["stimuli/correct"])) <= {0, 1}
+    assert command("evaluate", "agreement", tmp_path / "study").status == 0
+
+
+def test_the_same_command_goes_on_and_another_is_refused(train: Any, tmp_path: Path) -> None:
+    assert train().status == 0
+    kept = (tmp_path / "run" / LAST).read_bytes()
+    assert train().status == 0
+    assert (tmp_path / "run" / LAST).read_bytes() == kept
+    said = train("--setting", "learning_rate=0.2", "--seed", 1)
+    assert said.status == 2
+    assert "holds another run: recipe.learning_rate (0.2, there 0.1); seed (1, there 0)" in said.error
+
+
+def test_a_recipe_may_be_a_file(train: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('perturbation = "random_linf"\nperturbation_options = { epsilon = 0.1 }\n')
+    assert train(recipe=str(tmp_path / "mine.toml")).status == 0
+    assert Run.read(tmp_path / "run").recipe.perturbation_options == {"epsilon": 0.1}
+    (tmp_path / "mine.toml").write_text("perturbations = 3")
+    assert "did you mean 'perturbation'" in train(recipe=str(tmp_path / "mine.toml"), output=tmp_path / "x").error
+
+
+@pytest.mark.parametrize("recipe", ["adversarial-linf", "adversarial-l2", "random-linf", "random-l2"])
+def test_bundled_recipes_train(train: Any, tmp_path: Path, recipe: str) -> None:
+    assert train("--setting", "epsilon_warmup=1", recipe=recipe).status == 0
+    assert "epsilon" in Run.read(tmp_path / "run").recipe.perturbation_options
+
+
+def test_training_starts_from_other_weights_and_keeps_what_is_frozen(train: Any, tmp_path: Path) -> None:
+    assert train().status == 0
+    said = train("--from", tmp_path / "run", "--freeze", "0.*", output=tmp_path / "second")
+    assert said.status == 0, said.err
+    before, after = load(tmp_path / "run" / BEST)[0], load(tmp_path / "second" / BEST)[0]
+    assert torch.equal(before["0.weight"], after["0.weight"])
+    assert not torch.equal(before["3.weight"], after["3.weight"])
+
+
+def test_augmentations_are_named(train: Any) -> None:
+    assert train("--setting", "augment=['flip', 'crop']").status == 0
+
+
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(train: Any, tmp_path: Path) -> None:
+    said = train("--dry-run")
+    assert said.status == 0
+    assert '[recipe]\nloss = "cross_entropy"' in said.out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--setting", "epoch=3"], "unknown recipe entry 'epoch'; did you mean 'epochs'"),
+        (["--setting", "perturbation_options.epsilon=-1", "--setting", "perturbation='random_linf'"], "epsilon"),
+        (["--setting", "augment=['flipp']"], "unknown augmentation 'flipp'; did you mean 'flip'"),
+        (["--setting", "augment=['RandomCrop']"], "augmentation 'RandomCrop': "),
+        (["--freeze", "weights.*"], "unknown pattern of weights 'weights.*'"),
+        (["--precision", "float8"], "unknown precision 'float8'; did you mean"),
+        (["--device", "cuda"], "no 1 devices 'cuda' here"),
+        (["--from", "nowhere"], "no checkpoint in 'nowhere'"),
+        (["--setting", "epsilon_warmup=1"], "epsilon_warmup needs perturbation_options.epsilon"),
+    ],
+)
+def test_a_slip_is_named_and_nothing_is_written(train: Any, tmp_path: Path, arguments: list[str], said: str) -> None:
+    if "cuda" in arguments and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    result = train(*arguments)
+    assert result.status == 2
+    assert said in result.error
+    assert not (tmp_path / "run").exists()
+
+
+def test_splits_with_other_classes_are_refused(train: Any, data: Path, tmp_path: Path, drawn: Any) -> None:
+    drawn(data / "test", ["owl/0"])
+    assert "unknown category of the validation stimuli 'owl'. Known: cat, dog" in train().error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_corrupt_picture_is_named(train: Any, data: Path) -> None:
+    (data / "train" / "cat" / "0.png").write_bytes(b"no picture")
+    assert "0.png' cannot be read" in train().error
+
+
+def test_more_classes_than_outputs_are_refused(command: Any, tiny: str, data: Path, tmp_path: Path) -> None:
+    said = command("train", "standard", "--model", tiny, "--stimuli", data, "-o", tmp_path / "run")
+    assert "has 3 outputs, and there are 2 classes" in said.error
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    (tmp_path / RUN_FILE).write_text("seed = 3")
+    with pytest.raises(MetameryError, match=f"no run in '{tmp_path}'"):
+        Plugins().load("model", str(tmp_path))
+
+
+def test_the_perturbation_grows_with_epsilon() -> None:
+    recipe = Recipe(perturbation="random_linf", perturbation_options={"epsilon": 0.2}, epsilon_warmup=1)
+    made = tools(recipe, Plugins())
+    assert made.perturbation is not None
+    model = Plugins().load("model", "small-cnn")
+    signals, labels = torch.full((2, 3, 32, 32), 0.5), torch.zeros(2, dtype=torch.long)
+    for share in (0.25, 1.0):
+        changed = made.perturbation(share)(model, signals, labels, torch.Generator().manual_seed(0))
+        assert float((changed - signals).abs().max()) == pytest.approx(0.2 * share, rel=1e-5)
+
+
+def test_a_notebook_trains_without_the_command_line(sized: str, data: Path, tmp_path: Path) -> None:
+    stimuli = Use("folder", {"path": str(data / "train")})
+    run = Run(Use(sized), stimuli, None, ("cat", "dog"), Recipe(epochs=1, batch_size=4))
+    history = conduct(run, tmp_path / "run", Plugins())
+    assert set(history[0]) == {"loss", "accuracy", "learning_rate", "seconds"}
+
+
+def test_an_antialiased_network_is_trained_and_stays_one(train: Any, command: Any, data: Path, tmp_path: Path) -> None:
+    fixed = ("--stimuli", data, "--epochs", 1, "--setting", "batch_size=4", "-o", tmp_path / "run")
+    said = command("train", "standard", "--model", "small-cnn", "--antialias", "hann", *fixed)
+    assert said.status == 0, said.err
+    run = Run.read(tmp_path / "run")
+    assert run.model.name == "antialias/hann/small-cnn"
+    shown = command("show", tmp_path / "run").out
+    assert "note: features.pool1: MaxPool2d 2×2 /2 → MaxPool2d 2×2 /1 → hann /2\n" in shown
+    assert Plugins().load("model", str(tmp_path / "run")).labels == ("cat", "dog")
+
+
+def test_a_network_of_ones_own_is_antialiased_by_its_file(command: Any, sized: str, data: Path, tmp_path: Path) -> None:
+    made = ("--stimuli", data / "test", "--layers", "1", "--steps", 2, "-o", tmp_path / "study")
+    said = command("synthesise", sized, "--antialias", "blur3", *made)
+    assert said.status == 0, said.err
+    (group,) = open_study(tmp_path / "study")["models"].children.values()
+    assert group.attrs["model"] == f"antialias:antialias/blur3/{sized}"
+    assert "expected antialias/KIND/MODEL, with a kind of blur3, blur5, hann" in (
+        command("show", sized, "--antialias", "blur4").error
+    )

@@ -1,0 +1,107 @@
+"""The commands that train networks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..framework.hookspecs import hookimpl
+from ..framework.options import (
+    Antialias,
+    Device,
+    DryRun,
+    ModelOptions,
+    Seed,
+    folder_or_name,
+    loaded_plugins,
+    read_options,
+    with_antialias,
+)
+from ..framework.study import Use
+
+if TYPE_CHECKING:
+    from ..framework.manager import Plugins
+    from ..framework.recipes import Recipe
+
+
+@hookimpl
+def register_commands(app: typer.Typer) -> None:
+    app.command()(train)
+
+
+def train(
+    context: typer.Context,
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
+    model: Annotated[str, typer.Option(help="A model's name, or FILE.py:FUNCTION.")],
+    stimuli: Annotated[str, typer.Option(help="A name, or a folder CLASS/FILE, or SPLIT/CLASS/FILE with train in it.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
+    validation: Annotated[
+        str, typer.Option(help="Stimuli to measure on after each epoch; val or test beside train by default.")
+    ] = "",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Times that each stimulus is seen.")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Any entry of the recipe, such as perturbation_options.epsilon=0.1."),
+    ] = None,
+    set_: ModelOptions = None,
+    antialias: Antialias = "",
+    start: Annotated[str, typer.Option("--from", help="Weights to start from: a run, or a safetensors file.")] = "",
+    freeze: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN", help="Weights that stay, such as 'features.*'.")
+    ] = None,
+    device: Device = "cpu",
+    devices: Annotated[int, typer.Option(min=1, help="Processes, each with a device of its own.")] = 1,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that decode signals.")] = 0,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(min=1, help="Updates between checkpoints within an epoch.")
+    ] = None,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+) -> None:
+    """Train a network.
+
+    The run's folder is then a model by its path. The same command on the same folder goes on where an interrupted
+    one was.
+    """
+    from ..framework.progress import ProgressBar
+    from ..framework.registry import absolute
+    from .conduct import Machine, conduct, prepare
+    from .runs import splits
+
+    plugins = loaded_plugins(context)
+    changes = {**({"epochs": epochs} if epochs is not None else {}), **read_options(setting)}
+    resolved = _recipe(plugins, recipe).changed(changes)
+    folder = Path(stimuli).expanduser()
+    learned, held_out = splits(folder) if folder.is_dir() else (folder_or_name(plugins, Use(stimuli)), None)
+    if validation:
+        held_out = folder_or_name(plugins, Use(validation))
+    use = Use(with_antialias(absolute(model), antialias), read_options(set_))
+    run = prepare(use, learned, held_out, resolved, plugins, seed=seed, start=absolute(start), freeze=freeze or ())
+    if dry_run:
+        typer.echo(run.to_toml())
+        return
+    machine = Machine(device, devices, precision, workers)
+    with ProgressBar() as progress:
+        history = conduct(run, output, plugins, machine, checkpoint_every=checkpoint_every, progress=progress)
+    said = {"loss": "loss", "accuracy": "accuracy, perturbed", "validation_accuracy": "accuracy, validation"}
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # the first process speaks for all
+        return
+    typer.echo("  ".join(f"{text} {history[-1][name]:.3f}" for name, text in said.items() if name in history[-1]))
+    typer.echo(f"model: {output}")
+
+
+def _recipe(plugins: Plugins, name: str) -> Recipe:
+    from ..framework.errors import MetameryError
+    from ..framework.recipes import Recipe
+
+    if not name.endswith(".toml"):
+        found: Recipe = plugins.load("recipe", name)
+        return found
+    try:
+        return Recipe.from_toml(Path(name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise MetameryError(f"no recipe in '{name}': {error}") from None

@@ -1,0 +1,209 @@
+"""Conducting a run: from what is asked, through the loop, to a folder; resumed where it was left."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from ..framework.domains import ImageDomain
+from ..framework.errors import MetameryError, unknown
+from ..framework.manager import Plugins
+from ..framework.models import Model
+from ..framework.progress import Progress
+from ..framework.recipes import Recipe
+from ..framework.study import Use, load_stimuli
+from .data import Augment, Examples, categories, classes_of, examples
+from .loop import History, train
+from .runs import RUN_FILE, Run, build, tools, write_history
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+_FABRIC = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run is computed, which is no part of what is asked.
+
+    Parameters
+    ----------
+    device
+        ``cpu``, ``cuda``, ``mps`` or ``auto``.
+    devices
+        Processes, each on a device of its own; on the CPU they share its cores.
+    precision
+        Of `PRECISIONS`: of the passes through the network; weights stay float32.
+    workers
+        Processes that decode signals.
+    """
+
+    device: str = "cpu"
+    devices: int = 1
+    precision: str = "float32"
+    workers: int = 0
+
+    def fabric(self) -> Fabric:
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        kind = self.device.partition(":")[0]
+        try:
+            return Fabric(accelerator=kind, devices=self.devices, precision=_FABRIC[self.precision])  # type: ignore[arg-type]
+        except (ValueError, RuntimeError) as error:
+            raise MetameryError(f"no {self.devices} devices '{self.device}' here: {error}") from None
+
+
+def prepare(
+    model: Use,
+    stimuli: Use,
+    validation: Use | None,
+    recipe: Recipe,
+    plugins: Plugins,
+    *,
+    seed: int = 0,
+    start: str = "",
+    freeze: Sequence[str] = (),
+) -> Run:
+    """Say what a run depends on: the classes are those of its stimuli.
+
+    Raises
+    ------
+    MetameryError
+        A name is unknown, or the validation stimuli have other categories.
+    """
+    classes = classes_of(load_stimuli(plugins, stimuli))
+    if validation is not None:
+        for category in sorted(set(categories(load_stimuli(plugins, validation)))):
+            if category not in classes:
+                raise unknown("category of the validation stimuli", category, classes)
+    return Run(model, stimuli, validation, tuple(classes), recipe, seed, start, tuple(freeze))
+
+
+def conduct(
+    run: Run,
+    folder: Path,
+    plugins: Plugins,
+    machine: Machine | None = None,
+    *,
+    checkpoint_every: int | None = None,
+    progress: Progress | None = None,
+) -> History:
+    """Train what a run asks for, or go on with it, and return its history.
+
+    Raises
+    ------
+    MetameryError
+        A name is unknown, a signal cannot be read, the loss is not finite, or the folder holds another run.
+    """
+    machine = machine or Machine()
+    made = tools(run.recipe, plugins)
+    with torch.random.fork_rng(devices=[]):
+        model = build(run, plugins)
+    augment = augmentation(run.recipe.augment, model)
+    fabric = machine.fabric()
+    fabric.launch()
+    if fabric.is_global_zero:
+        _keep_file(run, folder)
+    else:
+        progress = None
+    fabric.barrier()
+
+    def data(use: Use, augment: Augment | None = None) -> Examples:
+        return examples(load_stimuli(plugins, use), run.classes, model.domain, augment, run.seed, progress)
+
+    attributes = {
+        "metamery_version": version("metamery"),
+        "torch_version": torch.__version__,
+        "device": str(fabric.device),
+        "processes": fabric.world_size,
+        "precision": machine.precision,
+        "threads": torch.get_num_threads(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run": run.to_toml(),
+    }
+    return train(
+        model,
+        data(run.stimuli, augment),
+        None if run.validation is None else data(run.validation),
+        run.recipe,
+        made,
+        folder,
+        fabric=fabric,
+        seed=run.seed,
+        workers=machine.workers,
+        checkpoint_every=checkpoint_every,
+        progress=progress,
+        after_epoch=partial(write_history, folder, attributes=attributes),
+    )
+
+
+def augmentation(names: Sequence[str], model: Model) -> Augment | None:
+    """Build augmentations by name, to be applied in order.
+
+    ``flip``: left and right change places with even chance. ``crop``: a random crop after padding by an eighth on
+    each side, reflected. Any other name is a class of `torchvision.transforms.v2`, made without arguments.
+
+    Raises
+    ------
+    UnknownNameError
+        There is no such augmentation.
+    """
+    from torchvision.transforms import v2
+
+    if not names:
+        return None
+    if not isinstance(model.domain, ImageDomain):
+        raise MetameryError(f"augment = {list(names)}: augmentations are of images, and the model takes sounds")
+    height, width = model.domain.height, model.domain.width
+    known: dict[str, Callable[[], Any]] = {
+        "flip": v2.RandomHorizontalFlip,
+        "crop": lambda: v2.RandomCrop((height, width), padding=(width // 8, height // 8), padding_mode="reflect"),
+    }
+    others = {name: getattr(v2, name) for name in dir(v2) if isinstance(getattr(v2, name), type)}
+    made = []
+    for name in names:
+        if name not in known and name not in others:
+            raise unknown("augmentation", name, [*known, *others])
+        try:
+            made.append(known[name]() if name in known else others[name]())
+        except TypeError as error:
+            raise MetameryError(f"augmentation '{name}': {error}") from None
+    low, high = model.domain.low, model.domain.high
+    composed = v2.Compose(made)
+    return lambda signal: composed(signal).clamp(low, high)
+
+
+def _keep_file(run: Run, folder: Path) -> None:
+    """Write the run's file, or hold the one that is there against it."""
+    text = run.to_toml()
+    if (folder / RUN_FILE).exists():
+        if differences := _differences(tomllib.loads(text), tomllib.loads(Run.read(folder).to_toml())):
+            raise MetameryError(
+                f"'{folder}' holds another run: {'; '.join(differences)}. Choose another folder to keep both"
+            )
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial_file = folder / f".{RUN_FILE}.partial"
+        partial_file.write_text(text, encoding="utf-8")
+        partial_file.replace(folder / RUN_FILE)
+    except OSError as error:
+        raise MetameryError(f"cannot write to '{folder}': {error.strerror}") from None
+
+
+def _differences(mine: dict[str, Any], theirs: dict[str, Any], path: str = "") -> list[str]:
+    found = []
+    for name in sorted(mine.keys() | theirs.keys()):
+        one, other = mine.get(name), theirs.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += _differences(one, other, f"{path}{name}.")
+        elif one != other:
+            found.append(f"{path}{name} ({one}, there {other})")
+    return found

@@ -1,0 +1,178 @@
+"""Training data: labelled signals in the model's domain, in an order that the seed alone decides.
+
+What happens to an example depends on the seed, the epoch and its place in the data set: not on how many processes or
+workers there are, nor on whether the training was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ..framework.domains import Domain
+from ..framework.errors import MetameryError, unknown
+from ..framework.progress import Progress
+from ..framework.stimuli import Stimuli
+
+Augment = Callable[[torch.Tensor], torch.Tensor]
+
+KEPT_BYTES = 2 * 2**30
+"""Data sets up to this size are held in memory, decoded and fitted once."""
+
+
+def key(*parts: int | str) -> int:
+    """A seed for a generator, from what is to decide on its numbers."""
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "little", signed=True)
+
+
+def classes_of(stimuli: Stimuli) -> list[str]:
+    """The categories of stimuli, sorted: the classes of a network that is trained on them.
+
+    Raises
+    ------
+    MetameryError
+        There are fewer than two, or a stimulus has none.
+    """
+    found = set(categories(stimuli))
+    if "" in found:
+        raise MetameryError("training needs the category of every stimulus: expected folders CLASS/FILE, or a data set")
+    if len(found) < 2:
+        raise MetameryError(f"training needs two categories at least; the stimuli have {', '.join(found) or 'none'}")
+    return sorted(found)
+
+
+def categories(stimuli: Stimuli) -> Sequence[str]:
+    """The category of each stimulus; those that list them need not be decoded."""
+    listed: Sequence[str] | None = getattr(stimuli, "categories", None)
+    return listed if listed is not None else [stimuli[index].category for index in range(len(stimuli))]
+
+
+@dataclass(frozen=True)
+class Examples(Dataset[tuple[torch.Tensor, int]]):
+    """Stimuli as ``(signal, class)``, asked for by ``(epoch, index)``.
+
+    Parameters
+    ----------
+    stimuli
+        Where they come from.
+    targets
+        The class of each.
+    domain
+        What the signals are fitted to.
+    augment
+        Applied to each signal, from a seed of its own; none by default.
+    seed
+        Of the augmentation.
+    kept
+        All signals ``(N, …)``, where they are held in memory.
+    """
+
+    stimuli: Stimuli
+    targets: Sequence[int]
+    domain: Domain
+    augment: Augment | None = None
+    seed: int = 0
+    kept: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[torch.Tensor, int]:
+        epoch, index = item
+        signal = self.kept[index] if self.kept is not None else self.domain.fit(self.stimuli[index])
+        if self.augment is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(key(self.seed, "augment", epoch, index))
+                signal = self.augment(signal)
+        return signal, self.targets[index]
+
+
+def examples(
+    stimuli: Stimuli,
+    classes: Sequence[str],
+    domain: Domain,
+    augment: Augment | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Examples:
+    """Prepare stimuli for a network of these classes; small data sets are decoded now.
+
+    Raises
+    ------
+    MetameryError
+        A stimulus has another category than the classes, or cannot be decoded.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    for category in sorted(set(categories(stimuli))):
+        if category not in places:
+            raise unknown("category", category, classes)
+    targets = [places[category] for category in categories(stimuli)]
+    size = 4 * torch.Size(domain.shape).numel() * len(stimuli)
+    kept = None
+    if size <= KEPT_BYTES:
+        progress = progress or Progress()
+        progress.start(len(stimuli), "reading signals")
+        kept = torch.empty(len(stimuli), *domain.shape)
+        for index in range(len(stimuli)):
+            kept[index] = domain.fit(stimuli[index])
+            progress.advance()
+    return Examples(stimuli, targets, domain, augment, seed, kept)
+
+
+@dataclass(frozen=True)
+class Order(Sampler[list[tuple[int, int]]]):
+    """One epoch's batches for one of several processes, from some batch on.
+
+    Parameters
+    ----------
+    count
+        Examples there are.
+    batch_size
+        Over all processes; what is left over at the end is left out, unless there is no whole batch.
+    epoch
+        Decides on the order, with `seed`; without a seed the order is that of the data set, and nothing is left out.
+    rank, processes
+        Of the batch, this process takes every so-manieth example.
+    first
+        The first batch to give.
+    """
+
+    count: int
+    batch_size: int
+    epoch: int
+    seed: int | None = None
+    rank: int = 0
+    processes: int = 1
+    first: int = 0
+
+    def __len__(self) -> int:
+        whole = self.count // self.batch_size
+        batches = max(whole, 1) if self.seed is not None else -(-self.count // self.batch_size)
+        return batches - self.first
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        if self.seed is None:
+            order = torch.arange(self.count)
+        else:
+            generator = torch.Generator().manual_seed(key(self.seed, "order", self.epoch))
+            order = torch.randperm(self.count, generator=generator)
+        for batch in range(self.first, self.first + len(self)):
+            whole = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield [(self.epoch, index) for index in whole[self.rank :: self.processes].tolist()]
+
+
+def batches(examples: Examples, order: Order, workers: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yield signals ``(B, …)`` and classes ``(B,)`` in an order, decoded by so many worker processes."""
+    if examples.kept is not None and examples.augment is None:
+        targets = torch.tensor(examples.targets)
+        for batch in order:
+            places = torch.tensor([index for _, index in batch], dtype=torch.long)
+            yield examples.kept[places], targets[places]
+        return
+    own = torch.Generator()  # otherwise the loader draws a seed from the global one
+    yield from DataLoader(examples, batch_sampler=order, num_workers=workers, generator=own)

@@ -1,0 +1,246 @@
+"""Runs: a folder that says what was trained and how, and holds what came of it. A run is a model again.
+
+``run.toml`` is what was asked, ``results.zarr`` the history, ``last.safetensors`` what the training goes on from, and
+``best.safetensors`` the weights that were best on the validation signals.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import inspect
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tomli_w
+import torch
+import xarray as xr
+
+from ..framework.errors import MetameryError, unknown
+from ..framework.manager import Plugins
+from ..framework.models import Model
+from ..framework.recipes import Recipe
+from ..framework.registry import is_run
+from ..framework.store import RESULTS, StudyStore
+from ..framework.study import Use, located
+from . import checkpoints
+from .loop import BEST, LAST, History, Perturb, Tools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RUN_FILE = "run.toml"
+
+_UNITS = {"loss": "nat", "validation_loss": "nat", "seconds": "s"}
+_MEANING = {
+    "loss": "loss of the recipe, mean over the epoch",
+    "accuracy": "accuracy on the training signals, as they were perturbed",
+    "validation_loss": "cross-entropy on the validation signals",
+    "validation_accuracy": "accuracy on the validation signals",
+    "learning_rate": "learning rate of the last update",
+    "seconds": "time that the epoch took",
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a training depends on.
+
+    Parameters
+    ----------
+    model, stimuli, validation
+        By name, with their options; `validation` may be None.
+    classes
+        Names of the network's outputs, in order.
+    recipe
+        Resolved: every number that the training takes.
+    seed
+        Where all randomness starts.
+    start
+        Weights to start from: another run's folder, or a safetensors file; the model's own where empty.
+    freeze
+        Patterns of the names of weights that are not trained, such as ``features.*``.
+    """
+
+    model: Use
+    stimuli: Use
+    validation: Use | None
+    classes: Sequence[str]
+    recipe: Recipe
+    seed: int = 0
+    start: str = ""
+    freeze: Sequence[str] = field(default_factory=tuple)
+
+    def to_toml(self) -> str:
+        table: dict[str, Any] = {"seed": self.seed, "classes": list(self.classes), "stimuli": self.stimuli.table()}
+        if self.validation is not None:
+            table["validation"] = self.validation.table()
+        table |= {"start": self.start} if self.start else {}
+        table |= {"freeze": list(self.freeze)} if self.freeze else {}
+        table["model"] = self.model.table()
+        return tomli_w.dumps(table) + "\n[recipe]\n" + self.recipe.to_toml().replace("\n[", "\n[recipe.")
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """Read a run's file.
+
+        Raises
+        ------
+        MetameryError
+            There is none, or it says something else.
+        """
+        try:
+            table = tomllib.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+            validation = table.get("validation")
+            return cls(
+                Use.parse(table["model"], "model"),
+                Use.parse(table["stimuli"], "stimuli"),
+                None if validation is None else Use.parse(validation, "validation"),
+                tuple(table["classes"]),
+                Recipe().changed(table["recipe"]),
+                table["seed"],
+                table.get("start", ""),
+                tuple(table.get("freeze", ())),
+            )
+        except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+            raise MetameryError(f"no run in '{folder}': {error}") from None
+
+
+def splits(folder: Path) -> tuple[Use, Use | None]:
+    """The training and the validation stimuli of a folder: ``train`` and ``val`` or ``test`` in it, or itself alone."""
+    parts = {name: folder / name for name in ("train", "val", "validation", "test") if (folder / name).is_dir()}
+    if "train" not in parts:
+        return located(Use(f"{folder}/")), None
+    held_out = next((path for name, path in parts.items() if name != "train"), None)
+    return located(Use(f"{parts['train']}/")), None if held_out is None else located(Use(f"{held_out}/"))
+
+
+def build(run: Run, plugins: Plugins) -> Model:
+    """Build a run's network as it is before the first update.
+
+    Raises
+    ------
+    MetameryError
+        It has fewer outputs than there are classes, a pattern to freeze fits no weight, or the weights to start from
+        are another network's.
+    """
+    model = _of_classes(run, plugins)
+    if run.start:
+        _load(model, Path(run.start))
+    names = [name for name, _ in model.module.named_parameters()]
+    for pattern in run.freeze:
+        if not (frozen := fnmatch.filter(names, pattern)):
+            raise unknown("pattern of weights", pattern, names)
+        for name in frozen:
+            model.module.get_parameter(name).requires_grad_(False)
+    return model
+
+
+def trained(path: str | Path, *, plugins: Plugins, weights: str = "best") -> Model:
+    """Build the network of a run with the weights it came to.
+
+    Parameters
+    ----------
+    path
+        The run's folder.
+    plugins
+        Where its names are looked up.
+    weights
+        ``best`` on the validation signals, or the ``last``.
+
+    Raises
+    ------
+    MetameryError
+        There is no such run, or it has no weights yet.
+    """
+    if weights not in ("best", "last"):
+        raise unknown("weights of a run:", weights, ("best", "last"))
+    model = _of_classes(Run.read(Path(path)), plugins)
+    _load(model, Path(path), BEST if weights == "best" else LAST)
+    model.module.eval()
+    return model
+
+
+def tools(recipe: Recipe, plugins: Plugins) -> Tools:
+    """What the names in a recipe stand for.
+
+    Raises
+    ------
+    MetameryError
+        A name or an option is unknown.
+    """
+    if recipe.epsilon_warmup and "epsilon" not in recipe.perturbation_options:
+        raise MetameryError("epsilon_warmup needs perturbation_options.epsilon, to which it grows")
+
+    @cache
+    def perturbation(share: float) -> Perturb:
+        options = dict(recipe.perturbation_options)
+        if share < 1:
+            options["epsilon"] = share * float(options["epsilon"])
+        built: Perturb = plugins.load("perturbation", recipe.perturbation, **options)
+        return built
+
+    if recipe.perturbation:
+        perturbation(1.0)
+    loss: Any = plugins.load("loss", recipe.loss, **recipe.loss_options)
+    optimizer: Callable[[Any], torch.optim.Optimizer] = plugins.load(
+        "optimizer", recipe.optimizer, lr=recipe.learning_rate, **recipe.optimizer_options
+    )
+    return Tools(loss, optimizer, perturbation if recipe.perturbation else None)
+
+
+def history_dataset(history: History) -> xr.Dataset:
+    """A training's history over ``epoch``, counted from 1."""
+    names = list(dict.fromkeys(name for row in history for name in row))
+    return xr.Dataset(
+        {
+            name: (
+                "epoch",
+                np.array([row.get(name, np.nan) for row in history]),
+                {"long_name": _MEANING.get(name, name), "units": _UNITS.get(name, "1")},
+            )
+            for name in names
+        },
+        {"epoch": np.arange(1, len(history) + 1)},
+    )
+
+
+def write_history(folder: Path, history: History, attributes: Mapping[str, Any]) -> None:
+    """Put a training's history into its results, ``/history``."""
+    store = StudyStore.reopen(folder) if (folder / RESULTS).exists() else StudyStore.create(folder, {}, attributes)
+    store.add("history", history_dataset(history))
+
+
+def _of_classes(run: Run, plugins: Plugins) -> Model:
+    innermost = run.model.name
+    while (found := plugins.find("model", innermost)).wants_plugins and not is_run(Path(innermost)):
+        innermost = found.member.partition("/")[2]  # a family that operates on another model
+    accepted = inspect.signature(found.entry.factory()).parameters
+    own = {"num_classes": len(run.classes), "labels": list(run.classes)}
+    options = {name: value for name, value in own.items() if name in accepted} | dict(run.model.options)
+    model: Model = plugins.load("model", run.model.name, **options)
+    middle = (model.domain.low + model.domain.high) / 2
+    training = model.module.training
+    with torch.no_grad():
+        outputs = model.module.eval()(torch.full((1, *model.domain.shape), middle)).shape[-1]
+    model.module.train(training)
+    if outputs != len(run.classes):
+        raise MetameryError(f"model '{run.model.name}' has {outputs} outputs, and there are {len(run.classes)} classes")
+    return replace(model, labels=tuple(run.classes), label_space="category")
+
+
+def _load(model: Model, place: Path, name: str = BEST) -> None:
+    """Load weights from a run's folder or a file."""
+    file = place / name if place.is_dir() else place
+    tensors, _ = checkpoints.load(file)
+    if file.name == LAST:
+        part = "averaged/" if any(key.startswith("averaged/") for key in tensors) else "weights/"
+        tensors = {key.removeprefix(part): value for key, value in tensors.items() if key.startswith(part)}
+    try:
+        model.module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise MetameryError(f"'{file}' holds the weights of another network: {str(error).splitlines()[-1]}") from None

@@ -1,0 +1,32 @@
+"""Schedules: how the learning rate, and the size of the perturbation, change over a training."""
+
+from __future__ import annotations
+
+import math
+
+from ..framework.recipes import Recipe
+
+
+def learning_rate(recipe: Recipe, update: int, updates_per_epoch: int) -> float:
+    """Learning rate of an update, counted from 0.
+
+    >>> recipe = Recipe(epochs=4, learning_rate=1.0, schedule="steps", decay_every=2, warmup=1.0)
+    >>> [learning_rate(recipe, update, 2) for update in range(8)]
+    [0.5, 1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1]
+    """
+    epoch = update / updates_per_epoch
+    shape: float = {
+        "constant": 1.0,
+        "steps": recipe.decay_factor ** -(epoch // recipe.decay_every),
+        "cosine": (1 + math.cos(math.pi * epoch / recipe.epochs)) / 2,
+    }[recipe.schedule]
+    return recipe.learning_rate * shape * _grown(recipe.warmup, update, updates_per_epoch)
+
+
+def epsilon_share(recipe: Recipe, update: int, updates_per_epoch: int) -> float:
+    """How much of the perturbation's ``epsilon`` an update takes, in (0, 1]."""
+    return _grown(recipe.epsilon_warmup, update, updates_per_epoch)
+
+
+def _grown(epochs: float, update: int, updates_per_epoch: int) -> float:
+    return min(1.0, (update + 1) / (epochs * updates_per_epoch)) if epochs else 1.0

@@ -221,7 +221,7 @@ class Registry:
             target = _from_file(Path(user_file["path"]).expanduser(), user_file["attribute"])
             return Found(Entry(self.kind, Path(user_file["path"]).name, user_file["attribute"], target))
         plugin, colon, bare = name.partition(":")
-        if "/" in plugin:  # the colon is the member's
+        if not colon or "/" in plugin:  # a colon further on is the member's
             plugin, colon, bare = "", "", name
         candidates = [entry for entry in self._entries if not colon or entry.plugin == plugin]
         matches = [entry for entry in candidates if entry.name == bare and not entry.is_family]

@@ -7,7 +7,12 @@ from metamery.framework.errors import MissingExtraError
 from torch import nn
 
 PLUGINS = Plugins(installed=())
-SMALL = {"torchvision/": "torchvision/squeezenet1_1", "timm/": "timm/resnet10t", "torchattacks/": "torchattacks/PGD"}
+SMALL = {
+    "antialias/": "antialias/blur3/small-cnn",
+    "timm/": "timm/resnet10t",
+    "torchattacks/": "torchattacks/PGD",
+    "torchvision/": "torchvision/squeezenet1_1",
+}
 OPTIONS = {"torchvision/squeezenet1_1": {"weights": "none"}, "timm/resnet10t": {"weights": "none"}}
 NEEDS_DATA = {"folder", "torchvision/"}  # held by tests of their own, on files they make
 

@@ -2,13 +2,12 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 import torchvision
 from metamery.framework import ImageDomain
-from metamery.framework.modes import channels_last, frozen, keeping_memory
+from metamery.framework.modes import channels_last, frozen
 from torch import nn
 
 DOMAIN = ImageDomain(3, 32, 32)

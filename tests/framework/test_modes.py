@@ -108,5 +108,6 @@ assert resident() < before + 50, (before, resident())
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told")
 def test_memory_is_kept_within_and_given_back_afterwards():
-    done = subprocess.run([sys.executable, "-c", KEEPING], capture_output=True, text=True)  # in a fresh heap
+    command = [sys.executable, "-c", KEEPING]  # in a fresh heap
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

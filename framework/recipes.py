@@ -43,9 +43,6 @@ class Recipe:
         Largest norm of the weights' gradient; 0 leaves it as it is.
     ema
         Decay, per update, of the average of the weights that is evaluated and kept; 0 keeps the weights themselves.
-    replays
-        Updates made with each batch, each of which also moves a perturbation that lasts from batch to batch: "free"
-        adversarial training (Shafahi et al. 2019), with the ``epsilon`` of `perturbation_options`.
     augment
         Names of augmentations, in order.
     loss_options, optimizer_options, perturbation_options
@@ -71,7 +68,6 @@ class Recipe:
     accumulate: int = 1
     clip_norm: float = 0.0
     ema: float = 0.0
-    replays: int = 1
     augment: Sequence[str] = ()
     loss_options: Options = field(default_factory=dict)
     optimizer_options: Options = field(default_factory=dict)
@@ -124,7 +120,7 @@ class Recipe:
         return cls().changed(table)
 
 
-_LEAST = {"epochs": 1, "batch_size": 1, "decay_every": 1, "accumulate": 1, "replays": 1}
+_LEAST = {"epochs": 1, "batch_size": 1, "decay_every": 1, "accumulate": 1}
 
 
 def _checked(name: str, value: Any) -> Any:

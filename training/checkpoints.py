@@ -41,6 +41,12 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], state: Mapping[str, An
         raise MetameryError(f"cannot write to '{path.parent}': {reason}") from error
 
 
+def clear(folder: Path) -> None:
+    """Remove what a killed writer left half written."""
+    for leftover in folder.glob(".*.safetensors.*.partial"):
+        leftover.unlink()
+
+
 def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read what `save` wrote.
 

@@ -21,6 +21,7 @@ from ..framework.models import Model
 from ..framework.progress import Progress
 from ..framework.recipes import Recipe
 from ..framework.study import Use, load_stimuli
+from . import checkpoints
 from .data import Augment, Examples, categories, classes_of, examples
 from .loop import History, train
 from .runs import RUN_FILE, Run, build, tools, write_history
@@ -111,6 +112,7 @@ def conduct(
     fabric.launch()
     if fabric.is_global_zero:
         _keep_file(run, folder)
+        checkpoints.clear(folder)
     else:
         progress = None
     fabric.barrier()

@@ -24,7 +24,7 @@ from metamery.training.runs import Run
 torch.set_num_threads(1)
 data = Use("folder", {"path": sys.argv[3]})
 model = Use("small-cnn", {"norm": "group", "width": 4})
-run = Run(model, data, data, ("cat", "dog"), Recipe(epochs=2, batch_size=4, learning_rate=0.05))
+run = Run(model, data, data, ("cat", "dog"), Recipe(epochs=2, batch_size=4, learning_rate=0.01))
 conduct(run, Path(sys.argv[2]), Plugins(), Machine(devices=int(sys.argv[1])))
 """
 

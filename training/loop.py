@@ -110,6 +110,7 @@ def train(
     progress = progress or Progress()
     updates = len(Order(len(examples), recipe.batch_size, 0, seed))  # per epoch
     module, optimizer = fabric.setup(model.module, tools.optimizer(_learning(model.module)))
+    _train_mode(model.module)
     state = _State(model.module, optimizer, recipe)
     state.resume(folder / LAST)
     learner, kept = replace(model, module=module), replace(model, module=state.averaged or model.module)
@@ -317,6 +318,15 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 def _learning(module: nn.Module) -> list[nn.Parameter]:
     return [weight for weight in module.parameters() if weight.requires_grad]
+
+
+def _train_mode(module: nn.Module) -> None:
+    """Put a network into training mode, except the parts whose weights are all frozen: their statistics stay too."""
+    module.train()
+    for part in module.modules():
+        own = list(part.parameters(recurse=False))
+        if own and not any(weight.requires_grad for weight in own):
+            part.eval()
 
 
 def _bare(module: nn.Module) -> nn.Module:

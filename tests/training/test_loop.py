@@ -206,6 +206,24 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(tmp_pat
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
+def test_a_network_is_trained_in_training_mode_however_it_comes(tmp_path: Path) -> None:
+    model = network()
+    model.module.eval()
+    model, _ = run(tmp_path / "eval", model=model)
+    other, _ = run(tmp_path / "train")
+    assert same(weights(model), weights(other))
+    assert model.module[1].num_batches_tracked == 20
+
+
+def test_a_frozen_batch_norm_keeps_its_statistics(tmp_path: Path) -> None:
+    model = network()
+    for weight in model.module[1].parameters():
+        weight.requires_grad_(False)
+    before = weights(model)
+    run(tmp_path, Recipe(epochs=1, batch_size=8), model)
+    assert torch.equal(before["1.running_mean"], model.module[1].running_mean)
+
+
 def test_frozen_weights_stay(tmp_path: Path) -> None:
     model = network()
     model.module[0].requires_grad_(False)

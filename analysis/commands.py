@@ -256,7 +256,8 @@ def export(
 def _conduct(context: typer.Context, study: Study, folder: Path, device: str, dry_run: bool) -> None:
     from ..framework.devices import resolve_device
     from ..framework.progress import ProgressBar
-    from .conduct import conduct, plan
+    from .conduct import conduct
+    from .plan import plan
     from .report import write_report
 
     plugins = loaded_plugins(context)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,17 +17,14 @@ import torch
 
 from ..framework.domains import WaveformDomain
 from ..framework.errors import MetameryError
-from ..framework.layers import Tap
 from ..framework.manager import Plugins
 from ..framework.models import Model
-from ..framework.modes import channels_last, frozen, keeping_memory
-from ..framework.outline import outline
 from ..framework.progress import Progress
 from ..framework.schema import STATES, fitted_variables, model_key, stimuli_variables
 from ..framework.stimuli import Stimulus
 from ..framework.store import RESULTS, Group, StudyStore, open_study
 from ..framework.study import ModelUse, Study, load_stimuli
-from .matching import Distance, match_layer
+from .matching import Distance
 from .measures import measured_layers
 from .null import MOST_SIGNALS, TooFewSignalsError, cache_folder, draw, null_of_signals
 from .optimizers import Make
@@ -80,7 +75,7 @@ def conduct(
         study with other settings or other weights. Of a new study nothing is then left, unless metamers were made.
     """
     chosen = settings(study.synthesis)
-    distance, optimizer = _tools(plugins, chosen)
+    distance, optimizer = load_tools(plugins, chosen)
     parts = load_parts(study, plugins, device)
     is_new = not (folder / RESULTS).exists()
     store = _open(study, folder, plugins, parts, chosen, device)
@@ -210,76 +205,6 @@ def check_weights(folder: Path, parts: list[Part], stored: Mapping[str, Mapping[
             raise MetameryError(f"'{folder}' was made with other weights of model '{part.name}'")
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What conducting a study would take, as far as it can be told beforehand."""
-
-    metamers: int
-    updates: int
-    memory_bytes: int
-    disk_bytes: int
-    scratch_bytes: int
-    seconds: float
-
-
-def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
-    """Estimate what a study takes, by a few updates of a single signal at each layer.
-
-    Memory is that of the largest batch's activations and does not count PyTorch itself; disk is before compression,
-    scratch what the null takes meanwhile; the time is that of synthesis, one signal after another, and batches are
-    usually faster.
-    """
-    chosen = settings(study.synthesis)
-    stimuli = len(load_stimuli(plugins, study.stimuli))
-    tools = _tools(plugins, chosen)
-    metamers = most = disk = scratch = 0
-    signals = len(load_stimuli(plugins, study.null_stimuli or study.stimuli))
-    signals = min(signals, MOST_SIGNALS if study.null_signals is None else study.null_signals)
-    seconds = 0.0
-    for part in load_parts(study, plugins, device):
-        each = stimuli * chosen.seeds
-        metamers += len(part.layers) * each
-        found = outline(part.model.module, part.model.domain)
-        kept = {layer.name: layer.kept_bytes for layer in found}
-        units = {layer.name: layer.units for layer in found}
-        together = min(chosen.batch_size, stimuli)
-        most = max(most, *(together * kept.get(layer, max(kept.values())) for layer in part.layers))
-        sizes = [units.get(layer, 0) for layer in part.layers]
-        scratch = max(scratch, 4 * signals * (units["input"] + sum(sizes) + max(sizes)))
-        signal = 4 * math.prod(part.model.domain.shape)
-        disk += stimuli * signal + len(part.layers) * each * (signal + 4 * (chosen.steps + 1))
-        seconds += each * chosen.steps * sum(_update_seconds(part, tools, chosen, device))
-    return Plan(metamers, metamers * chosen.steps, most, disk, scratch, seconds)
-
-
-def _update_seconds(
-    part: Part, tools: tuple[Distance, Make], chosen: Settings, device: torch.device
-) -> Iterator[float]:
-    """Time an update of one signal at each layer."""
-    module, domain = part.model.module, part.model.domain
-    start = torch.full((1, *domain.shape), (domain.low + domain.high) / 2, device=device)
-    with frozen(module), channels_last(module, domain), keeping_memory():
-        for layer in part.layers:
-            with Tap(module, [layer]) as tap:
-                with torch.no_grad():
-                    target = tap(start + 0.1 * (domain.high - domain.low))[layer].clone()
-                for steps in (1, 3):  # the first to warm up
-                    began = time.perf_counter()
-                    trial = settings(chosen, steps=steps)
-                    match_layer(
-                        tap,
-                        target,
-                        start,
-                        trial,
-                        distance=tools[0],
-                        optimizer=tools[1],
-                        low=domain.low,
-                        high=domain.high,
-                    )
-                    taken = time.perf_counter() - began
-            yield taken / steps
-
-
 @dataclass(frozen=True, eq=False)
 class _Place:
     """Where one model's results lie in the store."""
@@ -311,7 +236,7 @@ class _Answers:
         return int(labels[predicted] in right)
 
 
-def _tools(plugins: Plugins, chosen: Settings) -> tuple[Distance, Make]:
+def load_tools(plugins: Plugins, chosen: Settings) -> tuple[Distance, Make]:
     """Load the distance and the optimizer, and try whether the optimizer takes its options."""
     distance = plugins.load("distance", chosen.distance, **chosen.distance_options)
     optimizer = plugins.load("optimizer", chosen.optimizer, lr=chosen.step_size, **chosen.optimizer_options)

@@ -16,7 +16,8 @@ import xarray as xr
 from metamery.analysis import conduct as conducting
 from metamery.analysis import judge
 from metamery.analysis import null as nulls
-from metamery.analysis.conduct import conduct, plan
+from metamery.analysis.conduct import conduct
+from metamery.analysis.plan import plan
 from metamery.analysis.synthesis import synthesise
 from metamery.framework import MetameryError, Plugins, Stimulus, Study, open_study
 from metamery.framework.progress import Progress

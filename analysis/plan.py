@@ -1,0 +1,91 @@
+"""What a study would take in time, memory and disk, told before it is made."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ..framework.layers import Tap
+from ..framework.manager import Plugins
+from ..framework.modes import channels_last, frozen, keeping_memory
+from ..framework.outline import outline
+from ..framework.study import Study, load_stimuli
+from .conduct import Part, load_parts, load_tools
+from .matching import Distance, match_layer
+from .null import MOST_SIGNALS
+from .optimizers import Make
+from .presets import Settings, settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What conducting a study would take, as far as it can be told beforehand."""
+
+    metamers: int
+    updates: int
+    memory_bytes: int
+    disk_bytes: int
+    scratch_bytes: int
+    seconds: float
+
+
+def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
+    """Estimate what a study takes, by a few updates of a single signal at each layer.
+
+    Memory is that of the largest batch's activations and does not count PyTorch itself; disk is before compression,
+    scratch what the null takes meanwhile; the time is that of synthesis, one signal after another, and batches are
+    usually faster.
+    """
+    chosen = settings(study.synthesis)
+    stimuli = len(load_stimuli(plugins, study.stimuli))
+    tools = load_tools(plugins, chosen)
+    metamers = most = disk = scratch = 0
+    signals = len(load_stimuli(plugins, study.null_stimuli or study.stimuli))
+    signals = min(signals, MOST_SIGNALS if study.null_signals is None else study.null_signals)
+    seconds = 0.0
+    for part in load_parts(study, plugins, device):
+        each = stimuli * chosen.seeds
+        metamers += len(part.layers) * each
+        found = outline(part.model.module, part.model.domain)
+        kept = {layer.name: layer.kept_bytes for layer in found}
+        units = {layer.name: layer.units for layer in found}
+        together = min(chosen.batch_size, stimuli)
+        most = max(most, *(together * kept.get(layer, max(kept.values())) for layer in part.layers))
+        sizes = [units.get(layer, 0) for layer in part.layers]
+        scratch = max(scratch, 4 * signals * (units["input"] + sum(sizes) + max(sizes)))
+        signal = 4 * math.prod(part.model.domain.shape)
+        disk += stimuli * signal + len(part.layers) * each * (signal + 4 * (chosen.steps + 1))
+        seconds += each * chosen.steps * sum(_update_seconds(part, tools, chosen, device))
+    return Plan(metamers, metamers * chosen.steps, most, disk, scratch, seconds)
+
+
+def _update_seconds(
+    part: Part, tools: tuple[Distance, Make], chosen: Settings, device: torch.device
+) -> Iterator[float]:
+    """Time an update of one signal at each layer."""
+    module, domain = part.model.module, part.model.domain
+    start = torch.full((1, *domain.shape), (domain.low + domain.high) / 2, device=device)
+    with frozen(module), channels_last(module, domain), keeping_memory():
+        for layer in part.layers:
+            with Tap(module, [layer]) as tap:
+                with torch.no_grad():
+                    target = tap(start + 0.1 * (domain.high - domain.low))[layer].clone()
+                for steps in (1, 3):  # the first to warm up
+                    began = time.perf_counter()
+                    trial = settings(chosen, steps=steps)
+                    match_layer(
+                        tap,
+                        target,
+                        start,
+                        trial,
+                        distance=tools[0],
+                        optimizer=tools[1],
+                        low=domain.low,
+                        high=domain.high,
+                    )
+                    taken = time.perf_counter() - began
+            yield taken / steps

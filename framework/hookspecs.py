@@ -36,7 +36,10 @@ def register_stimuli(register: Register) -> None:
 
 @hookspec
 def register_losses(register: Register) -> None:
-    """Add training objectives. The factory returns ``loss(model, signals, labels) -> ()``, a scalar tensor."""
+    """Add training objectives. The factory returns ``loss(model, signals, labels) -> ()``, a scalar tensor.
+
+    A loss that has a parameter `natural` is given the signals by it as they were before they were perturbed.
+    """
 
 
 @hookspec

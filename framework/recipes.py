@@ -12,7 +12,7 @@ import tomli_w
 
 from .errors import MetameryError, unknown
 
-SCHEDULES = ("constant", "steps", "cosine")
+SCHEDULES = ("constant", "steps", "cosine", "linear")
 
 Options = Mapping[str, float | str | bool]
 
@@ -30,13 +30,22 @@ class Recipe:
     learning_rate
         The highest one.
     schedule
-        ``constant``, ``steps`` or ``cosine``, which falls to 0 at the end.
+        ``constant``, ``steps``, or ``cosine`` and ``linear``, which fall to 0 at the end.
     decay_every, decay_factor
         Of ``steps``: the learning rate is divided by `decay_factor` after every `decay_every` epochs.
     warmup
         Epochs over which the learning rate grows from 0, in a straight line.
     epsilon_warmup
         Epochs over which the perturbation's ``epsilon`` grows from 0, in a straight line.
+    replays, replay_epsilon
+        Updates on each batch, one after the other, whose gradients also move the signals, within Linf
+        `replay_epsilon` (free adversarial training, Shafahi et al. 2019); 0 for one update on signals that stay.
+    check
+        Perturbation under which the network is measured after each epoch, on some of the validation signals; the best
+        weights are then those with the highest accuracy under it. None where empty.
+    check_drop
+        A fall of that accuracy, from its highest, at which the training goes over to the check's perturbation
+        (catastrophic overfitting, Wong et al. 2020); 0 for never.
     accumulate
         Parts into which each batch is divided; their gradients add up to the batch's.
     clip_norm
@@ -45,8 +54,8 @@ class Recipe:
         Decay, per update, of the average of the weights that is evaluated and kept; 0 keeps the weights themselves.
     augment
         Names of augmentations, in order.
-    loss_options, optimizer_options, perturbation_options
-        Keyword options of the three factories.
+    loss_options, optimizer_options, perturbation_options, check_options
+        Keyword options of the factories.
 
     Raises
     ------
@@ -65,6 +74,10 @@ class Recipe:
     decay_factor: float = 10.0
     warmup: float = 0.0
     epsilon_warmup: float = 0.0
+    replays: int = 0
+    replay_epsilon: float = 8 / 255
+    check: str = ""
+    check_drop: float = 0.0
     accumulate: int = 1
     clip_norm: float = 0.0
     ema: float = 0.0
@@ -72,6 +85,7 @@ class Recipe:
     loss_options: Options = field(default_factory=dict)
     optimizer_options: Options = field(default_factory=dict)
     perturbation_options: Options = field(default_factory=dict)
+    check_options: Options = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):

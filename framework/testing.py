@@ -7,6 +7,7 @@ them; a plugin's author does the same with their own (see also `metamery.framewo
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,8 +198,8 @@ def check_stimuli(stimuli: Stimuli, count: int = 4) -> None:
     _hold(5, False, "an index past the end raises no IndexError")
 
 
-def check_loss(loss: Callable[[Model, torch.Tensor, torch.Tensor], torch.Tensor], model: Model | None = None) -> None:
-    """Check a training objective.
+def check_loss(loss: Callable[..., torch.Tensor], model: Model | None = None) -> None:
+    """Check a training objective, ``loss(model, signals, labels)`` or ``loss(model, signals, labels, natural)``.
 
     1. It returns a finite scalar tensor.
     2. A gradient reaches the weights.
@@ -208,7 +209,8 @@ def check_loss(loss: Callable[[Model, torch.Tensor, torch.Tensor], torch.Tensor]
     signals = example_signals(model)
     labels = torch.arange(len(signals)) % 2
     given = signals.clone(), labels.clone()
-    value = loss(model, signals, labels)
+    compared = {"natural": signals.roll(1, -1)} if "natural" in inspect.signature(loss).parameters else {}
+    value = loss(model, signals, labels, **compared)
     _hold(1, value.ndim == 0 and bool(value.isfinite()), f"it returns {value!r}")
     gradients = torch.autograd.grad(value, list(model.module.parameters()), allow_unused=True)
     _hold(2, any(gradient is not None and bool(gradient.any()) for gradient in gradients), "no weight gets a gradient")

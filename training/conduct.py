@@ -23,8 +23,9 @@ from ..framework.recipes import Recipe
 from ..framework.study import Use, load_stimuli
 from . import checkpoints
 from .data import Augment, Examples, categories, classes_of, examples
-from .loop import History, train
+from .loop import train
 from .runs import RUN_FILE, Run, build, tools, write_history
+from .state import History
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 _FABRIC = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}

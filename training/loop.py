@@ -7,11 +7,13 @@ not been.
 
 from __future__ import annotations
 
-import copy
+import inspect
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +21,21 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from ..framework.errors import MetameryError
 from ..framework.models import Model
 from ..framework.modes import frozen
 from ..framework.progress import Progress
 from ..framework.recipes import Recipe
-from . import checkpoints
 from .data import Examples, Order, batches, key
 from .schedules import epsilon_share, learning_rate
+from .state import BEST, LAST, History, State, summed
 
-Loss = Callable[[Model, torch.Tensor, torch.Tensor], torch.Tensor]
+Loss = Callable[..., torch.Tensor]
 Perturb = Callable[[Model, torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
-History = list[dict[str, float]]
-
-LAST, BEST = "last.safetensors", "best.safetensors"
-
 LOOK_EVERY = 50
 """Updates between two looks at the losses: each look waits for the device."""
+
+CHECKED = 512
+"""Signals on which a recipe's check measures the network, about, after each epoch."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,24 @@ class Tools:
     Parameters
     ----------
     loss
-        ``loss(model, signals, labels) -> ()``.
+        ``loss(model, signals, labels) -> ()``; one that names `natural` is given the unperturbed signals by it.
     optimizer
         ``make(parameters) -> torch.optim.Optimizer``.
     perturbation
         Builds the perturbation for a share of its full ``epsilon``; None trains on the signals as they are.
+    check
+        The perturbation under which the network is measured after each epoch, if there is one.
     """
 
     loss: Loss
     optimizer: Callable[[Any], torch.optim.Optimizer]
     perturbation: Callable[[float], Perturb] | None = None
+    check: Perturb | None = None
+
+    @cached_property
+    def compares(self) -> bool:
+        """Whether the loss wants the unperturbed signals, too."""
+        return "natural" in inspect.signature(self.loss).parameters
 
 
 def train(
@@ -84,7 +92,8 @@ def train(
         How.
     folder
         Gets ``last.safetensors``, from which the same call goes on, and ``best.safetensors``, the weights with the
-        highest accuracy on the validation examples (on the training examples where there are none).
+        highest accuracy on the validation examples (on the training examples where there are none), under the
+        recipe's check where it has one.
     fabric
         Devices, precision and processes; launched.
     seed
@@ -100,7 +109,7 @@ def train(
     -------
     list of dict
         Of each epoch: ``loss``, ``accuracy`` (of the signals as they were perturbed), ``learning_rate``, ``seconds``,
-        and ``validation_loss``, ``validation_accuracy``.
+        and ``validation_loss``, ``validation_accuracy``, ``checked_accuracy`` where these are measured.
 
     Raises
     ------
@@ -111,8 +120,8 @@ def train(
     updates = len(Order(len(examples), recipe.batch_size, 0, seed))  # per epoch
     module, optimizer = fabric.setup(model.module, tools.optimizer(_learning(model.module)))
     _train_mode(model.module)
-    state = _State(model.module, optimizer, recipe)
-    state.resume(folder / LAST)
+    state = State(model.module, optimizer, recipe)
+    state.resume(folder / LAST, fabric)
     learner, kept = replace(model, module=module), replace(model, module=state.averaged or model.module)
     progress.start(recipe.epochs * updates, "training")
     progress.advance(state.epoch * updates + state.batch)
@@ -126,9 +135,14 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, update, updates)
             size = epsilon_share(recipe, update, updates)
+            perturb = tools.check if state.has_fallen else tools.perturbation and tools.perturbation(size)
             randomness = key(seed, "update", update, fabric.global_rank)
             signals, labels = fabric.to_device(batch)
-            state.note(*_update(learner, signals, labels, recipe, tools, fabric, optimizer, randomness, size))
+            if recipe.replays and not state.has_fallen:
+                seen = _replay(learner, state, signals, labels, size * recipe.replay_epsilon, tools, fabric, randomness)
+            else:
+                seen = _update(learner, state, signals, labels, perturb, tools, fabric, randomness)
+            state.note(seen)
             progress.advance()
             if state.batch % LOOK_EVERY == 0 or state.batch == updates:
                 state.look(updates)
@@ -138,6 +152,9 @@ def train(
         row = state.row(fabric) | {"learning_rate": optimizer.param_groups[0]["lr"]}
         if validation is not None:
             row |= evaluate(kept, validation, recipe.batch_size, fabric, workers)
+        if tools.check is not None:
+            row["checked_accuracy"] = _checked(kept, validation or examples, tools.check, recipe, fabric, seed)
+            state.guard(row["checked_accuracy"], fabric)
         state.close_epoch(row | {"seconds": time.perf_counter() - began}, folder / BEST, fabric)
         state.save(folder / LAST, fabric)
         if fabric.is_global_zero:
@@ -149,146 +166,100 @@ def train(
 
 def evaluate(model: Model, examples: Examples, batch_size: int, fabric: Fabric, workers: int = 0) -> dict[str, float]:
     """Mean cross-entropy, in nats, and accuracy on examples as they are, over all processes."""
-    totals = torch.zeros(3, device=fabric.device)
     order = Order(len(examples), batch_size, 0, None, fabric.global_rank, fabric.world_size)
+    loss, accuracy = _measured(model, batches(examples, order, workers), fabric)
+    return {"validation_loss": loss, "validation_accuracy": accuracy}
+
+
+def _checked(model: Model, examples: Examples, perturb: Perturb, recipe: Recipe, fabric: Fabric, seed: int) -> float:
+    """Accuracy under a perturbation of some examples, each time the same."""
+    order = Order(len(examples), recipe.batch_size, 0, seed, fabric.global_rank, fabric.world_size)
+    some = islice(batches(examples, order), -(-CHECKED // recipe.batch_size))
+    return _measured(model, some, fabric, perturb, torch.Generator().manual_seed(key(seed, "check")))[1]
+
+
+def _measured(
+    model: Model,
+    given: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    fabric: Fabric,
+    perturb: Perturb | None = None,
+    generator: torch.Generator | None = None,
+) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy over batches and processes."""
+    totals = torch.zeros(3, device=fabric.device)
     with frozen(model.module), torch.no_grad(), fabric.autocast():
-        for batch in batches(examples, order, workers):
+        for batch in given:
             signals, labels = fabric.to_device(batch)
+            if perturb is not None and generator is not None:
+                signals = perturb(model, signals, labels, generator)
             logits = model.module(signals).float()
             loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
             totals += torch.stack([loss, (logits.argmax(dim=1) == labels).sum(), loss.new_tensor(len(labels))])
-    loss_sum, right, count = _summed(totals, fabric).tolist()
-    return {"validation_loss": loss_sum / count, "validation_accuracy": right / count}
+    loss_sum, right, count = summed(totals, fabric).tolist()
+    return loss_sum / count, right / count
 
 
 def _update(
     model: Model,
+    state: State,
     signals: torch.Tensor,
     labels: torch.Tensor,
-    recipe: Recipe,
+    perturb: Perturb | None,
     tools: Tools,
     fabric: Fabric,
-    optimizer: Any,
     randomness: int,
-    epsilon: float,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Make one update; return the mean loss, and how many signals got the right class as they were perturbed."""
+) -> torch.Tensor:
+    """Make one update; return the mean loss and accuracy on the signals as they were perturbed, ``(2,)``."""
     generator = torch.Generator().manual_seed(randomness)
-    perturb = tools.perturbation(epsilon) if tools.perturbation else None
     bare = replace(model, module=_bare(model.module))
-    loss, seen = torch.zeros((), device=signals.device), []
-    optimizer.zero_grad()
-    parts = list(zip(signals.chunk(recipe.accumulate), labels.chunk(recipe.accumulate), strict=True))
+    seen = torch.zeros(2, device=signals.device)
+    state.optimizer.zero_grad()
+    parts = list(zip(signals.chunk(state.recipe.accumulate), labels.chunk(state.recipe.accumulate), strict=True))
     for number, (natural, wanted) in enumerate(parts):
         part = natural
         if perturb is not None:
             with fabric.autocast():
                 part = perturb(bare, natural, wanted, generator)
+        compared = {"natural": natural} if tools.compares else {}
         with (
             fabric.no_backward_sync(model.module, enabled=number + 1 < len(parts)),  # type: ignore[arg-type]
             _Logits(bare.module) as logits,
             _seeded(randomness, signals.device),
         ):
-            own = tools.loss(model, part, wanted) * (len(part) / len(signals))
-            fabric.backward(own)
-        loss += own.detach()
-        seen.append((logits.last.argmax(dim=1) == wanted).sum())
-    if recipe.clip_norm:
-        fabric.clip_gradients(model.module, optimizer, max_norm=recipe.clip_norm, error_if_nonfinite=False)
-    optimizer.step()
-    return loss, torch.stack(seen).sum() / len(signals)
+            share = len(part) / len(signals)
+            loss = tools.loss(model, part, wanted, **compared) * share
+            fabric.backward(loss)
+        right = (logits.last.argmax(dim=1) == wanted).float().mean()
+        seen += torch.stack([loss.detach(), right * share])
+    state.move(model.module, fabric)
+    return seen
 
 
-@dataclass(eq=False)
-class _State:
-    """What a training goes on from, and what it has noted since it last looked."""
+def _replay(
+    model: Model,
+    state: State,
+    signals: torch.Tensor,
+    labels: torch.Tensor,
+    epsilon: float,
+    tools: Tools,
+    fabric: Fabric,
+    randomness: int,
+) -> torch.Tensor:
+    """Make updates on one batch whose gradients also move the signals (Shafahi et al. 2019, algorithm 1).
 
-    module: nn.Module
-    optimizer: Any
-    recipe: Recipe
-    epoch: int = 0
-    batch: int = 0
-    best: float = -1.0
-    history: History = field(default_factory=list)
-    averaged: nn.Module | None = None
-    sums: torch.Tensor = field(default_factory=lambda: torch.zeros(2))  # of losses and accuracies, this epoch
-    noted: list[torch.Tensor] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if self.recipe.ema:
-            self.averaged = copy.deepcopy(self.module).requires_grad_(False)
-
-    def note(self, loss: torch.Tensor, accuracy: torch.Tensor) -> None:
-        """Count an update whose weights are moved."""
-        self.noted.append(torch.stack([loss, accuracy]))
-        self.batch += 1
-        if self.averaged is not None:
-            _average(self.averaged, self.module, self.recipe.ema)
-
-    def look(self, updates: int) -> None:
-        """Wait for the device, and stop where a loss is not finite: nothing that came of it is kept."""
-        if not self.noted:
-            return
-        noted = torch.stack(self.noted).cpu()
-        if not (finite := noted[:, 0].isfinite()).all():
-            update = self.epoch * updates + self.batch - len(noted) + int(finite.int().argmin()) + 1
-            raise MetameryError(
-                f"the loss is not finite in update {update} (epoch {self.epoch + 1}); "
-                f"{LAST} holds the last good weights. A lower learning_rate or clip_norm may help"
-            )
-        self.sums = self.sums + noted.sum(dim=0)
-        self.noted.clear()
-
-    def row(self, fabric: Fabric) -> dict[str, float]:
-        loss, accuracy = (_summed(self.sums.to(fabric.device), fabric) / self.batch / fabric.world_size).tolist()
-        return {"loss": loss, "accuracy": accuracy}
-
-    def close_epoch(self, row: dict[str, float], best: Path, fabric: Fabric) -> None:
-        """Go to the next epoch; keep the weights if they are the best so far."""
-        self.history.append(row)
-        self.epoch, self.batch, self.sums = self.epoch + 1, 0, torch.zeros(2)
-        if (reached := row.get("validation_accuracy", row["accuracy"])) > self.best:
-            self.best = reached
-            if fabric.is_global_zero:
-                weights = (self.averaged or self.module).state_dict()
-                checkpoints.save(best, weights, {"epoch": self.epoch, "accuracy": reached})
-
-    def save(self, place: Path, fabric: Fabric) -> None:
-        if not fabric.is_global_zero:
-            return
-        moments, numbers = checkpoints.flattened(self.optimizer.state_dict())
-        parts = {"weights": self.module.state_dict(), "optimizer": moments}
-        if self.averaged is not None:
-            parts["averaged"] = self.averaged.state_dict()
-        tensors = {f"{part}/{name}": tensor for part, own in parts.items() for name, tensor in own.items()}
-        counts = {"epoch": self.epoch, "batch": self.batch, "best": self.best, "history": self.history}
-        checkpoints.save(place, tensors, {**counts, "sums": self.sums.tolist(), "optimizer": numbers})
-
-    def resume(self, place: Path) -> None:
-        """Take over what an earlier call left, if it left anything.
-
-        Raises
-        ------
-        MetameryError
-            It is of another network.
-        """
-        if not place.exists():
-            return
-        tensors, state = checkpoints.load(place)
-        parts: dict[str, dict[str, torch.Tensor]] = {"weights": {}, "optimizer": {}, "averaged": {}}
-        for key_, tensor in tensors.items():
-            part, _, name = key_.partition("/")
-            parts[part][name] = tensor
-        try:
-            self.module.load_state_dict(parts["weights"])
-            if self.averaged is not None:
-                self.averaged.load_state_dict(parts["averaged"])
-            self.optimizer.load_state_dict(checkpoints.joined(parts["optimizer"], state["optimizer"]))
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            raise MetameryError(f"'{place}' is of another network or recipe: {reason}") from None
-        self.epoch, self.batch, self.best = state["epoch"], state["batch"], state["best"]
-        self.history, self.sums = state["history"], torch.tensor(state["sums"])
+    How far they have moved goes on from batch to batch. Returned is the mean of what `_update` returns.
+    """
+    if state.moved is None:
+        state.moved = torch.zeros_like(signals)
+    seen = torch.zeros(2, device=signals.device)
+    for replay in range(state.recipe.replays):
+        moved = state.moved.requires_grad_()
+        shown = (signals + moved).clamp(model.domain.low, model.domain.high)
+        seen += _update(model, state, shown, labels, None, tools, fabric, key(randomness, replay))
+        assert moved.grad is not None
+        direction = moved.grad.nan_to_num().sign()  # float16 may overflow
+        state.moved = (moved.detach() + epsilon * direction).clamp_(-epsilon, epsilon)
+    return seen / state.recipe.replays
 
 
 class _Logits:
@@ -334,20 +305,3 @@ def _bare(module: nn.Module) -> nn.Module:
     while isinstance(inner := getattr(module, "module", None), nn.Module):
         module = inner
     return module
-
-
-@torch.no_grad()
-def _average(averaged: nn.Module, module: nn.Module, decay: float) -> None:
-    """Move an average of weights towards them; what is no weight is taken over."""
-    own, new = averaged.state_dict(), module.state_dict()
-    for name, tensor in own.items():
-        if tensor.is_floating_point():
-            tensor.lerp_(new[name], 1 - decay)
-        else:
-            tensor.copy_(new[name])
-
-
-def _summed(values: torch.Tensor, fabric: Fabric) -> torch.Tensor:
-    total = fabric.all_reduce(values, reduce_op="sum")
-    assert isinstance(total, torch.Tensor)
-    return total

@@ -28,7 +28,8 @@ from ..framework.registry import is_run
 from ..framework.store import RESULTS, StudyStore
 from ..framework.study import Use, located
 from . import checkpoints
-from .loop import BEST, LAST, History, Perturb, Tools
+from .loop import Perturb, Tools
+from .state import BEST, LAST, History
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,7 @@ _MEANING = {
     "accuracy": "accuracy on the training signals, as they were perturbed",
     "validation_loss": "cross-entropy on the validation signals",
     "validation_accuracy": "accuracy on the validation signals",
+    "checked_accuracy": "accuracy on validation signals, perturbed as the recipe's check says",
     "learning_rate": "learning rate of the last update",
     "seconds": "time that the epoch took",
 }
@@ -173,8 +175,14 @@ def tools(recipe: Recipe, plugins: Plugins) -> Tools:
     MetameryError
         A name or an option is unknown.
     """
-    if recipe.epsilon_warmup and "epsilon" not in recipe.perturbation_options:
+    if recipe.epsilon_warmup and not recipe.replays and "epsilon" not in recipe.perturbation_options:
         raise MetameryError("epsilon_warmup needs perturbation_options.epsilon, to which it grows")
+    if recipe.replays and recipe.perturbation:
+        raise MetameryError(
+            f"replays move the signals by themselves: expected no perturbation, not '{recipe.perturbation}'"
+        )
+    if recipe.check_drop and not recipe.check:
+        raise MetameryError("check_drop needs check, the perturbation under which the network is measured")
 
     @cache
     def perturbation(share: float) -> Perturb:
@@ -190,7 +198,8 @@ def tools(recipe: Recipe, plugins: Plugins) -> Tools:
     optimizer: Callable[[Any], torch.optim.Optimizer] = plugins.load(
         "optimizer", recipe.optimizer, lr=recipe.learning_rate, **recipe.optimizer_options
     )
-    return Tools(loss, optimizer, perturbation if recipe.perturbation else None)
+    check: Perturb | None = plugins.load("perturbation", recipe.check, **recipe.check_options) if recipe.check else None
+    return Tools(loss, optimizer, perturbation if recipe.perturbation else None, check)
 
 
 def history_dataset(history: History) -> xr.Dataset:

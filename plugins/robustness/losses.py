@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch.nn.functional import kl_div, log_softmax
 
 from ...framework.models import Model
+from ...training.balls import check_size
 
-Loss = Callable[[Model, torch.Tensor, torch.Tensor], torch.Tensor]
+Loss = Callable[..., torch.Tensor]
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> Loss:
@@ -16,5 +18,22 @@ def cross_entropy(label_smoothing: float = 0.0) -> Loss:
 
     def loss(model: Model, signals: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(model.module(signals), labels, label_smoothing=label_smoothing)
+
+    return loss
+
+
+def trades(beta: float = 6.0) -> Loss:
+    """Cross-entropy on the natural signals, plus `beta` times how far perturbing them moves the prediction.
+
+    That is the Kullback–Leibler divergence of the prediction on the perturbed signals from the one on the natural
+    signals, in nats, mean over the batch (Zhang et al. 2019, equation 5); the perturbation is `pgd_kl`.
+    """
+    check_size("beta", beta)
+
+    def loss(model: Model, signals: torch.Tensor, labels: torch.Tensor, natural: torch.Tensor) -> torch.Tensor:
+        before = model.module(natural)  # (B, classes)
+        after = model.module(signals)
+        moved = kl_div(log_softmax(after, 1), log_softmax(before, 1), reduction="batchmean", log_target=True)
+        return torch.nn.functional.cross_entropy(before, labels) + beta * moved
 
     return loss

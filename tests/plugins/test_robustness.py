@@ -10,14 +10,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Recipe, UnknownNameError, WaveformDomain
+from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Recipe, WaveformDomain
 from metamery.framework.testing import check_loss, check_perturbation, check_recipe, example_model, example_signals
+from metamery.training.runs import tools
 from scipy.ndimage import gaussian_filter
 
 WIDE = ImageDomain(3, 12, 12, -100.0, 100.0)
 NAMES = [entry.name for entry in Plugins(installed=()).entries("perturbation") if entry.plugin == "robustness"]
 STEPS = ["apgd_l2", "apgd_linf", "pgd_l2", "pgd_linf"]
-EPSILON = [*STEPS, "fgsm", "random_l2", "random_linf"]
+EPSILON = [*STEPS, "fgsm", "pgd_kl", "random_l2", "random_linf"]
 QUICK = {"apgd_l2": {"steps": 6}, "apgd_linf": {"steps": 6}}
 
 
@@ -68,6 +69,36 @@ def test_cross_entropy_is_the_mean_of_minus_the_log_probability() -> None:
     assert float(loss) == pytest.approx(expected, rel=1e-5)
     assert float(smooth) == pytest.approx(0.6 * expected - 0.4 * float(probabilities.log().mean()), rel=1e-5)
     check_loss(Plugins().load("loss", "cross_entropy", label_smoothing=0.1))
+
+
+def test_trades_is_the_published_sum() -> None:
+    model = example_model()
+    natural = example_signals(model, 5)
+    labels = torch.tensor([0, 3, 1, 1, 2])
+    signals = (natural + 0.05).clamp(0, 1)
+    with torch.no_grad():
+        found = Plugins().load("loss", "trades", beta=2.5)(model, signals, labels, natural=natural)
+        p, q = (model.module(shown).double().softmax(dim=1) for shown in (natural, signals))
+    wrong = -p[torch.arange(5), labels].log().mean()
+    moved = (p * (p / q).log()).sum(dim=1).mean()
+    assert float(found) == pytest.approx(float(wrong + 2.5 * moved), rel=1e-5)
+    check_loss(Plugins().load("loss", "trades"))
+
+
+def test_pgd_kl_moves_the_prediction_further_than_chance_and_asks_for_no_label() -> None:
+    model = shifted_model()
+    natural = example_signals(model, 8)
+
+    def moved(signals: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            p, q = (model.module(shown).softmax(dim=1) for shown in (natural, signals))
+        return (p * (p / q).log()).sum(dim=1)
+
+    attacked = perturbed("pgd_kl", model, natural, epsilon=0.1)
+    assert (moved(attacked) > 5 * moved(perturbed("random_linf", model, natural, epsilon=0.1))).all()
+    perturb = Plugins().load("perturbation", "pgd_kl", epsilon=0.1)
+    others = perturb(model, natural, torch.full((8,), 3), torch.Generator().manual_seed(0))
+    assert torch.equal(others, attacked)
 
 
 def test_random_l2_moves_every_signal_by_epsilon() -> None:
@@ -220,12 +251,10 @@ def test_a_size_that_does_not_fit_the_signals_is_named(name: str, options: dict[
         perturbed(name, example_model(), torch.rand(2, 3, 12, 12), **options)
 
 
-def test_the_standard_recipe() -> None:
-    recipe = Plugins().load("recipe", "standard", epochs=3)
+@pytest.mark.parametrize("name", [entry.name for entry in Plugins(installed=()).entries("recipe")])
+def test_every_recipe_names_what_there_is(name: str) -> None:
+    plugins = Plugins()
+    recipe = plugins.load("recipe", name)
     check_recipe(recipe)
-    assert recipe == Recipe(epochs=3)
-    assert recipe.perturbation == ""
-    with pytest.raises(UnknownNameError, match="did you mean 'epochs'"):
-        Plugins().load("recipe", "standard", epoch=3)
-    assert Plugins().find("loss", recipe.loss)
-    assert Plugins().find("optimizer", recipe.optimizer)
+    assert Recipe.from_toml(recipe.to_toml()) == recipe
+    tools(recipe, plugins)

@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from metamery.framework import ImageDomain, MetameryError, Model, Recipe, Stimulus
 from metamery.framework.progress import Progress
 from metamery.training.checkpoints import load
-from metamery.training.data import Examples, examples
+from metamery.training.data import Examples, Order, batches, examples
 from metamery.training.loop import BEST, LAST, Tools, evaluate, train
 from metamery.training.schedules import learning_rate
 
@@ -243,3 +243,116 @@ def test_a_checkpoint_of_another_network_is_named(tmp_path: Path) -> None:
 def test_the_schedule_is_followed(tmp_path: Path) -> None:
     _, history = run(tmp_path)
     assert [row["learning_rate"] for row in history] == [learning_rate(RECIPE, 5 * epoch + 4, 5) for epoch in range(4)]
+
+
+def test_replays_are_free_adversarial_training(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, batch_size=8, learning_rate=0.1, schedule="constant", replays=3, replay_epsilon=0.05)
+    model = network()
+    model.module[3] = torch.nn.Identity()
+    byhand = copy.deepcopy(model.module).train()
+    run(tmp_path, recipe, model, tools=tools(perturbation=None))
+    data = pictures()
+    optimizer = torch.optim.SGD(byhand.parameters(), lr=0.1, momentum=0.9)
+    delta = torch.zeros(8, 1, 4, 4)
+    for epoch in range(2):
+        for signals, labels in batches(data, Order(40, 8, epoch, 0)):
+            for _ in range(3):
+                noise = delta.clone().requires_grad_()
+                optimizer.zero_grad()
+                torch.nn.functional.cross_entropy(byhand((signals + noise).clamp(0, 1)), labels).backward()
+                delta = (delta + 0.05 * noise.grad.sign()).clamp(-0.05, 0.05)  # type: ignore[union-attr]
+                optimizer.step()
+    for name, tensor in byhand.state_dict().items():
+        torch.testing.assert_close(model.module.state_dict()[name], tensor, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("after", "every"), [(7, None), (13, 2)])
+def test_replays_stopped_and_resumed_are_never_stopped(tmp_path: Path, after: int, every: int | None) -> None:
+    recipe = Recipe(epochs=4, batch_size=8, learning_rate=0.1, replays=2, ema=0.9)
+    whole, history = run(tmp_path / "whole", recipe, tools=tools(perturbation=None), checkpoint_every=every)
+    stopping = {"tools": tools(perturbation=None), "checkpoint_every": every}
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "part", recipe, progress=Stopping(after), **stopping)
+    resumed, again = run(tmp_path / "part", recipe, **stopping)
+    assert same(weights(whole), weights(resumed))
+    assert timeless(history) == timeless(again)
+
+
+def test_a_loss_that_compares_is_given_the_signals_as_they_were(tmp_path: Path) -> None:
+    moved = []
+
+    def comparing(model: Model, signals: torch.Tensor, labels: torch.Tensor, natural: torch.Tensor) -> torch.Tensor:
+        moved.append(float((signals - natural - 0.01).abs().max()))
+        return cross_entropy(model, signals, labels)
+
+    def added(epsilon: float) -> Any:
+        return lambda model, signals, labels, generator: signals + 0.01
+
+    run(tmp_path, Recipe(epochs=1, batch_size=8, accumulate=2), tools=tools(loss=comparing, perturbation=added))
+    assert len(moved) == 10
+    assert max(moved) < 1e-6
+
+
+def falling(*accuracies: float) -> Any:
+    """A check under which the network has these accuracies in turn, whatever it has learnt."""
+    turns = iter(accuracies)
+
+    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        if not torch.is_grad_enabled() and len(signals) == 20:  # measured, not trained on
+            right = int(20 * next(turns))
+            values = torch.where(labels == 0, 0.8, 0.1)
+            values[right:] = 0.9 - values[right:]
+            return values.reshape(-1, 1, 1, 1).expand_as(signals).contiguous()
+        return noise(1.0)(model, signals, labels, generator)
+
+    return perturb
+
+
+class Telling(torch.nn.Module):
+    """Says ``bright`` of what is bright, and learns nothing of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        brightness = signals.mean(dim=(1, 2, 3)) - 0.45
+        return torch.stack([brightness, -brightness], dim=1) * self.weight
+
+
+def test_the_check_chooses_the_best_weights(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=3, batch_size=20, check="given")
+    model = Model(Telling(), DOMAIN, ["output"], CLASSES)
+    _, history = run(tmp_path, recipe, model, tools=tools(check=falling(0.3, 0.9, 0.6)))
+    assert [row["checked_accuracy"] for row in history] == pytest.approx([0.3, 0.9, 0.6])
+    assert load(tmp_path / BEST)[1] == {"epoch": 2, "accuracy": pytest.approx(0.9)}
+
+
+@pytest.mark.parametrize("stop", [None, 5])
+def test_catastrophic_overfitting_is_noticed_and_training_goes_over_to_the_check(
+    tmp_path: Path, stop: int | None
+) -> None:
+    used = []
+
+    def weak(epsilon: float) -> Any:
+        def perturb(model: Model, signals: torch.Tensor, *more: Any) -> torch.Tensor:
+            used.append("weak")
+            return signals
+
+        return perturb
+
+    def again(check: Any, **more: Any) -> Any:
+        recipe = Recipe(epochs=4, batch_size=20, learning_rate=0.0, check="strong", check_drop=0.2)
+        model = Model(Telling(), DOMAIN, ["output"], CLASSES)
+        return run(tmp_path, recipe, model, tools=tools(perturbation=weak, check=check), **more)[1]
+
+    expected = r"overfitting in epoch 2: accuracy under 'strong' is 0.500, was 0.800; .* goes on with 'strong'"
+    if stop is None:
+        with pytest.warns(UserWarning, match=expected):
+            history = again(falling(0.8, 0.5, 0.8, 0.2))
+    else:
+        with pytest.warns(UserWarning, match=expected), pytest.raises(KeyboardInterrupt):
+            again(falling(0.8, 0.5), progress=Stopping(stop))
+        history = again(falling(0.8, 0.2))
+    assert used == ["weak"] * 4  # two epochs of two batches
+    assert [row["checked_accuracy"] for row in history] == pytest.approx([0.8, 0.5, 0.8, 0.2])

@@ -43,7 +43,7 @@ def test_a_run_says_what_was_asked_and_what_came_of_it(train: Any, tmp_path: Pat
     assert said.out.endswith(f"model: {tmp_path / 'run'}\n")
     run = Run.read(tmp_path / "run")
     assert run.classes == ("cat", "dog")
-    assert run.recipe == Recipe(epochs=2, batch_size=4)
+    assert run.recipe == Plugins().load("recipe", "standard").changed({"epochs": 2, "batch_size": 4})
     assert run.validation == Use("folder", {"path": str(tmp_path / "data" / "test")})
     tree = open_study(tmp_path / "run")
     history = tree["history"].to_dataset()
@@ -68,6 +68,32 @@ def test_a_run_is_a_model(train: Any, command: Any, data: Path, tmp_path: Path) 
     assert group.attrs["model"] == "run:run"
     assert set(np.unique(group["stimuli/correct"])) <= {0, 1}
     assert command("evaluate", "agreement", tmp_path / "study").status == 0
+
+
+@pytest.mark.parametrize("recipe", ["adversarial-l2", "fast", "free", "trades"])
+def test_every_way_of_adversarial_training_trains(train: Any, tmp_path: Path, recipe: str) -> None:
+    said = train(recipe=recipe)
+    assert said.status == 0, said.err
+    history = open_study(tmp_path / "run")["history"]
+    assert ((history["checked_accuracy"] >= 0) & (history["checked_accuracy"] <= 1)).all()
+    assert np.isfinite(history["loss"]).all()
+    check_model(Plugins().load("model", str(tmp_path / "run")))
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("replays=2", "replays move the signals by themselves: expected no perturbation, not 'pgd_linf'"),
+        ("check=", "check_drop needs check, the perturbation under which the network is measured"),
+        ("check=pgd_lnf", "unknown perturbation 'pgd_lnf'; did you mean 'pgd_linf'?"),
+        ("check_options.epsilom=1", "did you mean 'epsilon'?"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_named(train: Any, tmp_path: Path, setting: str, said: str) -> None:
+    result = train("--setting", setting, "--setting", "check_drop=0.2", recipe="adversarial-linf")
+    assert result.status == 2
+    assert said in result.error
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_same_command_goes_on_and_another_is_refused(train: Any, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +19,7 @@ from ..framework.domains import ImageDomain
 from ..framework.errors import MetameryError, unknown
 from ..framework.manager import Plugins
 from ..framework.models import Model
+from ..framework.modes import channels_last
 from ..framework.progress import Progress
 from ..framework.recipes import Recipe
 from ..framework.study import Use, load_stimuli
@@ -131,20 +133,22 @@ def conduct(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": run.to_toml(),
     }
-    return train(
-        model,
-        data(run.stimuli, augment),
-        None if run.validation is None else data(run.validation),
-        run.recipe,
-        made,
-        folder,
-        fabric=fabric,
-        seed=run.seed,
-        workers=machine.workers,
-        checkpoint_every=checkpoint_every,
-        progress=progress,
-        after_epoch=partial(write_history, folder, attributes=attributes),
-    )
+    layout = channels_last(model.module, model.domain) if fabric.device.type == "cpu" else nullcontext()
+    with layout:
+        return train(
+            model,
+            data(run.stimuli, augment),
+            None if run.validation is None else data(run.validation),
+            run.recipe,
+            made,
+            folder,
+            fabric=fabric,
+            seed=run.seed,
+            workers=machine.workers,
+            checkpoint_every=checkpoint_every,
+            progress=progress,
+            after_epoch=partial(write_history, folder, attributes=attributes),
+        )
 
 
 def augmentation(names: Sequence[str], model: Model) -> Augment | None:

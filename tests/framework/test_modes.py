@@ -55,6 +55,17 @@ def test_channels_last_changes_the_layout_alone_and_gives_it_back():
     assert torch.equal(network(x), usual)
 
 
+def test_what_is_learnt_with_the_channels_last_stays():
+    network = resnet()
+    address = network.conv1.weight.data_ptr()
+    with channels_last(network, DOMAIN), torch.no_grad():
+        network.conv1.weight.add_(1)
+        learnt = network.conv1.weight.clone()
+    assert torch.equal(network.conv1.weight, learnt)
+    assert network.conv1.weight.data_ptr() == address
+    assert network.conv1.weight.is_contiguous()
+
+
 def test_a_network_that_needs_the_usual_layout_keeps_it():
     class Viewing(nn.Module):
         def __init__(self):

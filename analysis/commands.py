@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +23,7 @@ from ..framework.options import (
     read_options,
     with_antialias,
 )
-from ..framework.registry import absolute
+from ..framework.registry import absolute, is_run
 from ..framework.study import ModelUse, Study, Use
 
 if TYPE_CHECKING:
@@ -182,62 +183,76 @@ def run_study(
 def evaluate(
     context: typer.Context,
     evaluator: Annotated[str, typer.Argument(help="An evaluator's name.")],
-    study: Annotated[Path, typer.Argument(help="A study's folder.")],
+    what: Annotated[list[str], typer.Argument(metavar="STUDY|MODEL...", help="A study's folder, or models or runs.")],
+    stimuli: Annotated[
+        str, typer.Option(help="Of models: a name or a folder; of runs, by default, what they were validated on.")
+    ] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="Of models: take only so many stimuli.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Of models: the folder that gets results and report.")
+    ] = Path("evaluation"),
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the evaluator.")
     ] = None,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Take what it added out again, and measure nothing.")
+        bool, typer.Option("--remove", help="Take what it added to a folder out again, and measure nothing.")
     ] = False,
     device: Device = "cpu",
     seed: Seed = 0,
     dry_run: DryRun = False,
 ) -> None:
-    """Measure a study, and add what is found to its results and its report."""
-    import torch
-    import xarray as xr
+    """Measure a study, or models.
 
-    from ..framework.context import Context
+    What is found is added to the study's results and its report; of models, to those of a folder of its own.
+    """
+    import torch
+
     from ..framework.devices import resolve_device
     from ..framework.progress import ProgressBar
-    from ..framework.store import StudyStore, open_study
-    from ..framework.study import load_stimuli
-    from .conduct import check_weights, load_parts
+    from .evaluation import check_free, held_out, is_study, keep, measure, models_context, study_context
     from .report import write_report
+    from .tables import lines
 
     plugins = loaded_plugins(context)
-    name = plugins.find("evaluator", evaluator).entry.name
-    measure = plugins.load("evaluator", evaluator, **read_options(set_))
-    tree = open_study(study)
+    found = plugins.find("evaluator", evaluator)
+    name, options = found.entry.name, read_options(set_)
+    folder = Path(what[0])
     if remove:
-        if name not in tree.children:
-            raise MetameryError(f"'{study}' holds nothing of evaluator '{name}'")
-        StudyStore.reopen(study).remove(name)
-        typer.echo(f"report:  {write_report(study).resolve()}")
+        typer.echo(f"report:  {_without(name, folder)}")
         return
-    asked = Study.from_toml(tree.attrs["study"])
-    if dry_run:
-        names = ", ".join(str(group.attrs["model"]) for group in tree["models"].children.values())
-        typer.echo(f"'{plugins.find('evaluator', evaluator).qualified}' would measure {study}: {names}")
-        return
+    of_study = len(what) == 1 and (is_study(folder) or (folder.is_dir() and not is_run(folder)))
+    if of_study and (stimuli or limit):
+        raise MetameryError(f"'{folder}' is a study, whose stimuli are its own: --stimuli and --limit are for models")
+    plugins.load("evaluator", evaluator, **options)
     where = resolve_device(device)
-    parts = load_parts(asked, plugins, where)
-    check_weights(study, parts, {part.key: tree[f"models/{part.key}"].attrs for part in parts})
-    models = {part.name: part.model for part in parts}
+    about: dict[str, Any] = {"seed": seed}
+    if not of_study:
+        check_free(output)
+        names = [absolute(each) for each in what]
+        use = folder_or_name(plugins, Use(stimuli)) if stimuli else held_out(names)
+        use = Use(use.name, {**use.options, **({"limit": limit} if limit else {})})
+        about["stimuli"] = json.dumps(use.table())
+    if dry_run:
+        typer.echo(f"'{found.qualified}' would measure {', '.join(what)}")
+        return
     with ProgressBar() as progress:
-        generator = torch.Generator().manual_seed(seed)
-        given = Context(models, load_stimuli(plugins, asked.stimuli), tree, where, generator, progress)
-        dataset = measure(given)
-    if not isinstance(dataset, xr.Dataset):
-        raise MetameryError(f"evaluator '{name}' gave {type(dataset).__name__}, expected an xarray.Dataset")
-    StudyStore.reopen(study).add(name, dataset)
-    typer.echo(str(dataset))
-    typer.echo(f"added as '{name}' to {study / 'results.zarr'}")
-    typer.echo(f"report:  {write_report(study).resolve()}")
+        given = (plugins, where, torch.Generator().manual_seed(seed), progress)
+        measured = study_context(folder, *given) if of_study else models_context(names, use, *given)
+        dataset = measure(evaluator, options, measured, plugins, about)
+    folder = folder if of_study else output
+    keep(folder, name, dataset)
+    for line in lines(dataset):
+        typer.echo(line)
+    for warning in dataset.attrs.get("warnings", ()):
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"\nadded as '{name}' to {folder / 'results.zarr'}")
+    typer.echo(f"report:  {write_report(folder).resolve()}")
 
 
-def report(study: Annotated[Path, typer.Argument(help="A study's folder.")]) -> None:
-    """Write a page that shows a study: one HTML file."""
+def report(
+    study: Annotated[Path, typer.Argument(help="A study's folder, or that of evaluations or of a run.")],
+) -> None:
+    """Write a page that shows a study, evaluations or a run: one HTML file."""
     from .report import write_report
 
     typer.echo(f"report: {write_report(study).resolve()}")
@@ -280,6 +295,17 @@ def _conduct(context: typer.Context, study: Study, folder: Path, device: str, dr
     typer.echo(f"report:  {write_report(folder).resolve()}")
     if failed:
         raise MetameryError(f"{failed} of {total} metamers failed; the report says why")
+
+
+def _without(evaluator: str, folder: Path) -> Path:
+    """Take what an evaluator added out of a folder's results, and write their report anew."""
+    from ..framework.store import StudyStore, open_study
+    from .report import write_report
+
+    if evaluator not in open_study(folder).children:
+        raise MetameryError(f"'{folder}' holds nothing of evaluator '{evaluator}'")
+    StudyStore.reopen(folder).remove(evaluator)
+    return write_report(folder).resolve()
 
 
 def _count(store: StudyStore) -> tuple[int, int]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
-from scipy.stats import binomtest
 
+from ..framework.proportions import proportion
 from ..framework.schema import VERDICTS, success_variables
 from .measures import NULL_METRICS
 
@@ -74,30 +74,12 @@ def success_by_layer(match: xr.Dataset) -> xr.Dataset:
         verdicts = match[part].transpose("layer", "stimulus", "seed").values.reshape(match.sizes["layer"], -1)
         counted = np.isin(verdicts, (0, 1)).sum(axis=1)
         passed = (verdicts == VERDICTS["yes"]).sum(axis=1)
-        bounds = np.array([wilson(int(k), int(n)) for k, n in zip(passed, counted, strict=True)]).reshape(-1, 2)
-        with np.errstate(invalid="ignore"):
-            share = passed / counted
         what = match[part].attrs.get("long_name", part)
-        result[part] = ("layer", share, {"long_name": f"proportion: {what}", "units": "1"})
-        for place, end in enumerate(("low", "high")):
-            about = {"long_name": f"{end} end of the 95 % Wilson interval: {what}", "units": "1"}
-            result[f"{part}_{end}"] = ("layer", bounds[:, place], about)
+        result |= proportion(part, ["layer"], passed, counted, f"proportion: {what}")
         result[f"{part}_counted"] = ("layer", counted, {"long_name": f"metamers decided: {what}", "units": "1"})
     unattainable = (match["matches"] == VERDICTS["unattainable"]).sum(("stimulus", "seed")).values
     about = {"long_name": "metamers at a layer where no match can be told from chance", "units": "1"}
     return xr.Dataset({**result, "unattainable": ("layer", unattainable, about)}, {"layer": match["layer"]})
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a proportion after Wilson (1927); not a number without trials.
-
-    >>> [round(end, 3) for end in wilson(9, 10)]
-    [0.596, 0.982]
-    """
-    if not trials:
-        return float("nan"), float("nan")
-    interval = binomtest(successes, trials).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def _at_own_layer(match: xr.DataArray) -> xr.DataArray:

@@ -18,7 +18,7 @@ from torch import nn
 from ..framework.errors import MetameryError, unknown
 from ..framework.models import Model
 from ..framework.modes import frozen
-from .balls import Ball, Size, ball, check_norm, check_size
+from .balls import Ball, Randomness, Size, ball, check_norm, check_size
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -27,7 +27,7 @@ def fgsm(
     model: Model,
     signals: torch.Tensor,
     labels: torch.Tensor,
-    generator: torch.Generator | None = None,
+    generator: Randomness = None,
     *,
     epsilon: Size,
     step_size: Size | None = None,
@@ -56,7 +56,7 @@ def pgd(
     model: Model,
     signals: torch.Tensor,
     labels: torch.Tensor,
-    generator: torch.Generator | None = None,
+    generator: Randomness = None,
     *,
     epsilon: Size,
     norm: str = "linf",
@@ -80,7 +80,8 @@ def pgd(
     labels
         ``(B,)``, class indices (or what a `loss` of one's own takes).
     generator
-        Of the random starts; may be left out where there are none.
+        Of the random starts; may be left out where there are none. A list has one for each signal, whose result then
+        does not depend on its batch mates.
     epsilon
         Radius in the signals' units, one number or ``(B,)``.
     norm
@@ -126,7 +127,7 @@ def apgd(
     model: Model,
     signals: torch.Tensor,
     labels: torch.Tensor,
-    generator: torch.Generator | None = None,
+    generator: Randomness = None,
     *,
     epsilon: Size,
     norm: str = "linf",

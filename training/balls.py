@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,9 @@ from ..framework.domains import Domain
 from ..framework.errors import MetameryError, unknown
 
 Size = float | torch.Tensor
+
+Randomness = torch.Generator | Sequence[torch.Generator] | None
+"""One generator for a batch, or one for each signal, whose draws then do not depend on its batch mates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +40,11 @@ class Ball(ABC):
         """Take the step of this size that raises a linear function most, and project; a zero gradient moves nothing."""
 
     @abstractmethod
-    def inside(self, generator: torch.Generator | None) -> torch.Tensor:
+    def inside(self, generator: Randomness) -> torch.Tensor:
         """Draw points uniformly from the ball (before the range cuts it)."""
 
     @abstractmethod
-    def surface(self, generator: torch.Generator | None) -> torch.Tensor:
+    def surface(self, generator: Randomness) -> torch.Tensor:
         """Draw points that reach the radius (before the range cuts it)."""
 
 
@@ -62,10 +65,10 @@ class LinfBall(Ball):
     def step(self, points: torch.Tensor, gradients: torch.Tensor, size: Size) -> torch.Tensor:
         return gradients.sign().mul_(size).add_(points).clamp_(self._lower, self._upper)
 
-    def inside(self, generator: torch.Generator | None) -> torch.Tensor:
+    def inside(self, generator: Randomness) -> torch.Tensor:
         return self.project(self.centre + self.radius * (2 * draw(torch.rand, self.centre, generator) - 1))
 
-    def surface(self, generator: torch.Generator | None) -> torch.Tensor:
+    def surface(self, generator: Randomness) -> torch.Tensor:
         drawn = 2 * draw(torch.rand, self.centre, generator) - 1
         largest = drawn.abs().amax(dim=_signal_dims(drawn), keepdim=True)
         return self.project(self.centre + self.radius * (drawn / largest))
@@ -82,13 +85,13 @@ class L2Ball(Ball):
     def step(self, points: torch.Tensor, gradients: torch.Tensor, size: Size) -> torch.Tensor:
         return self.project(unit(gradients).mul_(size).add_(points))
 
-    def inside(self, generator: torch.Generator | None) -> torch.Tensor:
+    def inside(self, generator: Randomness) -> torch.Tensor:
         direction = unit(draw(torch.randn, self.centre, generator))
         one_each = self.centre.new_empty(len(self.centre), *[1] * (self.centre.ndim - 1))  # (B, 1, …)
         share = draw(torch.rand, one_each, generator) ** (1 / self.centre.shape[1:].numel())
         return self.project(self.centre + self.radius * share * direction)
 
-    def surface(self, generator: torch.Generator | None) -> torch.Tensor:
+    def surface(self, generator: Randomness) -> torch.Tensor:
         return self.project(self.centre + self.radius * unit(draw(torch.randn, self.centre, generator)))
 
 
@@ -127,10 +130,12 @@ def unit(signals: torch.Tensor) -> torch.Tensor:
     return scaled.div_(length(scaled).clamp_min_(tiny))
 
 
-def draw(source: Callable[..., torch.Tensor], like: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+def draw(source: Callable[..., torch.Tensor], like: torch.Tensor, generator: Randomness) -> torch.Tensor:
     """Draw on the generator's device, so that the numbers do not depend on where the signals are."""
     if generator is None:
         raise MetameryError("what is random needs a generator: torch.Generator().manual_seed(0)")
+    if isinstance(generator, Sequence):
+        return torch.cat([draw(source, one[None], own) for one, own in zip(like, generator, strict=True)])
     drawn = source(like.shape, generator=generator, device=generator.device, dtype=torch.float32)
     return drawn.to(like.device, like.dtype)
 

@@ -1,4 +1,4 @@
-"""The report: a study as one HTML file that needs nothing else, neither a server nor the network."""
+"""The report: a study, a run or evaluations as one HTML file that needs neither a server nor the network."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
         date=date(str(attributes.get("created", ""))),
         provenance={title: attributes[name] for name, title in _PROVENANCE.items() if name in attributes},
         plugins=list(attributes.get("plugins", [])),
-        study=str(attributes.get("study", "")),
+        asked=str(attributes.get("study") or attributes.get("run") or ""),
+        title="A training run" if "run" in attributes else "Evaluations",
     )
     return page.strip() + "\n"
 

@@ -22,6 +22,7 @@ _AVERAGED = ("stimulus", "seed", "participant")
 _ACROSS = ("layer", "epoch", "step", "epsilon", "strength", "quantile")
 _LINES = ("model", "recogniser", "category", "participant", "transformation")
 _MOST_LINES = 8
+_FACTS = ("stimuli", "options", "seed")
 _HEIGHT = 160  # pixels of a chart
 _MOST_CELLS = 2500
 _MOST_VALUES = 20_000_000
@@ -65,6 +66,8 @@ class Evaluation:
     description: str
     results: list[Result]
     text: list[str]  # variables that hold text, and are only named
+    warnings: list[str]
+    facts: Mapping[str, str]  # what it was made with
 
 
 def evaluations(tree: xr.DataTree) -> list[Evaluation]:
@@ -92,6 +95,8 @@ def _evaluation(path: str, node: xr.DataTree) -> Evaluation:
         description=str(node.attrs.get("description") or ""),
         results=[_result(path, name, numeric) for name in numeric if name not in bounds],
         text=[name for name in arrays if name not in numeric],
+        warnings=[str(line) for line in node.attrs.get("warnings", ())],
+        facts={name: str(node.attrs[name]) for name in _FACTS if node.attrs.get(name, "{}") != "{}"},
     )
 
 

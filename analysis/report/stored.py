@@ -150,16 +150,8 @@ class StoredModel:
 
 
 def stored_models(tree: xr.DataTree) -> list[StoredModel]:
-    """Return the models of a study, by name.
-
-    Raises
-    ------
-    MetameryError
-        There is none.
-    """
+    """Return the models of a study, by name; evaluations and runs have none."""
     groups = tree["models"].children if "models" in tree.children else {}
-    if not groups:
-        raise MetameryError("the study's results hold no model")
     return [
         StoredModel(
             key,
@@ -174,6 +166,8 @@ def stored_models(tree: xr.DataTree) -> list[StoredModel]:
 
 def stimulus_facts(tree: xr.DataTree) -> dict[str, dict[str, str]]:
     """Return category, source and licence of every stimulus, by name; empty text where unknown."""
+    if "stimuli" not in tree.children:
+        return {}
     stimuli = tree["stimuli"].to_dataset()
     wanted = ("category", "source", "licence")
     columns = {name: stimuli[name].values for name in wanted if name in stimuli}

@@ -7,6 +7,7 @@ import math
 import torch
 from torch.nn.functional import pad
 
+from ...framework.domains import Domain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
 from ...training.balls import check_signals, check_size
@@ -35,21 +36,26 @@ def shift(maximum: int = 4, padding: str = "reflect") -> Perturb:
         moves = torch.randint(
             -maximum, maximum + 1, (len(dims), len(signals)), generator=generator, device=generator.device
         )
-        empty = min(max(0.0, model.domain.low), model.domain.high) if signals.ndim == 2 else model.domain.low
-        result = signals.detach().clone()
-        for dim, by in zip(dims, moves.to(signals.device), strict=True):
-            size = signals.shape[dim]
-            source = torch.arange(size, device=signals.device) - by[:, None]  # (B, size)
-            known = (source >= 0) & (source < size)
-            source = (size - 1) - ((size - 1) - source.abs()).abs()  # mirrored at both ends
-            view = [len(signals), *[1] * (signals.ndim - 1)]
-            view[dim] = size
-            result = result.gather(dim, source.reshape(view).expand_as(result))
-            if padding == "zero":
-                result = result.where(known.reshape(view), empty)
-        return result
+        return moved(signals.detach(), moves, model.domain, padding)
 
     return perturb
+
+
+def moved(signals: torch.Tensor, by: torch.Tensor, domain: Domain, padding: str) -> torch.Tensor:
+    """Signals ``(B, …)``, each moved along its axes by whole numbers, ``(axes, B)``, shorter than the signals."""
+    empty = min(max(0.0, domain.low), domain.high) if signals.ndim == 2 else domain.low
+    result = signals.clone()
+    for dim, steps in zip(_dims(signals), by.to(signals.device), strict=True):
+        size = signals.shape[dim]
+        source = torch.arange(size, device=signals.device) - steps[:, None]  # (B, size)
+        known = (source >= 0) & (source < size)
+        source = (size - 1) - ((size - 1) - source.abs()).abs()  # mirrored at both ends
+        view = [len(signals), *[1] * (signals.ndim - 1)]
+        view[dim] = size
+        result = result.gather(dim, source.reshape(view).expand_as(result))
+        if padding == "zero":
+            result = result.where(known.reshape(view), empty)
+    return result
 
 
 def blur(sigma: float = 1.0) -> Perturb:

@@ -1,4 +1,4 @@
-"""Every attack of torchattacks, by its name. Hooks only: the package is imported on use."""
+"""Every attack of torchattacks, by its name, and AutoAttack as an evaluator. The package is imported on use."""
 
 from __future__ import annotations
 
@@ -14,5 +14,15 @@ def register_perturbations(register: Register) -> None:
         f"{place}:torchattack",
         "torchattacks' attacks by its names, such as torchattacks/AutoAttack, with its options",
         names=f"{place}:torchattack_names",
+        extra="torchattacks",
+    )
+
+
+@hookimpl
+def register_evaluators(register: Register) -> None:
+    register(
+        "autoattack",
+        "metamery.plugins.torchattacks.autoattack:autoattack",
+        "accuracy under AutoAttack (Croce & Hein 2020), with the authors' 100 steps",
         extra="torchattacks",
     )

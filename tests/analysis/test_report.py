@@ -12,10 +12,11 @@ from metamery.analysis.report.curves import curve, draw
 from metamery.analysis.report.evaluations import evaluations
 from metamery.analysis.report.matrix import shade
 from metamery.analysis.report.stored import stored_models
-from metamery.framework import MetameryError, open_study
+from metamery.framework import open_study
 from metamery.framework.domains import ImageDomain, WaveformDomain
-from metamery.framework.schema import match_variables, null_variables, stimuli_variables, success_variables
-from metamery.framework.store import Group, StudyStore
+from metamery.framework.proportions import proportion
+from metamery.framework.schema import match_variables, null_variables, success_variables
+from metamery.framework.store import StudyStore
 from studies import IMAGE, LAYERS, MEASURED, METRICS, REASON, SEEDS, SOUND, STEPS, STIMULI, add_evaluations, make_study
 
 
@@ -293,10 +294,29 @@ def test_a_study_without_match_and_labels_is_shown(tmp_path: Path) -> None:
     assert "nan" not in text.split()
 
 
-def test_a_study_without_models_is_refused(tmp_path: Path) -> None:
-    StudyStore.create(tmp_path, {"stimuli": Group(stimuli_variables(), {"stimulus": STIMULI})}, {})
-    with pytest.raises(MetameryError, match="hold no model"):
-        write_report(tmp_path)
+def test_evaluations_without_a_study_are_shown(tmp_path: Path) -> None:
+    StudyStore.create(tmp_path, {}, {"metamery_version": "0.1"})
+    variables = proportion("accuracy", ["model", "epsilon"], [[9, 5], [8, 1]], 10, "accuracy under attack")
+    dataset = xr.Dataset(variables, {"model": ["one", "two"], "epsilon": [0.0, 0.1]})
+    dataset.attrs = {"warnings": ["one: gradients < masked"], "stimuli": "photos", "options": "{}", "seed": 3}
+    StudyStore.reopen(tmp_path).add("robustness", dataset)
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "<h1>Evaluations</h1>" in page
+    assert "one: gradients &lt; masked" in page
+    assert "<dd>photos</dd>" in page
+    assert "<dt>options</dt>" not in page
+    assert ">two</th>" in page or ">two</span>" in page
+    assert "Stimuli</h2>" not in page
+
+
+def test_a_run_s_history_is_shown(tmp_path: Path) -> None:
+    StudyStore.create(tmp_path, {}, {"run": "seed = 0", "metamery_version": "0.1"})
+    loss = ("epoch", [2.0, 1.0], {"long_name": "loss of the recipe", "units": "nat"})
+    StudyStore.reopen(tmp_path).add("history", xr.Dataset({"loss": loss}, {"epoch": [1, 2]}))
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "<h1>A training run</h1>" in page
+    assert "loss of the recipe" in page
+    assert '<pre tabindex="0" aria-label="run.toml">seed = 0</pre>' in page
 
 
 def test_a_loss_goes_on_after_an_early_stop(study: Path) -> None:

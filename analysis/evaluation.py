@@ -1,0 +1,160 @@
+"""Evaluating: from names to what an evaluator is given, and from what it found to a store."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import xarray as xr
+
+from ..framework.context import Context
+from ..framework.errors import MetameryError
+from ..framework.manager import Plugins
+from ..framework.models import Model
+from ..framework.progress import Progress
+from ..framework.registry import is_run
+from ..framework.store import RESULTS, StudyStore, open_study
+from ..framework.study import Study, Use, load_stimuli
+from .conduct import check_weights, load_parts
+
+if TYPE_CHECKING:
+    pass
+
+
+def is_study(path: Path) -> bool:
+    """Whether a folder holds results that are no run's: a study's, or those of earlier evaluations."""
+    return (path / RESULTS).exists() and not is_run(path)
+
+
+def study_context(
+    folder: Path, plugins: Plugins, device: torch.device, generator: torch.Generator, progress: Progress
+) -> Context:
+    """What an evaluator is given of a study.
+
+    Raises
+    ------
+    MetameryError
+        The folder holds no study, or the weights of one of its models are others now.
+    """
+    tree = open_study(folder)
+    if "study" not in tree.attrs:
+        raise MetameryError(f"'{folder}' holds evaluations, expected a study, or models to evaluate")
+    asked = Study.from_toml(tree.attrs["study"])
+    parts = load_parts(asked, plugins, device)
+    check_weights(folder, parts, {part.key: tree[f"models/{part.key}"].attrs for part in parts})
+    models = {part.name: part.model for part in parts}
+    return Context(models, load_stimuli(plugins, asked.stimuli), tree, device, generator, progress)
+
+
+def models_context(
+    names: Sequence[str],
+    stimuli: Use,
+    plugins: Plugins,
+    device: torch.device,
+    generator: torch.Generator,
+    progress: Progress,
+) -> Context:
+    """What an evaluator is given of models by themselves; of two with one name the second is called ``NAME+2``.
+
+    Raises
+    ------
+    MetameryError
+        A name is unknown, or a folder is no run.
+    """
+    models: dict[str, Model] = {}
+    for name in names:
+        if is_study(Path(name)):
+            raise MetameryError(f"'{name}' is a study, which is evaluated by itself: expected models alone")
+        model: Model = plugins.load("model", name)
+        model.module.to(device)
+        qualified, count = plugins.find("model", name).qualified, 1
+        unique = qualified
+        while unique in models:
+            count += 1
+            unique = f"{qualified}+{count}"
+        models[unique] = model
+    return Context(models, load_stimuli(plugins, stimuli), None, device, generator, progress)
+
+
+def held_out(runs: Sequence[str]) -> Use:
+    """The signals that runs were measured on after each epoch.
+
+    Raises
+    ------
+    MetameryError
+        A name is no run's folder, or the runs were measured on different signals, or on none.
+    """
+    found: list[Any] = []
+    for run in runs:
+        if not is_run(Path(run)):
+            raise MetameryError(
+                f"'{run}' is no run, so it does not say what to measure it on: --stimuli NAME|FOLDER does"
+            )
+        found.append(tomllib.loads((Path(run) / "run.toml").read_text(encoding="utf-8")).get("validation"))
+    if None in found or any(other != found[0] for other in found):
+        raise MetameryError(
+            "the runs were not all measured on the same signals: --stimuli NAME|FOLDER says which to take"
+        )
+    return Use.parse(found[0], "validation")
+
+
+def measure(
+    evaluator: str, options: Mapping[str, Any], context: Context, plugins: Plugins, about: Mapping[str, Any]
+) -> xr.Dataset:
+    """Run an evaluator; its dataset then says what it was made with, and `about` whatever else.
+
+    Raises
+    ------
+    MetameryError
+        The name or an option is unknown, or it gives no dataset.
+    """
+    found = plugins.find("evaluator", evaluator)
+    dataset = plugins.load("evaluator", evaluator, **options)(context)
+    if not isinstance(dataset, xr.Dataset):
+        raise MetameryError(f"evaluator '{found.entry.name}' gave {type(dataset).__name__}, expected an xarray.Dataset")
+    return dataset.assign_attrs(
+        evaluator=found.qualified,
+        options=json.dumps(dict(options)),
+        models=list(context.models),
+        weights_sha256=[model.weights_sha256() for model in context.models.values()],
+        device=str(context.device),
+        **about,
+        **_versions(),
+    )
+
+
+def keep(folder: Path, name: str, dataset: xr.Dataset) -> None:
+    """Add a dataset to a folder's results, which are made where there are none.
+
+    Raises
+    ------
+    MetameryError
+        The dataset does not pass the schema, or cannot be written.
+    """
+    if not (folder / RESULTS).exists():
+        StudyStore.create(folder, {}, {"title": "Evaluations", **_versions()})
+    StudyStore.reopen(folder).add(name, dataset)
+
+
+def check_free(folder: Path) -> None:
+    """Raise `MetameryError` where a folder holds the results of a study or a run, beside which no others go."""
+    if is_run(folder):
+        raise MetameryError(f"'{folder}' holds a run; choose another folder")
+    if is_study(folder):
+        with open_study(folder) as tree:
+            if "study" in tree.attrs:
+                raise MetameryError(f"'{folder}' holds a study; choose another folder")
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "metamery_version": version("metamery"),
+        "torch_version": torch.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,58 @@
+"""Datasets as people read them in a terminal: one table for each variable, with its interval where it has one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import xarray as xr
+
+from ..framework.proportions import ENDS
+
+MOST_ROWS, MOST_COLUMNS = 40, 12
+
+
+def lines(dataset: xr.Dataset) -> Iterator[str]:
+    """Yield a dataset as text, each numeric variable as a table; large ones are only named."""
+    names = [str(name) for name in dataset.data_vars]
+    ends = {f"{name}_{end}" for name in names for end in ENDS}
+    for name in names:
+        array = dataset[name]
+        if name in ends or array.dtype.kind not in "biuf":
+            continue
+        yield ""
+        units = array.attrs.get("units", "1")
+        yield f"{array.attrs.get('long_name', name)}{'' if units == '1' else f' ({units})'}"
+        if array.ndim > 2 or array.shape[:1] > (MOST_ROWS,) or array.shape[1:] > (MOST_COLUMNS,):
+            sizes = " × ".join(f"{dim} {size}" for dim, size in array.sizes.items())
+            yield f"  {name}: {sizes}, in the store"
+            continue
+        has_interval = all(f"{name}_{end}" in dataset for end in ENDS)
+        bounds = [dataset[f"{name}_{end}"].transpose(*array.dims).values for end in ENDS] if has_interval else []
+        yield from _table(array, bounds)
+
+
+def _table(array: xr.DataArray, bounds: list[np.ndarray]) -> Iterator[str]:
+    cells = np.empty(array.shape, dtype=object)
+    for place in np.ndindex(array.shape):
+        cells[place] = _number(array.values[place])
+        if bounds and np.isfinite(array.values[place]):
+            cells[place] += f" ({' to '.join(_number(end[place]) for end in bounds)})"
+    grid = cells.reshape(array.shape[0] if array.ndim else 1, -1)
+    rows = [_text(value) for value in array[array.dims[0]].values] if array.ndim else [""]
+    columns = [_text(value) for value in array[array.dims[1]].values] if array.ndim == 2 else []
+    table = [[" × ".join(map(str, array.dims)), *columns]] if columns else []
+    table += [[row, *values] for row, values in zip(rows, grid, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _number(value: object) -> str:
+    if isinstance(value, np.floating):
+        return "–" if np.isnan(value) else f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+    return str(value)
+
+
+def _text(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)

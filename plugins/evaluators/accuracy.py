@@ -1,0 +1,48 @@
+"""Accuracy: how often a model is right about natural signals."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ...framework.context import Context
+from ...framework.proportions import proportion
+from .answers import batch_count, batches, running
+
+
+def accuracy(batch_size: int = 100) -> Callable[[Context], xr.Dataset]:
+    """Build the evaluator: for each model the proportion of right answers, in all and by category.
+
+    Stimuli of which no right answer is known to a model do not count for it.
+    """
+
+    def evaluate(context: Context) -> xr.Dataset:
+        models = list(context.models)
+        counted: dict[str, Counter[str]] = {name: Counter() for name in models}
+        right: dict[str, Counter[str]] = {name: Counter() for name in models}
+        context.progress.start(batch_count(context, batch_size), "accuracy")
+        with running(context), torch.no_grad():
+            for given in batches(context, batch_size):
+                for name, batch in given.items():
+                    correct = batch.correct(context.models[name].module(batch.signals)).tolist()
+                    for stimulus, known, is_right in zip(batch.stimuli, batch.known.tolist(), correct, strict=True):
+                        counted[name][stimulus.category] += known
+                        right[name][stimulus.category] += known and is_right
+                context.progress.advance()
+        categories = sorted({category for each in counted.values() for category in each if category})
+        in_all = [right[name].total() for name in models], [counted[name].total() for name in models]
+        each = [np.array([[part[name][c] for c in categories] for name in models]) for part in (right, counted)]
+        variables = proportion("accuracy", ["model"], *in_all, "proportion of right answers")
+        variables["counted"] = ("model", in_all[1], {"long_name": "signals that count", "units": "1"})
+        coordinates = {"model": models}
+        if len(categories) > 1:
+            what = "proportion of right answers, by what the signal shows"
+            variables |= proportion("category_accuracy", ["model", "category"], *each, what)
+            coordinates["category"] = categories
+        return xr.Dataset(variables, coordinates)
+
+    return evaluate

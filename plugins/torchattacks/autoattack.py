@@ -1,0 +1,80 @@
+"""Accuracy under AutoAttack (Croce & Hein 2020), as torchattacks has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import xarray as xr
+
+from ...framework.context import Context
+from ...framework.errors import MetameryError
+from ...framework.proportions import proportion
+from ...training.balls import check_norm, check_size
+from ...training.data import key
+from ..evaluators.answers import batch_count, batches, running
+from .adapter import torchattack
+
+NORMS = {"linf": "Linf", "l2": "L2"}
+
+
+def autoattack(
+    norm: str = "linf", epsilons: Sequence[float] = (8 / 255,), steps: int = 100, batch_size: int = 100
+) -> Callable[[Context], xr.Dataset]:
+    """Build the evaluator: accuracy over the size of the perturbation, 0 being the signals as they are.
+
+    AutoAttack's four attacks in turn, each on what the others left: APGD with cross-entropy, targeted APGD and
+    targeted FAB (nine targets), and Square with 5,000 queries. torchattacks gives the first three 10 steps; here they
+    get the 100 of the authors. Only signals that a model is right about are attacked. The draws of Square and FAB are
+    made for a whole batch, so they depend on `batch_size` and on which signals there are.
+
+    Parameters
+    ----------
+    norm
+        ``linf`` or ``l2``.
+    epsilons
+        Sizes in the signals' units.
+    steps
+        Of APGD, targeted APGD and FAB.
+    """
+    check_norm(norm)
+    if isinstance(epsilons, str | float | int) or not epsilons:
+        raise MetameryError(f"epsilons is {epsilons!r}, expected a list of sizes, such as [0.01, 0.02]")
+    for size in epsilons:
+        check_size("a size in epsilons", size)
+    sizes = sorted({float(size) for size in epsilons} - {0.0})
+    attacks = [torchattack("AutoAttack", norm=NORMS[norm], eps=size, steps=steps) for size in sizes]
+
+    def evaluate(context: Context) -> xr.Dataset:
+        seed = int(torch.randint(2**62, (), generator=context.generator, device=context.generator.device))
+        counted = dict.fromkeys(context.models, 0)
+        right = {name: [0] * (1 + len(sizes)) for name in context.models}
+        total = batch_count(context, batch_size) * len(context.models) * len(sizes)
+        context.progress.start(total, "AutoAttack")
+        with running(context):
+            for given in batches(context, batch_size):
+                for name, batch in given.items():
+                    model = context.models[name]
+                    with torch.no_grad():
+                        logits = model.module(batch.signals)
+                    correct = batch.correct(logits)
+                    counted[name] += int(batch.known.sum())
+                    right[name][0] += int(correct.sum())
+                    some, labels = batch.some(correct), batch.best(logits)[correct]
+                    for place, attack in enumerate(attacks):
+                        if len(labels):
+                            generator = torch.Generator().manual_seed(key(seed, batch.stimuli[0].name))
+                            moved = attack(model, some.signals, labels, generator)
+                            with torch.no_grad():
+                                right[name][1 + place] += int(some.correct(model.module(moved)).sum())
+                        context.progress.advance()
+        trials = [[counted[name]] for name in context.models]
+        what = "accuracy under AutoAttack"
+        variables = proportion("accuracy", ["model", "epsilon"], list(right.values()), trials, what)
+        variables["counted"] = ("model", list(counted.values()), {"long_name": "signals that count", "units": "1"})
+        dataset = xr.Dataset(variables, {"model": list(right), "epsilon": [0.0, *sizes]})
+        dataset["epsilon"].attrs = {"long_name": "size of the perturbation, in the signals' units", "units": "1"}
+        dataset.attrs = {"title": "AutoAttack", "norm": norm}
+        return dataset
+
+    return evaluate

@@ -39,7 +39,7 @@ def train(
     stimuli: Annotated[str, typer.Option(help="A name, or a folder CLASS/FILE, or SPLIT/CLASS/FILE with train in it.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
     validation: Annotated[
-        str, typer.Option(help="Stimuli to measure on after each epoch; val or test beside train by default.")
+        str, typer.Option(help="Stimuli to measure on after each epoch; by default val or test beside train.")
     ] = "",
     epochs: Annotated[int | None, typer.Option(min=1, help="Times that each stimulus is seen.")] = None,
     setting: Annotated[
@@ -70,13 +70,13 @@ def train(
     from ..framework.progress import ProgressBar
     from ..framework.registry import absolute
     from .conduct import Machine, conduct, prepare
-    from .runs import splits
+    from .runs import splits, splits_of_name
 
     plugins = loaded_plugins(context)
     changes = {**({"epochs": epochs} if epochs is not None else {}), **read_options(setting)}
     resolved = _recipe(plugins, recipe).changed(changes)
     folder = Path(stimuli).expanduser()
-    learned, held_out = splits(folder) if folder.is_dir() else (folder_or_name(plugins, Use(stimuli)), None)
+    learned, held_out = splits(folder) if folder.is_dir() else splits_of_name(plugins, Use(stimuli))
     if validation:
         held_out = folder_or_name(plugins, Use(validation))
     use = Use(with_antialias(absolute(model), antialias), read_options(set_))

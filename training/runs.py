@@ -20,7 +20,7 @@ import tomli_w
 import torch
 import xarray as xr
 
-from ..framework.errors import MetameryError, unknown
+from ..framework.errors import MetameryError, UnknownNameError, unknown
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.recipes import Recipe
@@ -119,6 +119,20 @@ def splits(folder: Path) -> tuple[Use, Use | None]:
         return located(Use(f"{folder}/")), None
     held_out = next((path for name, path in parts.items() if name != "train"), None)
     return located(Use(f"{parts['train']}/")), None if held_out is None else located(Use(f"{held_out}/"))
+
+
+def splits_of_name(plugins: Plugins, use: Use) -> tuple[Use, Use | None]:
+    """The training and the validation stimuli of a registered name: its splits, where it has several.
+
+    A name that has a ``split`` is learnt from ``train``, and validated on its default.
+    """
+    try:
+        found = plugins.find("stimuli", use.name)
+    except UnknownNameError:
+        return use, None  # it is refused where it is loaded
+    if "split" not in inspect.signature(found.entry.factory()).parameters or "/" in found.member:
+        return use, None
+    return Use(use.name, {**use.options, "split": "train"}), use
 
 
 def build(run: Run, plugins: Plugins) -> Model:

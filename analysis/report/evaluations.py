@@ -264,8 +264,8 @@ def _across_axis(values: xr.DataArray, dim: str) -> tuple[Axis, NDArray[np.float
     if coordinate.dtype.kind not in "iuf":
         return names(dim, [str(item) for item in coordinate]), np.arange(len(coordinate), dtype=np.float64)
     places = coordinate.astype(np.float64)
-    units = str(values[dim].attrs.get("units", ""))
-    return linear(f"{dim} ({units})" if units else dim, float(places.min()), float(places.max())), places
+    units = str(values[dim].attrs.get("units", "1"))
+    return linear(dim if units == "1" else f"{dim} ({units})", float(places.min()), float(places.max())), places
 
 
 def _up_axis(title: str, shown: list[NDArray[np.float64]]) -> Axis:

@@ -49,6 +49,11 @@ class PictureFolder:
             raise MetameryError(f"{error} (--skip-unreadable leaves such pictures out)") from error
         return Stimulus(signal, file.category, name=file.name, source=str(file.path))
 
+    @property
+    def categories(self) -> list[str]:
+        """The category of each picture, without decoding any."""
+        return [file.category for file in self.files]
+
     def __iter__(self) -> Iterator[Stimulus]:
         return (self[index] for index in range(len(self)))
 

@@ -58,6 +58,7 @@ SPLITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 """The data sets, and for each split what torchvision's class is called with."""
 
 _NO_DOWNLOAD = ("ImageNet",)
+_TARGETS = ("targets", "labels", "_labels")  # where torchvision's classes keep the class of each picture
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,12 @@ class TorchvisionStimuli:
     def __iter__(self) -> Iterator[Stimulus]:
         return (self[index] for index in range(len(self)))
 
+    @property
+    def categories(self) -> list[str] | None:
+        """The category of each picture, without decoding any; None where torchvision does not keep a list of them."""
+        kept = next((list(getattr(self.data, name)) for name in _TARGETS if hasattr(self.data, name)), [])
+        return [self._category(int(kept[i])) for i in self.indices] if len(kept) == len(self.data) else None
+
     def _category(self, target: int) -> str:
         classes = getattr(self.data, "classes", None) or getattr(self.data, "categories", None)
         if not classes:
@@ -123,7 +130,7 @@ def torchvision_data(
     name: str,
     *,
     root: str | Path = "data",
-    split: str = "test",
+    split: str = "",
     limit: int | None = None,
     download: bool = True,
 ) -> TorchvisionStimuli:
@@ -132,12 +139,13 @@ def torchvision_data(
     Parameters
     ----------
     name
-        As torchvision's, such as ``CIFAR10``.
+        As torchvision's, such as ``CIFAR10``; ``CIFAR10/train`` names the split as well.
     root
         The folder that holds the data, or will.
     split
         As torchvision's; ``train`` or ``test`` where it asks for ``train=``, ``all`` where there is one only.
-        Of ImageNet and Imagenette, ``test`` is the validation split: their test labels are not published.
+        By default ``test``. Of ImageNet and Imagenette, ``test`` is the validation split: their test labels are not
+        published.
     limit
         Take this many, evenly spread over the split.
     download
@@ -150,6 +158,10 @@ def torchvision_data(
     MetameryError
         It cannot be downloaded or read.
     """
+    name, slash, named = name.partition("/")
+    if slash and split not in ("", named):
+        raise MetameryError(f"torchvision/{name}/{named} names a split, and so does split = '{split}': expected one")
+    split = named or split or "test"
     if name not in (names := torchvision_data_names()):
         raise unknown("torchvision data set", name, names)
     if split not in SPLITS[name]:

@@ -102,9 +102,10 @@ def test_the_robust_accuracy_of_a_linear_classifier_is_found(norm: str, sizes: l
     limits = attackable(model, stimuli, norm)
     exact = [(limits > size).mean() for size in [0.0, *sizes]]
     assert len(set(exact)) > 3
-    nearly = [(limits > 0.97 * size).mean() for size in [0.0, *sizes]]  # an attack may miss what it can hardly reach
+    # Of more than two classes the nearest need not be the one that the loss climbs to.
+    missed = 0.05 if classes > 2 else 1e-9
     assert (result.accuracy.values[0] >= np.array(exact) - 1e-9).all()
-    assert (result.accuracy.values[0] <= np.array(nearly) + 1e-9).all()
+    assert (result.accuracy.values[0] <= np.array(exact) + missed).all()
     assert (result.pgd >= result.accuracy).all()
     assert (result.noise >= result.pgd).all()
     if classes == 2:  # the gradient is the same everywhere

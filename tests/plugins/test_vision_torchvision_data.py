@@ -8,6 +8,7 @@ import pytest
 import torch
 from metamery.framework import MetameryError, Plugins
 from metamery.framework.errors import UnknownNameError
+from metamery.training.runs import Run
 from PIL import Image
 
 
@@ -41,6 +42,39 @@ def test_pictures_classes_and_splits(fashion, load):
     assert test[-1].name == "FashionMNIST-test-7"
     with pytest.raises(IndexError):
         test[8]
+
+
+def test_a_split_may_be_named(fashion, load):
+    root, _ = fashion
+    assert len(load("FashionMNIST/train", root=str(root))) == 12
+    with pytest.raises(MetameryError, match="FashionMNIST/train names a split, and so does split = 'test'"):
+        load("FashionMNIST/train", root=str(root), split="test")
+    with pytest.raises(
+        UnknownNameError, match="unknown split of torchvision/FashionMNIST: 'trian'; did you mean 'train'"
+    ):
+        load("FashionMNIST/trian", root=str(root))
+
+
+def test_categories_are_known_without_decoding(fashion, load, monkeypatch):
+    data = load("FashionMNIST", root=str(fashion[0]), limit=4)
+    expected = [stimulus.category for stimulus in data]
+    monkeypatch.setattr(type(data), "__getitem__", None)
+    assert data.categories == expected
+    del data.data.targets
+    assert data.categories is None
+
+
+def test_training_takes_the_training_split_and_validates_on_the_test_split(fashion, command, tmp_path, monkeypatch):
+    (tmp_path / "data").symlink_to(fashion[0])
+    monkeypatch.chdir(tmp_path)
+    settings = ("--setting", "batch_size=4", "--epochs", 1, "--set", "width=2")
+    said = command(
+        "train", "standard", "--model", "small-cnn", "--stimuli", "torchvision/FashionMNIST", *settings, "-o", "run"
+    )
+    assert said.status == 0, said.err
+    run = Run.read(tmp_path / "run")
+    assert (run.stimuli.options, run.validation.options) == ({"split": "train"}, {})
+    assert len(run.classes) == 10
 
 
 def test_limit_is_spread_and_renames_none(fashion, load):

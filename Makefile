@@ -6,10 +6,17 @@ BIN := .venv/bin
 FOLDERS := framework analysis training plugins
 PACKAGES := $(FOLDERS:%=-p metamery.%)
 
-.PHONY: demo test check lint types docs clean
+.PHONY: demo train-demo test check lint types docs clean
+
+DATA ?= torchvision/CIFAR10
 
 demo: .venv/demo
 	$(BIN)/metamery demo
+
+# Its dependencies, which torchattacks does not need for what is used here, would take others back by years.
+train-demo: .venv/demo
+	$(BIN)/python -m pip install --quiet --no-deps torchattacks
+	PATH="$(CURDIR)/$(BIN):$$PATH" examples/robustness.sh $(DATA)
 
 test: .venv/test
 	$(BIN)/python -m pytest

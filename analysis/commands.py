@@ -183,7 +183,7 @@ def run_study(
 def evaluate(
     context: typer.Context,
     evaluator: Annotated[str, typer.Argument(help="An evaluator's name.")],
-    what: Annotated[list[str], typer.Argument(metavar="STUDY|MODEL...", help="A study's folder, or models or runs.")],
+    what: Annotated[list[str], typer.Argument(metavar="STUDY|MODEL", help="A study's folder, or models or runs.")],
     stimuli: Annotated[
         str, typer.Option(help="Of models: a name or a folder; of runs, by default, what they were validated on.")
     ] = "",

@@ -96,10 +96,13 @@ def held_out(runs: Sequence[str]) -> Use:
             raise MetameryError(
                 f"'{run}' is no run, so it does not say what to measure it on: --stimuli NAME|FOLDER does"
             )
-        found.append(tomllib.loads((Path(run) / "run.toml").read_text(encoding="utf-8")).get("validation"))
-    if None in found or any(other != found[0] for other in found):
+        asked = tomllib.loads((Path(run) / "run.toml").read_text(encoding="utf-8"))
+        if "validation" not in asked:
+            raise MetameryError(f"run '{run}' was validated on nothing: expected --stimuli NAME|FOLDER")
+        found.append(asked["validation"])
+    if any(other != found[0] for other in found):
         raise MetameryError(
-            "the runs were not all measured on the same signals: --stimuli NAME|FOLDER says which to take"
+            "the runs were not all validated on the same signals: --stimuli NAME|FOLDER says which to take"
         )
     return Use.parse(found[0], "validation")
 

@@ -6,7 +6,7 @@ signal, and (b) at its own layer Pearson's r, Spearman's ρ and the SNR each exc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -69,7 +69,7 @@ def success_by_layer(match: xr.Dataset) -> xr.Dataset:
         proportion, its 95 % Wilson interval (``…_low``, ``…_high``), which takes metamers for independent, and
         ``…_counted``, the number of metamers that are decided; and how many are ``unattainable``, which are not.
     """
-    result = {}
+    result: dict[str, Any] = {}
     for part in _PARTS:
         verdicts = match[part].transpose("layer", "stimulus", "seed").values.reshape(match.sizes["layer"], -1)
         counted = np.isin(verdicts, (0, 1)).sum(axis=1)

@@ -34,14 +34,18 @@ def accuracy(batch_size: int = 100) -> Callable[[Context], xr.Dataset]:
                         right[name][stimulus.category] += known and is_right
                 context.progress.advance()
         categories = sorted({category for each in counted.values() for category in each if category})
-        in_all = [right[name].total() for name in models], [counted[name].total() for name in models]
-        each = [np.array([[part[name][c] for c in categories] for name in models]) for part in (right, counted)]
-        variables = proportion("accuracy", ["model"], *in_all, "proportion of right answers")
-        variables["counted"] = ("model", in_all[1], {"long_name": "signals that count", "units": "1"})
+        total = [counted[name].total() for name in models]
+        what = "proportion of right answers"
+        variables = proportion("accuracy", ["model"], [right[name].total() for name in models], total, what)
+        variables["counted"] = ("model", total, {"long_name": "signals that count", "units": "1"})
         coordinates = {"model": models}
         if len(categories) > 1:
-            what = "proportion of right answers, by what the signal shows"
-            variables |= proportion("category_accuracy", ["model", "category"], *each, what)
+            passed, tried = (
+                np.array([[part[name][category] for category in categories] for name in models])
+                for part in (right, counted)
+            )
+            what = f"{what}, by what the signal shows"
+            variables |= proportion("category_accuracy", ["model", "category"], passed, tried, what)
             coordinates["category"] = categories
         return xr.Dataset(variables, coordinates)
 

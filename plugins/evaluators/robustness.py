@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -241,7 +242,7 @@ def _dataset(
     still: Mapping[str, Mapping[str, Still]], counted: Mapping[str, int], sizes: Sequence[float]
 ) -> xr.Dataset:
     trials = np.array([counted[name] for name in still])
-    variables = {}
+    variables: dict[str, Any] = {}
     for what, meaning in _MEANING.items():
         if all(what in outcomes for outcomes in still.values()):
             clean = [len(outcomes[what]) for outcomes in still.values()]

@@ -97,9 +97,9 @@ def _moved(
         own = torch.Generator().manual_seed(key(seed, "shift", number, name))
         draws.append(torch.randint(-most, most + 1, (count,), generator=own))
     by = torch.stack(draws, dim=1)  # (axes, B)
-    if edges != "crop":
+    if edges != "crop" or not isinstance(domain, ImageDomain):
         return moved(signals, by, domain, edges)
-    height, width = domain.shape[1:]
+    height, width = domain.height, domain.width
     tops, lefts = (by + most).tolist()
     cropped = [s[:, y : y + height, x : x + width] for s, y, x in zip(signals, tops, lefts, strict=True)]
     return torch.stack(cropped)

@@ -25,6 +25,8 @@ class Recipe:
     ----------
     loss, optimizer, perturbation
         Registered names; an empty perturbation trains on the signals as they are.
+    layer
+        Layer whose activation the perturbation, and the check, change in place of the signals; none where empty.
     epochs, batch_size
         How often each stimulus is seen, and how many at once, over all processes.
     learning_rate
@@ -53,9 +55,11 @@ class Recipe:
     ema
         Decay, per update, of the average of the weights that is evaluated and kept; 0 keeps the weights themselves.
     augment
-        Names of augmentations, in order.
+        Names of augmentations, in order: of pictures, or perturbations that each batch goes through first.
     loss_options, optimizer_options, perturbation_options, check_options
         Keyword options of the factories.
+    augment_options
+        Of the perturbations in `augment`, as ``NAME.OPTION``.
 
     Raises
     ------
@@ -66,6 +70,7 @@ class Recipe:
     loss: str = "cross_entropy"
     optimizer: str = "sgd"
     perturbation: str = ""
+    layer: str = ""
     epochs: int = 150
     batch_size: int = 128
     learning_rate: float = 0.1
@@ -86,6 +91,7 @@ class Recipe:
     optimizer_options: Options = field(default_factory=dict)
     perturbation_options: Options = field(default_factory=dict)
     check_options: Options = field(default_factory=dict)
+    augment_options: Options = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):
@@ -147,6 +153,8 @@ def _checked(name: str, value: Any) -> Any:
         if isinstance(value, str) or not all(isinstance(each, str) for each in value):
             raise MetameryError(f"recipe entry {name} = {value!r}: expected a list of names")
         return tuple(value)
+    if name == "layer" and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # a path of one number, as a command line reads it
     if isinstance(default, str):
         if not isinstance(value, str):
             raise MetameryError(f"recipe entry {name} = {value!r}: expected text")

@@ -26,7 +26,7 @@ from ..framework.study import Use, load_stimuli
 from . import checkpoints
 from .data import Augment, Examples, categories, classes_of, examples
 from .loop import train
-from .runs import RUN_FILE, Run, build, tools, write_history
+from .runs import RUN_FILE, Run, build, is_perturbation, tools, write_history
 from .state import History
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -110,7 +110,7 @@ def conduct(
     made = tools(run.recipe, plugins)
     with torch.random.fork_rng(devices=[]):
         model = build(run, plugins)
-    augment = augmentation(run.recipe.augment, model)
+    augment = augmentation([name for name in run.recipe.augment if not is_perturbation(plugins, name)], model)
     fabric = machine.fabric()
     fabric.launch()
     if fabric.is_global_zero:

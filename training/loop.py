@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,12 +25,12 @@ from ..framework.models import Model
 from ..framework.modes import frozen
 from ..framework.progress import Progress
 from ..framework.recipes import Recipe
+from .activations import Behind, Perturb, perturbed
 from .data import Examples, Order, batches, key
 from .schedules import epsilon_share, learning_rate
 from .state import BEST, LAST, History, State, summed
 
 Loss = Callable[..., torch.Tensor]
-Perturb = Callable[[Model, torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
 LOOK_EVERY = 50
 """Updates between two looks at the losses: each look waits for the device."""
 
@@ -52,12 +52,15 @@ class Tools:
         Builds the perturbation for a share of its full ``epsilon``; None trains on the signals as they are.
     check
         The perturbation under which the network is measured after each epoch, if there is one.
+    augment
+        Perturbations that each batch goes through first, in order.
     """
 
     loss: Loss
     optimizer: Callable[[Any], torch.optim.Optimizer]
     perturbation: Callable[[float], Perturb] | None = None
     check: Perturb | None = None
+    augment: Sequence[Perturb] = ()
 
     @cached_property
     def compares(self) -> bool:
@@ -138,6 +141,10 @@ def train(
             perturb = tools.check if state.has_fallen else tools.perturbation and tools.perturbation(size)
             randomness = key(seed, "update", update, fabric.global_rank)
             signals, labels = fabric.to_device(batch)
+            if tools.augment:
+                generator = torch.Generator().manual_seed(key(randomness, "augment"))
+                for augment in tools.augment:
+                    signals = augment(model, signals, labels, generator)
             if recipe.replays and not state.has_fallen:
                 seen = _replay(learner, state, signals, labels, size * recipe.replay_epsilon, tools, fabric, randomness)
             else:
@@ -166,8 +173,8 @@ def train(
 
 def evaluate(model: Model, examples: Examples, batch_size: int, fabric: Fabric, workers: int = 0) -> dict[str, float]:
     """Mean cross-entropy, in nats, and accuracy on examples as they are, over all processes."""
-    order = Order(len(examples), batch_size, 0, None, fabric.global_rank, fabric.world_size)
-    loss, accuracy = _measured(model, batches(examples, order, workers), fabric)
+    given = batches(examples, Order(len(examples), batch_size, 0, None, fabric.global_rank, fabric.world_size), workers)
+    loss, accuracy = _measured(model, lambda signals, _labels: model.module(signals), given, fabric)
     return {"validation_loss": loss, "validation_accuracy": accuracy}
 
 
@@ -175,24 +182,28 @@ def _checked(model: Model, examples: Examples, perturb: Perturb, recipe: Recipe,
     """Accuracy under a perturbation of some examples, each time the same."""
     order = Order(len(examples), recipe.batch_size, 0, seed, fabric.global_rank, fabric.world_size)
     some = islice(batches(examples, order), -(-CHECKED // recipe.batch_size))
-    return _measured(model, some, fabric, perturb, torch.Generator().manual_seed(key(seed, "check")))[1]
+    generator = torch.Generator().manual_seed(key(seed, "check"))
+
+    def look(signals: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        taking, shown = perturbed(model, recipe.layer, perturb, signals, labels, generator)
+        logits: torch.Tensor = taking.module(shown)
+        return logits
+
+    return _measured(model, look, some, fabric)[1]
 
 
 def _measured(
     model: Model,
+    look: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     given: Iterable[tuple[torch.Tensor, torch.Tensor]],
     fabric: Fabric,
-    perturb: Perturb | None = None,
-    generator: torch.Generator | None = None,
 ) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over batches and processes."""
+    """Mean cross-entropy and accuracy over batches and processes; `look` gives the logits ``(B, classes)``."""
     totals = torch.zeros(3, device=fabric.device)
     with frozen(model.module), torch.no_grad(), fabric.autocast():
         for batch in given:
             signals, labels = fabric.to_device(batch)
-            if perturb is not None and generator is not None:
-                signals = perturb(model, signals, labels, generator)
-            logits = model.module(signals).float()
+            logits = look(signals, labels).float()
             loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
             totals += torch.stack([loss, (logits.argmax(dim=1) == labels).sum(), loss.new_tensor(len(labels))])
     loss_sum, right, count = summed(totals, fabric).tolist()
@@ -211,15 +222,17 @@ def _update(
 ) -> torch.Tensor:
     """Make one update; return the mean loss and accuracy on the signals as they were perturbed, ``(2,)``."""
     generator = torch.Generator().manual_seed(randomness)
-    bare = replace(model, module=_bare(model.module))
+    bare = replace(model, module=state.module)
     seen = torch.zeros(2, device=signals.device)
     state.optimizer.zero_grad()
     parts = list(zip(signals.chunk(state.recipe.accumulate), labels.chunk(state.recipe.accumulate), strict=True))
     for number, (natural, wanted) in enumerate(parts):
-        part = natural
+        learner, part = model, natural
         if perturb is not None:
             with fabric.autocast():
-                part = perturb(bare, natural, wanted, generator)
+                taking, part = perturbed(bare, state.recipe.layer, perturb, natural, wanted, generator)
+            if isinstance(taking.module, Behind):
+                learner = replace(taking, module=taking.module.around(model.module))
         compared = {"natural": natural} if tools.compares else {}
         with (
             fabric.no_backward_sync(model.module, enabled=number + 1 < len(parts)),  # type: ignore[arg-type]
@@ -227,7 +240,7 @@ def _update(
             _seeded(randomness, signals.device),
         ):
             share = len(part) / len(signals)
-            loss = tools.loss(model, part, wanted, **compared) * share
+            loss = tools.loss(learner, part, wanted, **compared) * share
             fabric.backward(loss)
         right = (logits.last.argmax(dim=1) == wanted).float().mean()
         seen += torch.stack([loss.detach(), right * share])
@@ -298,10 +311,3 @@ def _train_mode(module: nn.Module) -> None:
         own = list(part.parameters(recurse=False))
         if own and not any(weight.requires_grad for weight in own):
             part.eval()
-
-
-def _bare(module: nn.Module) -> nn.Module:
-    """The network itself, without what Fabric and DDP put around it."""
-    while isinstance(inner := getattr(module, "module", None), nn.Module):
-        module = inner
-    return module

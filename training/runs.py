@@ -213,7 +213,27 @@ def tools(recipe: Recipe, plugins: Plugins) -> Tools:
         "optimizer", recipe.optimizer, lr=recipe.learning_rate, **recipe.optimizer_options
     )
     check: Perturb | None = plugins.load("perturbation", recipe.check, **recipe.check_options) if recipe.check else None
-    return Tools(loss, optimizer, perturbation if recipe.perturbation else None, check)
+    return Tools(loss, optimizer, perturbation if recipe.perturbation else None, check, _augmentations(recipe, plugins))
+
+
+def _augmentations(recipe: Recipe, plugins: Plugins) -> tuple[Perturb, ...]:
+    """The perturbations among a recipe's augmentations; the others are of pictures, one by one."""
+    names = [name for name in recipe.augment if is_perturbation(plugins, name)]
+    options: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for key, value in recipe.augment_options.items():
+        name, _, option = key.rpartition(".")
+        if name not in options:
+            raise unknown("augmentation with options:", name or key, names)
+        options[name][option] = value
+    return tuple(plugins.load("perturbation", name, **options[name]) for name in names)
+
+
+def is_perturbation(plugins: Plugins, name: str) -> bool:
+    try:
+        plugins.find("perturbation", name)
+    except UnknownNameError:
+        return False
+    return True
 
 
 def history_dataset(history: History) -> xr.Dataset:

@@ -1,0 +1,112 @@
+"""Perturbing a layer's activation in place of the signals, such as a cochleagram in place of the sound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from ..framework.domains import Domain
+from ..framework.errors import MetameryError
+from ..framework.layers import LayerName, Tap
+from ..framework.models import Model
+from ..framework.modes import frozen
+
+
+@dataclass(frozen=True)
+class ActivationDomain:
+    """Activations of a layer, ``(B, *shape)``; they have no range that could be left."""
+
+    shape: tuple[int, ...]
+    low: float = -math.inf
+    high: float = math.inf
+
+    kind = "activation"
+
+
+class Behind(nn.Module):
+    """A network as a function of one layer's activation: that layer returns what it is told to.
+
+    What lies before the layer sees the signals themselves, so whatever goes round it is theirs.
+
+    Parameters
+    ----------
+    module
+        The network.
+    part
+        Its layer, a module that is called once.
+    signals
+        ``(B, …)``.
+    """
+
+    def __init__(self, module: nn.Module, part: nn.Module, signals: torch.Tensor) -> None:
+        super().__init__()
+        self.module = module
+        self.signals = signals
+        self._part: tuple[nn.Module] = (part,)  # in a tuple it is no second child
+
+    def forward(self, activations: torch.Tensor) -> Any:
+        (part,) = self._part
+        part.forward = lambda *_given, **_named: activations  # type: ignore[method-assign]
+        try:
+            return self.module(self.signals)
+        finally:
+            del part.forward
+
+    def around(self, module: nn.Module) -> Behind:
+        """The same for a network that has been wrapped, as for several processes."""
+        return Behind(module, *self._part, self.signals)
+
+
+def behind(model: Model, layer: str, signals: torch.Tensor) -> tuple[Model, torch.Tensor]:
+    """A model as a function of a layer's activation, and that activation of some signals.
+
+    Parameters
+    ----------
+    model
+        Its module's modes stay as they are; the activation is that in eval mode.
+    layer
+        A module's path.
+    signals
+        ``(B, …)`` of the model's domain.
+
+    Returns
+    -------
+    model, activations
+        The model's module is a `Behind`; the activations are ``(B, …)``.
+
+    Raises
+    ------
+    MetameryError
+        There is no such layer, or it is no module's single output.
+    """
+    name = LayerName.parse(layer)
+    if str(name) != name.path or name.path in ("input", "output"):
+        raise MetameryError(f"'{layer}' cannot be perturbed: expected the path of a module that is called once")
+    with frozen(model.module), torch.no_grad(), Tap(model.module, [layer]) as tap:
+        activations = tap(signals)[layer].detach()
+    inner = Behind(model.module, model.module.get_submodule(layer), signals)
+    domain = cast(Domain, ActivationDomain(tuple(activations.shape[1:])))
+    return replace(model, module=inner, domain=domain, layers=("output",)), activations
+
+
+Perturb = Callable[[Model, torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
+
+
+def perturbed(
+    model: Model,
+    layer: str,
+    perturb: Perturb,
+    signals: torch.Tensor,
+    labels: torch.Tensor,
+    generator: torch.Generator,
+) -> tuple[Model, torch.Tensor]:
+    """Perturb signals, or a layer's activation of them; return what takes the result, and the result."""
+    if not layer:
+        return model, perturb(model, signals, labels, generator)
+    inner, activations = behind(model, layer, signals)
+    return inner, perturb(inner, activations, labels, generator)

@@ -110,7 +110,7 @@ def show(
 def synthesise(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="A model's name, or FILE.py:FUNCTION.")],
-    stimuli: Annotated[str, typer.Option(help="A name, or a folder of pictures or CLASS/FILE.")],
+    stimuli: Annotated[str, typer.Option(help="A name, or a folder of pictures or sounds, CLASS/FILE or FILE.")],
     output: Output,
     layers: Annotated[str, typer.Option(help="Layers between commas; the model's own by default.")] = "",
     preset: Annotated[str, typer.Option(help="fast or feather2023.")] = "fast",
@@ -130,7 +130,7 @@ def synthesise(
     set_: ModelOptions = None,
     antialias: Antialias = "",
     skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be read.")
+        bool, typer.Option("--skip-unreadable", help="Leave out files that cannot be read.")
     ] = False,
     device: Device = "cpu",
     seed: Seed = 0,

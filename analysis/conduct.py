@@ -344,7 +344,9 @@ def _model_attributes(part: Part) -> dict[str, Any]:
         "high": domain.high,
         "weights_sha256": part.weights_sha256,
     }
-    return attributes | ({"sample_rate": domain.sample_rate} if isinstance(domain, WaveformDomain) else {})
+    if isinstance(domain, WaveformDomain):
+        attributes |= {"sample_rate": domain.sample_rate} | ({} if domain.rms is None else {"rms": domain.rms})
+    return attributes
 
 
 def _provenance(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from .errors import MetameryError
 
 if TYPE_CHECKING:
     from .stimuli import Stimulus
+
+SHORTEST = 0.01
+"""Sounds shorter than this, in s, are refused: one period of a low voice, below which there is nothing but a click."""
 
 
 @dataclass(frozen=True)
@@ -88,35 +92,42 @@ class ImageDomain:
 
 @dataclass(frozen=True)
 class WaveformDomain:
-    """Mono waveforms ``(B, samples)``, floating point, in ``[low, high]``, `sample_rate` in Hz."""
+    """Mono waveforms ``(B, samples)``, floating point, in ``[low, high]``, `sample_rate` in Hz.
+
+    `rms` is the root mean square that natural sounds are set to, in units of full scale; None leaves their level.
+    """
 
     samples: int
     sample_rate: int
     low: float = -1.0
     high: float = 1.0
+    rms: float | None = 0.1
 
     kind = "waveform"
     dims = ("time",)
     quantisation = "16-bit"
+
+    def __post_init__(self) -> None:
+        if self.rms is not None and not 0 < self.rms < math.inf:
+            raise MetameryError(f"a domain's rms is {self.rms}, expected a number above 0, or None")
 
     @property
     def shape(self) -> tuple[int]:
         """Shape of one signal, ``(samples,)``."""
         return (self.samples,)
 
-    def fit(self, stimulus: Stimulus, rms: float | None = 0.1) -> torch.Tensor:
+    def fit(self, stimulus: Stimulus) -> torch.Tensor:
         """Bring a sound into this domain.
 
-        The sound is resampled, cropped about its centre, freed of its mean, set to `rms` (unless it is None or the
-        sound is silent), padded with silence on both sides, and clamped to the domain's range: in this order, so
-        that the root mean square is that of the sound without its padding.
+        The sound is resampled, cropped about its centre, freed of its mean, set to the domain's `rms` (unless that is
+        None), padded with silence on both sides, and clamped to the domain's range: in this order, so that the root
+        mean square is that of the sound without its padding. Clamping only meets peaks of more than ``high / rms``
+        times the root mean square, 20 dB by default; of such a sound the root mean square then is a little less.
 
         Parameters
         ----------
         stimulus
             Its signal is ``(T,)`` at ``stimulus.sample_rate`` Hz.
-        rms
-            Root mean square to set, in units of full scale.
 
         Returns
         -------
@@ -126,25 +137,31 @@ class WaveformDomain:
         Raises
         ------
         MetameryError
-            The signal is no mono waveform, or its sample rate is unknown.
+            The signal is no mono waveform, has samples that are NaN or infinite, or its sample rate is unknown; it is
+            silent where its level is to be set, which takes in a constant; or it is shorter than 10 ms (`SHORTEST`)
+            and than the domain.
         """
         from torchaudio.functional import resample
 
-        signal = torch.as_tensor(stimulus.signal, dtype=torch.float32)
-        if signal.ndim != 1:
-            raise MetameryError(
-                f"stimulus '{stimulus.name}' has shape {tuple(signal.shape)}, expected a mono waveform (samples,)"
-            )
-        if not signal.numel():
-            raise MetameryError(f"stimulus '{stimulus.name}' is empty")
         if stimulus.sample_rate is None:
             raise MetameryError(f"stimulus '{stimulus.name}' has no sample rate, the model takes {self.sample_rate} Hz")
-        signal = resample(signal, stimulus.sample_rate, self.sample_rate)
-        first = max(0, (len(signal) - self.samples) // 2)
-        signal = signal[first : first + self.samples]
-        signal = signal - signal.mean()
-        if rms is not None and (own := signal.square().mean().sqrt()) > 0:
-            signal = signal * (rms / own)
+        signal = _waveform(stimulus)
+        seconds = len(signal) / stimulus.sample_rate
+        whole = resample(_centred(signal), stimulus.sample_rate, self.sample_rate)  # an offset would ring at the ends
+        if len(whole) < min(self.samples, math.ceil(SHORTEST * self.sample_rate)):
+            raise MetameryError(
+                f"stimulus '{stimulus.name}' lasts {1000 * seconds:.3g} ms, expected {1000 * SHORTEST:g} ms at least"
+            )
+        first = max(0, (len(whole) - self.samples) // 2)
+        signal = _centred(whole[first : first + self.samples])
+        if self.rms is not None:
+            own = float(signal.double().square().mean().sqrt())
+            if not own:
+                part = " in its middle, which is what the model gets" if bool(whole.any()) else ""
+                raise MetameryError(
+                    f"stimulus '{stimulus.name}' is silent{part}: its RMS cannot be set to {self.rms:g}"
+                )
+            signal = (signal.double() * (self.rms / own)).float()
         missing = self.samples - len(signal)
         signal = torch.nn.functional.pad(signal, (missing // 2, missing - missing // 2))
         return signal.clamp(self.low, self.high)
@@ -157,7 +174,27 @@ class WaveformDomain:
     def __str__(self) -> str:
         seconds = self.samples / self.sample_rate
         size = f"{self.samples} samples ({seconds:g} s at {self.sample_rate} Hz)"
-        return f"waveform, {size}, values in [{self.low:g}, {self.high:g}]"
+        level = "level as it is" if self.rms is None else f"RMS {self.rms:g}"
+        return f"waveform, {size}, values in [{self.low:g}, {self.high:g}], {level}"
 
 
 Domain = ImageDomain | WaveformDomain
+
+
+def _waveform(stimulus: Stimulus) -> torch.Tensor:
+    signal = torch.as_tensor(stimulus.signal, dtype=torch.float32)
+    if signal.ndim != 1:
+        raise MetameryError(
+            f"stimulus '{stimulus.name}' has shape {tuple(signal.shape)}, expected a mono waveform (samples,)"
+        )
+    if not signal.numel():
+        raise MetameryError(f"stimulus '{stimulus.name}' is empty")
+    if not bool(signal.isfinite().all()):
+        raise MetameryError(f"stimulus '{stimulus.name}' has samples that are NaN or infinite")
+    return signal
+
+
+def _centred(signal: torch.Tensor) -> torch.Tensor:
+    """Take the mean from a waveform; in double precision, so that a constant becomes exactly 0."""
+    exact = signal.double()
+    return (exact - exact.mean()).float()

@@ -28,7 +28,9 @@ from .trace import traced
 BUNDLED = (
     "metamery.analysis.commands",
     "metamery.plugins.antialias",
+    "metamery.plugins.audio",
     "metamery.plugins.evaluators",
+    "metamery.plugins.files",
     "metamery.plugins.robustness",
     "metamery.plugins.synthesis",
     "metamery.plugins.torchattacks",

@@ -51,7 +51,7 @@ class Behind(nn.Module):
 
     def forward(self, activations: torch.Tensor) -> Any:
         (part,) = self._part
-        part.forward = lambda *_given, **_named: activations  # type: ignore[method-assign]
+        part.forward = lambda *_given, **_named: activations
         try:
             return self.module(self.signals)
         finally:

@@ -28,7 +28,8 @@ from ..framework.registry import is_run
 from ..framework.store import RESULTS, StudyStore
 from ..framework.study import Use, located
 from . import checkpoints
-from .loop import Perturb, Tools
+from .activations import Perturb
+from .loop import Tools
 from .state import BEST, LAST, History
 
 if TYPE_CHECKING:

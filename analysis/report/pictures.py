@@ -1,21 +1,19 @@
-"""What the page shows of a signal: a picture, or a waveform's outline with a player."""
+"""What the page shows of a signal: a picture, or a sound's spectrogram and cochleagram with a player."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ...framework.domains import Domain, ImageDomain, WaveformDomain
 from .media import data_uri, jpeg, png, wav
+from .sounds import HEIGHT, WIDTH, picture_of_sound
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 _TINY = 96  # pixels: below this a picture is shown enlarged, pixel by pixel, and JPEG's blocks would be seen
-_WIDTH, _HEIGHT = 320, 160
-_INK = "#4683c4"  # stands out against both the light and the dark page
 _BUDGET = 8_000_000  # characters that a model's pictures or sounds take on the page, about
 _QUALITIES = (90, 80, 70, 60, 50, 40, 30, 20)
 
@@ -31,8 +29,8 @@ class Picture:
 def picture(signal: NDArray[np.float32], domain: Domain, size: int) -> Picture:
     """Turn a signal of a domain into what the page shows of it; a JPEG is of `size` bytes at most, if it can be."""
     if isinstance(domain, WaveformDomain):
-        outline = data_uri(_outline(signal, domain).encode("ascii"), "image/svg+xml")
-        return Picture(outline, data_uri(wav(signal, domain), "audio/wav"))
+        drawn = data_uri(picture_of_sound(signal, domain).encode("ascii"), "image/svg+xml")
+        return Picture(drawn, data_uri(wav(signal, domain), "audio/wav"))
     if is_tiny(domain):
         return Picture(data_uri(png(signal, domain), "image/png"))
     content = b""
@@ -51,34 +49,15 @@ def allowance(pictures: int) -> int:
 def pictures_that_fit(domain: Domain) -> int:
     """Return how many signals the page has room for: sounds are large, and nothing makes them smaller."""
     if isinstance(domain, WaveformDomain):
-        return _BUDGET * 3 // 4 // (2 * domain.samples + 10_000)
+        return _BUDGET * 3 // 4 // (2 * domain.samples + 25_000)
     return 2**31
 
 
 def picture_size(domain: Domain) -> tuple[int, int]:
     """Width and height in pixels of a domain's pictures."""
-    return (domain.width, domain.height) if isinstance(domain, ImageDomain) else (_WIDTH, _HEIGHT)
+    return (domain.width, domain.height) if isinstance(domain, ImageDomain) else (WIDTH, HEIGHT)
 
 
 def is_tiny(domain: Domain) -> bool:
     """Whether a domain's pictures are so small that their pixels should be seen."""
     return isinstance(domain, ImageDomain) and max(domain.width, domain.height) <= _TINY
-
-
-def _outline(signal: NDArray[np.float32], domain: WaveformDomain) -> str:
-    """Draw the lowest and the highest value in each column of pixels."""
-    columns = np.array_split(signal, min(_WIDTH, len(signal)))
-    centre = (domain.low + domain.high) / 2
-    peak = max(float(np.abs(signal - centre).max()), 1e-9)
-    middle = _HEIGHT / 2
-    scale = (middle - 6) / peak
-    strokes = []
-    for index, column in enumerate(columns):
-        x = (index + 0.5) * _WIDTH / len(columns)
-        top, bottom = (middle - scale * (float(value) - centre) for value in (column.max(), column.min()))
-        strokes.append(f"M{x:.1f} {top - 0.5:.1f}V{bottom + 0.5:.1f}")
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
-        f'width="{_WIDTH}" height="{_HEIGHT}">'
-        f'<path d="{"".join(strokes)}" stroke="{_INK}" fill="none"/></svg>'
-    )

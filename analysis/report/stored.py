@@ -84,7 +84,8 @@ class StoredModel:
         if kind == "image":
             return ImageDomain(sizes["channel"], sizes["y"], sizes["x"], **limits)
         if kind == "waveform":
-            return WaveformDomain(sizes["time"], int(self.attributes["sample_rate"]), **limits)
+            rms = float(self.attributes["rms"]) if "rms" in self.attributes else None
+            return WaveformDomain(sizes["time"], int(self.attributes["sample_rate"]), **limits, rms=rms)
         raise MetameryError(f"model '{self.name}' has domain '{kind}', expected image or waveform")
 
     def label(self, number: int) -> str:

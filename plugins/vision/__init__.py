@@ -58,11 +58,6 @@ def register_stimuli(register: Register) -> None:
         extra="demo",
     )
     register(
-        "folder",
-        f"{_HERE}.folder:picture_folder",
-        summary="pictures of your own: path/CLASS/FILE, or path/FILE",
-    )
-    register(
         "torchvision/",
         f"{_HERE}.torchvision_data:torchvision_data",
         summary="torchvision's labelled data sets by name, downloaded into root",

@@ -20,8 +20,8 @@ import skimage
 
 from ...framework.errors import MetameryError
 from ...framework.stimuli import Stimulus
+from ..files.limits import check_limit
 from .imagenet import IMAGENET_1K, IMAGENET_16
-from .limits import check_limit
 from .pictures import read_picture
 
 _NOT_STATED = "not stated by scikit-image"

@@ -17,8 +17,8 @@ from torchvision import datasets
 
 from ...framework.errors import MetameryError, unknown
 from ...framework.stimuli import Stimulus
+from ..files.limits import spread
 from .imagenet import IMAGENET_1K, imagenet_labels
-from .limits import spread
 from .pictures import picture_signal
 
 

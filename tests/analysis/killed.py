@@ -27,7 +27,7 @@ import zarr.storage._local as local
 from metamery.analysis.conduct import conduct
 from metamery.framework import MetameryError, Plugins, Study, open_study
 from metamery.framework.store import RESULTS
-from metamery.plugins.vision import folder as _folder
+from metamery.plugins.files import folder as _folder
 
 _EARLY = (torch._dynamo, torchvision.transforms.v2.functional, _folder)
 

@@ -71,7 +71,9 @@ def make_study(
             "high": domain.high,
             "weights_sha256": "0123456789abcdef" * 4,
             "options": "{}",
-        } | ({"sample_rate": domain.sample_rate} if isinstance(domain, WaveformDomain) else {})
+        }
+        if isinstance(domain, WaveformDomain):
+            attributes |= {"sample_rate": domain.sample_rate} | ({} if domain.rms is None else {"rms": domain.rms})
         settings = {"preset": "fast", "distance": "inversion", "steps": STEPS - 1, "prior": None}
         groups |= {
             path: Group(attributes=attributes),

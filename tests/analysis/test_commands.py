@@ -207,7 +207,7 @@ def test_a_folder_without_pictures(synthesise: Command, tmp_path: Path) -> None:
     (tmp_path / "empty" / "notes.txt").write_text("no picture")
     said = synthesise(stimuli=tmp_path / "empty")
     assert said.status == 2
-    assert f"no pictures in the folder '{tmp_path / 'empty'}'" in said.error
+    assert f"no pictures and no sounds in the folder '{tmp_path / 'empty'}'" in said.error
     assert not (tmp_path / "study").exists()
 
 
@@ -486,7 +486,7 @@ def test_a_slip_in_the_nulls_signals_is_named_and_nothing_is_written(
 ) -> None:
     assert "unknown stimuli 'natrual'; did you mean 'natural'?" in synthesise("--null-stimuli", "natrual").error
     (tmp_path / "empty").mkdir()
-    assert "no pictures in the folder" in synthesise("--null-stimuli", tmp_path / "empty").error
+    assert "no pictures and no sounds in the folder" in synthesise("--null-stimuli", tmp_path / "empty").error
     (pictures / "dog" / "broken.png").write_bytes(b"no picture")
     wrong = synthesise("--null-stimuli", pictures, stimuli=pictures / "cat").error
     assert "broken.png' cannot be read" in wrong

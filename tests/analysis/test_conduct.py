@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import xarray as xr
 from metamery.analysis import conduct as conducting
@@ -18,8 +19,9 @@ from metamery.analysis import judge
 from metamery.analysis import null as nulls
 from metamery.analysis.conduct import conduct
 from metamery.analysis.plan import plan
+from metamery.analysis.report.stored import stored_models
 from metamery.analysis.synthesis import synthesise
-from metamery.framework import MetameryError, Plugins, Stimulus, Study, open_study
+from metamery.framework import MetameryError, Plugins, Stimulus, Study, WaveformDomain, open_study
 from metamery.framework.progress import Progress
 from metamery.framework.schema import STATES, VERDICTS, check_dataset
 from metamery.framework.store import RESULTS
@@ -36,6 +38,18 @@ def study(tiny: str, pictures: Path) -> Study:
         synthesis={**SETTINGS, "seeds": 2},
         seed=7,
     )
+
+
+SOUNDS = """
+import torch
+from metamery.framework import Model, WaveformDomain
+
+
+def build(rms: float = 0.0) -> Model:
+    torch.manual_seed(0)
+    domain = WaveformDomain(400, 8000, -0.5, 0.5, rms or None)
+    return Model(torch.nn.Sequential(torch.nn.Linear(400, 3), torch.nn.ReLU()).eval(), domain, ["0", "output"])
+"""
 
 
 def single(tree: xr.DataTree) -> Any:
@@ -185,14 +199,37 @@ def test_provenance_is_there(study: Study, tmp_path: Path) -> None:
     assert attributes["threads"] == torch.get_num_threads()
     assert Study.from_toml(attributes["study"]) == study
     assert json.loads(attributes["settings"])["steps"] == 4
-    assert attributes["names"] == ["tiny.py:build", "synthesis:relative_l2", "synthesis:adam", "vision:folder"]
-    assert [name.partition(" ")[0] for name in attributes["plugins"]] == ["synthesis", "vision"]
+    assert attributes["names"] == ["tiny.py:build", "synthesis:relative_l2", "synthesis:adam", "files:folder"]
+    assert [name.partition(" ")[0] for name in attributes["plugins"]] == ["files", "synthesis"]
     group = single(tree).attrs
     assert group["weights_sha256"] == Plugins().load("model", study.models[0].name).weights_sha256()
     assert group["model"] == "tiny.py:build"
     assert list(group["labels"]) == ["cat", "dog", "owl"]
     assert (group["low"], group["high"], group["domain_kind"]) == (0.0, 1.0, "image")
     assert (tmp_path / "study" / "study.toml").read_text() == study.to_toml()
+
+
+@pytest.mark.parametrize("rms", [0.05, None])
+def test_sounds_go_the_whole_way_and_their_domain_is_read_back(tmp_path: Path, rms: float | None) -> None:
+    (tmp_path / "sounds.py").write_text(SOUNDS, encoding="utf-8")
+    for number, name in enumerate(("one/anna_1", "one/ben_1", "two/anna_2")):
+        file = tmp_path / "spoken" / f"{name}.wav"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(file, np.random.default_rng(number).uniform(-0.2, 0.2, 500), 8000)
+    study = Study(
+        models=(ModelUse(f"{tmp_path}/sounds.py:build", ("0",), {} if rms is None else {"rms": rms}),),
+        stimuli=Use("folder", {"path": str(tmp_path / "spoken"), "group": "^[a-z]+"}),
+        synthesis=SETTINGS,
+    )
+    conduct(study, tmp_path / "study", Plugins())
+    tree = open_study(tmp_path / "study").load()
+    assert tree["stimuli/category"].values.tolist() == ["one", "one", "two"]
+    assert tree["stimuli/group"].values.tolist() == ["anna", "ben", "anna"]
+    (model,) = stored_models(tree)
+    assert model.domain == WaveformDomain(400, 8000, -0.5, 0.5, rms)
+    assert model.attributes["domain"] == str(model.domain)
+    levels = np.sqrt(np.square(single(tree)["stimuli/signal"].values).mean(axis=1))
+    np.testing.assert_allclose(levels, rms or 0.2 / np.sqrt(3), rtol=1e-5 if rms else 0.1)
 
 
 def test_several_models_lie_side_by_side(study: Study, tiny: str, tmp_path: Path) -> None:

@@ -101,23 +101,23 @@ def test_a_sound_of_the_right_length_is_centred_and_set_to_its_level() -> None:
     torch.testing.assert_close(fitted, wave * (0.1 * math.sqrt(2)), atol=1e-5, rtol=0)
 
 
-@given(st.integers(1, 60), st.floats(0.01, 0.2))
+@given(st.integers(10, 60), st.floats(0.01, 0.2))
 def test_mean_and_level_are_those_of_the_sound_without_its_padding(length: int, rms: float) -> None:
     generator = torch.Generator().manual_seed(length)
-    fitted = WaveformDomain(40, 1000).fit(sound(torch.randn(length, generator=generator)), rms=rms)
+    fitted = WaveformDomain(40, 1000, rms=rms).fit(sound(torch.randn(length, generator=generator)))
     first = max(0, (40 - length) // 2)
     kept = fitted[first : first + length]
     assert fitted.shape == (40,)
     assert not fitted[:first].any()
     assert not fitted[first + length :].any()
-    if length > 1 and fitted.abs().max() < 1:
+    if fitted.abs().max() < 1:
         assert float(kept.mean()) == pytest.approx(0, abs=1e-6)
         assert float(kept.square().mean().sqrt()) == pytest.approx(rms, rel=1e-4)
 
 
 def test_the_middle_of_a_long_sound_is_kept() -> None:
     ramp = torch.arange(11, dtype=torch.float32)
-    fitted = WaveformDomain(5, 1000, low=-9.0, high=9.0).fit(sound(ramp), rms=None)
+    fitted = WaveformDomain(5, 1000, low=-9.0, high=9.0, rms=None).fit(sound(ramp))
     assert fitted.tolist() == [-2, -1, 0, 1, 2]
 
 
@@ -125,19 +125,59 @@ def test_a_tone_is_resampled_to_the_same_tone() -> None:
     def tone(rate: int) -> torch.Tensor:
         return torch.sin(torch.arange(rate) * (2 * math.pi * 50 / rate))
 
-    fitted = WaveformDomain(1000, 1000).fit(sound(tone(4000), 4000), rms=None)
+    fitted = WaveformDomain(1000, 1000, rms=None).fit(sound(tone(4000), 4000))
     torch.testing.assert_close(fitted[50:-50], tone(1000)[50:-50], atol=0.01, rtol=0)
 
 
-def test_silence_stays_silence() -> None:
-    assert not WaveformDomain(40, 1000).fit(sound(torch.zeros(30))).any()
+@pytest.mark.parametrize("value", [0.0, 0.3, -1.0])
+@pytest.mark.parametrize("rate", [1000, 4410])
+def test_silence_has_no_level_to_set(value: float, rate: int) -> None:
+    given = sound(torch.full((300,), value), rate)
+    with pytest.raises(MetameryError, match=r"'sound' is silent: its RMS cannot be set to 0\.1"):
+        WaveformDomain(40, 1000).fit(given)
+    assert not WaveformDomain(40, 1000, rms=None).fit(given).any()
+
+
+def test_a_sound_that_is_silent_where_the_model_hears_it_is_refused() -> None:
+    given = torch.zeros(1000)
+    given[:100] = torch.randn(100, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(MetameryError, match="'sound' is silent in its middle, which is what the model gets: its RMS"):
+        WaveformDomain(400, 1000).fit(sound(given))
+    assert WaveformDomain(1000, 1000).fit(sound(given)).any()
+
+
+def test_a_faint_sound_is_set_to_its_level() -> None:
+    wave = torch.sin(torch.arange(100) * (2 * math.pi / 10))
+    torch.testing.assert_close(
+        WaveformDomain(100, 1000).fit(sound(1e-20 * wave)), wave * (0.1 * math.sqrt(2)), atol=1e-5, rtol=0
+    )
+
+
+def test_an_offset_does_not_ring_at_the_ends() -> None:
+    wave = torch.sin(torch.arange(4410) * (2 * math.pi * 50 / 4410))
+    domain = WaveformDomain(2000, 2000, rms=None)
+    offset = domain.fit(sound(0.1 * wave + 0.8, 4410))
+    torch.testing.assert_close(offset, domain.fit(sound(0.1 * wave, 4410)), atol=1e-6, rtol=0)
 
 
 def test_a_sound_stays_in_the_range() -> None:
     spike = torch.zeros(1000)
     spike[500] = 1.0
-    fitted = WaveformDomain(1000, 1000).fit(sound(spike), rms=0.5)
+    fitted = WaveformDomain(1000, 1000, rms=0.5).fit(sound(spike))
     assert fitted.max() == 1.0
+
+
+def test_peaks_beyond_20_db_are_clamped() -> None:
+    wave = torch.ones(1000)
+    wave[::2] = -1
+    for peak, clamped in ((9.0, False), (20.0, True)):
+        given = wave / peak
+        given[100], given[101] = -1, 1
+        fitted = WaveformDomain(1000, 1000).fit(sound(given))
+        assert bool((fitted.abs() == 1).any()) is clamped
+        level = float(fitted.square().mean().sqrt())
+        assert (level < 0.0999) is clamped
+        assert level == pytest.approx(0.1, rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -146,11 +186,33 @@ def test_a_sound_stays_in_the_range() -> None:
         (sound(torch.zeros(2, 30)), r"expected a mono waveform \(samples,\)"),
         (sound(torch.zeros(30), None), "'sound' has no sample rate, the model takes 1000 Hz"),
         (sound(torch.zeros(0)), "'sound' is empty"),
+        (sound(torch.tensor([0.0, math.nan] * 20)), "'sound' has samples that are NaN or infinite"),
+        (sound(torch.tensor([0.0, math.inf] * 20)), "'sound' has samples that are NaN or infinite"),
+        (sound(torch.rand(9)), "'sound' lasts 9 ms, expected 10 ms at least"),
+        (sound(torch.rand(396), 44_000), "'sound' lasts 9 ms, expected 10 ms at least"),
     ],
 )
 def test_what_is_no_sound_is_refused(stimulus: Stimulus, said: str) -> None:
     with pytest.raises(MetameryError, match=said):
         WaveformDomain(40, 1000).fit(stimulus)
+
+
+def test_a_sound_that_fills_a_tiny_domain_is_long_enough() -> None:
+    assert WaveformDomain(5, 1000).fit(sound(torch.rand(5))).shape == (5,)
+    with pytest.raises(MetameryError, match="lasts 4 ms"):
+        WaveformDomain(5, 1000).fit(sound(torch.rand(4)))
+
+
+@pytest.mark.parametrize("rms", [0.0, -0.1, math.nan, math.inf])
+def test_a_level_that_cannot_be_set_is_refused(rms: float) -> None:
+    with pytest.raises(MetameryError, match=r"a domain's rms is .*, expected a number above 0, or None"):
+        WaveformDomain(5, 1000, rms=rms)
+
+
+def test_the_level_is_part_of_the_domain() -> None:
+    domains = [WaveformDomain(5, 1000), WaveformDomain(5, 1000, rms=0.2), WaveformDomain(5, 1000, rms=None)]
+    assert len(set(domains)) == 3
+    assert domains[0] == WaveformDomain(5, 1000, -1.0, 1.0, 0.1)
 
 
 # Quantisation
@@ -184,4 +246,6 @@ def test_an_8_bit_picture_is_already_quantised() -> None:
 
 def test_a_domain_describes_itself() -> None:
     assert str(ImageDomain(3, 8, 9)) == "image, 3 × 8 × 9, values in [0, 1]"
-    assert str(WaveformDomain(500, 1000)) == "waveform, 500 samples (0.5 s at 1000 Hz), values in [-1, 1]"
+    said = "waveform, 500 samples (0.5 s at 1000 Hz), values in [-1, 1]"
+    assert str(WaveformDomain(500, 1000)) == f"{said}, RMS 0.1"
+    assert str(WaveformDomain(500, 1000, rms=None)) == f"{said}, level as it is"

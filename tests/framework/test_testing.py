@@ -14,7 +14,7 @@ SMALL = {
     "torchvision/": "torchvision/squeezenet1_1",
 }
 OPTIONS = {"torchvision/squeezenet1_1": {"weights": "none"}, "timm/resnet10t": {"weights": "none"}}
-NEEDS_DATA = {"folder", "torchvision/"}  # held by tests of their own, on files they make
+NEEDS_DATA = {"folder", "torchaudio/", "torchvision/"}  # held by tests of their own, on files they make
 
 
 def names(kind):

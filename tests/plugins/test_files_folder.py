@@ -1,11 +1,19 @@
-"""Pictures of the user's own."""
+"""Pictures and sounds of the user's own."""
+
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
-from metamery.framework import ImageDomain, MetameryError, Plugins
+from metamery.framework import ImageDomain, MetameryError, Plugins, WaveformDomain
 from metamery.framework.errors import UnknownNameError
+from metamery.framework.testing import check_stimuli
+from metamery.training.data import categories
 from PIL import Image
+
+DIGITS = Path(__file__).parents[2] / "../shared/data/fsdd/test"
 
 
 @pytest.fixture
@@ -23,6 +31,13 @@ def save(path, mode="RGB", size=(9, 6), value=None, **options):
         path, **options
     )
     return array
+
+
+def record(path, samples=800, rate=8000, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = np.random.default_rng(samples).uniform(-0.5, 0.5, samples).astype(np.float32)
+    soundfile.write(path, wave, rate, **options)
+    return wave
 
 
 def cut(path):
@@ -150,9 +165,9 @@ def test_nothing_readable_is_an_error(tmp_path, load):
 
 
 def test_no_folder_no_pictures_and_a_file(tmp_path, load):
-    with pytest.raises(MetameryError, match=r"nowhere' does not exist.*\.png"):
+    with pytest.raises(MetameryError, match=r"nowhere' does not exist.*\.png.*\.flac"):
         load(tmp_path / "nowhere")
-    with pytest.raises(MetameryError, match=r"no pictures in the folder.*\.jpg"):
+    with pytest.raises(MetameryError, match=r"no pictures and no sounds in the folder.*\.jpg.*\.wav"):
         load(tmp_path)
     save(tmp_path / "train/cat/1.png")
     with pytest.raises(MetameryError, match=r"deeper down: give '.*train'"):
@@ -166,3 +181,106 @@ def test_options_are_checked(tmp_path, load):
         load(tmp_path, limt=3)
     with pytest.raises(MetameryError, match="path"):
         Plugins(installed=()).load("stimuli", "folder")
+
+
+# Sounds
+
+
+def test_sounds_are_listed_by_the_same_rules(tmp_path, load):
+    for file in ("b/2.wav", "b/1.FLAC", "a/x.ogg", "a/x.wav", "top.wav", ".hidden.wav", ".cache/1.wav"):
+        record(tmp_path / file)
+    (tmp_path / "a" / "notes.txt").write_text("no sound")
+    stimuli = load(tmp_path)
+    assert [s.name for s in stimuli] == ["a/x.ogg", "a/x.wav", "b/1", "b/2", "top"]
+    assert [s.category for s in stimuli] == stimuli.categories == ["a", "a", "b", "b", ""]
+    assert {s.group for s in stimuli} == {""}
+    assert [s.name for s in load(tmp_path, limit=2)] == ["a/x.ogg", "b/1"]
+    check_stimuli(stimuli, count=len(stimuli))
+
+
+def test_a_sound_has_the_files_values_and_rate(tmp_path, load):
+    wave = record(tmp_path / "a.wav", rate=22050, subtype="FLOAT")
+    (stimulus,) = load(tmp_path)
+    assert torch.equal(stimulus.signal, torch.from_numpy(wave))
+    assert stimulus.sample_rate == 22050
+    assert stimulus.source == str(tmp_path / "a.wav")
+    assert WaveformDomain(400, 8000).fit(stimulus).shape == (400,)
+
+
+def test_categories_are_known_without_decoding(tmp_path, load, monkeypatch):
+    for file in ("yes/1.wav", "no/1.wav"):
+        record(tmp_path / file)
+    stimuli = load(tmp_path)
+    monkeypatch.setattr(type(stimuli), "__getitem__", None)
+    assert categories(stimuli) == ["no", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("group", "found"),
+    [
+        ("^[a-z]+", ["george", "lucas"]),
+        (r"_(\d)", ["1", "7"]),
+        ("s?_.", ["_1", "s_7"]),
+        ("x*", ["", ""]),
+        ("(x)?", ["", ""]),
+    ],
+)
+def test_the_group_is_the_patterns_first_match_in_the_name(tmp_path, load, group, found):
+    for file in ("one/george_12.wav", "one/lucas_70.wav"):
+        record(tmp_path / file)
+    assert [s.group for s in load(tmp_path, group=group)] == found
+
+
+def test_a_group_has_to_be_found_in_every_name(tmp_path, load):
+    for file in ("one/george_12.wav", "one/70.wav"):
+        record(tmp_path / file)
+    with pytest.raises(MetameryError, match=r"group '\^\[a-z\]\+' is not found in the file's name '70.wav'"):
+        load(tmp_path, group="^[a-z]+")
+    with pytest.raises(MetameryError, match=r"group is '\[a', expected a regular expression: unterminated"):
+        load(tmp_path, group="[a")
+    with pytest.raises(MetameryError, match="group is 3, expected a regular expression"):
+        load(tmp_path, group=3)
+
+
+def test_pictures_may_have_groups_too(tmp_path, load):
+    save(tmp_path / "cat/anna_1.png")
+    assert load(tmp_path, group="^[a-z]+")[0].group == "anna"
+
+
+def test_both_kinds_in_one_folder_are_refused(tmp_path, load):
+    save(tmp_path / "cat/1.png")
+    record(tmp_path / "dog/2.wav")
+    with pytest.raises(MetameryError, match=r"holds pictures \('cat/1.png'\) and sounds \('dog/2.wav'\): expected one"):
+        load(tmp_path)
+
+
+def test_what_is_wrong_with_a_sound_is_said_and_can_be_left_out(tmp_path, load):
+    record(tmp_path / "a/good.wav")
+    record(tmp_path / "a/bad.wav")
+    cut(tmp_path / "a/bad.wav")
+    with pytest.raises(MetameryError, match=r"bad\.wav' is cut off .*--skip-unreadable leaves such sounds out"):
+        load(tmp_path)[0]
+    with pytest.warns(UserWarning, match="cut off.*; it is left out"):
+        assert [s.name for s in load(tmp_path, skip_unreadable=True)] == ["a/good"]
+    (tmp_path / "a/good.wav").unlink()
+    with pytest.warns(UserWarning, match="left out"), pytest.raises(MetameryError, match="none of the 1 sounds"):
+        load(tmp_path, skip_unreadable=True)
+
+
+def test_sounds_deeper_down_are_pointed_at(tmp_path, load):
+    record(tmp_path / "train/yes/1.wav")
+    with pytest.raises(MetameryError, match=r"deeper down: give '.*train'"):
+        load(tmp_path)
+
+
+@pytest.mark.skipif(not DIGITS.is_dir(), reason="the spoken digits are not there")
+def test_spoken_digits(load):
+    stimuli = load(DIGITS, group="^[a-z]+")
+    check_stimuli(stimuli, count=len(stimuli))
+    assert set(Counter(stimuli.categories).values()) == {25}
+    assert Counter(file.group for file in stimuli.files) == dict.fromkeys(
+        ["george", "jackson", "lucas", "nicolas", "yweweler"], 50
+    )
+    fitted = WaveformDomain(8000, 8000).fit(stimuli[0])
+    assert stimuli[0].sample_rate == 8000
+    assert fitted.shape == (8000,)

@@ -1,0 +1,69 @@
+"""Accuracy in noise: how often a model is right about sounds in background noise, over the signal-to-noise ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ...framework.context import Context
+from ...framework.errors import MetameryError
+from ...framework.manager import Plugins
+from ...framework.proportions import proportion
+from ...training.data import key
+from ..evaluators.answers import Batch, batch_count, batches, running
+from .perturbations import background
+
+
+def accuracy_in_noise(
+    *, plugins: Plugins, snrs: Sequence[float] = (-10, -5, 0, 5, 10, 20), noise: str = "pink", batch_size: int = 100
+) -> Callable[[Context], xr.Dataset]:
+    """Build the evaluator: for each model the proportion of right answers at each signal-to-noise ratio.
+
+    The noise that a sound gets depends on the seed and the stimulus's name alone, and is the same at all ratios.
+
+    Parameters
+    ----------
+    snrs
+        In dB.
+    noise
+        ``white``, ``pink``, or sounds by name or folder.
+    """
+    if isinstance(snrs, str | float | int) or not snrs:
+        raise MetameryError(f"snrs is {snrs!r}, expected a list of dB, such as [-10, 0, 10]")
+    ratios = sorted({float(ratio) for ratio in snrs})
+    mixes = [background(plugins=plugins, noise=noise, snr_low=ratio, snr_high=ratio) for ratio in ratios]
+
+    def evaluate(context: Context) -> xr.Dataset:
+        seed = int(torch.randint(2**62, (), generator=context.generator, device=context.generator.device))
+        right = {name: [0] * len(ratios) for name in context.models}
+        counted = dict.fromkeys(context.models, 0)
+        context.progress.start(batch_count(context, batch_size) * len(context.models), "noise")
+        with running(context), torch.no_grad():
+            for given in batches(context, batch_size):
+                for name, batch in given.items():
+                    model, some = context.models[name], batch.some(batch.known)
+                    counted[name] += len(some.stimuli)
+                    for place, mix in enumerate(mixes):
+                        noisy = [mix(model, signal[None], some.right, own) for signal, own in _each(some, seed)]
+                        if noisy:
+                            right[name][place] += int(some.correct(model.module(torch.cat(noisy))).sum())
+                    context.progress.advance()
+        trials = np.array([[counted[name]] for name in context.models])
+        what = "proportion of right answers in noise"
+        variables = proportion("accuracy", ["model", "strength"], list(right.values()), trials, what)
+        variables["counted"] = ("model", trials[:, 0], {"long_name": "signals that count", "units": "1"})
+        dataset = xr.Dataset(variables, {"model": list(right), "strength": ratios})
+        dataset["strength"].attrs = {"long_name": "signal-to-noise ratio", "units": "dB"}
+        dataset.attrs = {"title": "Accuracy in noise", "noise": noise}
+        return dataset
+
+    return evaluate
+
+
+def _each(batch: Batch, seed: int) -> list[tuple[torch.Tensor, torch.Generator]]:
+    """Each signal with a generator of its own."""
+    own = [torch.Generator().manual_seed(key(seed, "noise", stimulus.name)) for stimulus in batch.stimuli]
+    return list(zip(batch.signals, own, strict=True))

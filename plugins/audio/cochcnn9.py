@@ -1,0 +1,164 @@
+"""CochCNN9: nine layers on a cochleagram, that recognise the word in the middle of two seconds of sound.
+
+The architecture is that of Kell et al. (2018, Neuron 98:630), as Feather et al. (2023, Methods) train it. Parts are
+called as in the network that they released.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ...framework.domains import WaveformDomain
+from ...framework.models import Model
+from ..antialias.surgery import antialiased
+from ..vision.classes import class_labels
+from ..vision.seeding import seeded
+from .cochleagram import Cochleagram
+
+SAMPLES, SAMPLE_RATE = 40_000, 20_000
+
+WORDS = 794
+"""Classes of the published networks: 793 words, and none of them."""
+
+LAYERS = ("cochleagram", *(f"relu{place}" for place in range(5)), "avgpool", "relufc", "output")
+
+_POOL = (2, 5)
+
+
+class SamePadding(nn.Module):
+    """Zeros around pictures ``(B, C, H, W)``, so that ``n`` samples become ``⌈n / stride⌉``; an odd one goes behind.
+
+    PyTorch's own ``padding="same"`` takes no stride, and warns of even kernels.
+    """
+
+    def __init__(self, kernel: tuple[int, int], stride: int = 1) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.stride = stride
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        sides: list[int] = []
+        for length, kernel in zip(reversed(signals.shape[2:]), reversed(self.kernel), strict=True):
+            missing = max(0, (-(-length // self.stride) - 1) * self.stride + kernel - length)
+            sides += [missing // 2, missing - missing // 2]
+        return F.pad(signals, sides)
+
+    def extra_repr(self) -> str:
+        return f"{self.kernel}, stride={self.stride}"
+
+
+def network(front_end: Cochleagram, num_classes: int, *, pools: bool = True) -> nn.Sequential:
+    """Build the network, from waveforms to logits ``(B, num_classes)``; sizes are for 2 s at 20 kHz.
+
+    Parameters
+    ----------
+    front_end
+        Makes pictures of `shape` ``(1, H, W)``.
+    pools
+        False puts in place of each pooling a module that takes every other sample: anti-aliasing then puts a blur
+        there.
+    """
+    height, width = (_after_pools(length) for length in front_end.shape[1:])
+    parts: dict[str, nn.Module] = {
+        "cochleagram": front_end,  # (B, 1, 211, 390)
+        "batchnorm0": nn.BatchNorm2d(1),
+        "same0": SamePadding((7, 14), 3),
+        "conv0": nn.Conv2d(1, 96, (7, 14), stride=3),
+        "relu0": nn.ReLU(),  # (B, 96, 71, 130)
+        "maxpool0": _pool(nn.MaxPool2d, pools),
+        "batchnorm1": nn.BatchNorm2d(96),  # (B, 96, 36, 65)
+        "same1": SamePadding((4, 8), 2),
+        "conv1": nn.Conv2d(96, 256, (4, 8), stride=2),
+        "relu1": nn.ReLU(),  # (B, 256, 18, 33)
+        "maxpool1": _pool(nn.MaxPool2d, pools),
+        "batchnorm2": nn.BatchNorm2d(256),  # (B, 256, 9, 17)
+        "same2": SamePadding((2, 5)),
+        "conv2": nn.Conv2d(256, 512, (2, 5)),
+        "relu2": nn.ReLU(),
+        "same3": SamePadding((2, 5)),
+        "conv3": nn.Conv2d(512, 1024, (2, 5)),
+        "relu3": nn.ReLU(),
+        "same4": SamePadding((2, 5)),
+        "conv4": nn.Conv2d(1024, 512, (2, 5)),
+        "relu4": nn.ReLU(),
+        "avgpool": _pool(nn.AvgPool2d, pools),  # (B, 512, 5, 9)
+        "flatten": nn.Flatten(),
+        "fullyconnected": nn.Linear(512 * height * width, 4096),
+        "relufc": nn.ReLU(),
+        "dropout": nn.Dropout(),
+        "classification": nn.Linear(4096, num_classes),
+    }
+    return nn.Sequential(OrderedDict(parts))
+
+
+def cochcnn9(
+    *,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+    density: int | None = None,
+) -> Model:
+    """Build CochCNN9 with random weights, in eval mode, for 2 s of sound at 20 kHz in [−1, 1].
+
+    Its layers are the cochleagram, every ReLU, the average pool and the logits.
+
+    Parameters
+    ----------
+    num_classes
+        Number of logits; by default that of the labels, or 794.
+    labels
+        The classes' names.
+    seed
+        Of the weights.
+    density
+        Of the cochleagram: None is the published one, 8 a faster one that is close to it.
+
+    Raises
+    ------
+    MetameryError
+        The labels are not as many as the classes, or a number is too small.
+    """
+    return _build("cochcnn9", num_classes, labels, seed, density, pools=True)
+
+
+def cochcnn9_hann(
+    *,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+    density: int | None = None,
+) -> Model:
+    """Build CochCNN9 with Hann windows for strides and pools (Feather et al. 2019); options as of `cochcnn9`.
+
+    A strided convolution is computed at every sample and averaged behind its ReLU, by a Hann window of 8 samples for
+    stride 2, of 12 for stride 3, along frequency and time; the same window stands where a pooling stood. Weights and
+    layers are called as in `cochcnn9`.
+    """
+    model, replaced = antialiased(_build("cochcnn9-hann", num_classes, labels, seed, density, pools=False), "hann")
+    return replace(model, notes=tuple(map(str, replaced)))
+
+
+def _build(
+    name: str, num_classes: int | None, labels: Sequence[str] | None, seed: int, density: int | None, *, pools: bool
+) -> Model:
+    count, names = class_labels(name, num_classes, labels, default=WORDS)
+    with seeded(seed):
+        module = network(Cochleagram(SAMPLES, SAMPLE_RATE, density=density), count, pools=pools)
+    return Model(module.eval(), WaveformDomain(SAMPLES, SAMPLE_RATE), LAYERS, names)
+
+
+def _pool(kind: type[nn.MaxPool2d] | type[nn.AvgPool2d], pools: bool) -> nn.Module:
+    """Pool with zeros at the edges: behind a ReLU, they change no maximum, but do lower the averages there."""
+    return nn.Sequential(SamePadding(_POOL, 2), kind(_POOL, 2)) if pools else nn.AvgPool2d(1, 2)
+
+
+def _after_pools(length: int) -> int:
+    for stride in (3, 2, 2, 2, 2):
+        length = -(-length // stride)
+    return length

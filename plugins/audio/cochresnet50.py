@@ -1,0 +1,89 @@
+"""CochResNet50: torchvision's ResNet50 on a cochleagram (Feather et al. 2023, Methods)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+from torchvision.models.resnet import Bottleneck, ResNet
+
+from ...framework.domains import WaveformDomain
+from ...framework.models import Model
+from ..antialias.surgery import antialiased
+from ..vision.classes import class_labels
+from ..vision.seeding import seeded
+from .cochcnn9 import SAMPLE_RATE, SAMPLES, WORDS
+from .cochleagram import Cochleagram
+
+LAYERS = ("cochleagram", "relu", *(f"layer{stage}" for stage in range(1, 5)), "avgpool", "output")
+
+
+class CochResNet50(ResNet):  # type: ignore[misc]
+    """ResNet50 whose first convolution takes one channel, behind a cochleagram; logits ``(B, num_classes)``."""
+
+    def __init__(self, front_end: Cochleagram, num_classes: int) -> None:
+        super().__init__(Bottleneck, [3, 4, 6, 3], num_classes=num_classes)
+        self.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's others
+        self.cochleagram = front_end
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = super().forward(self.cochleagram(signals))
+        return logits
+
+
+def cochresnet50(
+    *,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+    density: int | None = None,
+) -> Model:
+    """Build CochResNet50 with random weights, in eval mode, for 2 s of sound at 20 kHz in [−1, 1].
+
+    Its layers are the cochleagram, the first ReLU, the four stages, the average pool and the logits.
+
+    Parameters
+    ----------
+    num_classes
+        Number of logits; by default that of the labels, or 794.
+    labels
+        The classes' names.
+    seed
+        Of the weights.
+    density
+        Of the cochleagram: None is the published one, 8 a faster one that is close to it.
+
+    Raises
+    ------
+    MetameryError
+        The labels are not as many as the classes, or a number is too small.
+    """
+    return _build("cochresnet50", num_classes, labels, seed, density)
+
+
+def cochresnet50_hann(
+    *,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+    density: int | None = None,
+) -> Model:
+    """Build CochResNet50 with Hann windows for strides and the max pool; options as of `cochresnet50`.
+
+    It is to ResNet50 what `cochcnn9_hann` is to CochCNN9; the 1 × 1 convolutions of the shortcuts, which have no ReLU,
+    are averaged in front.
+    """
+    model = _build("cochresnet50-hann", num_classes, labels, seed, density)
+    model.module.maxpool = nn.AvgPool2d(1, 2)  # every other sample, where anti-aliasing then puts its window
+    model, replaced = antialiased(model, "hann")
+    return replace(model, notes=tuple(map(str, replaced)))
+
+
+def _build(name: str, num_classes: int | None, labels: Sequence[str] | None, seed: int, density: int | None) -> Model:
+    count, names = class_labels(name, num_classes, labels, default=WORDS)
+    with seeded(seed):
+        network = CochResNet50(Cochleagram(SAMPLES, SAMPLE_RATE, density=density), count)
+    return Model(network.eval(), WaveformDomain(SAMPLES, SAMPLE_RATE), LAYERS, names)

@@ -1,0 +1,17 @@
+"""Bundled stimuli from files of the user's own. Hooks only: what they name is imported on use."""
+
+from __future__ import annotations
+
+from ...framework.hookspecs import hookimpl
+from ...framework.registry import Register
+
+_HERE = "metamery.plugins.files"
+
+
+@hookimpl
+def register_stimuli(register: Register) -> None:
+    register(
+        "folder",
+        f"{_HERE}.folder:folder",
+        summary="pictures or sounds of your own: path/CLASS/FILE, or path/FILE",
+    )

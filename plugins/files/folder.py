@@ -1,0 +1,205 @@
+"""Pictures or sounds of the user's own: ``PATH/CLASS/FILE``, or all in one folder, ``PATH/FILE``."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from ...framework.errors import MetameryError
+from ...framework.stimuli import Stimulus
+from ..audio import sounds
+from ..vision import pictures
+from .limits import spread
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a folder may hold: how one is called, how its file's name ends, and what reads it."""
+
+    name: str
+    endings: tuple[str, ...]
+    read: Callable[[Path], tuple[torch.Tensor, int | None]]
+
+
+def _picture(path: Path) -> tuple[torch.Tensor, None]:
+    return pictures.read_picture(path), None
+
+
+KINDS = (Kind("picture", pictures.ENDINGS, _picture), Kind("sound", sounds.ENDINGS, sounds.read_sound))
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """One listed file: its path, its name among the stimuli, its class and its group."""
+
+    path: Path
+    name: str
+    category: str
+    group: str
+
+
+@dataclass(frozen=True)
+class FolderStimuli:
+    """Files of one kind as stimuli, each decoded when it is asked for.
+
+    A picture is ``(C, H, W)`` in [0, 1], a sound ``(T,)`` in [−1, 1] with its own sample rate.
+    """
+
+    kind: Kind
+    files: tuple[ListedFile, ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int, /) -> Stimulus:
+        """Return one picture or sound.
+
+        Raises
+        ------
+        IndexError
+            `index` is past the end.
+        MetameryError
+            The file cannot be decoded to its end, or holds a sound that is not mono or not in [−1, 1].
+        """
+        file = self.files[index]
+        try:
+            signal, sample_rate = self.kind.read(file.path)
+        except MetameryError as error:
+            raise MetameryError(f"{error} (--skip-unreadable leaves such {self.kind.name}s out)") from error
+        return Stimulus(
+            signal, file.category, name=file.name, source=str(file.path), group=file.group, sample_rate=sample_rate
+        )
+
+    @property
+    def categories(self) -> list[str]:
+        """The category of each file, without decoding any."""
+        return [file.category for file in self.files]
+
+    def __iter__(self) -> Iterator[Stimulus]:
+        return (self[index] for index in range(len(self)))
+
+
+def folder(
+    *, path: str | Path, limit: int | None = None, skip_unreadable: bool = False, group: str = ""
+) -> FolderStimuli:
+    """List the pictures or the sounds of a folder, sorted by path.
+
+    A file's category is the folder it lies in, or empty if it lies in `path` itself. Its name is its path inside
+    the folder without the ending, unless two would then be called the same. Hidden files, and files more than
+    one folder deep, are not listed. Nothing is decoded, unless `skip_unreadable` asks for it.
+
+    Parameters
+    ----------
+    path
+        The folder. Of ``SPLIT/CLASS/FILE``, give the split's.
+    limit
+        Take this many, evenly spread over the list, so that each class has its share.
+    skip_unreadable
+        Decode all files now and leave out those that cannot be, with one warning each; of `limit` files
+        fewer may then be left.
+    group
+        A regular expression. Its first match in a file's name, or the part of it in parentheses, is what the file
+        shares with others: ``"^[a-z]+"`` finds the speaker of ``george_12.wav``. By default there are no groups.
+
+    Raises
+    ------
+    MetameryError
+        There is no such folder, no picture or sound in it that can be read, or both of them; or `group` is no
+        regular expression, or is not found in a file's name.
+    """
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise MetameryError(f"'{path}' {what}, expected a folder of {_accepted()}")
+    found = [*_files(root), *(file for inside in _folders(root) for file in _files(inside))]
+    if not found:
+        raise MetameryError(
+            f"no pictures and no sounds in the folder '{path}', expected CLASS/FILE or FILE, "
+            f"{_accepted()}{_deeper(root)}"
+        )
+    kind = _kind(root, found)
+    files = _listed(root, sorted(found, key=lambda file: file.relative_to(root).as_posix()), _pattern(group))
+    chosen = tuple(files[index] for index in spread(len(files), limit))
+    return FolderStimuli(kind, _readable(root, kind, chosen) if skip_unreadable else chosen)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(inside for inside in folder.iterdir() if inside.is_dir() and not inside.name.startswith("."))
+
+
+def _files(folder: Path) -> list[Path]:
+    endings = tuple(ending for kind in KINDS for ending in kind.endings)
+    return [
+        inside
+        for inside in folder.iterdir()
+        if inside.suffix.lower() in endings and not inside.name.startswith(".") and inside.is_file()
+    ]
+
+
+def _kind(root: Path, files: Sequence[Path]) -> Kind:
+    """The one kind of all files."""
+    of_each = [(kind, [file for file in files if file.suffix.lower() in kind.endings]) for kind in KINDS]
+    there = [(kind, own) for kind, own in of_each if own]
+    if len(there) > 1:
+        said = " and ".join(f"{kind.name}s ('{min(own).relative_to(root).as_posix()}')" for kind, own in there)
+        raise MetameryError(f"the folder '{root}' holds {said}: expected one kind of signal")
+    return there[0][0]
+
+
+def _pattern(group: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(group) if group else None
+    except (re.error, TypeError) as error:
+        raise MetameryError(f"group is {group!r}, expected a regular expression: {error}") from None
+
+
+def _group(file: Path, pattern: re.Pattern[str] | None) -> str:
+    if pattern is None:
+        return ""
+    if not (found := pattern.search(file.name)):
+        raise MetameryError(f"group '{pattern.pattern}' is not found in the file's name '{file.name}'")
+    return (found[1] if pattern.groups else found[0]) or ""
+
+
+def _listed(root: Path, files: Sequence[Path], pattern: re.Pattern[str] | None) -> list[ListedFile]:
+    full = [file.relative_to(root).as_posix() for file in files]
+    short = [file.relative_to(root).with_suffix("").as_posix() for file in files]
+    count = Counter(short)
+    names = [whole if count[stem] > 1 else stem for whole, stem in zip(full, short, strict=True)]
+    if len(set(names)) < len(names):  # `a.png` and `a.jpg` beside `a.png.jpg`
+        names = full
+    return [
+        ListedFile(file, name, "" if file.parent == root else file.parent.name, _group(file, pattern))
+        for file, name in zip(files, names, strict=True)
+    ]
+
+
+def _readable(root: Path, kind: Kind, files: Sequence[ListedFile]) -> tuple[ListedFile, ...]:
+    kept = []
+    for file in files:
+        try:
+            kind.read(file.path)
+        except MetameryError as error:
+            warnings.warn(f"{error}; it is left out", stacklevel=3)
+        else:
+            kept.append(file)
+    if not kept:
+        raise MetameryError(f"none of the {len(files)} {kind.name}s in the folder '{root}' can be read")
+    return tuple(kept)
+
+
+def _accepted() -> str:
+    return " or ".join(f"{kind.name}s (files ending in {', '.join(kind.endings)})" for kind in KINDS)
+
+
+def _deeper(root: Path) -> str:
+    for split in _folders(root):
+        if any(_files(inside) for inside in _folders(split)):
+            return f"; there are some deeper down: give '{split}'"
+    return ""

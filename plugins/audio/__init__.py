@@ -33,7 +33,20 @@ def register_models(register: Register) -> None:
     register(
         "coch-cnn-digits",
         f"{_HERE}.coch_cnn_digits:coch_cnn_digits",
-        summary="five convolutions on a cochleagram of 1 s at 8 kHz, to be trained in minutes on two cores",
+        summary="five convolutions on a cochleagram of 1 s at 8 kHz; weights for spoken digits, no download",
+        licence="CC-BY-SA-4.0",
+    )
+    register(
+        "coch-cnn-digits-adversarial",
+        f"{_HERE}.coch_cnn_digits:coch_cnn_digits_adversarial",
+        summary="coch-cnn-digits with weights trained on PGD's worst cochleagrams",
+        licence="CC-BY-SA-4.0",
+    )
+    register(
+        "coch-cnn-digits-hann",
+        f"{_HERE}.coch_cnn_digits:coch_cnn_digits_hann",
+        summary="coch-cnn-digits with Hann windows in place of its max pools; weights for spoken digits",
+        licence="CC-BY-SA-4.0",
     )
 
 

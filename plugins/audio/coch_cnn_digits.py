@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from safetensors.torch import load_file
 from torch import nn
 
 from ...framework.domains import WaveformDomain
-from ...framework.errors import unknown
+from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
+from ..antialias.surgery import antialiased
 from ..vision.classes import check_number, class_labels
 from ..vision.seeding import seeded
 from .cochleagram import Cochleagram
@@ -19,13 +23,18 @@ SAMPLES, SAMPLE_RATE = 8_000, 8_000
 
 FRONT_ENDS = ("cochleagram", "mel")
 
-BLOCKS = 5
+WEIGHTS = ("digits", "none")
+
+BLOCKS, WIDTH = 5, 16
+
+DIGITS = ("eight", "five", "four", "nine", "one", "seven", "six", "three", "two", "zero")
+"""The classes of the weights that come with metamery; `examples/digits` trains them."""
 
 
-def network(front_end: str, width: int, num_classes: int) -> nn.Sequential:
+def network(front_end: str, width: int, num_classes: int, *, pools: bool = True) -> nn.Sequential:
     """Build the network: BatchNorm; five times convolution 3 × 3, BatchNorm, ReLU, max pool; average; linear.
 
-    The last max pool is left out.
+    The last max pool is left out. Without `pools` every other sample is taken in place of a max pool.
     """
     parts: dict[str, nn.Module] = {front_end: _front_end(front_end), "norm": nn.BatchNorm2d(1)}
     before = 1
@@ -35,7 +44,7 @@ def network(front_end: str, width: int, num_classes: int) -> nn.Sequential:
         parts[f"norm{block}"] = nn.BatchNorm2d(channels)
         parts[f"relu{block}"] = nn.ReLU()
         if block < BLOCKS:
-            parts[f"pool{block}"] = nn.MaxPool2d(2)
+            parts[f"pool{block}"] = nn.MaxPool2d(2) if pools else nn.AvgPool2d(1, 2)
         before = channels
     parts["average"] = nn.AdaptiveAvgPool2d(1)
     parts["flatten"] = nn.Flatten()
@@ -45,18 +54,22 @@ def network(front_end: str, width: int, num_classes: int) -> nn.Sequential:
 
 def coch_cnn_digits(
     *,
+    weights: str = "",
     front_end: str = "cochleagram",
-    width: int = 16,
+    width: int = WIDTH,
     num_classes: int | None = None,
     labels: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Model:
-    """Build the network with random weights, in eval mode, for 1 s of sound at 8 kHz in [−1, 1].
+    """Build the network in eval mode, for 1 s of sound at 8 kHz in [−1, 1].
 
     Its layers are the front end, the five ReLUs and the logits.
 
     Parameters
     ----------
+    weights
+        ``digits``: trained on spoken digits, in English (Free Spoken Digit Dataset); ``none``: random ones. By default
+        ``digits``, unless another network or other classes are asked for.
     front_end
         ``cochleagram``: 53 half-cosine filters, 100 frames a second, computed with a density of 8; or ``mel``: the
         logarithm of a mel spectrogram of as many bands and frames. The front end's path is its name.
@@ -67,23 +80,67 @@ def coch_cnn_digits(
     labels
         The classes' names.
     seed
-        Of the weights.
+        Of random weights.
 
     Raises
     ------
     UnknownNameError
-        There is no such front end.
+        There is no such front end, or there are no such weights.
     MetameryError
-        The labels are not as many as the classes, or a number is too small.
+        The labels are not as many as the classes, a number is too small, or the weights are of another network.
     """
-    count, names = class_labels("coch-cnn-digits", num_classes, labels, default=10)
-    check_number("coch-cnn-digits", "width", width)
+    return _build("coch-cnn-digits", "standard", weights, front_end, width, num_classes, labels, seed)
+
+
+def coch_cnn_digits_adversarial() -> Model:
+    """Build the network with weights trained on the worst cochleagrams of spoken digits, found by PGD in L2."""
+    return _build("coch-cnn-digits-adversarial", "adversarial", "digits", "cochleagram", WIDTH, None, None, 0)
+
+
+def coch_cnn_digits_hann(
+    *,
+    weights: str = "",
+    front_end: str = "cochleagram",
+    width: int = WIDTH,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Model:
+    """Build the network with Hann windows of 8 samples in place of its max pools; options as of `coch_cnn_digits`."""
+    return _build("coch-cnn-digits-hann", "hann", weights, front_end, width, num_classes, labels, seed)
+
+
+def _build(
+    name: str,
+    trained: str,
+    weights: str,
+    front_end: str,
+    width: int,
+    num_classes: int | None,
+    labels: Sequence[str] | None,
+    seed: int,
+) -> Model:
+    count, names = class_labels(name, num_classes, labels, default=len(DIGITS))
+    check_number(name, "width", width)
     if front_end not in FRONT_ENDS:
-        raise unknown("front end of coch-cnn-digits:", front_end, FRONT_ENDS)
+        raise unknown(f"front end of {name}:", front_end, FRONT_ENDS)
+    if weights not in ("", *WEIGHTS):
+        raise unknown(f"weights of {name}:", weights, WEIGHTS)
+    as_trained = (front_end, width) == (FRONT_ENDS[0], WIDTH) and count == len(DIGITS)
+    if weights == "digits" and not as_trained:
+        raise MetameryError(f"the weights of {name} are of {len(DIGITS)} classes, width {WIDTH} and a cochleagram")
+    weights = weights or ("digits" if as_trained and num_classes is None and labels is None else "none")
     with seeded(seed):
-        module = network(front_end, width, count)
+        module = network(front_end, width, count, pools=trained != "hann")
     layers = (front_end, *(f"relu{block}" for block in range(1, BLOCKS + 1)), "output")
-    return Model(module.eval(), WaveformDomain(SAMPLES, SAMPLE_RATE), layers, names)
+    model = Model(module.eval(), WaveformDomain(SAMPLES, SAMPLE_RATE), layers, names)
+    if trained == "hann":
+        model, replaced = antialiased(model, "hann")
+        model = replace(model, notes=tuple(map(str, replaced)))
+    if weights == "digits":
+        model.module.load_state_dict(load_file(Path(__file__).parent / "weights" / f"{trained}.safetensors"))
+        model = replace(model, labels=names or DIGITS)
+    return model
 
 
 def _front_end(name: str) -> nn.Module:

@@ -1,0 +1,50 @@
+"""The scripts in examples/ run to their end, on data that is much too small."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from metamery.framework import open_study
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run(script: Path, data: Path, folder: Path) -> None:
+    bin_folder = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        [str(script), str(data), str(folder)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_four_small_networks(drawn: Any, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        drawn(tmp_path / "data" / split, [f"{kind}/{number}" for kind in ("cat", "dog") for number in range(3)])
+    run(EXAMPLES / "robustness.sh", tmp_path / "data", tmp_path / "out")
+    groups = open_study(tmp_path / "out" / "evaluation").children
+    assert set(groups) >= {"accuracy", "robustness", "shift-consistency"}
+    networks = ["run:standard", "run:random", "run:blurred", "run:adversarial"]
+    assert all(group.model.values.tolist() == networks for group in groups.values())
+    assert (tmp_path / "out" / "evaluation" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_the_networks_for_spoken_digits(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for number, name in enumerate(("one", "two")):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for clip in range(2):
+                wave = 0.3 * np.sin(2 * np.pi * (300 + 400 * number + 20 * clip) * np.arange(4000) / 8000)
+                soundfile.write(tmp_path / "data" / split / name / f"anna_{clip}.wav", wave, 8000)
+    run(EXAMPLES / "digits" / "train.sh", tmp_path / "data", tmp_path / "out")
+    groups = open_study(tmp_path / "out" / "evaluation").children
+    assert set(groups) == {"accuracy", "accuracy-in-noise", "robustness", "shift-consistency"}

@@ -66,6 +66,8 @@ docs/api
 
 docs/benchmarks
 docs/efficientnet-lite0
+docs/digits
+docs/robustness
 ```
 """
 

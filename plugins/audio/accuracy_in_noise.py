@@ -9,11 +9,10 @@ import torch
 import xarray as xr
 
 from ...framework.context import Context
-from ...framework.errors import MetameryError
 from ...framework.manager import Plugins
 from ...framework.proportions import proportion
 from ...training.data import key
-from ..evaluators.answers import Batch, batch_count, batches, running
+from ..evaluators.answers import Batch, batch_count, batches, check_list, drawn_seed, running
 from .perturbations import background
 
 
@@ -31,13 +30,12 @@ def accuracy_in_noise(
     noise
         ``white``, ``pink``, or sounds by name or folder.
     """
-    if isinstance(snrs, str | float | int) or not snrs:
-        raise MetameryError(f"snrs is {snrs!r}, expected a list of dB, such as [-10, 0, 10]")
+    check_list("snrs", snrs, "[-10, 0, 10]")
     ratios = sorted({float(ratio) for ratio in snrs})
     mixes = [background(plugins=plugins, noise=noise, snr_low=ratio, snr_high=ratio) for ratio in ratios]
 
     def evaluate(context: Context) -> xr.Dataset:
-        seed = int(torch.randint(2**62, (), generator=context.generator, device=context.generator.device))
+        seed = drawn_seed(context)
         right = {name: [0] * len(ratios) for name in context.models}
         counted = dict.fromkeys(context.models, 0)
         context.progress.start(batch_count(context, batch_size) * len(context.models), "noise")

@@ -21,7 +21,7 @@ from ...framework.proportions import proportion
 from ...training.attacks import apgd, check_settings, pgd
 from ...training.balls import ball, check_norm, check_size, draw
 from ...training.data import key
-from .answers import Batch, batch_count, batches, running
+from .answers import Batch, batch_count, batches, check_list, drawn_seed, running
 from .masked import Still, masked_gradients
 
 EPSILONS = {
@@ -74,14 +74,13 @@ def robustness(
     check_settings(steps=steps, restarts=restarts)
     check_settings(steps=apgd_steps)
     if epsilons is not None:
-        if isinstance(epsilons, str | float | int) or not epsilons:
-            raise MetameryError(f"epsilons is {epsilons!r}, expected a list of sizes, such as [0.01, 0.02]")
+        check_list("epsilons", epsilons, "[0.01, 0.02]")
         for size in epsilons:
             check_size("a size in epsilons", size)
 
     def evaluate(context: Context) -> xr.Dataset:
         sizes = _sizes(context, norm, epsilons)
-        attack = _Attacks(norm, steps, restarts, apgd_steps, _seed(context.generator))
+        attack = _Attacks(norm, steps, restarts, apgd_steps, drawn_seed(context))
         seen: dict[str, list[dict[str, Still]]] = {name: [] for name in context.models}
         counted = dict.fromkeys(context.models, 0)
         context.progress.start(batch_count(context, batch_size) * len(context.models) * len(sizes), "attacks")
@@ -221,10 +220,6 @@ def _transferred(model: Model, batch: Batch, right: torch.Tensor, others: list[l
 
 def _alike(context: Context, name: str, other: str) -> bool:
     return name != other and context.models[name].domain == context.models[other].domain
-
-
-def _seed(generator: torch.Generator) -> int:
-    return int(torch.randint(2**62, (), generator=generator, device=generator.device))
 
 
 def _sizes(context: Context, norm: str, epsilons: Sequence[float] | None) -> list[float]:

@@ -14,7 +14,7 @@ from ...framework.errors import MetameryError, unknown
 from ...framework.proportions import proportion
 from ...training.data import key
 from ..robustness.distortions import PADDINGS, moved
-from .answers import batch_count, fit, running
+from .answers import batch_count, drawn_seed, fit, running
 
 EDGES = (*PADDINGS, "crop")
 
@@ -42,7 +42,7 @@ def shift_consistency(
         raise MetameryError(f"maximum is {maximum!r}, expected a whole number of at least 1")
 
     def evaluate(context: Context) -> xr.Dataset:
-        seed = int(torch.randint(2**62, (), generator=context.generator, device=context.generator.device))
+        seed = drawn_seed(context)
         agreed = dict.fromkeys(context.models, 0)
         domains = {model.domain for model in context.models.values()}
         most = {domain: _most(domain, maximum) for domain in domains}

@@ -8,11 +8,10 @@ import torch
 import xarray as xr
 
 from ...framework.context import Context
-from ...framework.errors import MetameryError
 from ...framework.proportions import proportion
 from ...training.balls import check_norm, check_size
 from ...training.data import key
-from ..evaluators.answers import batch_count, batches, running
+from ..evaluators.answers import batch_count, batches, check_list, drawn_seed, running
 from .adapter import torchattack
 
 NORMS = {"linf": "Linf", "l2": "L2"}
@@ -38,15 +37,14 @@ def autoattack(
         Of APGD, targeted APGD and FAB.
     """
     check_norm(norm)
-    if isinstance(epsilons, str | float | int) or not epsilons:
-        raise MetameryError(f"epsilons is {epsilons!r}, expected a list of sizes, such as [0.01, 0.02]")
+    check_list("epsilons", epsilons, "[0.01, 0.02]")
     for size in epsilons:
         check_size("a size in epsilons", size)
     sizes = sorted({float(size) for size in epsilons} - {0.0})
     attacks = [torchattack("AutoAttack", norm=NORMS[norm], eps=size, steps=steps) for size in sizes]
 
     def evaluate(context: Context) -> xr.Dataset:
-        seed = int(torch.randint(2**62, (), generator=context.generator, device=context.generator.device))
+        seed = drawn_seed(context)
         counted = dict.fromkeys(context.models, 0)
         right = {name: [0] * (1 + len(sizes)) for name in context.models}
         total = batch_count(context, batch_size) * len(context.models) * len(sizes)

@@ -130,7 +130,7 @@ def test_accuracy_in_noise_falls_with_the_ratio() -> None:
     halves = [evaluate(Context({"net": model}, half)) for half in (stimuli[:3], stimuli[3:])]
     np.testing.assert_allclose(result.accuracy, (halves[0].accuracy + halves[1].accuracy) / 2)
     check_evaluator(evaluate, Context({"net": sound_model()}, stimuli))
-    with pytest.raises(MetameryError, match="snrs is 3, expected a list of dB"):
+    with pytest.raises(MetameryError, match="snrs is 3, expected a list of numbers"):
         Plugins(installed=()).load("evaluator", "accuracy-in-noise", snrs=3)
 
 

@@ -246,7 +246,7 @@ def test_they_hold_the_contract(name: str) -> None:
     ("name", "options", "said"),
     [
         ("robustness", {"norm": "l3"}, "unknown norm 'l3'"),
-        ("robustness", {"epsilons": 0.1}, r"epsilons is 0.1, expected a list of sizes, such as \[0.01, 0.02\]"),
+        ("robustness", {"epsilons": 0.1}, r"epsilons is 0.1, expected a list of numbers, such as \[0.01, 0.02\]"),
         ("robustness", {"epsilons": [-0.1]}, "a size in epsilons is -0.1, expected a number of at least 0"),
         ("robustness", {"steps": 0}, "steps is 0"),
         ("robustness", {"apgd_steps": 0}, "steps is 0"),
@@ -268,5 +268,5 @@ def test_autoattack_is_exact_for_a_linear_classifier() -> None:
     limits = attackable(model, stimuli, "linf")
     assert result.accuracy.values[0].tolist() == pytest.approx([(limits > size).mean() for size in (0, 0.005, 0.01)])
     check_evaluator(Plugins().load("evaluator", "autoattack", epsilons=[0.02], steps=2), context)
-    with pytest.raises(MetameryError, match=r"epsilons is 0.1, expected a list of sizes"):
+    with pytest.raises(MetameryError, match=r"epsilons is 0.1, expected a list of numbers"):
         Plugins().load("evaluator", "autoattack", epsilons=0.1)

@@ -7,6 +7,7 @@ what is on disk can be read. Chunks never span two regions.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -201,6 +202,7 @@ class StudyStore:
                 (staging / _PLACE).write_text(path, encoding="utf-8")
                 target = self.path / path
                 target.parent.mkdir(parents=True, exist_ok=True)
+                _unconsolidate(self.path)
                 if target.exists():
                     os.rename(target, staging / "old")
                 os.rename(staging / "new", target)
@@ -220,6 +222,7 @@ class StudyStore:
         """
         with _writing_to(self.path.parent):
             staging = Path(tempfile.mkdtemp(prefix=f".{RESULTS}.", dir=self.path.parent))
+            _unconsolidate(self.path)
             os.rename(self.path / path, staging / "removed")
             shutil.rmtree(staging)
             _consolidate(self.path)
@@ -297,6 +300,16 @@ def _consolidate(path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         zarr.consolidate_metadata(path)
+
+
+def _unconsolidate(path: Path) -> None:
+    """Take the gathered metadata away while groups come and go, so that a reader never sees what is stale."""
+    file = path / "zarr.json"
+    node = json.loads(file.read_text(encoding="utf-8"))
+    node.pop("consolidated_metadata", None)
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(node, indent=2), encoding="utf-8")
+    os.replace(partial, file)
 
 
 def _check_version(folder: Path) -> None:

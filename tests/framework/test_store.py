@@ -323,3 +323,26 @@ def test_what_is_read_can_be_plotted_over_its_names(store: StudyStore) -> None:
     steps.plot()
     assert steps.where(steps > 0, drop=True)["layer"].values.tolist() == ["output"]
     pyplot.close("all")
+
+
+@pytest.mark.parametrize("action", ["add", "remove"])
+def test_a_reader_sees_no_stale_groups_while_some_come_and_go(
+    store: StudyStore, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    dataset = xr.Dataset({"number": ((), 1.0, {"long_name": "a number", "units": "1"})})
+    if action == "remove":
+        store.add("more", dataset)
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("metamery.framework.store._consolidate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.add("more", dataset) if action == "add" else store.remove("more")
+    with pytest.warns(RuntimeWarning, match="successfully read with non-consolidated metadata"):
+        seen = plain(store)
+    assert ("more" in seen.children) is (action == "add")
+    assert seen.identical(open_study(store.path))
+    StudyStore.reopen(store.path.parent)
+    assert plain(store).identical(seen)  # and without the warning

@@ -31,6 +31,7 @@ from .schedules import epsilon_share, learning_rate
 from .state import BEST, LAST, History, State, summed
 
 Loss = Callable[..., torch.Tensor]
+
 LOOK_EVERY = 50
 """Updates between two looks at the losses: each look waits for the device."""
 

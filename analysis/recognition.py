@@ -7,7 +7,6 @@ have bootstrap intervals over stimuli (Feather et al. 2023: "one number for a ne
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +18,11 @@ from ..framework.errors import MetameryError
 from ..framework.models import Model
 from ..framework.modes import channels_last, frozen
 from ..framework.progress import Progress
-from ..framework.schema import STATES, site_coordinates
+from ..framework.schema import site_coordinates
 from ..framework.stimuli import Stimulus
+from .intervals import draws, means, percentiles, with_ends
 from .labels import Labels, OwnLabels, answered
+from .made import Made
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,40 +72,9 @@ def shown(signals: torch.Tensor, domain: Domain, other: Domain) -> tuple[torch.T
     return fitted, there
 
 
-@dataclass(frozen=True)
-class Generated:
-    """What was made for one model.
-
-    Parameters
-    ----------
-    domain
-        Of the signals.
-    metamers
-        ``signal (layer, stimulus, seed, …)`` and ``state``; read layer by layer.
-    natural
-        ``(stimulus, …)``, the natural signals as the model got them.
-    """
-
-    domain: Domain
-    metamers: xr.Dataset
-    natural: xr.DataArray
-
-    @property
-    def layers(self) -> list[str]:
-        """At which the metamers were made."""
-        return [str(layer) for layer in self.metamers["layer"].values]
-
-    def signals(self, layer: str) -> NDArray[np.float32]:
-        """Of one layer, ``(stimulus, seed, …)``; not a number where there is none. The natural ones have one seed."""
-        if layer == NATURAL:
-            return self.natural.transpose("stimulus", *self.domain.dims).values[:, None]
-        own = self.metamers[["signal", "state"]].sel(layer=layer).load()
-        return own["signal"].where(own["state"] == STATES["done"]).transpose("stimulus", "seed", ...).values
-
-
 def recognise(
     recognisers: Mapping[str, Model],
-    generated: Mapping[str, Generated],
+    generated: Sequence[Made],
     stimuli: Sequence[Stimulus],
     labels: Labels | OwnLabels | None = None,
     *,
@@ -121,7 +91,7 @@ def recognise(
     recognisers
         By name; those that are also generators under the same name.
     generated
-        What was made for each generator, by name.
+        What was made for each generator.
     stimuli
         In the order of the signals; they say which answers are right.
     labels
@@ -146,21 +116,20 @@ def recognise(
     answers = {name: labels.answers(name, model) for name, model in recognisers.items()}
     words = sorted({word for own in answers.values() for word in own if word})
     place_of = {word: place for place, word in enumerate(words)}
-    sites = [(name, layer) for name, made in generated.items() for layer in (NATURAL, *made.layers)]
-    seeds = next(iter(generated.values())).metamers["seed"].values
+    sites = [(made, layer) for made in generated for layer in (NATURAL, *made.layers)]
+    seeds = generated[0].seeds
     predicted = np.full((len(sites), len(recognisers), len(stimuli), len(seeds)), -1, np.int32)
     progress.start(len(recognisers) * len(sites), "recognition")
     for column, (name, model) in enumerate(recognisers.items()):
-        means = np.array([place_of.get(word, -1) for word in answers[name]])
+        meaning = np.array([place_of.get(word, -1) for word in answers[name]])
         module = model.module.to(device)
         with frozen(module), channels_last(module, model.domain):
-            for row, (generator, layer) in enumerate(sites):
-                made = generated[generator]
-                signals = made.signals(layer)
+            for row, (made, layer) in enumerate(sites):
+                signals = _signals(made, layer)
                 said = _answers(
                     model, answers[name], signals.reshape(-1, *made.domain.shape), made.domain, device, batch_size
                 )
-                predicted[row, column] = np.where(said >= 0, means[said], -1).reshape(len(stimuli), -1)
+                predicted[row, column] = np.where(said >= 0, meaning[said], -1).reshape(len(stimuli), -1)
                 progress.advance()
     right = _right_answers(recognisers, stimuli, labels, answers, words)
     dims = ("site", "recogniser", "stimulus", "seed")
@@ -177,7 +146,7 @@ def recognise(
             "predicted": (dims, predicted, answer),
         },
         {
-            **site_coordinates(sites),
+            **site_coordinates([(made.name, layer) for made, layer in sites]),
             "recogniser": list(recognisers),
             "stimulus": [stimulus.name for stimulus in stimuli],
             "seed": seeds,
@@ -220,32 +189,39 @@ def summary(
     natural = {name: row for row, name in enumerate(generators) if found["layer"].values[row] == NATURAL}
     rows = np.array([natural[name] for name in generators])
     by_stimulus = _proportions(found["correct"].values)  # (site, recogniser, stimulus)
-    counts = _draws(by_stimulus.shape[-1], resamples, generator)
+    stimuli = by_stimulus.shape[-1]
+    counts = np.concatenate([np.ones((1, stimuli)), draws(stimuli, resamples, generator)])
     is_right = (by_stimulus[rows, places] == 1) & (places >= 0)[:, None]  # (site, stimulus)
     given = np.where(is_right[:, None], by_stimulus, np.nan)
     is_judge = np.isin(recognisers, recognisers if judges is None else list(judges))
     is_other = is_judge & (places[:, None] != np.arange(len(recognisers)))
     variables: dict[str, Any] = {}
-    note = "; 95 % percentile bootstrap over stimuli"
+
+    def put(name: str, dims: tuple[str, ...], samples: NDArray[np.float64], what: str) -> None:
+        variables.update(with_ends(name, dims, samples[0], percentiles(samples[1:]), what))
+
     for ending, values, whose in (
         ("", by_stimulus, ""),
         ("_given_right", given, ", on stimuli whose natural signal the generator gets right"),
     ):
-        means = _means(values, counts)  # (1 + resamples, site, recogniser)
-        own = np.where(places >= 0, means[:, np.arange(len(places)), places], np.nan)
-        others = np.where(is_other, means, np.nan)
+        asked = means(values, counts)  # (1 + resamples, site, recogniser)
+        own = np.where(places >= 0, asked[:, np.arange(len(places)), places], np.nan)
+        others = np.where(is_other, asked, np.nan)
         known = np.isfinite(others)
         mean = np.where(known, others, 0).sum(axis=-1) / np.where(known.any(axis=-1), known.sum(axis=-1), np.nan)
         what = "proportion of signals that"
-        variables |= _variables(
-            f"recognised{ending}", ("site", "recogniser"), means, f"{what} the recogniser gets right{whose}", note
-        )
-        variables |= _variables(f"own{ending}", ("site",), own, f"{what} the generator itself gets right{whose}", note)
-        variables |= _variables(f"others{ending}", ("site",), mean, f"{what} other models get right{whose}", note)
-        variables |= _variables(
-            f"idiosyncrasy{ending}", ("site",), own - mean, f"own less other models' recognition{whose}", note
-        )
+        put(f"recognised{ending}", ("site", "recogniser"), asked, f"{what} the recogniser gets right{whose}")
+        put(f"own{ending}", ("site",), own, f"{what} the generator itself gets right{whose}")
+        put(f"others{ending}", ("site",), mean, f"{what} other models get right{whose}")
+        put(f"idiosyncrasy{ending}", ("site",), own - mean, f"own less other models' recognition{whose}")
     return xr.Dataset(variables, {name: found[name] for name in ("site", "model", "layer", "recogniser")})
+
+
+def _signals(made: Made, layer: str) -> NDArray[np.float32]:
+    """The metamers of a layer, or the natural signals as if of one seed, ``(stimulus, seed, …)``."""
+    if layer == NATURAL:
+        return made.natural.transpose("stimulus", *made.domain.dims).values[:, None]
+    return made.signals(layer)
 
 
 def _answers(
@@ -304,32 +280,3 @@ def _proportions(correct: NDArray[np.int8]) -> NDArray[np.float64]:
     shares = np.full(count.shape, np.nan)
     np.divide((correct == 1).sum(axis=-1), count, out=shares, where=count > 0)
     return shares
-
-
-def _draws(count: int, resamples: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """How often each stimulus is drawn, ``(1 + resamples, count)``: first each once, then with replacement."""
-    drawn = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
-    return np.concatenate([np.ones((1, count)), drawn]).astype(np.float64)
-
-
-def _means(values: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means over the last axis of `values`, of what is a number, under each row of `counts`: ``(rows, …)``."""
-    known = np.isfinite(values)
-    total = np.tensordot(counts, np.where(known, values, 0), (1, -1))
-    number = np.tensordot(counts, known.astype(np.float64), (1, -1))
-    means = np.full(total.shape, np.nan)
-    np.divide(total, number, out=means, where=number > 0)
-    return means
-
-
-def _variables(name: str, dims: tuple[str, ...], samples: NDArray[np.float64], what: str, note: str) -> dict[str, Any]:
-    """A variable and its interval's ends, of a value and its resamples ``(1 + resamples, …)``."""
-    known = np.isfinite(samples[0])
-    ends = np.full((2, *known.shape), np.nan)
-    ends[:, known] = np.nanquantile(samples[1:][:, known], [0.025, 0.975], axis=0)
-    about = {"long_name": what, "units": "1"}
-    return {
-        name: (dims, samples[0], about),
-        f"{name}_low": (dims, ends[0], {**about, "long_name": f"low end of the interval: {what}{note}"}),
-        f"{name}_high": (dims, ends[1], {**about, "long_name": f"high end of the interval: {what}{note}"}),
-    }

@@ -16,6 +16,7 @@ import xarray as xr
 from scipy.special import ndtr, ndtri
 
 from ...framework.errors import MetameryError, unknown
+from ..intervals import quantiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,7 +90,7 @@ def bootstrap(
     tails = np.broadcast_to(tails, (2, *estimate.shape))
     if method == "bca":
         tails = _corrected(tails, estimate, replicates, _acceleration(values, statistic, factors))
-    low, high = _quantiles(replicates, tails)
+    low, high = quantiles(replicates, tails)
     known = np.isfinite(replicates)
     deviations = np.where(known, replicates - _mean(replicates, known), 0)
     beyond_one = np.maximum(known.sum(axis=0) - 1.0, 0)
@@ -201,15 +202,3 @@ def _corrected(
     moved = bias + ndtri(tails)
     corrected: NDArray[np.float64] = ndtr(bias + moved / (1 - acceleration * moved))
     return corrected
-
-
-def _quantiles(replicates: NDArray[np.float64], tails: NDArray[np.float64]) -> NDArray[np.float64]:
-    """One quantile of its own for each entry, between order statistics; replicates that are no number are left out."""
-    ordered = np.sort(replicates, axis=0)  # those that are no number come last
-    most = np.maximum(np.isfinite(replicates).sum(axis=0) - 1, 0)
-    place = tails * most
-    under = np.floor(place).astype(np.intp)
-    low, high = (
-        np.take_along_axis(ordered, which, axis=0) for which in (under, np.minimum(under + 1, most).astype(np.intp))
-    )
-    return np.asarray(low + (place - under) * (high - low))

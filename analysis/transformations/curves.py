@@ -24,15 +24,13 @@ import torch
 from ...framework.layers import Tap
 from ...framework.models import Model
 from ...framework.modes import signal_type
+from ..intervals import means
 from .families import named
 from .maps import Layout, layouts
 from .moves import Move, inside, moved, sources
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-LEVEL = 0.95
-"""Of the bootstrap's intervals."""
 
 
 class Unrelated:
@@ -109,18 +107,18 @@ class Curves:
         """Distances to the unchanged signal's activation over those of unrelated signals, ``(T, S, K)``."""
         return np.sqrt(_ratio(self.squared, self.unrelated[:, None]))
 
-    def invariance(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """By distance, ``(R, T, S)``, with weights of the stimuli ``(R, K)``, as `resampled` gives them."""
-        return 1 - np.sqrt(_ratio(_mean(self.squared, weights), self.unrelated))
+    def invariance(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+        """By distance, ``(R, T, S)``, under each row of ``(R, K)`` counts of the stimuli."""
+        return 1 - np.sqrt(_ratio(means(self.squared, counts), self.unrelated))
 
-    def by_correlation(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def by_correlation(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """By correlation, ``(R, T, S)``."""
         base = self.unrelated_correlation
-        return _ratio(_mean(self.correlation, weights) - base, 1 - base)
+        return _ratio(means(self.correlation, counts) - base, 1 - base)
 
-    def equivariance(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    def equivariance(self, counts: NDArray[np.float64]) -> NDArray[np.float64]:
         """By distance to the moved map, ``(R, T, S)``."""
-        return 1 - np.sqrt(_ratio(_mean(self.moved, weights), self.unrelated_moved))
+        return 1 - np.sqrt(_ratio(means(self.moved, counts), self.unrelated_moved))
 
 
 @dataclass(eq=False)
@@ -222,21 +220,6 @@ class Recorder:
         return inside(sources(move, (height, width), layout.stride), self.edges).to(framed)
 
 
-def resampled(count: int, resamples: int, generator: torch.Generator) -> NDArray[np.float64]:
-    """Draw stimuli with replacement: how much each counts in each resample, ``(resamples, count)``; rows sum to 1."""
-    drawn = torch.randint(count, (resamples, count), generator=generator, device=generator.device).cpu()
-    times = torch.zeros(resamples, count, dtype=torch.float64).scatter_add_(
-        1, drawn, torch.ones(resamples, count, dtype=torch.float64)
-    )
-    return (times / count).numpy()
-
-
-def interval(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The percentile interval of resampled values ``(R, …)``: its two ends, ``(…)``."""
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return low, high
-
-
 def area(curve: NDArray[np.float64]) -> NDArray[np.float64]:
     """The area under curves ``(…, L, S)`` over L evenly spaced levels from 0 to 1, ``(…, S)``."""
     middles: NDArray[np.float64] = (curve[..., :-1, :] + curve[..., 1:, :]) / 2
@@ -262,13 +245,6 @@ def _moments(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _exact(values: torch.Tensor) -> torch.Tensor:
     """Values in float64, which there is none of on MPS."""
     return (values.cpu() if values.device.type == "mps" else values).double()
-
-
-def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weighted means over the stimuli: ``(T, S, K)`` and ``(R, K)`` give ``(R, T, S)``; NaNs are left out."""
-    known = ~np.isnan(values)
-    total = np.einsum("rk,tsk->rts", weights, np.where(known, values, 0), optimize=True)
-    return _ratio(total, np.einsum("rk,tsk->rts", weights, known.astype(np.float64), optimize=True))
 
 
 def _ratio(values: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ from ...framework.context import Context
 from ...framework.manager import Plugins
 from ...framework.proportions import proportion
 from ...training.data import key
-from ..evaluators.answers import Batch, batch_count, batches, check_list, drawn_seed, running
+from ..evaluators.answers import Batch, batch_count, batches, drawn_seed, running
+from ..evaluators.options import check_list
 from .perturbations import background
 
 

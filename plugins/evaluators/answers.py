@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -95,13 +94,6 @@ def running(context: Context) -> Iterator[None]:
             stack.enter_context(frozen(model.module))
             stack.enter_context(channels_last(model.module, model.domain))
         yield
-
-
-def check_list(name: str, given: Any, example: str) -> None:
-    """Raise `MetameryError` unless an option is a list of numbers, and not empty."""
-    listed = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
-    if not listed or not all(isinstance(each, int | float) for each in given):
-        raise MetameryError(f"{name} is {given!r}, expected a list of numbers, such as {example}")
 
 
 def drawn_seed(context: Context) -> int:

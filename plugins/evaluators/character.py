@@ -11,13 +11,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ...analysis.character import ABOUT, Diversity, compare, describe, measures_of
+from ...analysis.made import Made, join, made_models
 from ...analysis.measures import measured_layers
 from ...analysis.spectra import Folding, check_cutoff
 from ...framework.context import Context
 from ...framework.layers import Tap
 from ...framework.schema import METRIC_UNITS
 from .answers import running
-from .made import Made, check_batch_size, join, made_models
+from .options import check_count
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +53,7 @@ def character(cutoff: float = 0.5, batch_size: int = 16) -> Callable[[Context], 
         An option is out of bounds; there is no study, or one of its models was not loaded.
     """
     check_cutoff(cutoff)
-    check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
 
     def evaluate(context: Context) -> xr.Dataset:
         made = made_models(context, "character")
@@ -72,7 +73,7 @@ def character(cutoff: float = 0.5, batch_size: int = 16) -> Callable[[Context], 
 
 
 def _character(made: Made, context: Context, cutoff: float, batch_size: int) -> xr.Dataset:
-    module, domain = made.model.module, made.model.domain
+    module, domain = made.model.module, made.domain
     measured = measured_layers(made.model, ["input", *made.layers])
     natural: dict[str, list[Floats]] = {}
     folded: list[dict[str, Floats]] = []

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ...analysis.character import ABOUT, compare, describe, measures_of, stretched
 from ...analysis.distances import relative_l2
+from ...analysis.made import Batch, Made, join, made_models
 from ...analysis.measures import measured_layers
 from ...analysis.spectra import check_cutoff, exact
 from ...framework.context import Context
@@ -27,7 +28,7 @@ from ...training.balls import draw
 from ...training.data import key
 from .answers import drawn_seed, running
 from .character import Floats
-from .made import Batch, Made, check_batch_size, check_count, join, made_models
+from .options import check_count
 
 KINDS = ("metamer", "adversarial", "noise")
 """The changes that are compared, the dimension ``transformation``."""
@@ -87,7 +88,7 @@ def contrast(
     """
     check_settings(steps=steps)
     check_cutoff(cutoff)
-    check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
     if limit is not None:
         check_count("limit", limit)
 
@@ -112,7 +113,7 @@ def contrast(
 
 
 def _contrast(made: Made, context: Context, seed: int, steps: int, cutoff: float, batch_size: int) -> xr.Dataset:
-    module, domain = made.model.module, made.model.domain
+    module, domain = made.model.module, made.domain
     names = list(measured_layers(made.model, made.layers))
     others = {n: m.module for n, m in context.models.items() if n != made.name and m.domain == domain}
     models = list(context.models)
@@ -172,7 +173,7 @@ def _changed(
     made: Made, batch: Batch, layer: str, answers: torch.Tensor, seed: int, steps: int
 ) -> tuple[torch.Tensor, ...]:
     """The metamers, and an adversarial example and noise of the size of each, as in `KINDS`."""
-    natural, domain = batch.paired, made.model.domain
+    natural, domain = batch.paired, made.domain
     size = torch.linalg.vector_norm((batch.metamers - natural).flatten(1), dim=1)
 
     def own(what: str) -> list[torch.Generator]:

@@ -21,6 +21,7 @@ from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimulus
 from ...training.data import key
 from .answers import drawn_seed, fit, running
+from .options import check_count
 
 _PER_SITE = {
     "effective_dimension": "participation ratio of the Jacobian's squared singular values",
@@ -80,8 +81,7 @@ def geometry(
     """
     given = {"components": (components, 1), "limit": (limit, 1), "probes": (probes, 2)}
     for name, (value, least) in (given | {"iterations": (iterations, components)}).items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise MetameryError(f"{name} is {value!r}, expected a whole number of at least {least}")
+        check_count(name, value, least)
     if components > MOST_COMPONENTS:
         raise MetameryError(f"components is {components}, expected at most {MOST_COMPONENTS}")
     if not isinstance(tolerance, int | float) or isinstance(tolerance, bool) or not 0 < tolerance < math.inf:

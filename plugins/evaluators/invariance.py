@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ...analysis.transformations.curves import LEVEL, Curves, Recorder, area, interval, resampled
+from ...analysis.intervals import draws, percentiles, with_ends
+from ...analysis.transformations.curves import Curves, Recorder, area
 from ...analysis.transformations.families import (
     KINDS,
     TRANSFORMATIONS,
@@ -24,11 +25,11 @@ from ...analysis.transformations.moves import check_edges
 from ...framework.context import Context
 from ...framework.domains import Domain, ImageDomain
 from ...framework.errors import MetameryError
-from ...framework.proportions import ENDS
 from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimulus
 from ...training.data import key
 from .answers import batch_count, drawn_seed, fit, running
+from .options import check_count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,8 +86,7 @@ def invariance(
     """
     asked = _asked(transformations)
     check_edges(edges)
-    if not isinstance(resamples, int) or isinstance(resamples, bool) or resamples < 1:
-        raise MetameryError(f"resamples is {resamples!r}, expected a whole number of at least 1")
+    check_count("resamples", resamples)
 
     def evaluate(context: Context) -> xr.Dataset:
         chosen = _chosen(context, asked)
@@ -122,10 +122,10 @@ def invariance(
                             recorder.changed(name, strength, shown[recorder.model.domain])
                         context.progress.advance()
             curves = [recorder.finish() for recorder in recorders.values()]
-        weights = resampled(len(context.stimuli), resamples, context.generator)
+        drawn = draws(len(context.stimuli), resamples, np.random.default_rng(seed))
         about = {"long_name": "share of the changed signal that came in over its edges", "units": "1"}
         outsides = _outside(context, chosen, edges, aperture)
-        dataset = _dataset(context, chosen, curves, weights)
+        dataset = _dataset(context, chosen, curves, drawn)
         dataset["outside"] = (("transformation", "strength", "site"), outsides, about)
         dataset.attrs = {"title": "Invariance", "edges": edges, "aperture": int(aperture), "resamples": resamples}
         return dataset
@@ -175,22 +175,22 @@ def _noise(name: str, domain: Domain, stimuli: Sequence[Stimulus], seed: int) ->
     return torch.stack([torch.randn(domain.shape, generator=generator) for generator in own])
 
 
-def _dataset(context: Context, chosen: Asked, curves: Sequence[Curves], weights: NDArray[np.float64]) -> xr.Dataset:
-    even = np.full((1, weights.shape[1]), 1 / weights.shape[1])
+def _dataset(context: Context, chosen: Asked, curves: Sequence[Curves], drawn: NDArray[np.float64]) -> xr.Dataset:
+    each_once = np.ones((1, drawn.shape[1]))
     at = ("transformation", "strength", "site")
     variables: dict[str, Any] = {}
     for what, (take, meaning) in _MEASURES.items():
-        own, drawn = (  # (1, T, S) and (R, T, S)
+        own, samples = (  # (1, T, S) and (R, T, S)
             _from_still(chosen, np.concatenate([take(each, stimuli) for each in curves], axis=-1), 1.0)
-            for stimuli in (even, weights)
+            for stimuli in (each_once, drawn)
         )
-        ends = zip(*(interval(values) for values in drawn), strict=True)
-        variables |= _with_ends(what, at, _padded([values[0] for values in own]), map(_padded, ends), meaning)
+        ends = zip(*(percentiles(values) for values in samples), strict=True)
+        variables |= with_ends(what, at, _padded([values[0] for values in own]), map(_padded, ends), meaning)
         if what == "invariance":
-            areas = np.stack([area(values) for values in drawn], axis=1)  # (R, transformation, S)
+            areas = np.stack([area(values) for values in samples], axis=1)  # (R, transformation, S)
             profile = np.stack([area(values[0]) for values in own])
             about = "area under the curve of invariance over levels, from 0 to 1"
-            variables |= _with_ends("profile", at[::2], profile, interval(areas), about)
+            variables |= with_ends("profile", at[::2], profile, percentiles(areas), about)
     relative = np.concatenate([each.relative() for each in curves], axis=1).transpose(2, 0, 1)  # (K, T, S)
     distance = np.moveaxis(_padded(_from_still(chosen, relative, 0.0)), 0, -1).astype(np.float32)
     about = "distance from the unchanged signal's activation over that of unrelated signals"
@@ -209,17 +209,6 @@ def _padded(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     most = max(part.shape[-2] for part in parts)
     missing = [[(0, 0)] * (part.ndim - 2) + [(0, most - part.shape[-2]), (0, 0)] for part in parts]
     return np.stack([np.pad(p, m, constant_values=np.nan) for p, m in zip(parts, missing, strict=True)], axis=-3)
-
-
-def _with_ends(
-    name: str, dims: Sequence[str], values: NDArray[np.float64], ends: Iterable[NDArray[np.float64]], meaning: str
-) -> dict[str, Any]:
-    """A variable, and the ends of its interval."""
-    variables: dict[str, Any] = {name: (dims, values, {"long_name": meaning, "units": "1"})}
-    for end, bound in zip(ENDS, ends, strict=True):
-        about = f"{end} end of the {100 * LEVEL:g} % bootstrap interval over stimuli: {meaning}"
-        variables[f"{name}_{end}"] = (dims, bound, {"long_name": about, "units": "1"})
-    return variables
 
 
 def _coordinates(context: Context, chosen: Asked) -> dict[str, Any]:

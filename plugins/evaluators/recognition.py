@@ -9,14 +9,15 @@ import numpy as np
 import xarray as xr
 
 from ...analysis.labels import Labels
-from ...analysis.recognition import BATCH_SIZE, Generated, recognise, summary
+from ...analysis.made import made_models
+from ...analysis.recognition import BATCH_SIZE, recognise, summary
 from ...framework.context import Context
 from ...framework.errors import MetameryError, unknown
 from ...framework.manager import Plugins
 from ...framework.models import Model
 from ...framework.stimuli import Stimulus
 from .answers import drawn_seed
-from .made import made_models
+from .options import check_count
 
 _TABLES = {path.stem: path for path in sorted((Path(__file__).parent / "labels").glob("*.toml"))}
 
@@ -48,20 +49,18 @@ def recognition(
     """
     if isinstance(recognisers, str) or not isinstance(recognisers, Sequence):
         raise MetameryError(f'recognisers is {recognisers!r}, expected a list of models: ["NAME", "runs/FOLDER"]')
-    if not isinstance(resamples, int) or isinstance(resamples, bool) or resamples < 1:
-        raise MetameryError(f"resamples is {resamples!r}, expected a whole number of at least 1")
+    check_count("resamples", resamples)
     if not siblings and not recognisers:
         raise MetameryError("without siblings there are no others: expected recognisers")
     words = _labels(labels) if labels else None
 
     def evaluate(context: Context) -> xr.Dataset:
         made = made_models(context, "recognition")
-        generated = {each.name: Generated(each.model.domain, each.metamers, each.natural) for each in made}
         stimuli = _stimuli(context, made[0].stimuli)
         asked = _recognisers(context.models, recognisers, plugins)
         found = recognise(
             asked,
-            generated,
+            made,
             stimuli,
             words,
             device=context.device,
@@ -71,7 +70,7 @@ def recognition(
         if not (found["correct"] >= 0).any():
             raise MetameryError("of none of the study's stimuli a right answer is known to a recogniser")
         judges = list(asked) if siblings else [name for name in asked if name not in context.models]
-        drawn = np.random.default_rng(abs(drawn_seed(context)))
+        drawn = np.random.default_rng(drawn_seed(context))
         result = found.merge(summary(found, drawn, resamples, judges))
         result.attrs |= {
             "title": "Recognition by models",

@@ -21,8 +21,9 @@ from ...framework.proportions import proportion
 from ...training.attacks import apgd, check_settings, pgd
 from ...training.balls import ball, check_norm, check_size, draw, length
 from ...training.data import key
-from .answers import Batch, batch_count, batches, check_list, drawn_seed, running
+from .answers import Batch, batch_count, batches, drawn_seed, running
 from .masked import Still, masked_gradients
+from .options import check_list
 
 EPSILONS = {
     ("image", "linf"): (2 / 255, 4 / 255, 8 / 255, 16 / 255),

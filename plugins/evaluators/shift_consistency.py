@@ -15,6 +15,7 @@ from ...framework.proportions import proportion
 from ...training.data import key
 from ..robustness.distortions import PADDINGS, moved
 from .answers import batch_count, drawn_seed, fit, running
+from .options import check_count
 
 EDGES = (*PADDINGS, "crop")
 
@@ -38,8 +39,8 @@ def shift_consistency(
     """
     if edges not in EDGES:
         raise unknown("edges", edges, EDGES)
-    if maximum is not None and (not isinstance(maximum, int) or isinstance(maximum, bool) or maximum < 1):
-        raise MetameryError(f"maximum is {maximum!r}, expected a whole number of at least 1")
+    if maximum is not None:
+        check_count("maximum", maximum)
 
     def evaluate(context: Context) -> xr.Dataset:
         seed = drawn_seed(context)

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ...analysis.intervals import percentiles, with_ends
+from ...analysis.made import Made, made_models
+from ...analysis.recognition import shown
 from ...analysis.similarity.cka import BANDWIDTH
 from ...analysis.similarity.comparison import (
     FEWEST,
@@ -19,16 +22,15 @@ from ...analysis.similarity.comparison import (
     compare,
     draw_stimuli,
 )
-from ...analysis.similarity.made import Made, made_for
-from ...analysis.similarity.sites import Sites, choose_sites, reading
+from ...analysis.similarity.sites import Signals, Sites, choose_sites, reading
 from ...analysis.similarity.streaming import Inner
 from ...framework.context import Context
 from ...framework.domains import Domain
 from ...framework.errors import MetameryError, unknown
-from ...framework.proportions import ENDS
 from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimuli
 from .answers import drawn_seed, fit, running
+from .options import check_count
 
 SIGNALS = ("natural", "metamers", "both")
 
@@ -94,8 +96,7 @@ def similarity(
     if layers is not None and (isinstance(layers, str) or not isinstance(layers, Sequence) or not layers):
         raise MetameryError(f'layers is {layers!r}, expected a list of names, such as ["layer3", "output"]')
     for name, number, least in (("resamples", resamples, 0), ("limit", limit, FEWEST), ("batch_size", batch_size, 1)):
-        if not isinstance(number, int) or isinstance(number, bool) or number < least:
-            raise MetameryError(f"{name} is {number!r}, expected a whole number of at least {least}")
+        check_count(name, number, least)
     for name, size in (("bandwidth", bandwidth), ("memory", memory)):
         if not isinstance(size, int | float) or not 0 < size < np.inf:
             raise MetameryError(f"{name} is {size!r}, expected a number above 0")
@@ -104,8 +105,8 @@ def similarity(
 
     def evaluate(context: Context) -> xr.Dataset:
         sites = choose_sites(context.models, layers)
-        generators = {} if signals == "natural" else _chosen(context, made_at, signals)
-        available = len(context.stimuli) if signals == "natural" else len(next(iter(generators.values())).names)
+        generators = [] if signals == "natural" else _chosen(context, made_at, signals)
+        available = len(context.stimuli) if signals == "natural" else len(generators[0].stimuli)
         places = _draw(available, limit, context.generator)
         draws = _Draws(resamples, drawn_seed(context))
         read = reading(
@@ -120,7 +121,7 @@ def similarity(
             if signals == "natural":
                 result = _on_natural(work, context.stimuli, sites, places, measures, bandwidth, draws)
             elif signals == "metamers":
-                ((_, made),) = generators.items()
+                (made,) = generators
                 result = _on_metamers(work, sites, made, places, measures, bandwidth, draws)
             else:
                 result = _on_both(work, sites, generators, places, measures, bandwidth, draws)
@@ -186,11 +187,11 @@ def _on_metamers(
     (layer,) = made.layers
     kept = made.complete(layer, places)
     _check_count(len(kept))
-    metamers = made.metamers.sel(layer=layer)
-    by_seed = [made.signals(metamers.isel(seed=seed), kept, work.domains) for seed in range(metamers.sizes["seed"])]
+    metamers = made.metamers["signal"].sel(layer=layer)
+    by_seed = [_signals(made, metamers.isel(seed=seed), kept, work.domains) for seed in range(metamers.sizes["seed"])]
     planned = work.plan(by_seed[0], len(kept), len(sites) * len(by_seed))
     work.progress.start(planned.batches * len(by_seed), "similarity")
-    inners = [work.inner(signals, len(kept), planned.held, made.called(kept)) for signals in by_seed]
+    inners = [work.inner(signals, len(kept), planned.held, _called(made, kept)) for signals in by_seed]
     drawn = draws.of(len(kept))
     found = _Found((len(measures), len(sites), len(sites)), drawn is not None)
     ceilings = np.full((2, len(measures), len(sites)), np.nan)
@@ -213,36 +214,36 @@ def _on_metamers(
 def _on_both(
     work: Sites,
     sites: Sequence[tuple[str, str]],
-    generators: Mapping[str, Made],
+    generators: Sequence[Made],
     places: Sequence[int],
     measures: Sequence[str],
     bandwidth: float,
     draws: _Draws,
 ) -> xr.Dataset:
     """Metamers and the natural signals that they are of, for each layer that they are of and each site."""
-    rows = [(made, layer) for made in generators.values() for layer in made.layers]
-    seeds = {made.name: made.metamers.sizes["seed"] for made in generators.values()}
+    rows = [(made, layer) for made in generators for layer in made.layers]
+    seeds = {made.name: made.metamers.sizes["seed"] for made in generators}
     _check_count(len(places))
-    natural = {made.name: made.signals(made.natural, places, work.domains) for made in generators.values()}
+    natural = {made.name: _signals(made, made.natural, places, work.domains) for made in generators}
     planned = work.plan(natural[rows[0][0].name], len(places), len(sites) * (1 + max(seeds.values())))
     passes = len(generators) + sum(seeds[made.name] for made, _ in rows)
     work.progress.start(planned.batches * passes, "similarity")
     shape = (len(measures), len(rows), len(sites))
     found = _Found(shape, draws.number > 0)
     ceilings, counted = np.full((2, *shape), np.nan), np.zeros(len(rows), np.int64)
-    for name, made in generators.items():
-        originals = work.inner(natural[name], len(places), planned.held, made.called(places))
+    for made in generators:
+        originals = work.inner(natural[made.name], len(places), planned.held, _called(made, places))
         for row in (row for row, (own, _) in enumerate(rows) if own is made):
             layer = rows[row][1]
             kept = made.complete(layer, places)
             counted[row] = len(kept)
             if len(kept) < FEWEST:
                 continue
-            metamers = made.metamers.sel(layer=layer)
+            metamers = made.metamers["signal"].sel(layer=layer)
             by_seed = []
-            for seed in range(seeds[name]):
-                signals = made.signals(metamers.isel(seed=seed), kept, work.domains)
-                by_seed.append(work.inner(signals, len(kept), min(planned.held, len(kept)), made.called(kept)))
+            for seed in range(seeds[made.name]):
+                signals = _signals(made, metamers.isel(seed=seed), kept, work.domains)
+                by_seed.append(work.inner(signals, len(kept), min(planned.held, len(kept)), _called(made, kept)))
             drawn = draws.of(len(kept))
             inside = np.flatnonzero(np.isin(places, kept)).tolist()
             for column, (original, *repeated) in enumerate(zip(originals, *by_seed, strict=True)):
@@ -274,16 +275,13 @@ class _Found:
         """Put values where they belong, and the ends of their samples ``(draws, …)``, if there are any."""
         self.values[place] = values.cpu().numpy()
         if self.ends is not None and len(samples):
-            for ends, own in zip(self.ends, np.quantile(samples.cpu().numpy(), (0.025, 0.975), axis=0), strict=True):
+            for ends, own in zip(self.ends, percentiles(samples.cpu().numpy()), strict=True):
                 ends[place] = own
 
     def variables(self, what: str, dims: tuple[str, ...]) -> dict[str, Any]:
-        found: dict[str, Any] = {"similarity": (dims, self.values, {"long_name": what, "units": "1"})}
-        if self.ends is not None:
-            for name, values in zip(ENDS, self.ends, strict=True):
-                said = f"{name} end of the 95 % percentile bootstrap interval over stimuli: {what}"
-                found[f"similarity_{name}"] = (dims, values, {"long_name": said, "units": "1"})
-        return found
+        if self.ends is None:
+            return {"similarity": (dims, self.values, {"long_name": what, "units": "1"})}
+        return with_ends("similarity", dims, self.values, self.ends, what)
 
 
 _COUNTED = {"long_name": "stimuli that count", "units": "1"}
@@ -311,25 +309,50 @@ def _measured(
     return matrix, bootstrap(comparison, drawn)
 
 
-def _chosen(context: Context, made_at: str | None, signals: str) -> dict[str, Made]:
+def _chosen(context: Context, made_at: str | None, signals: str) -> list[Made]:
     """The models whose metamers are asked for, with the layers that are."""
     if context.study is None:
         raise MetameryError(f"signals '{signals}' needs a study; of models alone there are 'natural' ones")
-    generators = made_for(context.models, context.study)
-    known = [f"{name} {layer}" for name, made in generators.items() for layer in made.layers]
+    generators = made_models(context, "similarity")
+    known = [f"{made.name} {layer}" for made in generators for layer in made.layers]
     if made_at is None:
         if signals == "both" or len(known) == 1:
             return generators
         raise MetameryError(f"made_at is not given: expected one of {', '.join(known)}")
-    asked = f"{next(iter(generators))} {made_at}" if len(generators) == 1 and made_at not in known else made_at
+    asked = f"{generators[0].name} {made_at}" if len(generators) == 1 and made_at not in known else made_at
     if asked not in known:
         raise unknown("place where metamers were made", made_at, known)
-    return {
-        name: replace(made, layers=[layer])
-        for name, made in generators.items()
+    return [
+        replace(made, metamers=made.metamers.sel(layer=[layer]))
+        for made in generators
         for layer in made.layers
-        if f"{name} {layer}" == asked
-    }
+        if f"{made.name} {layer}" == asked
+    ]
+
+
+def _signals(made: Made, stored: xr.DataArray, places: Sequence[int], domains: set[Domain]) -> Signals:
+    """Some stimuli's metamers or natural signals ``(stimulus, …)`` in each domain, brought there as `shown` does.
+
+    Raises `MetameryError` when they are read, if one is silent, and so cannot be brought into a domain of sounds.
+    """
+
+    def read(some: slice) -> Mapping[Domain, torch.Tensor]:
+        asked = list(places[some])
+        raw = torch.from_numpy(stored.isel(stimulus=asked).transpose("stimulus", *made.domain.dims).values)
+        found = {}
+        for domain in domains:
+            found[domain], could = shown(raw, made.domain, domain)
+            if not could.all():
+                name = made.stimuli[asked[int(could.int().argmin())]]
+                raise MetameryError(f"a signal of stimulus '{name}' is silent, and no model of {domain} takes it")
+        return found
+
+    return read
+
+
+def _called(made: Made, places: Sequence[int]) -> Callable[[int], str]:
+    """What the stimuli at some places are called, by their place among these."""
+    return lambda place: made.stimuli[places[place]]
 
 
 def _draw(available: int, limit: int, generator: torch.Generator) -> list[int]:

@@ -11,7 +11,8 @@ from ...framework.context import Context
 from ...framework.proportions import proportion
 from ...training.balls import check_norm, check_size
 from ...training.data import key
-from ..evaluators.answers import batch_count, batches, check_list, drawn_seed, running
+from ..evaluators.answers import batch_count, batches, drawn_seed, running
+from ..evaluators.options import check_list
 from .adapter import torchattack
 
 NORMS = {"linf": "Linf", "l2": "L2"}

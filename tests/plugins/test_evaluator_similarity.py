@@ -190,7 +190,8 @@ def test_between_layers_on_metamers() -> None:
         found(context, signals="metamers")
     with pytest.raises(MetameryError, match="unknown place where metamers were made 'a:net 3'; did you mean 'a:net"):
         found(context, signals="both", made_at="a:net 3")
-    one = Context({"a:net": given["a:net"]}, natural(), context.study)
+    own = {"a:net": given["a:net"]}
+    one = Context(own, natural(), study(own))
     assert found(one, signals="metamers", made_at="output").attrs["made_at"] == "a:net output"
 
 
@@ -265,10 +266,10 @@ def test_silent_sounds_and_models_of_another_kind_are_named() -> None:
             ),
         }
     )
-    tree["/models/longer"] = tree["/models/net"].copy()
     stimuli = [Stimulus(wave, name=name, sample_rate=8000) for wave, name in zip(waves, names, strict=True)]
     options = {"signals": "both", "made_at": "net output"}
     assert found(Context({"net": own}, stimuli, tree), **options).similarity.notnull().all()
+    tree["/models/longer"] = tree["/models/net"].copy()
     with pytest.raises(MetameryError, match="a signal of stimulus 's4' is silent"):
         found(Context({"net": own, "longer": longer}, stimuli, tree), **options)
 

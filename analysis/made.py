@@ -1,4 +1,4 @@
-"""What a study has of each of its models: metamers in batches, with the natural signals that they are of."""
+"""What a study has of each of its models: metamers, and the natural signals that they are of."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 
-from ...framework.context import Context
-from ...framework.errors import MetameryError, unknown
-from ...framework.models import Model
-from ...framework.modes import signal_type
-from ...framework.schema import STATES, site_coordinates
+from ..framework.context import Context
+from ..framework.domains import Domain
+from ..framework.errors import MetameryError, unknown
+from ..framework.models import Model
+from ..framework.modes import signal_type
+from ..framework.schema import STATES, site_coordinates
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +47,32 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """What a study has of one model."""
+    """What a study has of one model; signals are read from its store when they are asked for.
+
+    Parameters
+    ----------
+    name, model
+        That it was made for.
+    natural
+        ``(stimulus, …)``, the natural signals as the model got them.
+    metamers
+        ``signal (layer, stimulus, seed, …)`` and ``state``.
+    device
+        Where batches are wanted.
+    limit
+        The first so many stimuli are taken; None takes all.
+    """
 
     name: str
     model: Model
     natural: xr.DataArray
     metamers: xr.Dataset
-    device: torch.device
+    device: torch.device = torch.device("cpu")
     limit: int | None = None
+
+    @property
+    def domain(self) -> Domain:
+        return self.model.domain
 
     @property
     def layers(self) -> list[str]:
@@ -86,7 +105,7 @@ class Made:
         """Yield the natural signals, ``(b, …)`` at a time, and which stimuli they are of."""
         for first in range(0, len(self.stimuli), batch_size):
             part = slice(first, min(first + batch_size, len(self.stimuli)))
-            yield part, self._tensor(self.natural.isel(stimulus=part).transpose("stimulus", *self.model.domain.dims))
+            yield part, self._tensor(self.natural.isel(stimulus=part).transpose("stimulus", *self.domain.dims))
 
     def batches(self, layer: int, batch_size: int) -> Iterator[Batch]:
         """Yield the metamers of one layer, those of one stimulus together."""
@@ -94,8 +113,18 @@ class Made:
             here = self.metamers.isel(layer=layer, stimulus=part)
             done = here["state"].transpose("stimulus", "seed").values == STATES["done"]
             stimulus, seed = done.nonzero()
-            signals = here["signal"].transpose("stimulus", "seed", *self.model.domain.dims)
+            signals = here["signal"].transpose("stimulus", "seed", *self.domain.dims)
             yield Batch(natural, self._tensor(signals)[stimulus, seed], part.start + stimulus, seed, part.start)
+
+    def signals(self, layer: str) -> NDArray[np.float32]:
+        """All metamers of one layer, ``(stimulus, seed, …)``; not a number where there is none."""
+        own = self.metamers[["signal", "state"]].sel(layer=layer).isel(stimulus=slice(self.limit)).load()
+        return own["signal"].where(own["state"] == STATES["done"]).transpose("stimulus", "seed", ...).values
+
+    def complete(self, layer: str, places: Sequence[int]) -> list[int]:
+        """Which of some stimuli have all of their metamers at a layer."""
+        done = (self.metamers["state"].sel(layer=layer) == STATES["done"]).all("seed").values
+        return [place for place in places if done[place]]
 
     def _tensor(self, signals: xr.DataArray) -> torch.Tensor:
         return torch.from_numpy(np.asarray(signals.values)).to(self.device, signal_type(self.model.module))
@@ -120,7 +149,9 @@ def made_models(context: Context, evaluator: str, limit: int | None = None) -> l
                 raise unknown("model of the study", name, context.models)
             natural, metamers = group.children["stimuli"].dataset, group.children["metamers"].dataset
             model = context.models[name]
-            found.append(Made(name, model, natural["signal"], metamers.drop_dims("step"), context.device, limit))
+            found.append(
+                Made(name, model, natural["signal"], metamers.drop_dims("step", errors="ignore"), context.device, limit)
+            )
     if not found:
         raise MetameryError(f"evaluator '{evaluator}' needs a study with metamers, and this one has none")
     return found
@@ -144,14 +175,3 @@ def join(parts: Sequence[xr.Dataset], fill: Mapping[str, int] | None = None) -> 
     names = dict.fromkeys(name for part in parts for name in part.data_vars)
     layers = dict.fromkeys(layer for part in parts for layer in part["measured_layer"].values)  # a join sorts them
     return whole[list(names)].sel(measured_layer=list(layers), stimulus=parts[0]["stimulus"].values)
-
-
-def check_batch_size(batch_size: object) -> None:
-    """Raise `MetameryError` unless it is a whole number of at least 1."""
-    check_count("batch_size", batch_size)
-
-
-def check_count(name: str, count: object) -> None:
-    """Raise `MetameryError` unless an option is a whole number of at least 1."""
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise MetameryError(f"{name} is {count!r}, expected a whole number of at least 1")

@@ -70,6 +70,7 @@ def test_what_was_put_in_comes_out(findings, tmp_path, monkeypatch, capsys):
     late = {"standard": 0.2, "random": 0.2, "hann": 0.5, "adversarial": 0.8}
     said, verdicts = printed(findings, tmp_path, monkeypatch, capsys, late, smooth=0.4)
     assert verdicts == {**dict.fromkeys("12346", "COMES OUT"), "5": "NEEDS PEOPLE"}
+    assert (tmp_path / "findings.svg").read_text(encoding="utf-8").count("<use") > 5 * len(KINDS)
     (row,) = [line for line in said.splitlines() if line.startswith("output")]
     assert row.split()[1::4] == ["0.20", "0.80", "0.20", "0.50"]
 

@@ -1,7 +1,8 @@
 """Which findings of Feather et al. (2023) a miniature shows: ``python findings.py FOLDER`` after ``replicate.sh``.
 
 Recognition is the mean proportion of right answers of all *other* networks, on stimuli whose natural signal the
-generator gets right; intervals are 95 % percentiles of a bootstrap over stimuli, which all networks share.
+generator gets right; intervals are 95 % percentiles of a bootstrap over stimuli, which all networks share. The curves
+go into ``findings.svg``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from metamery.analysis.recognition import NATURAL
@@ -97,6 +99,21 @@ def text(effect: tuple[float, float, float]) -> str:
     return "{:+.2f} ({:+.2f} to {:+.2f})".format(*effect)
 
 
+def draw(means: Array, layers: list[str], path: Path) -> None:
+    """Curves over layers, of ``(kind, layer, 3)``: a mean and the ends of its interval."""
+    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "metamery", "font.family": "sans-serif"})
+    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    for place, (name, rows) in enumerate(zip(KINDS, means, strict=True)):
+        mean, low, high = rows.T
+        at = np.arange(len(layers)) + 0.06 * (place - (len(KINDS) - 1) / 2)
+        axes.errorbar(at, mean, [mean - low, high - mean], marker="o", markersize=4, capsize=2, label=name)
+    axes.set_xticks(range(len(layers)), [layer.replace(".stages", ".\nstages") for layer in layers])
+    axes.set(ylim=(0, 1.02), xlabel="metamers of", ylabel="proportion recognised by others")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower left")
+    figure.savefig(path, metadata={"Date": None})
+
+
 def kept(study: xr.DataTree, layer: str) -> dict[str, xr.DataArray]:
     """Whether the standard networks' answers stay under changes of the same size ``(stimulus, network)``."""
     found = study["contrast"].to_dataset()
@@ -115,13 +132,15 @@ def main(folder: Path) -> None:
     layers = [str(layer) for layer in own["layer"].values]
     last = layers[-1]
     print("recognition by other networks, given that the generator is right about the natural signal\n")
-    print("  ".join(["layer".ljust(14), *(name.ljust(20) for name in KINDS)]))
-    for layer in layers:
-        cells = []
-        for name in KINDS:
-            mean = Effects({"a": others.sel(kind=name, layer=layer)}).of("+a")
-            cells.append("{:.2f} ({:.2f} to {:.2f})".format(*mean))
-        print("  ".join([layer.ljust(14), *(cell.ljust(20) for cell in cells)]))
+    width = max(map(len, layers))
+    print("  ".join(["layer".ljust(width), *(name.ljust(20) for name in KINDS)]))
+    curves = np.array(
+        [[Effects({"a": others.sel(kind=name, layer=layer)}).of("+a") for layer in layers] for name in KINDS]
+    )
+    for layer, row in zip(layers, curves.swapaxes(0, 1), strict=True):
+        cells = ["{:.2f} ({:.2f} to {:.2f})".format(*mean) for mean in row]
+        print("  ".join([layer.ljust(width), *(cell.ljust(20) for cell in cells)]))
+    draw(curves, layers, folder / "findings.svg")
     at_last = Effects(
         {
             "own": own.sel(kind="standard", layer=last),

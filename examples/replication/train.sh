@@ -22,9 +22,10 @@ if [ "$kind" = pictures ]; then
     run adversarial fast cifar-resnet20 "${common[@]}" --setting perturbation_options.epsilon=0.0157 \
         --setting perturbation_options.step_size=0.0196 --setting check_options.epsilon=0.0157 --setting learning_rate=0.1
 else
-    run standard "$digits/standard.toml" coch-cnn-digits
-    run random "$digits/random.toml" coch-cnn-digits
-    run hann "$digits/standard.toml" coch-cnn-digits-hann
+    network=$(realpath "$(dirname "$0")")/coch_resnet20.py:coch_resnet20
+    run standard "$digits/standard.toml" "$network"
+    run random "$digits/random.toml" "$network"
+    run hann "$digits/standard.toml" "$network" --antialias hann
     run other "$digits/standard.toml" coch-cnn-digits --set front_end=mel
-    run adversarial "$digits/adversarial.toml" coch-cnn-digits
+    run adversarial "$digits/adversarial.toml" "$network"
 fi

@@ -15,6 +15,7 @@ from .evaluations import evaluations
 from .layers import PARTS
 from .metrics import JUDGED
 from .numbers import number
+from .pictures import room
 from .places import CODES, at
 from .sections import date, model_section
 from .stored import stimulus_facts, stored_models
@@ -72,6 +73,7 @@ def write_report(study_folder: Path, count: int = 40) -> Path:
 def render(tree: xr.DataTree, count: int = 40) -> str:
     """Return the report of an open study as HTML; see `write_report`."""
     facts = stimulus_facts(tree)
+    models = stored_models(tree)
     attributes = tree.attrs
     environment = Environment(
         loader=FileSystemLoader(_HERE),
@@ -89,7 +91,7 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
         parts=PARTS,
         judged=JUDGED,
         evaluations=evaluations(tree),
-        models=[model_section(model, facts, count) for model in stored_models(tree)],
+        models=[model_section(model, facts, count, room(len(models))) for model in models],
         stimuli=facts,
         created=str(attributes.get("created", "")),
         date=date(str(attributes.get("created", ""))),

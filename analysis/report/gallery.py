@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .metrics import JUDGED, Metric
-from .pictures import Picture, allowance, picture, pictures_that_fit
+from .pictures import Picture, picture, pictures_that_fit
 from .stored import STATE_NAMES
 from .verdicts import SUCCEEDS, UNKNOWN, Verdict, verdicts
 
@@ -74,6 +74,7 @@ def gallery(
     facts: Mapping[str, Mapping[str, str]],
     final: NDArray[np.float32],
     count: int,
+    room: int,
 ) -> list[Row]:
     """Gather the first `count` stimuli with their metamers; fewer where their sounds would make the page too large.
 
@@ -87,11 +88,13 @@ def gallery(
         Last losses, ``(layer, stimulus, seed)``.
     count
         Rows at most.
+    room
+        Bytes for all pictures or sounds together; pictures are made to fit.
     """
     domain = model.domain
     per_row = 1 + len(model.layers) * len(model.seeds)
-    count = min(count, len(model.stimuli), pictures_that_fit(domain) // per_row or 1)
-    size = allowance(count * per_row)
+    count = min(count, len(model.stimuli), pictures_that_fit(domain, room) // per_row or 1)
+    size = room // max(count * per_row, 1)
     natural = [signal if signal is None else picture(signal, domain, size) for signal in model.natural_signals(count)]
     columns = _columns(model, final, count, size)
     predicted, confidence = (model.natural[name].values for name in ("predicted", "confidence"))

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TINY = 96  # pixels: below this a picture is shown enlarged, pixel by pixel, and JPEG's blocks would be seen
-_BUDGET = 8_000_000  # characters that a model's pictures or sounds take on the page, about
+_ROOM = 8_000_000  # characters that a model's pictures or sounds take on the page, about
+_ROOM_OF_ALL = 24_000_000  # and those of all its models
 _QUALITIES = (90, 80, 70, 60, 50, 40, 30, 20)
 
 
@@ -41,16 +42,14 @@ def picture(signal: NDArray[np.float32], domain: Domain, size: int) -> Picture:
     return Picture(data_uri(content, "image/jpeg"))
 
 
-def allowance(pictures: int) -> int:
-    """Return how many bytes each of so many pictures may take."""
-    return _BUDGET * 3 // 4 // max(pictures, 1)  # base64 takes four characters for three bytes
+def room(models: int = 1) -> int:
+    """Return how many bytes the pictures or sounds of each of so many models may take."""
+    return min(_ROOM, _ROOM_OF_ALL // max(models, 1)) * 3 // 4  # base64 takes four characters for three bytes
 
 
-def pictures_that_fit(domain: Domain) -> int:
-    """Return how many signals the page has room for: sounds are large, and nothing makes them smaller."""
-    if isinstance(domain, WaveformDomain):
-        return _BUDGET * 3 // 4 // (2 * domain.samples + 25_000)
-    return 2**31
+def pictures_that_fit(domain: Domain, size: int) -> int:
+    """Return how many signals so many bytes have room for: sounds are large, and nothing makes them smaller."""
+    return size // (2 * domain.samples + 30_000) if isinstance(domain, WaveformDomain) else 2**31
 
 
 def picture_size(domain: Domain) -> tuple[int, int]:

@@ -102,8 +102,8 @@ class ModelSection:
         return None if str(own) == self.updates else own
 
 
-def model_section(model: StoredModel, facts: Mapping[str, Mapping[str, str]], count: int) -> ModelSection:
-    """Gather one model's section; its gallery has at most `count` stimuli."""
+def model_section(model: StoredModel, facts: Mapping[str, Mapping[str, str]], count: int, room: int) -> ModelSection:
+    """Gather one model's section; its gallery has at most `count` stimuli, and pictures or sounds of `room` bytes."""
     reduced, finals = [], []
     updates = np.asarray(model.metamers["step"].values, dtype=np.float64)
     done = np.asarray(model.metamers["state"].values) == STATES["done"]
@@ -124,7 +124,7 @@ def model_section(model: StoredModel, facts: Mapping[str, Mapping[str, str]], co
         size=picture_size(model.domain),
         seeds=model.seeds,
         stimuli=len(model.stimuli),
-        rows=gallery(model, facts, final, count),
+        rows=gallery(model, facts, final, count, room),
         layers=layer_summaries(model, final),
         measured_layers=model.measured_layers,
         null=null(model),

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...framework.domains import Domain, ImageDomain, WaveformDomain
 from .lines import item_text
-from .pictures import Picture, allowance, is_tiny, picture, picture_size, pictures_that_fit
+from .pictures import Picture, is_tiny, picture, picture_size, pictures_that_fit, room
 from .places import at
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def signals(path: str, name: str, array: xr.DataArray, attributes: Mapping[str, 
         return None
     dims = [str(dim) for dim in array.dims if dim not in domain.dims]
     count = int(np.prod([array.sizes[dim] for dim in dims]))
-    most = min(_MOST, count, pictures_that_fit(domain))
+    most = min(_MOST, count, pictures_that_fit(domain, room()))
     is_scaled = array.attrs.get("display") == SCALED
-    size = allowance(most)
+    size = room() // max(most, 1)
     drawn = [
         (caption, picture(_scaled(values, domain) if is_scaled else values, domain, size))
         for caption, values in _each(array, dims, most)

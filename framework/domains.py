@@ -144,7 +144,10 @@ class WaveformDomain:
         from torchaudio.functional import resample
 
         if stimulus.sample_rate is None:
-            raise MetameryError(f"stimulus '{stimulus.name}' has no sample rate, the model takes {self.sample_rate} Hz")
+            what = " is a picture: it" if stimulus.signal.ndim == 3 else ""
+            raise MetameryError(
+                f"stimulus '{stimulus.name}'{what} has no sample rate, the model takes {self.sample_rate} Hz"
+            )
         signal = _waveform(stimulus)
         seconds = len(signal) / stimulus.sample_rate
         whole = resample(_centred(signal), stimulus.sample_rate, self.sample_rate)  # an offset would ring at the ends

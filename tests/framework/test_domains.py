@@ -185,6 +185,7 @@ def test_peaks_beyond_20_db_are_clamped() -> None:
     [
         (sound(torch.zeros(2, 30)), r"expected a mono waveform \(samples,\)"),
         (sound(torch.zeros(30), None), "'sound' has no sample rate, the model takes 1000 Hz"),
+        (sound(torch.zeros(3, 8, 8), None), "'sound' is a picture: it has no sample rate, the model takes 1000 Hz"),
         (sound(torch.zeros(0)), "'sound' is empty"),
         (sound(torch.tensor([0.0, math.nan] * 20)), "'sound' has samples that are NaN or infinite"),
         (sound(torch.tensor([0.0, math.inf] * 20)), "'sound' has samples that are NaN or infinite"),

@@ -181,7 +181,8 @@ def summary(
     -------
     xr.Dataset
         ``recognised`` and ``recognised_given_right (site, recogniser)``; ``own``, ``others``, ``idiosyncrasy`` and
-        the same ``_given_right (site)``; each with ``_low`` and ``_high``.
+        the same ``_given_right (site)``; each with ``_low`` and ``_high``, which are no numbers where a single
+        stimulus counts; ``counted`` and ``counted_given_right (site)``, how many do.
     """
     recognisers = [str(name) for name in found["recogniser"].values]
     generators = [str(name) for name in found["model"].values]
@@ -197,23 +198,35 @@ def summary(
     is_other = is_judge & (places[:, None] != np.arange(len(recognisers)))
     variables: dict[str, Any] = {}
 
-    def put(name: str, dims: tuple[str, ...], samples: NDArray[np.float64], what: str) -> None:
-        variables.update(with_ends(name, dims, samples[0], percentiles(samples[1:]), what))
+    def put(
+        name: str, dims: tuple[str, ...], samples: NDArray[np.float64], counted: NDArray[np.int64], what: str
+    ) -> None:
+        ends = np.where(counted > 1, percentiles(samples[1:]), np.nan)
+        variables.update(with_ends(name, dims, samples[0], ends, what))
 
     for ending, values, whose in (
         ("", by_stimulus, ""),
         ("_given_right", given, ", on stimuli whose natural signal the generator gets right"),
     ):
         asked = means(values, counts)  # (1 + resamples, site, recogniser)
-        own = np.where(places >= 0, asked[:, np.arange(len(places)), places], np.nan)
+        known = np.isfinite(values)
+        by_recogniser = known.sum(axis=-1)
+        own, by_itself = (
+            np.where(places >= 0, each[..., np.arange(len(places)), places], none)
+            for each, none in ((asked, np.nan), (by_recogniser, 0))
+        )
+        by_others = (known & is_other[..., None]).any(axis=1).sum(axis=-1)
         others = np.where(is_other, asked, np.nan)
-        known = np.isfinite(others)
-        mean = np.where(known, others, 0).sum(axis=-1) / np.where(known.any(axis=-1), known.sum(axis=-1), np.nan)
-        what = "proportion of signals that"
-        put(f"recognised{ending}", ("site", "recogniser"), asked, f"{what} the recogniser gets right{whose}")
-        put(f"own{ending}", ("site",), own, f"{what} the generator itself gets right{whose}")
-        put(f"others{ending}", ("site",), mean, f"{what} other models get right{whose}")
-        put(f"idiosyncrasy{ending}", ("site",), own - mean, f"own less other models' recognition{whose}")
+        there = np.isfinite(others)
+        mean = np.where(there, others, 0).sum(axis=-1) / np.where(there.any(axis=-1), there.sum(axis=-1), np.nan)
+        what, both = "proportion of signals that", np.minimum(by_itself, by_others)
+        cells = ("site", "recogniser")
+        put(f"recognised{ending}", cells, asked, by_recogniser, f"{what} the recogniser gets right{whose}")
+        put(f"own{ending}", ("site",), own, by_itself, f"{what} the generator itself gets right{whose}")
+        put(f"others{ending}", ("site",), mean, by_others, f"{what} other models get right{whose}")
+        put(f"idiosyncrasy{ending}", ("site",), own - mean, both, f"own less other models' recognition{whose}")
+        about = {"long_name": f"stimuli of which a recogniser knows the right answer{whose}", "units": "1"}
+        variables[f"counted{ending}"] = ("site", known.any(axis=1).sum(axis=-1), about)
     return xr.Dataset(variables, {name: found[name] for name in ("site", "model", "layer", "recogniser")})
 
 

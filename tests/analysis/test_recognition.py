@@ -102,6 +102,25 @@ def test_given_right_leaves_out_what_the_generator_gets_wrong():
     assert late.others_given_right.item() == pytest.approx(np.mean([place < COUNT / 2 for place in reds]))
 
 
+def test_how_many_stimuli_count_is_said_and_a_single_one_has_no_interval():
+    generated, stimuli = made(0.5)
+    found = recognise({"a": net(), "b": net()}, [generated], stimuli)
+    result = summary(found, numbers())
+    assert result.counted.values.tolist() == [COUNT] * 3
+    assert result.own_low.notnull().all()
+    found["correct"][:, :, 1:] = -1
+    found["correct"][:, 1, 1:3] = 1
+    result = summary(found, numbers())
+    assert result.counted.values.tolist() == [3] * 3
+    assert result.counted_given_right.values.tolist() == [1] * 3
+    assert result.own.notnull().all()
+    assert result.own_low.isnull().all()
+    assert result.recognised_low.isnull().values.tolist() == [[True, False]] * 3
+    assert result.others_low.notnull().all()
+    assert result.idiosyncrasy_low.isnull().all()
+    assert result.others_given_right_high.isnull().all()
+
+
 def test_a_generator_that_is_not_asked_has_no_idiosyncrasy():
     generated, stimuli = made()
     result = summary(recognise({"b": net()}, [generated], stimuli), numbers())

@@ -225,7 +225,8 @@ def summary(
         put(f"own{ending}", ("site",), own, by_itself, f"{what} the generator itself gets right{whose}")
         put(f"others{ending}", ("site",), mean, by_others, f"{what} other models get right{whose}")
         put(f"idiosyncrasy{ending}", ("site",), own - mean, both, f"own less other models' recognition{whose}")
-        about = {"long_name": f"stimuli of which a recogniser knows the right answer{whose}", "units": "1"}
+        and_right = ", and whose natural signal the generator gets right" if ending else ""
+        about = {"long_name": f"stimuli of which a recogniser knows the right answer{and_right}", "units": "1"}
         variables[f"counted{ending}"] = ("site", known.any(axis=1).sum(axis=-1), about)
     return xr.Dataset(variables, {name: found[name] for name in ("site", "model", "layer", "recogniser")})
 

@@ -51,16 +51,24 @@ def _table(array: xr.DataArray, bounds: list[np.ndarray]) -> Iterator[str]:
     cells = np.empty(array.shape, dtype=object)
     for place in np.ndindex(array.shape):
         cells[place] = _number(array.values[place])
-        if bounds and np.isfinite(array.values[place]):
+        if bounds and np.isfinite([end[place] for end in bounds]).all():
             cells[place] += f" ({' to '.join(_number(end[place]) for end in bounds)})"
     grid = cells.reshape(array.shape[0] if array.ndim else 1, -1)
     rows = [_text(value) for value in array[array.dims[0]].values] if array.ndim else [""]
-    columns = [_text(value) for value in array[array.dims[1]].values] if array.ndim == 2 else []
+    columns = _columns(array, str(array.dims[1])) if array.ndim == 2 else []
     table = [[" × ".join(map(str, array.dims)), *columns]] if columns else []
     table += [[row, *values] for row, values in zip(rows, grid, strict=True)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _columns(array: xr.DataArray, dim: str) -> list[str]:
+    """What the columns say; of sites of the only model there is, the layers alone."""
+    model, layer = (f"other_{name}" if dim == "other_site" else name for name in ("model", "layer"))
+    if dim.endswith("site") and model in array.coords and len({*array[model].values.tolist()}) == 1:
+        return [str(name) for name in array[layer].values]
+    return [_text(value) for value in array[dim].values]
 
 
 def _number(value: object) -> str:

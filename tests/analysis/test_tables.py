@@ -5,6 +5,7 @@ import re
 import numpy as np
 import xarray as xr
 from metamery.analysis.tables import lines
+from metamery.framework.schema import site_coordinates
 
 ABOUT = {"long_name": "likeness", "units": "1"}
 SITES = {"site": ["net 1", "net 2"], "other_site": ["net 1", "net 2", "net 3"], "metric": ["cka", "rsa"]}
@@ -31,3 +32,22 @@ def test_other_arrays_of_three_dimensions_are_named():
 def test_small_numbers_keep_their_digits():
     array = (("metric",), np.array([0.0, 3.2e-7]), {"long_name": "p", "units": "1"})
     assert list(lines(xr.Dataset({"p": array}, {"metric": ["a", "b"]})))[2:] == ["  a  0.000", "  b  3.2e-07"]
+
+
+def test_an_interval_without_ends_is_left_out():
+    none = np.array([np.nan, 0.2])
+    variables = {
+        "own": ("metric", np.array([0.5, 0.3]), ABOUT),
+        "own_low": ("metric", none),
+        "own_high": ("metric", none),
+    }
+    said = list(lines(xr.Dataset(variables, {"metric": ["a", "b"]})))
+    assert said[2:] == ["  a  0.500", "  b  0.300 (0.200 to 0.200)"]
+
+
+def test_columns_of_the_only_model_are_its_layers():
+    array = (("site", "other_site"), np.zeros((1, 2)), ABOUT)
+    for models, headings in ((["net", "net"], ["conv", "output"]), (["net", "two"], ["net conv", "two output"])):
+        sites = site_coordinates(list(zip(models, ["conv", "output"], strict=True)), "other_site")
+        dataset = xr.Dataset({"like": array}, {**site_coordinates([("net", "conv")]), **sites})
+        assert re.split(r"\s{2,}", list(lines(dataset))[2].strip()) == ["site × other_site", *headings]

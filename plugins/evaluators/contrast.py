@@ -64,7 +64,7 @@ def contrast(
       ``peak_db`` and ``rms_db`` (sounds): as `character` has them.
 
     ``kept (site, transformation)`` is the proportion for which the generator agrees, ``kept_elsewhere`` that of all
-    other models' answers. The weights of the priors, and the preset, that the study's metamers were made with are in
+    other models' answers, if there are others. The weights of the priors, and the preset, that the study's metamers were made with are in
     the attributes, so that studies with and without them can be laid side by side.
 
     It takes about ``steps + 4`` forward and ``steps`` backward passes for each metamer. Activations of `batch_size`
@@ -202,6 +202,8 @@ def _kept(dataset: xr.Dataset) -> dict[str, Any]:
         ("kept", itself, "the generator's answers"),
         ("kept_elsewhere", ~itself, "other models' answers"),
     ):
+        if not which.any():
+            continue
         taken = np.where(which[:, None, :, None, None], agrees, -1)
         passed, tried = ((taken == 1).sum(axis=(2, 3, 4)), (taken >= 0).sum(axis=(2, 3, 4)))
         what = f"proportion of {whose} that are those to the natural signal"

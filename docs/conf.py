@@ -46,6 +46,7 @@ NAVIGATION = """
 
 docs/guide
 docs/invariance
+examples/invariance
 docs/commands
 examples/tour
 examples/results

@@ -64,8 +64,8 @@ def contrast(
       ``peak_db`` and ``rms_db`` (sounds): as `character` has them.
 
     ``kept (site, transformation)`` is the proportion for which the generator agrees, ``kept_elsewhere`` that of all
-    other models' answers, if there are others. The weights of the priors, and the preset, that the study's metamers were made with are in
-    the attributes, so that studies with and without them can be laid side by side.
+    other models' answers, if there are others. The weights of the priors, and the preset, that the study's metamers
+    were made with are in the attributes, so that studies with and without them can be laid side by side.
 
     It takes about ``steps + 4`` forward and ``steps`` backward passes for each metamer. Activations of `batch_size`
     signals, or of as many as there are seeds, are in memory at once.

@@ -35,7 +35,7 @@ def means(values: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[n
 
 
 def percentiles(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Both ends of the interval, ``(2, …)``, of resampled values ``(resamples, …)``; no numbers are left out."""
+    """Both ends of the interval, ``(2, …)``, of samples ``(resamples, …)``, leaving out what is no number."""
     tails = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).reshape(2, *[1] * (samples.ndim - 1))
     return quantiles(samples, np.broadcast_to(tails, (2, *samples.shape[1:])))
 

@@ -21,12 +21,14 @@ def lines(dataset: xr.Dataset) -> Iterator[str]:
     ends = {f"{name}_{end}" for name in names for end in ENDS}
     for name in names:
         array = dataset[name]
+        if array.ndim > 2:
+            array = array.squeeze([dim for dim in array.dims if array.sizes[dim] == 1], drop=True)
         if name in ends or array.dtype.kind not in "biuf":
             continue
         units = array.attrs.get("units", "1")
         title = f"{array.attrs.get('long_name', name)}{'' if units == '1' else f' ({units})'}"
         has_interval = all(f"{name}_{end}" in dataset for end in ENDS)
-        bounds = [dataset[f"{name}_{end}"].transpose(*array.dims) for end in ENDS] if has_interval else []
+        bounds = [dataset[f"{name}_{end}"].transpose(..., *array.dims) for end in ENDS] if has_interval else []
         for item, part in _parts(array):
             yield ""
             yield f"{title}{f': {_text(item)}' if item is not None else ''}"
@@ -35,7 +37,7 @@ def lines(dataset: xr.Dataset) -> Iterator[str]:
                 yield f"  {name}: {sizes}, in the store"
                 continue
             at = {} if item is None else {array.dims[0]: item}
-            yield from _table(part, [bound.sel(at).values for bound in bounds])
+            yield from _table(part, [bound.sel(at).values.reshape(part.shape) for bound in bounds])
 
 
 def _parts(array: xr.DataArray) -> Iterator[tuple[object, xr.DataArray]]:

@@ -36,7 +36,7 @@ def network(front_end: str, width: int, num_classes: int, *, pools: bool = True)
 
     The last max pool is left out. Without `pools` every other sample is taken in place of a max pool.
     """
-    parts: dict[str, nn.Module] = {front_end: _front_end(front_end), "norm": nn.BatchNorm2d(1)}
+    parts: dict[str, nn.Module] = {front_end: digits_front_end(front_end), "norm": nn.BatchNorm2d(1)}
     before = 1
     for block in range(1, BLOCKS + 1):
         channels = width * min(2 ** (block - 1), 8)
@@ -143,7 +143,8 @@ def _build(
     return model
 
 
-def _front_end(name: str) -> nn.Module:
+def digits_front_end(name: str) -> nn.Module:
+    """Build one of `FRONT_ENDS`: ``(B, 8000)`` to ``(B, 1, 53, frames)``."""
     if name == "mel":
         return LogMel(SAMPLES, SAMPLE_RATE, bands=53, low=50.0, high=3800.0, frame_rate=100)
     return Cochleagram(

@@ -51,3 +51,12 @@ def test_columns_of_the_only_model_are_its_layers():
         sites = site_coordinates(list(zip(models, ["conv", "output"], strict=True)), "other_site")
         dataset = xr.Dataset({"like": array}, {**site_coordinates([("net", "conv")]), **sites})
         assert re.split(r"\s{2,}", list(lines(dataset))[2].strip()) == ["site × other_site", *headings]
+
+
+def test_dimensions_of_a_single_item_are_left_out_of_large_arrays():
+    values = np.array([[[0.5, 0.3]], [[0.2, 0.1]]])
+    dims = ("site", "stimulus", "component")
+    variables = {"value": (dims, values, ABOUT)}
+    variables |= {f"value_{end}": (dims, values + by, ABOUT) for end, by in (("low", -0.1), ("high", 0.1))}
+    said = list(lines(xr.Dataset(variables, {"site": ["a", "b"], "stimulus": ["s"], "component": [1, 2]})))
+    assert re.split(r"\s{2,}", said[4].strip()) == ["b", "0.200 (0.100 to 0.300)", "0.100 (0.000 to 0.200)"]

@@ -97,7 +97,7 @@ def show(
 
     Of each layer: its shape, the number of its units, whether it ends in a ReLU, and the memory that synthesis takes.
     """
-    from ..framework.outline import outline
+    from ..framework.contract import examine
 
     plugins = loaded_plugins(context)
     model = with_antialias(model, antialias)
@@ -105,7 +105,7 @@ def show(
     loaded = plugins.load("model", model, **read_options(set_))
     for note in loaded.notes:
         typer.echo(f"note: {note}")
-    layers = outline(loaded.module, loaded.domain)
+    layers = examine(loaded, loaded.layers).outline
     weights = sum(weight.numel() for weight in loaded.module.parameters())
     typer.echo(f"{found.qualified}: {loaded.domain}")
     classes = f"{len(loaded.labels)} classes ({loaded.label_space})" if loaded.labels else "classes without names"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..framework.contract import examine
 from ..framework.domains import WaveformDomain
 from ..framework.errors import MetameryError
 from ..framework.manager import Plugins
@@ -30,7 +31,7 @@ from .null import MOST_SIGNALS, TooFewSignalsError, cache_folder, draw, null_of_
 from .optimizers import Make
 from .presets import Settings, settings
 from .success import judge
-from .synthesis import check_layers, make_metamers, match_group, metamer_group
+from .synthesis import make_metamers, match_group, metamer_group
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -186,8 +187,9 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
         while model_key(name) in {part.key for part in parts}:
             count += 1
             name = f"{found}+{count}"
-        relus = tuple(check_layers(model, layers, device))
         measured = measured_layers(model, layers)
+        contract = examine(model, layers)
+        relus = tuple(contract.relus[layer] for layer in layers)
         parts.append(Part(model_key(name), name, use, model, layers, measured, relus, model.weights_sha256()))
     return parts
 
@@ -225,15 +227,12 @@ class _Answers:
 
     model: Model
     names: list[str]
-    known: Mapping[str, Mapping[str, list[str]]]
+    known: Mapping[str, Mapping[str, list[str | int]]]
 
     def judge(self, stimulus: int, predicted: int) -> int:
         """Whether a class is a right answer: 1, 0, or −1 where that is not known."""
-        labels = self.model.labels
-        right = self.known[self.names[stimulus]].get(self.model.label_space)
-        if right is None or labels is None or not 0 <= predicted < len(labels) or set(right).isdisjoint(labels):
-            return -1  # also where the model has no name for what is right
-        return int(labels[predicted] in right)
+        right = self.model.class_numbers(self.known[self.names[stimulus]].get(self.model.label_space, ()))
+        return -1 if predicted < 0 or not right else int(predicted in right)  # −1: the model has no class for it
 
 
 def load_tools(plugins: Plugins, chosen: Settings) -> tuple[Distance, Make]:
@@ -301,10 +300,10 @@ def _create(
         contents[f"{path}/stimuli"] = {"signal": np.stack(fitted[part.key])}
         relus = [int(relu and chosen.modified_relu) for relu in part.relus]
         contents[f"{path}/metamers"] = {"modified_relu": np.array(relus, dtype=np.int8)}
-    answers = {s.name: {space: sorted(right) for space, right in s.labels.items()} for s in known}
+    answers = {s.name: {space: sorted(right, key=str) for space, right in s.labels.items()} for s in known}
     for stimulus in known:
         if (right := stimulus.right_answers("category")) is not None:
-            answers[stimulus.name].setdefault("category", sorted(right))
+            answers[stimulus.name].setdefault("category", sorted(right, key=str))
     attributes = {
         **_provenance(study, plugins, parts, chosen, device),
         "answers": json.dumps(answers),
@@ -343,6 +342,8 @@ def _model_attributes(part: Part) -> dict[str, Any]:
         "low": domain.low,
         "high": domain.high,
         "weights_sha256": part.weights_sha256,
+        "stochastic": int(part.model.stochastic),
+        "notes": [*part.model.notes, *examine(part.model).notes],
     }
     if isinstance(domain, WaveformDomain):
         attributes |= {"sample_rate": domain.sample_rate} | ({} if domain.rms is None else {"rms": domain.rms})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..framework.errors import MetameryError
-from ..framework.layers import Tap
+from ..framework.layers import BatchAxis, Tap
 from ..framework.modes import frozen
 
 BLOCK = 2
@@ -34,6 +34,8 @@ class Jacobian:
         ``(…)``, without a batch dimension, on the network's device and of its type.
     copies
         Vectors in one pass.
+    axes
+        As `Tap` has them.
 
     Raises
     ------
@@ -49,13 +51,20 @@ class Jacobian:
         Whether all entries are; not where a root is taken of 0, say.
     """
 
-    def __init__(self, module: nn.Module, layer: str, signal: torch.Tensor, copies: int = BLOCK) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        layer: str,
+        signal: torch.Tensor,
+        copies: int = BLOCK,
+        axes: Mapping[str, BatchAxis] | None = None,
+    ) -> None:
         self.layer = layer
         self.shape = tuple(signal.shape)
         self.samples = signal.numel()
         self.dtype = signal.dtype
         self._signals = signal.detach().repeat(copies, *[1] * signal.ndim).requires_grad_()
-        with frozen(module), torch.enable_grad(), _exactly(), Tap(module, [layer]) as tap:
+        with frozen(module), torch.enable_grad(), _exactly(), Tap(module, [layer], axes=axes) as tap:
             activations = tap(self._signals)[layer]
         rows = activations.ndim > 0 and len(activations) == copies
         if not (rows and activations.is_floating_point() and activations.numel()):

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..framework.contract import require_classes
 from ..framework.errors import MetameryError
 from ..framework.models import Model
 from ..framework.stimuli import Stimulus
@@ -70,13 +71,12 @@ class Labels:
         meant = [label if label in self.categories else "" for label in labels]
         for category, classes in self.classes.get(model.label_space, {}).items():
             for each in classes:
-                place = each if isinstance(each, int) else labels.index(each) if each in labels else None
                 if isinstance(each, int) and not 0 <= each < len(labels):
                     raise MetameryError(
                         f"labels '{self.name}': {category} holds class {each}, model '{name}' has {len(labels)}"
                     )
-                if place is not None:
-                    meant[place] = category
+            for number in model.class_numbers(classes):
+                meant[number] = category
         if not any(meant):
             raise MetameryError(f"none of the classes of model '{name}' is one of the labels '{self.name}'")
         return tuple(meant)
@@ -96,12 +96,14 @@ class OwnLabels:
     """Each model answers in its own classes."""
 
     def answers(self, name: str, model: Model) -> tuple[str, ...]:
-        """The model's labels."""
-        return _labels(name, model)
+        """The model's labels; several classes of one name are told apart by their numbers."""
+        _labels(name, model)
+        return model.class_names
 
     def right(self, stimulus: Stimulus, model: Model) -> frozenset[str]:
         """Which answers are right in the model's own label space; empty where that is not known."""
-        return stimulus.right_answers(model.label_space) or frozenset()
+        numbers = model.class_numbers(stimulus.right_answers(model.label_space) or ())
+        return frozenset(model.class_names[number] for number in numbers)
 
 
 def answered(logits: torch.Tensor, answers: Sequence[str]) -> torch.Tensor:
@@ -111,9 +113,8 @@ def answered(logits: torch.Tensor, answers: Sequence[str]) -> torch.Tensor:
 
 
 def _labels(name: str, model: Model) -> tuple[str, ...]:
-    if model.labels is None:
-        raise MetameryError(f"model '{name}' has no labels, by which answers are right or wrong")
-    return tuple(model.labels)
+    require_classes(name, model)
+    return tuple(model.labels or ())
 
 
 def _are_classes(given: Any) -> bool:

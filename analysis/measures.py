@@ -14,11 +14,11 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ..framework.contract import examine
 from ..framework.errors import MetameryError
-from ..framework.layers import LayerName, Tap
+from ..framework.layers import LayerName
 from ..framework.models import Model
-from ..framework.modes import channels_last, frozen, signal_type
-from ..framework.outline import outline
+from ..framework.modes import channels_last, drawing, frozen, ordinary, signal_type
 from ..framework.schema import METRIC_UNITS
 from . import distances
 
@@ -92,15 +92,17 @@ def _standardised(values: torch.Tensor) -> torch.Tensor:
 
 def measured_layers(model: Model, layers: Sequence[str]) -> tuple[str, ...]:
     """The layers at which a metamer is measured, in network order: these, the model's own, and ``output``."""
-    order = {layer.name: place for place, layer in enumerate(outline(model.module, model.domain))}
+    names = dict.fromkeys([*model.layers, *layers, "output"])
+    order = {layer.name: place for place, layer in enumerate(examine(model, [*names]).outline)}
 
     def place(name: str) -> int:
         parsed = LayerName.parse(name)
         return order.get(str(LayerName(parsed.path, parsed.call)), len(order))
 
-    return tuple(sorted(dict.fromkeys([*model.layers, *layers, "output"]), key=place))
+    return tuple(sorted(names, key=place))
 
 
+@ordinary()
 def match(model: Model, metamers: xr.Dataset, *, device: str | torch.device = "cpu") -> xr.DataArray:
     """Measure metamers against their natural signals, at their own layer and all others.
 
@@ -131,7 +133,13 @@ def match(model: Model, metamers: xr.Dataset, *, device: str | torch.device = "c
     signals = metamers["signal"].transpose("layer", "seed", "stimulus", *model.domain.dims).values
     found = np.full((*signals.shape[:2], len(names), len(natural), len(MEASURES)), np.nan, dtype=np.float32)
     module, dtype = model.module.to(device), signal_type(model.module)
-    with frozen(module), channels_last(module, model.domain), Tap(module, names) as tap, torch.no_grad():
+    with (
+        frozen(module),
+        channels_last(module, model.domain),
+        drawing(model, 0),
+        model.tap(names) as tap,
+        torch.no_grad(),
+    ):
         targets = {name: target.clone() for name, target in tap(natural.to(device, dtype)).items()}
         for layer, seed in np.ndindex(signals.shape[:2]):
             signal = torch.from_numpy(np.nan_to_num(signals[layer, seed]))

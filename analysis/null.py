@@ -21,10 +21,10 @@ import torch
 import xarray as xr
 from platformdirs import user_cache_path
 
+from ..framework.contract import examine
 from ..framework.errors import MetameryError
-from ..framework.layers import Tap
 from ..framework.models import Model
-from ..framework.modes import channels_last, frozen, signal_type
+from ..framework.modes import channels_last, drawing, frozen, ordinary, signal_type
 from ..framework.progress import Progress
 from ..framework.schema import null_variables
 from ..framework.stimuli import Stimuli, Stimulus
@@ -139,6 +139,7 @@ def draw(available: int, wanted: int, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).choice(available, wanted, replace=False).tolist())
 
 
+@ordinary()
 def null_of_signals(
     model: Model,
     signals: Iterable[tuple[str, torch.Tensor]],
@@ -155,6 +156,7 @@ def null_of_signals(
     progress.start((2 + len(layers)) * count, "null: reading signals")
     cache = _usable(cache)
     module = model.module.to(device)
+    examine(model, layers)
     with (
         tempfile.TemporaryDirectory(prefix=".metamery-null-", dir=scratch) as temporary,
         frozen(module),
@@ -220,7 +222,7 @@ def _activations(
     signals = inputs.pick([place for place in places if place < inputs.count])
     weight = next(model.module.parameters(), signals)
     shaped = signals.reshape(-1, *model.domain.shape).to(weight.device, signal_type(model.module))
-    with Tap(model.module, layers) as tap:
+    with drawing(model, 0), model.tap(layers) as tap:
         return {name: found.flatten(1).float().cpu().numpy() for name, found in tap(shaped).items()}
 
 

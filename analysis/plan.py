@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import torch
 
-from ..framework.layers import Tap
+from ..framework.contract import examine
 from ..framework.manager import Plugins
 from ..framework.modes import channels_last, frozen, keeping_memory
-from ..framework.outline import outline
 from ..framework.study import Study, load_stimuli
 from .conduct import Part, load_parts, load_tools
 from .matching import Distance, match_layer
@@ -50,7 +49,7 @@ def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
     for part in load_parts(study, plugins, device):
         each = stimuli * chosen.seeds
         metamers += len(part.layers) * each
-        found = outline(part.model.module, part.model.domain)
+        found = examine(part.model, part.layers).outline
         kept = {layer.name: layer.kept_bytes for layer in found}
         units = {layer.name: layer.units for layer in found}
         together = min(chosen.batch_size, stimuli)
@@ -71,7 +70,7 @@ def _update_seconds(
     start = torch.full((1, *domain.shape), (domain.low + domain.high) / 2, device=device)
     with frozen(module), channels_last(module, domain), keeping_memory():
         for layer in part.layers:
-            with Tap(module, [layer]) as tap:
+            with part.model.tap([layer]) as tap:
                 with torch.no_grad():
                     target = tap(start + 0.1 * (domain.high - domain.low))[layer].clone()
                 for steps in (1, 3):  # the first to warm up

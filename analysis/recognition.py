@@ -16,7 +16,7 @@ import xarray as xr
 from ..framework.domains import Domain, WaveformDomain
 from ..framework.errors import MetameryError
 from ..framework.models import Model
-from ..framework.modes import channels_last, frozen
+from ..framework.modes import channels_last, drawing, frozen, ordinary
 from ..framework.progress import Progress
 from ..framework.schema import site_coordinates
 from ..framework.stimuli import Stimulus
@@ -72,6 +72,7 @@ def shown(signals: torch.Tensor, domain: Domain, other: Domain) -> tuple[torch.T
     return fitted, there
 
 
+@ordinary()
 def recognise(
     recognisers: Mapping[str, Model],
     generated: Sequence[Made],
@@ -123,7 +124,7 @@ def recognise(
     for column, (name, model) in enumerate(recognisers.items()):
         meaning = np.array([place_of.get(word, -1) for word in answers[name]])
         module = model.module.to(device)
-        with frozen(module), channels_last(module, model.domain):
+        with frozen(module), channels_last(module, model.domain), drawing(model, 0):
             for row, (made, layer) in enumerate(sites):
                 signals = _signals(made, layer)
                 said = _answers(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ..framework.contract import examine
 from ..framework.domains import Domain
-from ..framework.errors import MetameryError, unknown
-from ..framework.layers import Tap, is_relu
+from ..framework.errors import unknown
 from ..framework.models import Model
-from ..framework.modes import channels_last, frozen, keeping_memory, signal_type
+from ..framework.modes import channels_last, drawing, frozen, keeping_memory, ordinary, signal_type
 from ..framework.progress import Progress
+from ..framework.randomness import derived_seed
 from ..framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, metamer_variables, success_variables
 from ..framework.stimuli import Stimuli, Stimulus
 from ..framework.store import Group
@@ -81,8 +81,7 @@ def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: i
     torch.Tensor
         Of the domain's shape, float32, on the CPU.
     """
-    key = hashlib.sha256(f"{seed}\0{repetition}\0{name}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little", signed=True))
+    generator = torch.Generator().manual_seed(derived_seed(seed, repetition, name))
     drawn = torch.randn(domain.shape, generator=generator)
     middle = (domain.low + domain.high) / 2
     if domain.kind == "image":
@@ -90,28 +89,6 @@ def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: i
     else:
         scale = 1e-7 if noise is None else noise
     return (middle + scale * drawn).clamp(domain.low, domain.high)
-
-
-def check_layers(model: Model, layers: Sequence[str], device: torch.device) -> list[bool]:
-    """Run one signal through the network, and say for each layer whether it ends in a ReLU.
-
-    Raises
-    ------
-    MetameryError
-        A layer is unknown, named twice, not reached, or not a tensor; or the network refuses the domain's signals.
-    """
-    if repeated := [layer for layer in layers if list(layers).count(layer) > 1]:
-        raise MetameryError(f"layer '{repeated[0]}' is named twice")
-    middle = (model.domain.low + model.domain.high) / 2
-    shape, dtype = (1, *model.domain.shape), signal_type(model.module)
-    signal = torch.full(shape, middle, dtype=dtype, device=device, requires_grad=True)
-    with frozen(model.module), Tap(model.module, layers) as tap, torch.enable_grad():
-        try:
-            activations = tap(signal)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise MetameryError(f"the network does not take signals of {model.domain}: {reason}") from error
-    return [is_relu(activation) for activation in activations.values()]
 
 
 def make_metamers(
@@ -158,7 +135,8 @@ def make_metamers(
             if not waiting:
                 continue
             block = waiting[0].stimuli
-            targets, natural_classes, confidence = _pass(module, natural(block).to(device, dtype), measured)
+            with drawing(model, derived_seed(seed, "natural", block.start)):
+                targets, natural_classes, confidence = _pass(model, natural(block).to(device, dtype), measured)
             correct = [right(i, int(p)) for i, p in zip(range(block.start, block.stop), natural_classes, strict=True)]
             write(
                 "stimuli",
@@ -169,7 +147,7 @@ def make_metamers(
                 layer = layers[batch.layer]
                 progress.describe(f"{layer}, stimuli {block.start + 1} to {block.stop}")
                 noise = [starting_noise(model.domain, chosen.noise, seed, batch.seed, name) for name in names[block]]
-                with Tap(module, [layer]) as tap:
+                with drawing(model, derived_seed(seed, layer, batch.seed, block.start)), model.tap([layer]) as tap:
                     record = match_layer(
                         tap,
                         targets[layer],
@@ -181,11 +159,12 @@ def make_metamers(
                         high=model.domain.high,
                         advance=progress.advance,
                     )
-                answers = _match(module, model.domain, record, targets, layer, natural_classes)
+                    answers = _match(model, record, targets, layer, natural_classes)
                 write("match", batch.region, answers)
                 write("metamers", batch.region, _placed(_made(record)))
 
 
+@ordinary()
 def synthesise(
     model: Model,
     stimuli: Stimuli | Sequence[Stimulus],
@@ -245,8 +224,9 @@ def synthesise(
     items = [stimuli[index] for index in range(len(stimuli))]
     names = [stimulus.name for stimulus in items]
     natural = torch.stack([model.domain.fit(stimulus) for stimulus in items])
-    relus = check_layers(model, layers, device)
+    model.module.to(device)
     measured = measured_layers(model, layers)
+    relus = [examine(model, layers).relus[layer] for layer in layers]
     group, at = metamer_group(model, layers, names, chosen), match_group(layers, measured, names, chosen)
     result = Group(
         {**group.variables, **match_variables()},
@@ -333,8 +313,7 @@ def _made(record: Record) -> dict[str, NDArray[Any]]:
 
 
 def _match(
-    module: torch.nn.Module,
-    domain: Domain,
+    model: Model,
     record: Record,
     targets: Mapping[str, torch.Tensor],
     layer: str,
@@ -342,11 +321,11 @@ def _match(
 ) -> dict[str, NDArray[Any]]:
     """What is to be written of a batch to the group ``match``; what has failed stays missing."""
     failed = record.states.numpy() == STATES["failed"]
-    activations, predicted, confidence = _pass(module, record.signals, list(targets))
+    activations, predicted, confidence = _pass(model, record.signals, list(targets))
     everywhere = np.stack([measure(activations[name], target) for name, target in targets.items()])
     everywhere[:, failed] = np.nan
     found = {"": _answered(failed, natural_classes, predicted, confidence)}
-    activations, predicted, confidence = _pass(module, domain.quantise(record.signals), [layer])
+    activations, predicted, confidence = _pass(model, model.domain.quantise(record.signals), [layer])
     rounded = measure(activations[layer], targets[layer])
     rounded[failed] = np.nan
     found["quantised_"] = _answered(failed, natural_classes, predicted, confidence)
@@ -373,16 +352,16 @@ def _answered(
 
 @torch.no_grad()
 def _pass(
-    module: torch.nn.Module, signals: torch.Tensor, layers: Sequence[str]
+    model: Model, signals: torch.Tensor, layers: Sequence[str]
 ) -> tuple[dict[str, torch.Tensor], NDArray[np.int64], NDArray[np.float32]]:
     """Activations at some layers, and of each signal the best class and its softmax probability.
 
-    The classes are −1 where the network's output is no row of logits.
+    The classes are −1 where the network does not return a row of two or more logits.
     """
-    with Tap(module, list(dict.fromkeys([*layers, "output"]))) as tap:
+    with model.tap(list(dict.fromkeys([*layers, "output"]))) as tap:
         activations = tap(signals)
     logits = activations["output"]
-    if logits.ndim != 2:
+    if logits.ndim != 2 or logits.shape[1] < 2:
         return activations, np.full(len(logits), -1), np.full(len(logits), np.nan, dtype=np.float32)
     best = logits.float().softmax(dim=1).max(dim=1)
     return activations, best.indices.cpu().numpy(), best.values.cpu().numpy()

@@ -80,6 +80,40 @@ class LayerName:
         return output
 
 
+@dataclass(frozen=True)
+class BatchAxis:
+    """Where an activation has the signals of a batch, if not in its first dimension.
+
+    Parameters
+    ----------
+    dim
+        The dimension.
+    inner
+        Whether the rows of one signal alternate with those of the others, where that dimension holds several for each.
+    dropped
+        Whether the dimension is missing where there is one signal, as after ``.squeeze()``.
+    """
+
+    dim: int
+    inner: bool = False
+    dropped: bool = False
+
+    def first(self, activation: torch.Tensor, signals: int) -> torch.Tensor:
+        """Return the activation of some signals with the batch in its first dimension.
+
+        >>> tuple(BatchAxis(1).first(torch.zeros(49, 2, 16), 2).shape)
+        (2, 49, 16)
+        """
+        if self.dropped:
+            return activation[None] if signals == 1 else activation.movedim(self.dim, 0)
+        rows = activation.shape[self.dim] // signals
+        if rows == 1:
+            return activation.movedim(self.dim, 0)
+        if self.inner:
+            return activation.unflatten(self.dim, (rows, signals)).movedim(self.dim + 1, 0)
+        return activation.unflatten(self.dim, (signals, rows)).movedim(self.dim, 0)
+
+
 class _Stop(BaseException):
     """Ends a forward pass whose activations have all been read; no network's `except Exception` catches it."""
 
@@ -102,12 +136,14 @@ class Tap:
         The layers to read.
     stop
         Whether to stop after the last of them; otherwise the pass goes on to the end.
+    axes
+        Where layers have the batch, for those that do not have it in their first dimension (`Model.tap` knows).
 
     Raises
     ------
     MetameryError
-        A name is malformed or names no module, with the nearest that does; or the layer lies in a TorchScript or
-        compiled module, which forward hooks cannot see into.
+        A name is malformed or names no module, with the nearest that does; it is a second name of a module that has
+        another; or the layer lies in a TorchScript or compiled module, which forward hooks cannot see into.
 
     Examples
     --------
@@ -118,8 +154,16 @@ class Tap:
     {'0': (1, 3), 'output': (1, 3)}
     """
 
-    def __init__(self, module: nn.Module, names: Sequence[str], *, stop: bool = True) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        names: Sequence[str],
+        *,
+        stop: bool = True,
+        axes: Mapping[str, BatchAxis] | None = None,
+    ) -> None:
         self._module = module
+        self._axes = axes or {}
         self._names = {text: LayerName.parse(text) for text in names}
         self._wanted: dict[tuple[str, int], list[str]] = {}
         for text, name in self._names.items():
@@ -133,12 +177,15 @@ class Tap:
         self._calls: dict[str, int] = {}
         self._read: dict[str, torch.Tensor] = {}
         self._versions: dict[str, int] = {}
+        self._output: Any = None
 
     def __enter__(self) -> Self:
         modules = dict(self._module.named_modules(remove_duplicate=False))
         for path in {path for path, _ in self._wanted}:
             hook = modules[path].register_forward_hook(self._hook(path))
             self._handles.append(hook)
+        if any(name.path == "output" and name.keys for name in self._names.values()):
+            self._handles.append(self._module.register_forward_hook(self._see_output, prepend=True))
         return self
 
     def __exit__(
@@ -167,7 +214,10 @@ class Tap:
                 f"layer '{missing[0]}' was not reached: '{name.path}' runs {calls} times in a forward pass"
             )
         read, self._read, self._versions = self._read, {}, {}
-        return {text: read[text] for text in self._names}
+        return {
+            text: self._axes[text].first(read[text], len(signals)) if text in self._axes else read[text]
+            for text in self._names
+        }
 
     def _pass(self, signals: torch.Tensor) -> None:
         self._calls, self._read, self._versions = {}, {}, {}
@@ -189,7 +239,11 @@ class Tap:
                 module.training = flag
         for text, name in self._names.items():
             if name.path == "output":
-                self._keep(text, name, output)
+                self._keep(text, name, self._output if name.keys else output)
+        self._output = None
+
+    def _see_output(self, _module: nn.Module, _arguments: Any, output: Any) -> None:
+        self._output = output  # as the network returns it, before any other hook
 
     def _hook(self, path: str) -> Any:
         def hook(_module: nn.Module, _arguments: Any, output: Any) -> None:
@@ -261,6 +315,12 @@ def _check_path(module: nn.Module, text: str, path: str) -> None:
             raise MetameryError(
                 f"layer '{text}': {where} is {what}, whose layers cannot be read; use the plain nn.Module"
             )
+    names = [name for name, part in module.named_modules(remove_duplicate=False) if part is inside]
+    if path != names[0]:
+        raise MetameryError(
+            f"layer '{text}' is a second name of the module '{names[0]}': expected '{names[0]}', with @CALL for one "
+            f"of its calls, such as '{names[0]}@{names.index(path) + 1}'"
+        )
 
 
 def _in_reentrant_checkpoint() -> bool:

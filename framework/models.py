@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import nn
 
 from .domains import Domain
 from .errors import MetameryError
+from .layers import Tap
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,9 @@ class Model:
         label space by name. The default holds a label against the stimulus's own category.
     notes
         What is to be said of how the network came about, in lines.
+    stochastic
+        Whether the network is meant to draw at random in eval mode. Otherwise one that does is refused, since its
+        results would be those of a coin.
 
     Raises
     ------
@@ -45,6 +51,7 @@ class Model:
     labels: Sequence[str] | None = None
     label_space: str = "category"
     notes: Sequence[str] = ()
+    stochastic: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.module, nn.Module):
@@ -56,6 +63,37 @@ class Model:
             raise MetameryError(f"a model's layers are not unique: {', '.join(self.layers)}")
         if self.labels is not None:
             object.__setattr__(self, "labels", tuple(self.labels))
+
+    def tap(self, layers: Sequence[str], *, stop: bool = True) -> Tap:
+        """Read layers, each with the batch in its first dimension; see `Tap` and `examine`."""
+        from .contract import examine
+
+        return Tap(self.module, layers, stop=stop, axes=examine(self, layers).axes)
+
+    def class_numbers(self, answers: Iterable[str | int]) -> frozenset[int]:
+        """Numbers of the classes that some answers mean: all classes of a name, or the one of a number.
+
+        >>> from metamery.framework import ImageDomain
+        >>> model = Model(nn.Identity(), ImageDomain(1, 1, 3), ["output"], labels=["crane", "dog", "crane"])
+        >>> sorted(model.class_numbers({"crane"})), sorted(model.class_numbers({0, 7}))
+        ([0, 2], [0])
+        """
+        labels = self.labels or ()
+        wanted = set(answers)
+        return frozenset(number for number, label in enumerate(labels) if number in wanted or label in wanted)
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """A name for each class that no other class has: where several have one label, with the class's number.
+
+        >>> from metamery.framework import ImageDomain
+        >>> Model(nn.Identity(), ImageDomain(1, 1, 3), ["output"], labels=["crane", "dog", "crane"]).class_names
+        ('crane (0)', 'dog', 'crane (2)')
+        """
+        count = Counter(self.labels or ())
+        return tuple(
+            label if count[label] == 1 else f"{label} ({number})" for number, label in enumerate(self.labels or ())
+        )
 
     def weights_sha256(self) -> str:
         """SHA-256 over the names, types, shapes and bytes of all weights and buffers."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from .domains import Domain
+
+if TYPE_CHECKING:
+    from .models import Model
 
 
 @contextmanager
@@ -28,6 +32,35 @@ def frozen(module: nn.Module) -> Iterator[nn.Module]:
             part.training = flag
         for weight, flag in learning:
             weight.requires_grad_(flag)
+
+
+@contextmanager
+def ordinary() -> Iterator[None]:
+    """Leave a caller's inference mode and autocast, under which networks compute something else or nothing to derive.
+
+    It decorates functions, too.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield
+
+
+@contextmanager
+def drawing(model: Model, seed: int) -> Iterator[None]:
+    """Have a stochastic network draw from a seed; the global generators are as before afterwards.
+
+    It does nothing to any other network. What a signal is given still depends on the batch that it is in.
+    """
+    if not model.stochastic:
+        yield
+        return
+    device = next((weight.device for weight in model.module.parameters()), torch.device("cpu"))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 @contextmanager

@@ -44,10 +44,15 @@ class LayerOutline:
     kept_bytes: int
 
 
-def outline(module: nn.Module, domain: Domain) -> list[LayerOutline]:
-    """Run one grey or silent signal through a network and list its layers, ``input`` first and ``output`` last.
+def outline(module: nn.Module, domain: Domain, signal: torch.Tensor | None = None) -> list[LayerOutline]:
+    """Run one signal through a network and list its layers, ``input`` first and ``output`` last.
 
     The network is run in eval mode with frozen weights and left as it was.
+
+    Parameters
+    ----------
+    signal
+        ``(1, …)``, on the network's device and of its type; grey or silent by default.
     """
     weights = {t.untyped_storage().data_ptr() for t in [*module.parameters(), *module.buffers()]}
     kept: dict[int, int] = {}
@@ -80,19 +85,20 @@ def outline(module: nn.Module, domain: Domain) -> list[LayerOutline]:
         return read
 
     alive: list[torch.Tensor] = []  # so that no address is used twice
-    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    middle = (domain.low + domain.high) / 2
-    signal = torch.full((1, *domain.shape), middle, dtype=dtype, device=device, requires_grad=True)
+    if signal is None:
+        dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+        device = next((p.device for p in module.parameters()), torch.device("cpu"))
+        signal = torch.full((1, *domain.shape), (domain.low + domain.high) / 2, dtype=dtype, device=device)
     with ExitStack() as stack:
         stack.enter_context(frozen(module))
         stack.enter_context(torch.enable_grad())
         for path, part in module.named_modules():
             if path and not isinstance(part, torch.jit.ScriptModule):
                 stack.callback(part.register_forward_hook(hook(path)).remove)
-        add("input", type(domain).__name__, signal)
+        entering = signal.detach().requires_grad_().clone()  # no leaf, which a network could not change in place
+        add("input", type(domain).__name__, entering)
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor))
-        add("output", type(module).__name__, module(signal))
+        add("output", type(module).__name__, module(entering))
     return found
 
 

@@ -21,7 +21,8 @@ class Stimulus:
         What it shows; empty where nobody said.
     labels
         For each label space by name, the answers that count as right. Where a space is missing it is not known
-        which answers are right: correctness is then missing, not false.
+        which answers are right: correctness is then missing, not false. An answer is a class's name, which means all
+        classes that are called so, or its number.
     name
         Unique among its stimuli.
     source, licence
@@ -34,14 +35,14 @@ class Stimulus:
 
     signal: torch.Tensor
     category: str = ""
-    labels: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    labels: Mapping[str, frozenset[str | int]] = field(default_factory=dict)
     name: str = ""
     source: str = ""
     licence: str = ""
     group: str = ""
     sample_rate: int | None = None
 
-    def right_answers(self, label_space: str) -> frozenset[str] | None:
+    def right_answers(self, label_space: str) -> frozenset[str | int] | None:
         """The answers that count as right in one label space; None where they are not known."""
         if label_space in self.labels:
             return self.labels[label_space]

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from ..framework.contract import examine
 from ..framework.domains import Domain
 from ..framework.errors import MetameryError
 from ..framework.layers import LayerName, Tap
@@ -87,6 +88,8 @@ def behind(model: Model, layer: str, signals: torch.Tensor) -> tuple[Model, torc
     name = LayerName.parse(layer)
     if str(name) != name.path or name.path in ("input", "output"):
         raise MetameryError(f"'{layer}' cannot be perturbed: expected the path of a module that is called once")
+    if layer in examine(model, [layer]).axes:
+        raise MetameryError(f"layer '{layer}' cannot be perturbed: its first dimension is not the batch")
     with frozen(model.module), torch.no_grad(), Tap(model.module, [layer]) as tap:
         activations = tap(signals)[layer].detach()
     inner = Behind(model.module, model.module.get_submodule(layer), signals)

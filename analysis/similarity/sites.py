@@ -114,5 +114,5 @@ def reading(
         taps = {}
         for name, model in models.items():
             if own := [layer for site, layer in sites if site == name]:
-                taps[name] = (model, stack.enter_context(Tap(model.module, own)))
+                taps[name] = (model, stack.enter_context(model.tap(own)))
         yield Sites(taps, device, batch_size, memory, progress)

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from ...framework.layers import Tap
 from ...framework.models import Model
 from ...framework.modes import signal_type
 from ..intervals import means
@@ -152,7 +151,7 @@ class Recorder:
         self._layouts: Mapping[str, Layout | None] = layouts(self.model, self.model.layers, self.device)
         self._unrelated = {layer: Unrelated() for layer in self.model.layers}
         self._dtype = signal_type(self.model.module)
-        self._tap = Tap(self.model.module, self.model.layers)
+        self._tap = self.model.tap(self.model.layers)
         self._tap.__enter__()
         return self
 

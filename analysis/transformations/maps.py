@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 
 from ...framework.domains import Domain, ImageDomain
-from ...framework.layers import Tap
 from ...framework.models import Model
 from ...framework.modes import signal_type
 
@@ -84,7 +83,7 @@ def _shapes(
     middle = (model.domain.low + model.domain.high) / 2
     signal = torch.full(tuple(shape), middle, device=device, dtype=signal_type(model.module))
     try:
-        with Tap(model.module, layers) as tap, torch.no_grad():
+        with model.tap(layers) as tap, torch.no_grad():
             return {layer: activation.shape for layer, activation in tap(signal).items()}
     except Exception:
         if tuple(shape[1:]) == model.domain.shape:

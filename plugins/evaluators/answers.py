@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from ...framework.context import Context
+from ...framework.contract import examine, require_classes
 from ...framework.domains import Domain
 from ...framework.errors import MetameryError
 from ...framework.models import Model
-from ...framework.modes import channels_last, frozen
+from ...framework.modes import channels_last, drawing, frozen, ordinary
 from ...framework.stimuli import Stimulus
 
 
@@ -63,8 +64,7 @@ def batches(context: Context, batch_size: int) -> Iterator[dict[str, Batch]]:
     """
     known = dict.fromkeys(context.models, 0)
     for name, model in context.models.items():
-        if model.labels is None:
-            raise MetameryError(f"model '{name}' has no labels, by which answers are right or wrong")
+        require_classes(name, model)
     for first in range(0, len(context.stimuli), batch_size):
         last = min(first + batch_size, len(context.stimuli))
         stimuli = [context.stimuli[index] for index in range(first, last)]
@@ -88,9 +88,18 @@ def fit(stimuli: Sequence[Stimulus], domains: set[Domain], device: torch.device)
 
 @contextmanager
 def running(context: Context) -> Iterator[None]:
-    """Have all models frozen, and laid out as the device runs them best."""
+    """Have all models frozen, and laid out as the device runs them best; stochastic ones draw from a fixed seed.
+
+    Raises
+    ------
+    MetameryError
+        A network does not keep its contract, see `examine`.
+    """
     with ExitStack() as stack:
+        stack.enter_context(ordinary())
         for model in context.models.values():
+            examine(model, model.layers)
+            stack.enter_context(drawing(model, 0))
             stack.enter_context(frozen(model.module))
             stack.enter_context(channels_last(model.module, model.domain))
         yield
@@ -106,10 +115,7 @@ def batch_count(context: Context, batch_size: int) -> int:
 
 
 def _right(model: Model, stimuli: Sequence[Stimulus]) -> torch.Tensor:
-    places = {label: place for place, label in enumerate(model.labels or ())}
-    right = torch.zeros(len(stimuli), len(places), dtype=torch.bool)
+    right = torch.zeros(len(stimuli), len(model.labels or ()), dtype=torch.bool)
     for row, stimulus in zip(right, stimuli, strict=True):
-        for answer in stimulus.right_answers(model.label_space) or ():
-            if answer in places:
-                row[places[answer]] = True
+        row[[*model.class_numbers(stimulus.right_answers(model.label_space) or ())]] = True
     return right

@@ -15,7 +15,6 @@ from ...analysis.made import Made, join, made_models
 from ...analysis.measures import measured_layers
 from ...analysis.spectra import Folding, check_cutoff
 from ...framework.context import Context
-from ...framework.layers import Tap
 from ...framework.schema import METRIC_UNITS
 from .answers import running
 from .options import check_count
@@ -98,7 +97,7 @@ def _character(made: Made, context: Context, cutoff: float, batch_size: int) -> 
                 taken = describe(batch.metamers, domain, cutoff) | compare(batch.metamers, batch.paired, domain)
                 for name, values in _arrays(taken).items():
                     found[name][at] = values
-                with Tap(module, measured) as tap, Folding(module) as folding:
+                with made.model.tap(measured) as tap, Folding(module) as folding:
                     activations = tap(batch.metamers)
                 for name, values in _arrays(folding.shares).items():
                     aliasing[(*at, names.index(name))] = values

@@ -20,8 +20,8 @@ from ...analysis.made import Batch, Made, join, made_models
 from ...analysis.measures import measured_layers
 from ...analysis.spectra import check_cutoff, exact
 from ...framework.context import Context
+from ...framework.contract import require_logits
 from ...framework.domains import Domain
-from ...framework.layers import Tap
 from ...framework.proportions import proportion
 from ...training.attacks import check_settings, pgd
 from ...training.balls import draw
@@ -94,6 +94,8 @@ def contrast(
 
     def evaluate(context: Context) -> xr.Dataset:
         made = made_models(context, "contrast", limit)
+        for name, model in context.models.items():
+            require_logits(name, model)
         seed = drawn_seed(context)
         context.progress.start(sum(len(each.layers) for each in made), "contrast")
         with running(context):
@@ -113,7 +115,7 @@ def contrast(
 
 
 def _contrast(made: Made, context: Context, seed: int, steps: int, cutoff: float, batch_size: int) -> xr.Dataset:
-    module, domain = made.model.module, made.domain
+    domain = made.domain
     names = list(measured_layers(made.model, made.layers))
     others = {n: m.module for n, m in context.models.items() if n != made.name and m.domain == domain}
     models = list(context.models)
@@ -124,7 +126,7 @@ def _contrast(made: Made, context: Context, seed: int, steps: int, cutoff: float
 
     def look(signals: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """Activations by layer, and logits by model."""
-        with torch.no_grad(), Tap(module, names) as tap:
+        with torch.no_grad(), made.model.tap(names) as tap:
             activations = tap(signals)
             said = {name: other(signals) for name, other in others.items()}
         return activations, {made.name: activations["output"], **said}

@@ -13,9 +13,9 @@ import xarray as xr
 from ...analysis.geometry import MOST_COMPONENTS, Geometry, local_geometry
 from ...analysis.jacobian import Jacobian
 from ...framework.context import Context
+from ...framework.contract import examine
 from ...framework.domains import Domain, WaveformDomain
 from ...framework.errors import MetameryError
-from ...framework.layers import Tap
 from ...framework.modes import signal_type
 from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimulus
@@ -99,11 +99,12 @@ def geometry(
         found = []
         with running(context):
             for name, layer in sites:
-                module = context.models[name].module
+                model = context.models[name]
+                axes = examine(model, [layer]).axes
                 row = []
-                for stimulus, signal in zip(stimuli, natural.to(signal_type(module)), strict=True):
+                for stimulus, signal in zip(stimuli, natural.to(signal_type(model.module)), strict=True):
                     own = torch.Generator().manual_seed(key(seed, "geometry", stimulus.name))
-                    jacobian = Jacobian(module, layer, signal)
+                    jacobian = Jacobian(model.module, layer, signal, axes=axes)
                     row.append(
                         local_geometry(
                             jacobian,
@@ -135,7 +136,7 @@ def _sites(context: Context, layers: Sequence[str] | None) -> list[tuple[str, st
     sites = []
     for name, model in context.models.items():
         names = list(dict.fromkeys(layers or model.layers))
-        Tap(model.module, names)  # refuses a wrong name before anything is computed
+        examine(model, names)  # refuses a wrong name before anything is computed
         sites += [(name, layer) for layer in names]
     return sites
 

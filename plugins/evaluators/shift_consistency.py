@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 
 from ...framework.context import Context
+from ...framework.contract import require_logits
 from ...framework.domains import Domain, ImageDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.proportions import proportion
@@ -49,6 +50,8 @@ def shift_consistency(
         most = {domain: _most(domain, maximum) for domain in domains}
         shown = {domain: _wider(domain, most[domain]) if edges == "crop" else domain for domain in domains}
         context.progress.start(batch_count(context, batch_size), "shifts")
+        for name, model in context.models.items():
+            require_logits(name, model)
         with running(context), torch.no_grad():
             for first in range(0, len(context.stimuli), batch_size):
                 last = min(first + batch_size, len(context.stimuli))

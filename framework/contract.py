@@ -1,0 +1,352 @@
+"""A network's contract, tried before anything is computed of it: what `examine` finds wrong would be a wrong number.
+
+Two unlike signals pass through the network alone and together. Each has to get the same activations every time, and
+whatever else is in the batch; what can be put right in passing is, with a note: the batch in another dimension than the
+first, logits inside a tuple or a mapping, a network that changes its input in place.
+"""
+
+from __future__ import annotations
+
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parameter import UninitializedTensorMixin
+
+from .errors import MetameryError
+from .layers import BatchAxis, LayerName, Tap, is_relu
+from .modes import frozen, ordinary, signal_type
+from .outline import LayerOutline, outline
+
+if TYPE_CHECKING:
+    from .domains import Domain
+    from .models import Model
+
+COUPLED_FROM = 0.01
+"""Relative L2 distance, of an activation alone and in a batch, that rounding does not reach; BatchNorm's is some .1."""
+
+RANDOM_FROM = 1e-4
+"""The same between two passes of one signal."""
+
+_COARSE = 5.0  # times as far, where weights have 16 bits
+
+
+@dataclass(frozen=True, eq=False)
+class Contract:
+    """What a network was found to do.
+
+    Parameters
+    ----------
+    outline
+        All layers of a forward pass, in its order, ``input`` first.
+    axes
+        Where layers have the batch, for those that do not have it in their first dimension.
+    relus
+        For each layer that was held against the contract, whether its activation is the result of a ReLU: there the
+        modified ReLU applies.
+    classes
+        Number of logits; None where the network does not return a row of two or more for each signal.
+    notes
+        What was put right in passing, in lines.
+    """
+
+    outline: tuple[LayerOutline, ...]
+    axes: Mapping[str, BatchAxis]
+    relus: Mapping[str, bool]
+    classes: int | None
+    notes: tuple[str, ...]
+
+
+@ordinary()
+def examine(model: Model, layers: Sequence[str] = ()) -> Contract:
+    """Try a network on two unlike signals, and say what is wrong with it.
+
+    It takes a pass with gradients and two without. What was found is kept with the model, and later calls check only
+    layers that are new. Where the network changes its input in place or returns logits inside something else, hooks are
+    added to it that give it a copy and take the logits out.
+
+    1. Weights have values, on a device, and were not made in inference mode.
+    2. The network takes signals ``(B, …)`` of the domain.
+    3. It returns logits, or something that has them: the element ``logits``, the first of a tuple, the only tensor.
+    4. The same signal gets the same activations twice, unless the model says that it is stochastic.
+    5. A signal's activations do not depend on the other signals of the batch.
+    6. Every layer has the batch in one of its dimensions.
+    7. There are as many labels as logits.
+
+    Raises
+    ------
+    MetameryError
+        The first of these that does not hold, or a layer is unknown, named twice, not reached or not a tensor.
+    """
+    kept: Contract | None = model.__dict__.get("_contract")
+    parsed = [str(LayerName.parse(layer)) for layer in layers]
+    if repeated := [layer for layer, name in zip(layers, parsed, strict=True) if parsed.count(name) > 1]:
+        raise MetameryError(f"layer '{repeated[0]}' is named twice")
+    if kept is not None and kept.relus.keys() >= {*layers}:
+        return kept
+    new = [layer for layer in layers if kept is None or layer not in kept.relus]
+    contract = _examined(model, new, kept)
+    model.__dict__["_contract"] = contract
+    return contract
+
+
+def _examined(model: Model, layers: Sequence[str], kept: Contract | None) -> Contract:
+    module = model.module
+    _check_weights(module)
+    Tap(module, layers)  # refuses a wrong name before anything runs
+    signals = probe_signals(model.domain).to(_device(module), signal_type(module))
+    outlet, notes = _Outlet(), [] if kept is None else list(kept.notes)
+    handle = module.register_forward_hook(outlet)
+    with frozen(module), _same_buffers(module) as changing, _refusing(model), _fork(signals.device):
+        if signals.dtype == torch.float64 and _widened not in module._forward_pre_hooks.values():
+            module.register_forward_pre_hook(_widened, prepend=True)
+        if _changes_input(module, signals[:1]):
+            module.register_forward_pre_hook(_copied, prepend=True)
+            notes.append("the network changes its input in place: it is given a copy")
+        found = tuple(outline(module, model.domain, signals[:1])) if kept is None else kept.outline
+        with Tap(module, [*dict.fromkeys([*layers, "output"])]) as tap:
+            with torch.enable_grad():
+                once = tap(signals[:1].clone().requires_grad_().clone())
+            with torch.no_grad():
+                twice, together = tap(signals[:1].clone()), tap(signals.clone())
+    coarse = any(weight.dtype in (torch.half, torch.bfloat16) for weight in module.parameters())
+    axes = dict(kept.axes) if kept else {}
+    for name in once:
+        if not model.stochastic and not _close(once[name], twice[name], RANDOM_FROM * (_COARSE if coarse else 1)):
+            raise MetameryError(_random(name))
+        tolerance = None if model.stochastic else COUPLED_FROM * (_COARSE if coarse else 1)
+        axis = _axis(name, once[name], together[name], tolerance, module, changing)
+        if axis is not None and name == "output":
+            outlet.axis = axis
+        elif axis is not None:
+            axes[name] = axis
+    if outlet.note:
+        notes.append(outlet.note)
+    if outlet.note is None and outlet.axis is None:
+        handle.remove()
+    output = together["output"] if outlet.axis is None else outlet.axis.first(together["output"], 2)
+    classes = output.shape[1] if output.ndim == 2 and output.shape[1] > 1 else None
+    _check_labels(model, classes)
+    for note in notes[len(kept.notes) if kept else 0 :]:
+        warnings.warn(note, stacklevel=4)
+    relus = (dict(kept.relus) if kept else {}) | {name: is_relu(each) for name, each in once.items()}
+    return Contract(found, axes, relus, classes, tuple(notes))
+
+
+def require_classes(name: str, model: Model) -> None:
+    """Raise `MetameryError` unless a model returns a row of logits and has labels for them."""
+    if model.labels is None:
+        raise MetameryError(f"model '{name}' has no labels, by which answers are right or wrong")
+    require_logits(name, model)
+
+
+def require_logits(name: str, model: Model) -> None:
+    """Raise `MetameryError` unless a model returns a row of two or more logits for each signal."""
+    if examine(model).classes is None:
+        raise MetameryError(f"model '{name}' does not return a row of logits for each signal, so it gives no answers")
+
+
+def probe_signals(domain: Domain) -> torch.Tensor:
+    """Two unlike signals ``(2, …)`` inside a domain's range, always the same: faint noise, and a strong slow change."""
+    noise = torch.rand(domain.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+    place = torch.linspace(0, 6.28, noise.numel(), dtype=torch.float32).reshape(domain.shape)
+    unit = torch.stack([0.4 + 0.2 * noise, 0.5 + 0.3 * (3 * place).sin() + 0.15 * (noise - 0.5)])
+    return domain.low + (domain.high - domain.low) * unit
+
+
+def logits_in(output: Any) -> tuple[Any, str]:
+    """The logits in what a network returns, and where they are in words; None where that cannot be told."""
+    if isinstance(output, torch.Tensor):
+        return output, ""
+    named = dict(output) if isinstance(output, Mapping) else {}
+    if is_dataclass(output):
+        named |= {field.name: getattr(output, field.name) for field in fields(output)}
+    if not named and hasattr(output, "_asdict"):
+        named = output._asdict()
+    tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
+    if "logits" in tensors:
+        return tensors["logits"], "'logits'"
+    if len(tensors) == 1:
+        name, tensor = next(iter(tensors.items()))
+        return tensor, f"'{name}', its only tensor"
+    if not named and isinstance(output, tuple | list) and output and isinstance(output[0], torch.Tensor):
+        return output[0], f"the first element of its {type(output).__name__}"
+    return None, f"{type(output).__name__}" + (f" with {', '.join(map(repr, named))}" if named else "")
+
+
+class _Outlet:
+    """A hook behind a network: takes the logits out of what it returns, and puts the batch first."""
+
+    def __init__(self) -> None:
+        self.note: str | None = None
+        self.axis: BatchAxis | None = None
+
+    def __call__(self, _module: nn.Module, arguments: Any, output: Any) -> Any:
+        if isinstance(output, torch.Tensor) and self.axis is None:
+            return None
+        logits, where = logits_in(output)
+        if logits is None:
+            raise MetameryError(
+                f"the network returns {where}, expected logits (B, classes), or an element named 'logits': wrap it"
+            )
+        if where:
+            self.note = f"the network's logits are taken to be {where}"
+        return logits if self.axis is None else self.axis.first(logits, len(arguments[0]))
+
+
+def _copied(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (arguments[0].clone(), *arguments[1:])
+
+
+def _widened(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (arguments[0].double(), *arguments[1:])
+
+
+def _changes_input(module: nn.Module, signal: torch.Tensor) -> bool:
+    given = signal.clone()
+    with torch.no_grad():
+        module(given)
+    return given._version > 0
+
+
+def _check_weights(module: nn.Module) -> None:
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    for name, tensor in tensors:
+        if isinstance(tensor, UninitializedTensorMixin):
+            raise MetameryError(
+                f"the network's '{name}' has no shape yet: run the network once before it becomes a Model"
+            )
+        if tensor.is_meta:
+            raise MetameryError(f"the network's '{name}' has no values (device meta): load its weights first")
+        if tensor.is_inference():
+            raise MetameryError(
+                f"the network's '{name}' was made in inference mode, without which no gradient passes it"
+            )
+    floating = {tensor.dtype for _, tensor in tensors if tensor.is_floating_point()}
+    if floating and floating <= {torch.float16, torch.bfloat16}:
+        kind = str(next(iter(floating))).removeprefix("torch.")
+        raise MetameryError(f"the network's weights are {kind}, expected float32 or float64: call its .float()")
+
+
+def _check_labels(model: Model, classes: int | None) -> None:
+    if model.labels is None or classes is None or len(model.labels) == classes:
+        return
+    more = "; if one is a background class, it needs a label, too" if classes == len(model.labels) + 1 else ""
+    raise MetameryError(f"the network returns {classes} logits, and there are {len(model.labels)} labels{more}")
+
+
+def _random(name: str) -> str:
+    where = "logits" if name == "output" else f"activations at '{name}'"
+    return (
+        f"the network is random in eval mode: one signal gets other {where} the second time (dropout without "
+        "training=self.training?); where that is meant, its Model says stochastic=True"
+    )
+
+
+def _axis(
+    name: str,
+    alone: torch.Tensor,
+    together: torch.Tensor,
+    tolerance: float | None,
+    module: nn.Module,
+    changing: Sequence[str],
+) -> BatchAxis | None:
+    """Where a layer has the batch, from one signal's activation and that of two, the same one first."""
+    what = "output" if name == "output" else f"layer '{name}'"
+    shapes = f"{tuple(alone.shape)} for one signal and {tuple(together.shape)} for two"
+    candidates = list(_candidates(tuple(alone.shape), tuple(together.shape)))
+    if not candidates:
+        raise MetameryError(f"{what}: it has no batch dimension: shapes {shapes}")
+    for axis in candidates:
+        own = axis.first(together, 2)[:1]
+        if tolerance is None or _close(axis.first(alone, 1), own, tolerance):
+            return None if axis == BatchAxis(0) and together.shape[0] == 2 else axis
+    culprit = next((path for path, part in module.named_modules() if _has_no_statistics(part)), None)
+    reason = "a normalisation or an attention over the batch?"
+    if culprit is not None:
+        reason = f"'{culprit}' normalises by the batch, since it keeps no running statistics"
+    elif changing:
+        reason = f"its '{changing[0]}' changes with every pass: a part is in training mode?"
+    raise MetameryError(
+        f"the signals of a batch see each other: at {what} one has other activations alone than beside another "
+        f"({reason})"
+    )
+
+
+def _candidates(alone: tuple[int, ...], together: tuple[int, ...]) -> Iterator[BatchAxis]:
+    if len(together) == len(alone) + 1:
+        yield from (
+            BatchAxis(dim, dropped=True)
+            for dim, size in enumerate(together)
+            if size == 2 and together[:dim] + together[dim + 1 :] == alone
+        )
+    if len(together) != len(alone):
+        return
+    for dim, (one, two) in enumerate(zip(alone, together, strict=True)):
+        if two == 2 * one and alone[:dim] + alone[dim + 1 :] == together[:dim] + together[dim + 1 :]:
+            yield BatchAxis(dim)
+            if one > 1:
+                yield BatchAxis(dim, inner=True)
+
+
+def _has_no_statistics(part: nn.Module) -> bool:
+    return isinstance(part, _BatchNorm) and part.running_mean is None
+
+
+def _close(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> bool:
+    """Whether two activations are the same but for rounding; NaN and infinities where they are the same."""
+    if one.shape != other.shape:
+        return False
+    a, b = (each.detach().cpu().double() for each in (one, other))
+    if not torch.equal(a.isfinite(), b.isfinite()):
+        return False
+    a, b = a.nan_to_num(0, 0, 0), b.nan_to_num(0, 0, 0)
+    return bool(torch.linalg.vector_norm(a - b) <= tolerance * torch.linalg.vector_norm(a))
+
+
+@contextmanager
+def _same_buffers(module: nn.Module) -> Iterator[list[str]]:
+    """Restore buffers that passes change; the names of these are in the list at the end."""
+    before = {name: (buffer, buffer.detach().clone()) for name, buffer in module.named_buffers()}
+    changing: list[str] = []
+    try:
+        yield changing
+    finally:
+        for name, (buffer, value) in before.items():
+            if not torch.equal(buffer, value):
+                changing.append(name)
+                with torch.no_grad():
+                    buffer.copy_(value)
+
+
+@contextmanager
+def _refusing(model: Model) -> Iterator[None]:
+    """Turn what a network raises into one line that says where."""
+    try:
+        yield
+    except MetameryError:
+        raise
+    except Exception as error:
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
+        own = next((f for f in reversed(frames) if f.name == "forward"), None)
+        where = f" ({own.filename.rpartition('/')[2]}, line {own.lineno})" if own else ""
+        reason = next((line for line in str(error).splitlines() if line.strip()), "")
+        kind = "" if type(error) is RuntimeError and reason else f"{type(error).__name__}: "
+        raise MetameryError(f"the network does not take signals of {model.domain}: {kind}{reason}{where}") from error
+
+
+@contextmanager
+def _fork(device: torch.device) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        yield
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next((weight.device for weight in module.parameters()), torch.device("cpu"))

@@ -19,6 +19,9 @@ from .normalisation import normalise_input
 from .seeding import seeded
 
 
+_WITH_AUXILIARY_HEADS = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
+
+
 def torchvision_model_names() -> list[str]:
     """Return the names of all classification networks."""
     return list(torchvision.models.list_models(module=torchvision.models))
@@ -78,15 +81,17 @@ def torchvision_model(name: str, *, weights: str = "DEFAULT", num_classes: int |
 
 def _build(name: str, weights: WeightsEnum | None, pixels: int, num_classes: int | None = None) -> nn.Module:
     arguments: dict[str, Any] = {}
-    if name in ("googlenet", "inception_v3"):
-        arguments["aux_logits"] = False
-        if weights is None:
-            arguments["init_weights"] = True
+    if name in _WITH_AUXILIARY_HEADS and weights is None:  # published weights are of a network that has the heads
+        arguments |= {"aux_logits": False, "init_weights": True}
     if name.startswith("vit_") and weights is None:
         arguments["image_size"] = pixels
     if num_classes is not None:
         arguments["num_classes"] = num_classes
     network: nn.Module = torchvision.models.get_model(name, weights=weights, **arguments)
+    for head in _WITH_AUXILIARY_HEADS.get(name, ()):
+        setattr(network, head, None)
+    if name in _WITH_AUXILIARY_HEADS:
+        network.aux_logits = False
     return network
 
 

@@ -102,6 +102,23 @@ def test_seed_and_global_generator(load, name):
     assert first.module(torch.rand(1, *first.domain.shape)).shape == (1, 7)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_networks_whose_published_weights_have_auxiliary_heads(load, monkeypatch, name):
+    import torchvision
+    from metamery.framework.contract import examine
+
+    published = torchvision.models.get_model(name, aux_logits=True, init_weights=False).state_dict()
+    assert any(key.lower().startswith("aux") for key in published)
+    weights = type(torchvision.models.get_model_weights(name).DEFAULT)
+    monkeypatch.setattr(weights, "get_state_dict", lambda _self, *_given, **_named: published)
+    model = load(f"torchvision/{name}")
+    assert not any(key.lower().startswith("aux") for key in model.module.state_dict())
+    assert examine(model, ["output"]).classes == len(model.labels) == 1000
+    assert torch.equal(model.module.state_dict()["fc.weight"], published["fc.weight"])
+    assert examine(load(f"torchvision/{name}", num_classes=7)).classes == 7
+
+
 def test_googlenet_returns_logits_without_auxiliary_heads(load):
     model = load("torchvision/googlenet", weights="none", num_classes=5)
     assert model.module.train()(torch.rand(2, *model.domain.shape)).shape == (2, 5)

@@ -84,59 +84,78 @@ def examine(model: Model, layers: Sequence[str] = ()) -> Contract:
     MetameryError
         The first of these that does not hold, or a layer is unknown, named twice, not reached or not a tensor.
     """
-    kept: Contract | None = model.__dict__.get("_contract")
+    made_of = [*map(id, model.module.modules()), *((id(w), w.dtype, w.device) for w in model.module.parameters())]
+    earlier, kept = model.__dict__.get("_contract", (None, None))
     parsed = [str(LayerName.parse(layer)) for layer in layers]
     if repeated := [layer for layer, name in zip(layers, parsed, strict=True) if parsed.count(name) > 1]:
         raise MetameryError(f"layer '{repeated[0]}' is named twice")
-    if kept is not None and kept.relus.keys() >= {*layers}:
-        return kept
-    new = [layer for layer in layers if kept is None or layer not in kept.relus]
-    contract = _examined(model, new, kept)
-    model.__dict__["_contract"] = contract
+    if kept is not None and earlier == made_of:
+        layers = [*kept.relus, *layers]
+        if kept.relus.keys() >= {*layers}:
+            return kept  # type: ignore[no-any-return]
+    _remove_hooks(model.module)
+    try:
+        contract = _examined(model, list(dict.fromkeys([*layers, "output"])))
+    except BaseException:
+        _remove_hooks(model.module)
+        raise
+    model.__dict__["_contract"] = made_of, contract
+    for note in contract.notes:
+        if kept is None or note not in kept.notes:
+            warnings.warn(note, stacklevel=4)
     return contract
 
 
-def _examined(model: Model, layers: Sequence[str], kept: Contract | None) -> Contract:
-    module = model.module
+def _examined(model: Model, layers: Sequence[str]) -> Contract:
+    module, notes = model.module, []
     _check_weights(module)
     Tap(module, layers)  # refuses a wrong name before anything runs
     signals = probe_signals(model.domain).to(_device(module), signal_type(module))
-    outlet, notes = _Outlet(), [] if kept is None else list(kept.notes)
+    outlet = _Outlet()
     handle = module.register_forward_hook(outlet)
+    if signals.dtype == torch.float64:
+        module.register_forward_pre_hook(_widened, prepend=True)
     with frozen(module), _same_buffers(module) as changing, _refusing(model), _fork(signals.device):
-        if signals.dtype == torch.float64 and _widened not in module._forward_pre_hooks.values():
-            module.register_forward_pre_hook(_widened, prepend=True)
         if _changes_input(module, signals[:1]):
             module.register_forward_pre_hook(_copied, prepend=True)
             notes.append("the network changes its input in place: it is given a copy")
-        found = tuple(outline(module, model.domain, signals[:1])) if kept is None else kept.outline
-        with Tap(module, [*dict.fromkeys([*layers, "output"])]) as tap:
+        found = tuple(outline(module, model.domain, signals[:1]))
+        with Tap(module, layers) as tap:
             with torch.enable_grad():
                 once = tap(signals[:1].clone().requires_grad_().clone())
             with torch.no_grad():
                 twice, together = tap(signals[:1].clone()), tap(signals.clone())
-    coarse = any(weight.dtype in (torch.half, torch.bfloat16) for weight in module.parameters())
-    axes = dict(kept.axes) if kept else {}
-    for name in once:
-        if not model.stochastic and not _close(once[name], twice[name], RANDOM_FROM * (_COARSE if coarse else 1)):
-            raise MetameryError(_random(name))
-        tolerance = None if model.stochastic else COUPLED_FROM * (_COARSE if coarse else 1)
-        axis = _axis(name, once[name], together[name], tolerance, module, changing)
-        if axis is not None and name == "output":
-            outlet.axis = axis
-        elif axis is not None:
-            axes[name] = axis
+    axes = _axes(model, once, twice, together, changing)
+    outlet.axis = axes.pop("output", None)
     if outlet.note:
         notes.append(outlet.note)
-    if outlet.note is None and outlet.axis is None:
+    elif outlet.axis is None:
         handle.remove()
     output = together["output"] if outlet.axis is None else outlet.axis.first(together["output"], 2)
     classes = output.shape[1] if output.ndim == 2 and output.shape[1] > 1 else None
     _check_labels(model, classes)
-    for note in notes[len(kept.notes) if kept else 0 :]:
-        warnings.warn(note, stacklevel=4)
-    relus = (dict(kept.relus) if kept else {}) | {name: is_relu(each) for name, each in once.items()}
-    return Contract(found, axes, relus, classes, tuple(notes))
+    return Contract(found, axes, {name: is_relu(each) for name, each in once.items()}, classes, tuple(notes))
+
+
+def _axes(
+    model: Model,
+    once: Mapping[str, torch.Tensor],
+    twice: Mapping[str, torch.Tensor],
+    together: Mapping[str, torch.Tensor],
+    changing: Sequence[str],
+) -> dict[str, BatchAxis]:
+    """Hold the activations of one signal against those of a second pass and of a batch; say where the batch is."""
+    is_coarse = any(weight.dtype in (torch.half, torch.bfloat16) for weight in model.module.parameters())
+    scale = _COARSE if is_coarse else 1.0
+    axes = {}
+    for name in once:
+        if not model.stochastic and not _close(once[name], twice[name], scale * RANDOM_FROM):
+            raise MetameryError(_random(name))
+        tolerance = None if model.stochastic else scale * COUPLED_FROM
+        axis = _axis(name, once[name], together[name], tolerance, model.module, changing)
+        if axis is not None:
+            axes[name] = axis
+    return axes
 
 
 def require_classes(name: str, model: Model) -> None:
@@ -206,6 +225,14 @@ def _copied(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _widened(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return (arguments[0].double(), *arguments[1:])
+
+
+def _remove_hooks(module: nn.Module) -> None:
+    """Take away what an earlier examination added, perhaps of another `Model` of the same network."""
+    for hooks in (module._forward_hooks, module._forward_pre_hooks):
+        for number, hook in list(hooks.items()):
+            if isinstance(hook, _Outlet) or hook in (_copied, _widened):
+                del hooks[number]
 
 
 def _changes_input(module: nn.Module, signal: torch.Tensor) -> bool:

@@ -20,6 +20,7 @@ import tomli_w
 import torch
 import xarray as xr
 
+from ..framework.contract import examine, require_logits
 from ..framework.errors import MetameryError, UnknownNameError, unknown
 from ..framework.manager import Plugins
 from ..framework.models import Model
@@ -287,12 +288,8 @@ def _of_classes(run: Run, plugins: Plugins) -> Model:
     own = {"num_classes": len(run.classes), "labels": list(run.classes)}
     options = {name: value for name, value in own.items() if name in accepted} | dict(run.model.options)
     model: Model = plugins.load("model", run.model.name, **options)
-    middle = (model.domain.low + model.domain.high) / 2
-    training = model.module.training
-    with torch.no_grad():
-        outputs = model.module.eval()(torch.full((1, *model.domain.shape), middle)).shape[-1]
-    model.module.train(training)
-    if outputs != len(run.classes):
+    require_logits(run.model.name, model)
+    if (outputs := examine(model).classes) != len(run.classes):
         raise MetameryError(f"model '{run.model.name}' has {outputs} outputs, and there are {len(run.classes)} classes")
     return replace(model, labels=tuple(run.classes), label_space="category")
 

@@ -18,7 +18,6 @@ from .imagenet import IMAGENET_1K, imagenet_labels
 from .normalisation import normalise_input
 from .seeding import seeded
 
-
 _WITH_AUXILIARY_HEADS = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 
 

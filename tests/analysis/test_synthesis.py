@@ -75,7 +75,7 @@ def test_a_network_in_double_precision_gets_such_signals_and_one_in_half_is_refu
     made = synthesise(model, pictures, ["1"], steps=20)
     assert (made.state == 1).all()
     model.module.half()
-    with pytest.raises(MetameryError, match="the network does not take signals of image"):
+    with pytest.raises(MetameryError, match="weights are float16, expected float32 or float64"):
         synthesise(model, pictures, ["1"], steps=20)
 
 

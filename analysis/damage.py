@@ -66,8 +66,7 @@ class Damage:
 
 def damages(folder: Path) -> dict[str, Damage]:
     """Read all results of a study's models, and say of each, by the key of its group, what is lost."""
-    root = zarr.open_group(folder / RESULTS, mode="r", use_consolidated=False)
-    models = root.get("models")
+    models = _open(folder).get("models")
     if not isinstance(models, zarr.Group):
         return {}
     return {key: _damage(group, f"models/{key}") for key, group in models.groups() if "metamers" in group}
@@ -85,7 +84,7 @@ def without_lost(folder: Path, tree: xr.DataTree, found: Mapping[str, Damage] | 
     unreadable = [path for damage in found.values() for path in damage.unreadable] + _others_unreadable(folder)
     if unreadable:
         more = f" and {len(unreadable) - 1} more" if len(unreadable) > 1 else ""
-        mend = MEND if unreadable[0].startswith("models/") else "put it back from a copy, or make it again"
+        mend = MEND if _is_made(unreadable[0]) else "put it back from a copy, or make it again"
         raise MetameryError(f"'{folder / RESULTS}' is damaged: '{unreadable[0]}'{more} cannot be read; {mend}")
     for key, damage in found.items():
         for what in told(damage):
@@ -94,7 +93,7 @@ def without_lost(folder: Path, tree: xr.DataTree, found: Mapping[str, Damage] | 
             node = tree[f"models/{key}/metamers"]
             state = node.dataset["state"].load()
             node.dataset = node.to_dataset(inherit=False).assign(
-                state=state.where(~damage.metamers, STATES["missing"]).astype(state.dtype)
+                state=state.copy(data=np.where(damage.metamers, STATES["missing"], state.values).astype(state.dtype))
             )
     return tree
 
@@ -129,6 +128,11 @@ def listed(names: list[str], most: int = 3) -> str:
     return ", ".join(f"'{name}'" for name in names[:most]) + more
 
 
+def _open(folder: Path) -> zarr.Group:
+    path = folder if folder.name == RESULTS else folder / RESULTS
+    return zarr.open_group(path, mode="r", use_consolidated=False)
+
+
 def _damage(model: zarr.Group, path: str) -> Damage:
     unreadable: list[str] = []
     name = str(model.attrs.get("model", path))
@@ -150,6 +154,7 @@ def _made(model: zarr.Group, done: NDArray[np.bool_], path: str, unreadable: lis
     signal, loss = _array(model, "metamers/signal"), _array(model, "metamers/loss")
     steps = _whole(model, "metamers/steps", path, unreadable)
     predicted = _whole(model, "stimuli/predicted", path, unreadable)
+    _whole(model, "metamers/modified_relu", path, unreadable)
     for name in ("stimuli/confidence", "stimuli/correct"):
         _whole(model, name, path, unreadable)
         predicted = np.where(f"{path}/{name}" in unreadable, -1, predicted)
@@ -193,12 +198,17 @@ def _null(model: zarr.Group, path: str, unreadable: list[str]) -> bool:
     return True
 
 
+def _is_made(path: str) -> bool:
+    """Whether the same command makes what lies at a path again."""
+    parts = path.split("/")
+    return parts[0] == "models" and parts[2:] != ["stimuli", "signal"]
+
+
 def _others_unreadable(folder: Path) -> list[str]:
     """The paths of what cannot be read of the rest: the stimuli's texts, and what evaluators and trainings left."""
     unreadable: list[str] = []
-    root = zarr.open_group(folder / RESULTS, mode="r", use_consolidated=False)
-    for path, array in root.members(max_depth=None):
-        inside = path.startswith("models/") and path.split("/")[2:3] in (["metamers"], ["match"], ["stimuli"], ["null"])
+    for path, array in _open(folder).members(max_depth=None):
+        inside = path.startswith("models/") and path.split("/")[2:3] in [["metamers"], ["match"], ["stimuli"], ["null"]]
         if isinstance(array, zarr.Array) and not inside:
             _part(array, ..., path, unreadable)
     return unreadable

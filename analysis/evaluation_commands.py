@@ -99,6 +99,7 @@ def compare(
     """
     from ..framework.store import open_study
     from .comparison import compare as lay_side_by_side
+    from .damage import without_lost
     from .evaluation import check_free
 
     check_free(output)
@@ -107,7 +108,8 @@ def compare(
         raise MetameryError(f"'{again}' is given twice, expected different studies")
     short = [folder.name for folder in folders]
     names = short if len({*short}) == len(short) else [str(folder) for folder in studies]
-    found = lay_side_by_side({name: open_study(folder) for name, folder in zip(names, folders, strict=True)})
+    trees = {name: without_lost(folder, open_study(folder)) for name, folder in zip(names, folders, strict=True)}
+    found = lay_side_by_side(trees)
     _tell(found, output)
 
 

@@ -18,6 +18,7 @@ from ..framework.domains import ImageDomain, WaveformDomain
 from ..framework.errors import MetameryError
 from ..framework.schema import VERDICTS
 from ..framework.store import open_study
+from .damage import without_lost
 from .measures import NULL_METRICS
 from .report.media import png, wav
 from .report.sounds import level as level_of
@@ -92,8 +93,8 @@ def export(study_folder: Path, out_folder: Path, level: float | None = None) -> 
     Raises
     ------
     MetameryError
-        There is no study, the folder holds something else than an export, or it cannot be written to; `level` is
-        above 0 or not finite, or the study has no sounds to set it of.
+        There is no study, or it is damaged; the folder holds something else than an export, or it cannot be written to;
+        `level` is above 0 or not finite, or the study has no sounds to set it of.
     """
     if level is not None and not -np.inf < level <= 0:
         raise MetameryError(f"the level is {level:g}, expected dBFS of at most 0, such as -23")
@@ -102,7 +103,8 @@ def export(study_folder: Path, out_folder: Path, level: float | None = None) -> 
         raise MetameryError(f"'{out}' is a file, expected a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / TABLE).is_file():
         raise MetameryError(f"'{out}' is not empty and holds no earlier export (no {TABLE}); choose another folder")
-    with open_study(study_folder) as tree:
+    with open_study(study_folder) as opened:
+        tree = without_lost(Path(study_folder), opened)
         models, facts = stored_models(tree), stimulus_facts(tree)
         if level is not None and all(isinstance(model.domain, ImageDomain) for model in models):
             raise MetameryError(f"the level is {level:g} dBFS, but '{study_folder}' holds pictures only")

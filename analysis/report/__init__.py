@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ...framework.store import open_study
+from ..damage import without_lost
 from .evaluations import evaluations
 from .layers import PARTS
 from .metrics import JUDGED
@@ -53,10 +54,11 @@ def write_report(study_folder: Path, count: int = 40) -> Path:
     Raises
     ------
     MetameryError
-        The folder holds no results that this version can read.
+        The folder holds no results that this version can read, or they are damaged. Of metamers that are lost a
+        warning says how many they are.
     """
     with open_study(study_folder) as tree:
-        page = render(tree, count)
+        page = render(without_lost(Path(study_folder), tree), count)
     report = Path(study_folder) / "report.html"
     descriptor, partial = tempfile.mkstemp(prefix=".report.", suffix=".partial", dir=study_folder)
     try:

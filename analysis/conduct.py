@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +17,6 @@ import torch
 
 from ..framework import claims, owners
 from ..framework.contract import examine
-from ..framework.domains import WaveformDomain
 from ..framework.errors import MetameryError
 from ..framework.folders import STUDY_FILE, check_output
 from ..framework.manager import Plugins
@@ -27,6 +28,8 @@ from ..framework.stimuli import Stimulus
 from ..framework.stopping import ANEW, GOES_ON, say
 from ..framework.store import RESULTS, Group, StudyStore, open_study
 from ..framework.study import ModelUse, Study, load_stimuli
+from .damage import Damage, check_natural, damages, told
+from .fingerprint import PROBED
 from .matching import Distance
 from .measures import measured_layers
 from .null import MOST_SIGNALS, TooFewSignalsError, cache_folder, draw, null_of_signals
@@ -34,8 +37,10 @@ from .optimizers import Make
 from .presets import Settings, settings
 from .success import judge
 from .synthesis import make_metamers, match_group, metamer_group
+from .unchanged import check_layers, check_models, check_stimuli, domain_attributes, kept_activations, known_answers
 
 if TYPE_CHECKING:
+    import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
 
@@ -73,7 +78,8 @@ def conduct(
     ------
     MetameryError
         A name is unknown, a stimulus does not fit, the folder cannot be written to, or it holds the results of a
-        study with other settings or other weights. Of a new study nothing is then left, unless metamers were made.
+        study with other settings, of other models or of other stimuli. Of a new study nothing is then left, unless
+        metamers were made.
     """
     _check_folder(study, folder)
     with claims.work(folder) as claim:
@@ -91,13 +97,13 @@ def _conduct(
     distance, optimizer = load_tools(plugins, chosen)
     parts = load_parts(study, plugins, device)
     is_new = not (folder / RESULTS).exists()
-    store = _open(study, folder, plugins, parts, chosen, device)
+    store = _open(study, folder, plugins, parts, chosen, device, progress)
     names = [str(name) for name in store.read("stimuli", "stimulus")]
     try:
         for part in parts:
             attainable = study.null_stimuli is not None or len(names) > 1
             if attainable and "null" not in store.children(f"models/{part.key}"):
-                _add_null(study, folder, plugins, part, store, device, progress)
+                _add_null(study, folder, plugins, part, store, device, progress, needed=is_new)
     except MetameryError:
         if is_new and not _holds_results(store):
             store.discard()
@@ -138,8 +144,13 @@ def _add_null(
     store: StudyStore,
     device: torch.device,
     progress: Progress,
+    *,
+    needed: bool,
 ) -> None:
-    """Add the null of one model, unless the study names no signals for it and its own are all alike."""
+    """Add the null of one model, unless the study names no signals for it and its own are all alike.
+
+    Where its signals cannot be read, a study that is not `needed` to have it goes on without, with a warning.
+    """
     place = _Place(store, f"models/{part.key}")
     most = MOST_SIGNALS if study.null_signals is None else study.null_signals
     signals: Iterator[tuple[str, torch.Tensor]]
@@ -149,7 +160,13 @@ def _add_null(
         signals = ((names[index], place.natural(slice(index, index + 1))[0]) for index in drawn)
         what = f"{study.stimuli.name} (the study's own)"
     else:
-        stimuli = load_stimuli(plugins, study.null_stimuli)
+        try:
+            stimuli = load_stimuli(plugins, study.null_stimuli)
+        except MetameryError as error:
+            if needed:
+                raise
+            warnings.warn(f"the null is not measured, since its stimuli cannot be read any more: {error}", stacklevel=3)
+            return
         drawn = draw(len(stimuli), most, study.seed)
         signals = ((each.name, part.model.domain.fit(each)) for each in map(stimuli.__getitem__, drawn))
         what = study.null_stimuli.name
@@ -169,14 +186,29 @@ def _add_null(
             if study.null_stimuli is not None:
                 raise
             return
+    _check_null(folder, part, null, store)
     store.add(f"models/{part.key}/null", null.assign_attrs(stimuli=what))
+
+
+def _check_null(folder: Path, part: Part, null: xr.Dataset, store: StudyStore) -> None:
+    """Raise `MetameryError` where the nulls of a study's models are not of the same signals."""
+    own = store.group_attributes(f"models/{part.key}")
+    for key in store.children("models"):
+        if key != part.key and "null" in store.children(f"models/{key}"):
+            there, other = store.group_attributes(f"models/{key}/null"), store.group_attributes(f"models/{key}")
+            digests = ["names_sha256", *(["signals_sha256"] if other["domain"] == own["domain"] else [])]
+            if any(name in there and there[name] != null.attrs[name] for name in digests):
+                raise MetameryError(
+                    f"the null's stimuli of '{folder}' are others now than when the null of '{other['model']}' was "
+                    "measured. Choose another folder, or put back what was there"
+                )
 
 
 def _judge(folder: Path, part: Part, place: _Place) -> None:
     with open_study(folder) as tree:
         group = tree[f"models/{part.key}"]
         if "null" in group.children:
-            verdicts = judge(group["match"].to_dataset().load(), group["null"].to_dataset().load())
+            verdicts = judge(group["match"].to_dataset()[_JUDGED].load(), group["null"].to_dataset().load())
             place.write("match", {}, {str(name): verdicts[name].values for name in verdicts.data_vars})
 
 
@@ -203,19 +235,6 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
         relus = tuple(contract.relus[layer] for layer in layers)
         parts.append(Part(model_key(name), name, use, model, layers, measured, relus, model.weights_sha256()))
     return parts
-
-
-def check_weights(folder: Path, parts: list[Part], stored: Mapping[str, Mapping[Any, Any]]) -> None:
-    """Hold models against the attributes, by key, that a study keeps of them.
-
-    Raises
-    ------
-    MetameryError
-        The weights are not those that the study was made with.
-    """
-    for part in parts:
-        if stored[part.key]["weights_sha256"] != part.weights_sha256:
-            raise MetameryError(f"'{folder}' was made with other weights of model '{part.name}'")
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,13 +280,19 @@ def load_tools(plugins: Plugins, chosen: Settings) -> tuple[Distance, Make]:
 
 
 def _open(
-    study: Study, folder: Path, plugins: Plugins, parts: list[Part], chosen: Settings, device: torch.device
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    parts: list[Part],
+    chosen: Settings,
+    device: torch.device,
+    progress: Progress,
 ) -> StudyStore:
     if not (folder / RESULTS).exists():
         return _create(study, folder, plugins, parts, chosen, device)
     store = StudyStore.reopen(folder)
     try:
-        _check_same(study, folder, parts, chosen, store)
+        _check_same(study, folder, plugins, parts, chosen, store, progress)
     except MetameryError:
         if _holds_results(store):
             raise
@@ -276,8 +301,16 @@ def _open(
     return store
 
 
-def _check_same(study: Study, folder: Path, parts: list[Part], chosen: Settings, store: StudyStore) -> None:
-    """Raise `MetameryError` where a folder's results are of another study."""
+def _check_same(
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    parts: list[Part],
+    chosen: Settings,
+    store: StudyStore,
+    progress: Progress,
+) -> None:
+    """Raise `MetameryError` where a folder's results are of another study; what is lost of it is made again."""
     differences = study.differences(Study.from_toml(store.attributes["study"]))
     if not differences and json.loads(store.attributes["settings"]) != chosen.table():
         differences = ["the preset, which another version of metamery defines otherwise"]
@@ -286,7 +319,14 @@ def _check_same(study: Study, folder: Path, parts: list[Part], chosen: Settings,
             f"'{folder}' holds a study with other settings: {'; '.join(differences)}. "
             "Choose another folder to keep both"
         )
-    check_weights(folder, parts, {part.key: store.group_attributes(f"models/{part.key}") for part in parts})
+    found = damages(folder)
+    check_natural(folder, found)
+    with open_study(folder) as tree:
+        check_models(folder, parts, tree)
+        check_layers(folder, parts, tree)
+        check_stimuli(folder, study.stimuli, plugins, {part.key: part.model for part in parts}, tree, progress)
+    for part in parts:
+        _mend(folder, part, store, found[part.key], chosen)
 
 
 def _check_folder(study: Study, folder: Path) -> None:
@@ -316,21 +356,34 @@ def _give_way(folder: Path, store: StudyStore) -> None:
     store.discard()
 
 
+def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, chosen: Settings) -> None:
+    """Take what is lost of one model for missing, so that it is made again, and say so."""
+    for what in told(damage):
+        warnings.warn(f"'{folder}' was damaged: {what}", stacklevel=4)
+    path = f"models/{part.key}"
+    if damage.null:
+        store.remove(f"{path}/null")
+    if damage.lost or damage.unreadable or (store.read(f"{path}/metamers", "modified_relu") < 0).any():
+        state = np.where(damage.metamers, STATES["missing"], damage.state)
+        store.write(f"{path}/metamers", {}, {"state": state, "modified_relu": _relus(part, chosen)})
+
+
 def _create(
     study: Study, folder: Path, plugins: Plugins, parts: list[Part], chosen: Settings, device: torch.device
 ) -> StudyStore:
     stimuli = load_stimuli(plugins, study.stimuli)
     known: list[Stimulus] = []
-    fitted: dict[str, list[NDArray[np.float32]]] = {part.key: [] for part in parts}
+    domains = {part.model.domain for part in parts}
+    fitted = {domain: np.empty((len(stimuli), *domain.shape), dtype=np.float32) for domain in domains}
     for index in range(len(stimuli)):
         stimulus = stimuli[index]
-        for part in parts:
-            fitted[part.key].append(part.model.domain.fit(stimulus).numpy())
+        for domain, signals in fitted.items():
+            signals[index] = domain.fit(stimulus).numpy()
         known.append(Stimulus(torch.empty(0), *(getattr(stimulus, name) for name in _KEPT)))
     names = [stimulus.name for stimulus in known]
     if not names:
         raise MetameryError(f"stimuli '{study.stimuli.name}' are empty")
-    if repeated := [name for name in names if names.count(name) > 1]:
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise MetameryError(f"stimuli '{study.stimuli.name}': the name '{repeated[0]}' is not unique")
 
     groups = {"stimuli": Group(stimuli_variables(), {"stimulus": names})}
@@ -343,25 +396,30 @@ def _create(
     for part in parts:
         metamers = metamer_group(part.model, part.layers, names, chosen)
         path = f"models/{part.key}"
-        groups[path] = Group(attributes=_model_attributes(part))
+        signals = fitted[part.model.domain]
+        groups[path] = Group(
+            attributes=_model_attributes(part)
+            | kept_activations(part.model, torch.from_numpy(signals[:PROBED]), part.measured)
+        )
         groups[f"{path}/stimuli"] = Group(
             fitted_variables(part.model.domain.dims), {"stimulus": names}, metamers.sizes, metamers.chunks
         )
         groups[f"{path}/metamers"] = metamers
         groups[f"{path}/match"] = match_group(part.layers, part.measured, names, chosen)
-        contents[f"{path}/stimuli"] = {"signal": np.stack(fitted[part.key])}
-        relus = [int(relu and chosen.modified_relu) for relu in part.relus]
-        contents[f"{path}/metamers"] = {"modified_relu": np.array(relus, dtype=np.int8)}
-    answers = {s.name: {space: sorted(right, key=str) for space, right in s.labels.items()} for s in known}
-    for stimulus in known:
-        if (right := stimulus.right_answers("category")) is not None:
-            answers[stimulus.name].setdefault("category", sorted(right, key=str))
+        contents[f"{path}/stimuli"] = {"signal": signals}
+        contents[f"{path}/metamers"] = {"modified_relu": _relus(part, chosen)}
     attributes = {
         **_provenance(study, plugins, parts, chosen, device),
-        "answers": json.dumps(answers),
+        "answers": json.dumps(
+            {s.name: {space: sorted(right, key=str) for space, right in known_answers(s).items()} for s in known}
+        ),
         "settings": json.dumps(chosen.table()),
     }
     return StudyStore.create(folder, groups, attributes, contents)
+
+
+def _relus(part: Part, chosen: Settings) -> NDArray[np.int8]:
+    return np.array([int(relu and chosen.modified_relu) for relu in part.relus], dtype=np.int8)
 
 
 def _keep_file(study: Study, folder: Path) -> None:
@@ -377,27 +435,21 @@ def _keep_file(study: Study, folder: Path) -> None:
             owners.discard(partial)
 
 
+_JUDGED = ["match", "agrees", "quantised_match", "quantised_agrees"]
 _KEPT = ("category", "labels", "name", "source", "licence", "group", "sample_rate")
 
 
 def _model_attributes(part: Part) -> dict[str, Any]:
-    domain = part.model.domain
-    attributes = {
+    return {
         "model": part.name,
         "options": json.dumps(dict(part.use.options)),
         "labels": list(part.model.labels or ()),
         "label_space": part.model.label_space,
-        "domain": str(domain),
-        "domain_kind": domain.kind,
-        "low": domain.low,
-        "high": domain.high,
         "weights_sha256": part.weights_sha256,
         "stochastic": int(part.model.stochastic),
         "notes": [*part.model.notes, *examine(part.model).notes],
+        **domain_attributes(part.model.domain),
     }
-    if isinstance(domain, WaveformDomain):
-        attributes |= {"sample_rate": domain.sample_rate} | ({} if domain.rms is None else {"rms": domain.rms})
-    return attributes
 
 
 def _provenance(

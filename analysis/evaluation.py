@@ -23,7 +23,10 @@ from ..framework.progress import Progress
 from ..framework.registry import is_run
 from ..framework.store import RESULTS, StudyStore, open_study
 from ..framework.study import Study, Use, load_stimuli
-from .conduct import check_weights, load_parts
+from .conduct import load_parts
+from .damage import check_natural, damages, without_lost
+from .stored_stimuli import StoredStimuli
+from .unchanged import check_models
 
 if TYPE_CHECKING:
     pass
@@ -42,16 +45,20 @@ def study_context(
     Raises
     ------
     MetameryError
-        The folder holds no study, or the weights of one of its models are others now.
+        The folder holds no study, one of its models is another now, or its natural signals are lost.
     """
     tree = open_study(folder)
     if "study" not in tree.attrs:
         raise MetameryError(f"'{folder}' holds evaluations, expected a study, or models to evaluate")
+    found = damages(folder)
+    check_natural(folder, found)
+    tree = without_lost(folder, tree, found)
     asked = Study.from_toml(tree.attrs["study"])
     parts = load_parts(asked, plugins, device)
-    check_weights(folder, parts, {part.key: tree[f"models/{part.key}"].attrs for part in parts})
+    check_models(folder, parts, tree)
     models = {part.name: part.model for part in parts}
-    return Context(models, load_stimuli(plugins, asked.stimuli), tree, device, generator, progress)
+    stimuli = StoredStimuli(folder, tree, {part.key: part.model for part in parts}, asked.stimuli, plugins)
+    return Context(models, stimuli, tree, device, generator, progress)
 
 
 def models_context(

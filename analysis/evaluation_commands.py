@@ -103,6 +103,7 @@ def compare(
     """
     from ..framework.store import open_study, steady
     from .comparison import compare as lay_side_by_side
+    from .damage import without_lost
 
     check_output(output, "evaluations")
     folders = [check_input(folder, ("study", "damaged"), "a study's folder").resolve() for folder in studies]
@@ -112,7 +113,9 @@ def compare(
     names = short if len({*short}) == len(short) else [str(folder) for folder in studies]
     found = steady(
         folders,
-        lambda: lay_side_by_side({name: open_study(folder) for name, folder in zip(names, folders, strict=True)}),
+        lambda: lay_side_by_side(
+            {name: without_lost(folder, open_study(folder)) for name, folder in zip(names, folders, strict=True)}
+        ),
     )
     _tell(found, output)
 

@@ -20,6 +20,7 @@ from ..framework.folders import EXPORT_TABLE, check_input, check_output
 from ..framework.owners import abandoned, clear, scratch
 from ..framework.schema import VERDICTS
 from ..framework.store import open_study
+from .damage import without_lost
 from .measures import NULL_METRICS
 from .report.media import png, wav
 from .report.sounds import level as level_of
@@ -95,15 +96,16 @@ def export(study_folder: Path, out_folder: Path, level: float | None = None) -> 
     Raises
     ------
     MetameryError
-        There is no study, the folder holds something else than an export, or it cannot be written to; `level` is
-        above 0 or not finite, or the study has no sounds to set it of.
+        There is no study, or it is damaged; the folder holds something else than an export, or it cannot be written to;
+        `level` is above 0 or not finite, or the study has no sounds to set it of.
     """
     if level is not None and not -np.inf < level <= 0:
         raise MetameryError(f"the level is {level:g}, expected dBFS of at most 0, such as -23")
     study = check_input(Path(study_folder), ("study",), "a study's folder")
     out = Path(out_folder).resolve()
     check_output(out, "export", others=False)
-    with open_study(study) as tree:
+    with open_study(study) as opened:
+        tree = without_lost(study, opened)
         models, facts = stored_models(tree), stimulus_facts(tree)
         if level is not None and all(isinstance(model.domain, ImageDomain) for model in models):
             raise MetameryError(f"the level is {level:g} dBFS, but '{study_folder}' holds pictures only")

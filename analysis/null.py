@@ -55,7 +55,7 @@ _STAGED = ".null."
 _SCRATCH = ".metamery-null-"
 _BATCH = 32
 _PROBED = 4  # signals whose activations tell whether a kept null is of this network
-_VERSION = 1  # of what is kept
+_VERSION = 2  # of what is kept
 
 
 class TooFewSignalsError(MetameryError):
@@ -184,6 +184,7 @@ def null_of_signals(
                 "pairs": len(left) * (len(left) - 1) // 2,
                 "left_out": [f"{names[one]}: nearly the same as {names[other]}" for one, other in alike],
                 "signals_sha256": digest,
+                "names_sha256": hashlib.sha256("\0".join(names).encode()).hexdigest(),
                 "note": "the pairs share signals; the SNR counts both orders of each pair",
             }
             rows = _spill(model, inputs, left, missing, names, folder, progress)
@@ -298,10 +299,21 @@ def _kept(cache: Path, key: str, probe: list[float]) -> xr.Dataset | None:
         return None
     try:
         kept = plottable(xr.open_zarr(place, consolidated=False, chunks=None).load())
-    except (OSError, ValueError, KeyError):  # damaged: it is made anew
+        digest, probed = kept.attrs.pop("digest"), kept.attrs.pop("probe")
+        whole = digest == _digest(kept) and np.allclose(probed, probe, rtol=1e-3)
+    except Exception:  # whatever is wrong with it, it is made anew
         return None
-    same = np.allclose(kept.attrs.pop("probe", []) or np.nan, probe, rtol=1e-3)
-    return kept if same else None
+    return kept if whole else None
+
+
+def _digest(summary: xr.Dataset) -> str:
+    """SHA-256 of all that a kept null says, so that one of which a part is lost or changed is not taken for whole."""
+    digest = hashlib.sha256(json.dumps({name: summary.attrs[name] for name in sorted(summary.attrs)}).encode())
+    for name in sorted(summary.variables, key=str):
+        values = summary[name].values
+        digest.update(f"\0{name} {values.shape}\0".encode())
+        digest.update(values.tobytes() if values.dtype.kind in "biuf" else "\0".join(map(str, values.flat)).encode())
+    return digest.hexdigest()
 
 
 def _usable(cache: Path | None) -> Path | None:
@@ -322,7 +334,7 @@ def _keep(cache: Path, key: str, summary: xr.Dataset, probe: list[float]) -> Non
     """Keep a null for other studies; one that cannot be kept costs a warning."""
     try:
         with owners.scratch(cache, _STAGED) as staging:
-            write_dataset(summary.assign_attrs(probe=probe), staging / "new")
+            write_dataset(summary.assign_attrs(probe=probe, digest=_digest(summary)), staging / "new")
             with turn(cache):
                 owners.clear(cache, _STAGED)
                 if (place := cache / f"{key}.zarr").exists():

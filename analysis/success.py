@@ -40,8 +40,8 @@ def judge(metamers: xr.Dataset, null: xr.Dataset) -> xr.Dataset:
     xr.Dataset
         ``margin`` and ``percentile (layer, stimulus, seed, metric)``, ``matches`` and ``success (layer, stimulus,
         seed)``, and the same with ``quantised_`` before the name (`success_variables`). A layer that the null does not
-        have is missing. Where two signals of the null correlate .999 or more, or fit perfectly, ``matches`` says
-        ``unattainable``; so does ``success``, unless the label is another.
+        have, or at which one of its maxima is NaN, is missing. Where two signals of the null correlate .999 or more, or
+        fit perfectly, ``matches`` says ``unattainable``; so does ``success``, unless the label is another.
     """
     own = _at_own_layer(metamers["match"]).transpose(*_EACH, "metric")
     found: dict[str, NDArray[np.generic]] = {}
@@ -106,6 +106,8 @@ def _judge(fit: xr.DataArray, agrees: NDArray[np.int8], null: xr.Dataset) -> dic
             ranks = np.interp(values[..., place], quantiles.values, 100 * quantiles["quantile"].values)
             percentile[row][..., columns[place]] = np.where(np.isnan(values[..., place]), np.nan, ranks)
         verdict = (values > maximum).all(axis=-1).astype(np.int8)
+        if np.isnan(maximum).any():
+            verdict[:] = VERDICTS["missing"]
         if (maximum[:2] >= UNATTAINABLE_FROM).any() or np.isposinf(maximum).any():
             verdict[:] = VERDICTS["unattainable"]
         matches[row] = np.where(np.isnan(values).any(axis=-1), VERDICTS["missing"], verdict)

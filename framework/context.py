@@ -22,7 +22,7 @@ class Context:
     models
         By name, as the ``model`` attribute of their groups in the study has it: the qualified name.
     stimuli
-        The natural signals.
+        The natural signals; of a study those that it stored, which `Domain.fit` gives back as its models got them.
     study
         The study's results so far, as a `DataTree`; None outside a study.
     device

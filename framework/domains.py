@@ -60,6 +60,8 @@ class ImageDomain:
         """
         from torchvision.transforms.v2 import functional as transforms
 
+        if stimulus.fitted is not None:
+            return stimulus.fitted(self)
         signal = torch.as_tensor(stimulus.signal, dtype=torch.float32)
         if signal.ndim != 3:
             raise MetameryError(
@@ -143,6 +145,8 @@ class WaveformDomain:
         """
         from torchaudio.functional import resample
 
+        if stimulus.fitted is not None:
+            return stimulus.fitted(self)
         if stimulus.sample_rate is None:
             what = " is a picture: it" if stimulus.signal.ndim == 3 else ""
             raise MetameryError(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import torch
 
@@ -31,6 +31,8 @@ class Stimulus:
         What it shares with others, for example the speaker.
     sample_rate
         In Hz; of waveforms only.
+    fitted
+        Gives the signal as it is in a domain, where that is known already (`known_as`): `Domain.fit` then returns this.
     """
 
     signal: torch.Tensor
@@ -41,6 +43,16 @@ class Stimulus:
     licence: str = ""
     group: str = ""
     sample_rate: int | None = None
+    fitted: Callable[[Any], torch.Tensor] | None = field(default=None, init=False, repr=False)
+
+    def known_as(self, fitted: Callable[[Any], torch.Tensor]) -> Stimulus:
+        """Return the same stimulus, of which `fitted` tells what it is in a domain: a study's, which are stored.
+
+        One that is made from it by `dataclasses.replace`, perhaps with another signal, is fitted anew.
+        """
+        known = replace(self)
+        object.__setattr__(known, "fitted", fitted)
+        return known
 
     def right_answers(self, label_space: str) -> frozenset[str | int] | None:
         """The answers that count as right in one label space; None where they are not known."""

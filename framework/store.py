@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.codecs import ZstdCodec
 
 from .claims import ensured, turn, turn_holder
 from .errors import MetameryError
@@ -244,8 +245,9 @@ class StudyStore:
 def write_dataset(dataset: xr.Dataset, place: Path) -> None:
     """Write a dataset as a Zarr v3 group of its own, text with variable length."""
     fixed = [name for name, variable in dataset.variables.items() if variable.dtype.kind == "U"]
-    variable = dataset.assign({name: dataset[name].astype(object) for name in fixed})
-    variable.to_zarr(place, zarr_format=3, consolidated=False)
+    variable = dataset.assign({name: dataset[name].astype(object) for name in fixed}).drop_encoding()
+    encoding = {name: {"compressors": [_checked()]} for name in variable.variables}
+    variable.to_zarr(place, zarr_format=3, consolidated=False, encoding=encoding)
 
 
 def open_study(path: str | Path) -> xr.DataTree:
@@ -259,7 +261,7 @@ def open_study(path: str | Path) -> xr.DataTree:
     Raises
     ------
     MetameryError
-        There are no results, or they are of a newer schema than this version reads.
+        There are no results, they are damaged, or of a newer schema than this version reads.
 
     Examples
     --------
@@ -273,12 +275,15 @@ def open_study(path: str | Path) -> xr.DataTree:
 def _open(folder: Path) -> xr.DataTree:
     _check_version(folder)
     # Unconsolidated, so that a study that is still being made, or was killed, is read as it stands.
-    tree = xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
-    for node in list(tree.subtree):
-        node.children = dict(sorted(node.children.items()))  # they come in the order of the disk
-        dataset = plottable(node.to_dataset(inherit=False))
-        replaceable = node.path.lstrip("/").partition("/")[0] not in ("", *RESERVED[:2])
-        node.dataset = dataset.load() if replaceable and dataset.nbytes <= _LOADED_BYTES else dataset
+    try:
+        tree = xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
+        for node in list(tree.subtree):
+            node.children = dict(sorted(node.children.items()))  # they come in the order of the disk
+            dataset = plottable(node.to_dataset(inherit=False))
+            replaceable = node.path.lstrip("/").partition("/")[0] not in ("", *RESERVED[:2])
+            node.dataset = dataset.load() if replaceable and dataset.nbytes <= _LOADED_BYTES else dataset
+    except (RuntimeError, ValueError, KeyError) as error:  # what is cut off, which codecs say in their own ways
+        raise MetameryError(f"'{folder / RESULTS}' is damaged: {error}") from error
     return tree
 
 
@@ -402,6 +407,7 @@ def _create_group(root: zarr.Group, path: str, group: Group) -> None:
             shape=shape,
             dtype=str if variable.dtype == "str" else variable.dtype,
             chunks=chunks,
+            compressors=_checked(),
             fill_value=variable.fill,
             dimension_names=variable.dims,
             attributes=variable.attributes(),
@@ -412,6 +418,11 @@ def _array(root: zarr.Group, path: str, name: str) -> zarr.Array[Any]:
     array = root[f"{path}/{name}"]
     assert isinstance(array, zarr.Array)
     return array
+
+
+def _checked() -> ZstdCodec:
+    """Zarr's own compression, with a checksum of each chunk: one that has changed on the disk cannot be read."""
+    return ZstdCodec(level=0, checksum=True)
 
 
 def _values(values: Sequence[Any]) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from ...framework.errors import MetameryError
 from ...framework.folders import READABLE, check_input
 from ...framework.owners import clear, discard, owned
 from ...framework.store import open_study, steady
+from ..damage import without_lost
 from .evaluations import evaluations
 from .layers import PARTS
 from .metrics import JUDGED
@@ -56,13 +57,14 @@ def write_report(study_folder: Path, count: int = 40) -> Path:
     Raises
     ------
     MetameryError
-        The folder holds no results that this version can read, or cannot be written to.
+        The folder holds no results that this version can read, they are damaged, or the page cannot be written. Of
+        metamers that are lost a warning says how many they are.
     """
     folder = check_input(Path(study_folder), READABLE, "a study's folder, or that of evaluations or of a run")
 
     def page() -> str:
         with open_study(folder) as tree:
-            return render(tree, count)
+            return render(without_lost(folder, tree), count)
 
     text, report = steady([folder], page), folder / "report.html"
     partial = owned(folder, _PARTIAL)

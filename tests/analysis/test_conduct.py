@@ -330,7 +330,8 @@ def test_a_finished_study_needs_its_stimuli_no_more(study: Study, pictures: Path
     with pytest.raises(KeyboardInterrupt):
         conduct(study, tmp_path / "study", Plugins(), progress=Counted(30))
     (pictures / "cat" / "a.png").write_bytes(b"damaged since")
-    conduct(study, tmp_path / "study", Plugins())
+    with pytest.warns(UserWarning, match="1 of the stimuli of '.*' cannot be read any more .*goes on with the signals"):
+        conduct(study, tmp_path / "study", Plugins())
     assert (single(open_study(tmp_path / "study"))["metamers/state"] == STATES["done"]).all()
 
 

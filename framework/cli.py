@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -33,6 +35,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         for problem in plugins.problems:
             print(f"warning: {problem}", file=sys.stderr)
         given = list(sys.argv[1:] if arguments is None else arguments)
+        _check_text(given)
         status = app(args=given or ["--help"], prog_name="metamery", standalone_mode=False)
     except MetameryError as error:
         return _fail(str(error))
@@ -78,6 +81,8 @@ def make_app(plugins: Plugins) -> typer.Typer:
 
 def entry() -> None:
     """Run the program as a shell command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as for standard error: what cannot be written is escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main())
 
 
@@ -97,6 +102,15 @@ def _show_warning(
 def _fail(message: str) -> int:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return 2
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Raise `MetameryError` where an argument is not text: results name folders and files, and are text."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise MetameryError(f"{os.fsencode(argument)!r} is not UTF-8: rename that file or folder") from None
 
 
 def _names(app: typer.Typer, first_command: int = 0, first_group: int = 0) -> list[str]:

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageColor, ImageOps, features
 
 from ...framework.errors import MetameryError
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+_OPTIONAL = {"avif": (".avif",), "jpg_2000": (".jp2", ".j2k")}  # what Pillow reads where it was built so
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"),
+    *(ending for feature, endings in _OPTIONAL.items() if features.check(feature) for ending in endings),
+)
 """Names of picture files end in one of these, in small or capital letters."""
 
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+Colour = tuple[int, int, int]
+
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error),
+    Image.DecompressionBombError,
+)
 """What Pillow raises on files that are cut off, damaged, no pictures, or far too large."""
 
 
-def read_picture(path: Path) -> torch.Tensor:
+def read_picture(path: Path, background: Colour | None = None) -> torch.Tensor:
     """Decode a whole picture file, turned upright as its EXIF orientation says.
 
     Returns
@@ -33,21 +43,53 @@ def read_picture(path: Path) -> torch.Tensor:
         The file cannot be decoded to its end, with the reason.
     """
     try:
-        with Image.open(path) as image:
-            return picture_signal(ImageOps.exif_transpose(image))
+        with warnings.catch_warnings():  # pictures up to twice Pillow's limit are large, and are read
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return picture_signal(ImageOps.exif_transpose(image), background)
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise MetameryError(f"the picture '{path}' cannot be read: {reason}") from error
 
 
-def picture_signal(image: Image.Image) -> torch.Tensor:
+def read_colour(name: str) -> Colour:
+    """Read a colour's name, or ``#rrggbb``.
+
+    Raises
+    ------
+    MetameryError
+        It is neither.
+    """
+    try:
+        colour = ImageColor.getrgb(name)
+    except (ValueError, AttributeError, TypeError):
+        colour = ()
+    if len(colour) != 3:
+        raise MetameryError(f"background is {name!r}, expected a colour, such as white, grey or #808080")
+    return colour[0], colour[1], colour[2]
+
+
+def is_partly_transparent(signal: torch.Tensor) -> bool:
+    """Whether a picture's signal has transparency for its last channel."""
+    return signal.shape[0] in (2, 4)
+
+
+def picture_signal(image: Image.Image, background: Colour | None = None) -> torch.Tensor:
     """Turn a decoded picture into a signal.
+
+    Parameters
+    ----------
+    image
+        The picture.
+    background
+        What lies behind a partly transparent picture, 8 bits each of red, green and blue.
 
     Returns
     -------
     torch.Tensor
         ``(C, H, W)`` float32 in [0, 1]. C is 1 for grey pictures of 1, 8 or 16 bits, 3 for all others (palettes,
-        CMYK and YCbCr are converted). Transparency adds a last channel, unless the picture is opaque throughout.
+        CMYK and YCbCr are converted). Transparency adds a last channel, unless the picture is opaque throughout or a
+        background is given.
 
     Raises
     ------
@@ -61,7 +103,17 @@ def picture_signal(image: Image.Image) -> torch.Tensor:
     if not image.has_transparency_data:
         return _scaled(image.convert("L" if grey else "RGB"))
     signal = _scaled(image.convert("LA" if grey else "RGBA"))
-    return signal[:-1] if bool((signal[-1] == 1).all()) else signal
+    if bool((signal[-1] == 1).all()):
+        return signal[:-1]
+    return signal if background is None else _laid_on(signal, background)
+
+
+def _laid_on(signal: torch.Tensor, background: Colour) -> torch.Tensor:
+    """A partly transparent picture on a colour; grey where both are."""
+    colour = torch.tensor(background, dtype=torch.float32)[:, None, None] / 255
+    if len(signal) == 2 and len({*background}) == 1:
+        colour = colour[:1]
+    return torch.lerp(colour.expand(-1, *signal.shape[1:]), signal[:-1], signal[-1:])
 
 
 def _scaled(image: Image.Image) -> torch.Tensor:

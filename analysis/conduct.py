@@ -21,7 +21,7 @@ from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.progress import Progress
 from ..framework.schema import STATES, fitted_variables, model_key, stimuli_variables
-from ..framework.stimuli import Stimulus
+from ..framework.stimuli import Stimulus, is_utf8
 from ..framework.store import RESULTS, Group, StudyStore, open_study
 from ..framework.study import ModelUse, Study, load_stimuli
 from .matching import Distance
@@ -279,6 +279,8 @@ def _create(
     names = [stimulus.name for stimulus in known]
     if not names:
         raise MetameryError(f"stimuli '{study.stimuli.name}' are empty")
+    if unwritable := next((name for name in names if not is_utf8(name)), None):
+        raise MetameryError(f"stimuli '{study.stimuli.name}': the name {unwritable!a} cannot be written as text")
     if repeated := [name for name in names if names.count(name) > 1]:
         raise MetameryError(f"stimuli '{study.stimuli.name}': the name '{repeated[0]}' is not unique")
 

@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -24,7 +25,7 @@ STOPPED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status: 0 if all went well, 2 for what the user can mend."""
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = partial(_show_warning, set())
         return _main(arguments)
 
 
@@ -87,6 +88,7 @@ def entry() -> None:
 
 
 def _show_warning(
+    said: set[str],
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -94,9 +96,11 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Say what is meant for the person in one line; what is meant for programmers says where it comes from."""
+    """Say what is meant for the person in one line, once; what is meant for programmers says where it comes from."""
     place = "" if category is UserWarning else f" ({category.__name__}, {filename}:{lineno})"
-    print(f"warning: {' '.join(str(message).split())}{place}", file=sys.stderr)
+    if (text := f"warning: {' '.join(str(message).split())}{place}") not in said:
+        said.add(text)
+        print(text, file=sys.stderr)
 
 
 def _fail(message: str) -> int:

@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 from ...framework.errors import MetameryError
-from ...framework.stimuli import Stimulus
+from ...framework.stimuli import Stimulus, is_utf8
 from ..audio import sounds
 from ..vision import pictures
 from .limits import spread
-from .listing import Contents, check_classes, check_names, contents, is_utf8, summary, warn_of_others
+from .listing import Contents, check_classes, check_names, contents, summary, warn_of_others
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...framework.errors import MetameryError
+from ...framework.stimuli import is_utf8
 
 _OF_SYSTEMS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"}
 """What operating systems and servers put into folders by themselves, hidden there as names with a dot are elsewhere."""
@@ -70,15 +71,6 @@ def contents(folder: Path) -> Contents:
     except OSError as error:
         raise MetameryError(f"the folder '{folder}' cannot be listed: {error.strerror}") from None
     return Contents(*(tuple(sorted(each)) for each in (files, folders, broken, unnamed)))
-
-
-def is_utf8(name: str) -> bool:
-    """Whether the name of a file can be written as text."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def check_names(root: Path, held: Iterable[Contents], skip: bool) -> None:

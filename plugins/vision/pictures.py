@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 import zlib
 from pathlib import Path
 
@@ -43,13 +42,21 @@ def read_picture(path: Path, background: Colour | None = None) -> torch.Tensor:
         The file cannot be decoded to its end, with the reason.
     """
     try:
-        with warnings.catch_warnings():  # pictures up to twice Pillow's limit are large, and are read
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return picture_signal(ImageOps.exif_transpose(image), background)
+        with Image.open(path) as image:
+            _check_claim(image, path.stat().st_size)
+            return picture_signal(ImageOps.exif_transpose(image), background)
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise MetameryError(f"the picture '{path}' cannot be read: {reason}") from error
+
+
+def _check_claim(image: Image.Image, size: int) -> None:
+    """Raise `ValueError` where a JPEG states more pixels than it holds: decoders make up the rest.
+
+    Each 8 × 8 block of its first scan takes a bit at least. Of other formats, missing pixels are an error.
+    """
+    if image.format == "JPEG" and image.width * image.height > 8 * 64 * size:
+        raise ValueError(f"its header says {image.width} × {image.height} pixels, more than {size} bytes can hold")
 
 
 def read_colour(name: str) -> Colour:
@@ -119,7 +126,7 @@ def _laid_on(signal: torch.Tensor, background: Colour) -> torch.Tensor:
 def _scaled(image: Image.Image) -> torch.Tensor:
     values = torch.from_numpy(np.array(image))  # (H, W) or (H, W, C), 8 bits
     values = values.unsqueeze(-1) if values.ndim == 2 else values
-    return values.permute(2, 0, 1).contiguous().float() / 255
+    return values.permute(2, 0, 1).contiguous().float().div_(255)
 
 
 def _high_range(image: Image.Image) -> torch.Tensor:

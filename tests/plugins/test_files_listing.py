@@ -298,7 +298,17 @@ def claims(width, height):
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100))
 
 
-@pytest.mark.parametrize("size", [(12_000, 12_000), (10**5, 10**5), (2**31 - 1, 2**31 - 1), (0, 5)])
+def test_a_jpeg_that_claims_more_than_its_bytes_can_hold_is_refused(tmp_path, load):
+    content = bytearray(save(tmp_path / "a.jpg", size=(2000, 2000)).read_bytes())
+    load(tmp_path)[0]  # of one colour, which takes the fewest bytes
+    start = content.find(b"\xff\xc0")
+    content[start + 5 : start + 9] = struct.pack(">HH", 30_000, 2_500)
+    put(tmp_path / "a.jpg", content)
+    with pytest.raises(MetameryError, match=r"a\.jpg' cannot be read: its header says 2500 × 30000 pixels, more than"):
+        load(tmp_path)[0]
+
+
+@pytest.mark.parametrize("size", [(9_000, 9_000), (10**5, 10**5), (2**31 - 1, 2**31 - 1), (0, 5)])
 def test_a_picture_that_claims_to_be_huge_is_refused(tmp_path, load, size):
     put(tmp_path / "bomb.png", claims(*size))
     with pytest.raises(MetameryError, match=r"bomb\.png' cannot be read: "):

@@ -126,12 +126,13 @@ class WaveformDomain:
         Raises
         ------
         MetameryError
-            The signal is not a mono waveform within full scale, such as one of 16-bit samples, or has samples that are
-            NaN or infinite; its sample rate is unknown or not a whole number of Hz; it is silent where its level is to
-            be set, which takes in a constant; or it is shorter than 10 ms (`SHORTEST`) and than the domain.
+            The signal is not a mono waveform within full scale (8 times that where the level is set), such as one of
+            16-bit samples, or has samples that are NaN or infinite; its sample rate is unknown or not a whole number of
+            Hz; it is silent where its level is to be set, which takes in a constant; or it is shorter than 10 ms
+            (`SHORTEST`) and than the domain.
         """
         rate = sample_rate(stimulus, self.sample_rate)
-        given = waveform(stimulus, self.full_scale)
+        given = waveform(stimulus, self.full_scale, level_is_set=self.rms is not None)
         length = resampled_length(len(given), rate, self.sample_rate)
         if length < min(self.samples, math.ceil(SHORTEST * self.sample_rate)):
             raise MetameryError(

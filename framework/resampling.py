@@ -104,7 +104,7 @@ def resampled_middle(signal: torch.Tensor, rate: int, new_rate: int, samples: in
     old, new = rate // divisor, new_rate // divisor
     length = resampled_length(len(signal), rate, new_rate)
     if max(len(signal), length) <= MAX_SAMPLES and (old == new or old * new <= MAX_KERNEL):
-        whole = resample(centred(signal), rate, new_rate)  # an offset would ring at the ends
+        whole: torch.Tensor = resample(centred(signal), rate, new_rate)  # an offset would ring at the ends
         first = max(0, (len(whole) - samples) // 2)
         return whole[first : first + samples]
     first = max(0, (length - samples) // 2)
@@ -123,14 +123,14 @@ def _sinc(signal: torch.Tensor, old: int, new: int, first: int, count: int) -> t
     Sample j lies at the time ``j / new``, and is the sum over k of ``signal[k] sinc(b t) cos²(b t π / 12) b / old``,
     where t is ``k / old − j / new`` and b 0.99 times the lower rate; the sum goes as far as the sixth zero.
     """
-    mean = sum(float(part.double().sum()) for part in signal.split(_BLOCK)) / len(signal)
+    mean = math.fsum(float(part.double().sum()) for part in torch.split(signal, _BLOCK)) / len(signal)
     if old == new:
         return signal[first : first + count].double() - mean
     bandwidth = _ROLLOFF * min(old, new)
     reach = math.ceil(_ZEROS * old / bandwidth)
     taps = torch.arange(-reach, reach + 2)
     made = torch.empty(count, dtype=torch.float64)
-    for part in torch.arange(first, first + count).split(max(1, _BLOCK // len(taps))):
+    for part in torch.split(torch.arange(first, first + count), max(1, _BLOCK // len(taps))):
         nearest, rest = part * old // new, part * old % new
         t = (taps * new - rest[:, None]).double() / (old * new) * bandwidth  # (part, taps)
         t.clamp_(-_ZEROS, _ZEROS)

@@ -22,6 +22,10 @@ MAX_OVERSHOOT = 0.01
 """Values this far beyond the range are clamped: rounding, resampling and lossy coding leave them, 0.01 being less than
 three of 255 levels and 0.1 dB. A picture in [−1, 1] or a normalised one goes further."""
 
+MAX_LEVEL = 8.0
+"""Sounds whose level is set anyway may have peaks this many times full scale, such as those of unit variance; samples
+of 8, 16 or 32 bits go further."""
+
 _CHANNELS = (1, 2, 3, 4)  # of pictures as files have them
 
 
@@ -59,8 +63,8 @@ def picture(stimulus: Stimulus, channels: int) -> torch.Tensor:
     return signal
 
 
-def waveform(stimulus: Stimulus, full: float = 1.0) -> torch.Tensor:
-    """A mono sound's samples, ``(T,)`` float32, within ±`full`.
+def waveform(stimulus: Stimulus, full: float = 1.0, level_is_set: bool = False) -> torch.Tensor:
+    """A mono sound's samples, ``(T,)`` float32, within ±`full`, or ± `MAX_LEVEL` times that where its level is set.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def waveform(stimulus: Stimulus, full: float = 1.0) -> torch.Tensor:
     if not signal.numel():
         raise MetameryError(f"{_named(stimulus)} is empty")
     low, high = _range(stimulus, signal, "samples")
-    if max(-low, high) > full * (1 + MAX_OVERSHOOT):
+    if max(-low, high) > full * (MAX_LEVEL if level_is_set else 1 + MAX_OVERSHOOT):
         raise MetameryError(
             f"{_named(stimulus)} has values from {low:.4g} to {high:.4g}, expected −{full:g} to {full:g}: "
             f"{_rescale_sound(low, high, full)}"
@@ -175,7 +179,7 @@ def _divide_sound(kind: str, low: int, high: int) -> str:
 
 def _rescale_sound(low: float, high: float, full: float) -> str:
     peak = max(-low, high)
-    if peak <= 8 * full:
+    if peak <= MAX_LEVEL * full:
         return f"divide by its peak, {peak:.4g}, or clamp it"
     if low >= 0 and high <= 255:
         return "of 8-bit samples, subtract 128 and divide by 128"

@@ -54,7 +54,10 @@ def contents(folder: Path) -> Contents:
     MetameryError
         It cannot be listed.
     """
-    files, folders, broken, unnamed = [], [], [], []
+    files: list[Path] = []
+    folders: list[Path] = []
+    broken: list[Path] = []
+    unnamed: list[Path] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:

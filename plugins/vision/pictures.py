@@ -68,12 +68,10 @@ def read_colour(name: str) -> Colour:
         It is neither.
     """
     try:
-        colour = ImageColor.getrgb(name)
+        red, green, blue = ImageColor.getrgb(name)  # four where it is transparent itself
     except (ValueError, AttributeError, TypeError):
-        colour = ()
-    if len(colour) != 3:
-        raise MetameryError(f"background is {name!r}, expected a colour, such as white, grey or #808080")
-    return colour[0], colour[1], colour[2]
+        raise MetameryError(f"background is {name!r}, expected a colour, such as white, grey or #808080") from None
+    return red, green, blue
 
 
 def is_partly_transparent(signal: torch.Tensor) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,14 +14,17 @@ from ..framework.folders import STUDY_FILE, home
 from ..framework.hookspecs import hookimpl
 from ..framework.options import (
     Antialias,
+    Background,
     Device,
     DryRun,
     ModelOptions,
     Seed,
+    SkipUnreadable,
     duration,
     folder_or_name,
     loaded_plugins,
     read_options,
+    reading,
     with_antialias,
 )
 from ..framework.registry import absolute
@@ -30,6 +34,7 @@ from .evaluation_commands import compare, evaluate, statistics
 if TYPE_CHECKING:
     import xarray as xr
 
+    from ..framework.manager import Plugins
     from ..framework.store import StudyStore
 
 DEMO_LAYERS = ("_blocks.1", "_blocks.4", "_blocks.8", "_blocks.12", "_blocks.15", "output")
@@ -62,6 +67,8 @@ def demo(
         Path | None, typer.Option("--output", "-o", help="The study's folder; by default demo, or demo-audio.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Updates of each metamer.")] = DEMO_STEPS,
+    skip_unreadable: SkipUnreadable = False,
+    background: Background = "",
     device: Device = "cpu",
     seed: Seed = 0,
     dry_run: DryRun = False,
@@ -75,7 +82,8 @@ def demo(
         model, bundled = ModelUse("coch-cnn-digits", AUDIO_DEMO_LAYERS), "spoken-digits"
     else:
         model, bundled = ModelUse("efficientnet-lite0", DEMO_LAYERS), "natural"
-    named = folder_or_name(loaded_plugins(context), Use(stimuli or bundled))
+    plugins = loaded_plugins(context)
+    named = reading(plugins, folder_or_name(plugins, Use(stimuli or bundled)), skip_unreadable, background)
     study = Study(
         models=(model,),
         stimuli=Use(named.name, {**named.options, "limit": DEMO_STIMULI}),
@@ -145,9 +153,8 @@ def synthesise(
     ] = None,
     set_: ModelOptions = None,
     antialias: Antialias = "",
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Leave out files that cannot be read.")
-    ] = False,
+    skip_unreadable: SkipUnreadable = False,
+    background: Background = "",
     device: Device = "cpu",
     seed: Seed = 0,
     dry_run: DryRun = False,
@@ -159,8 +166,6 @@ def synthesise(
     options: dict[str, Any] = {}
     if limit is not None:
         options["limit"] = limit
-    if skip_unreadable:
-        options["skip_unreadable"] = True
     given = {"steps": steps, "seeds": seeds if seeds > 1 else None, "batch_size": batch_size}
     named = tuple(name.strip() for name in layers.split(",") if name.strip())
     plugins = loaded_plugins(context)
@@ -176,6 +181,7 @@ def synthesise(
         seed=seed,
         null_signals=null_signals,
     )
+    study = _read_so(plugins, study, skip_unreadable, background)
     _conduct(context, Study.from_toml(study.to_toml()), output, device, dry_run)
 
 
@@ -185,6 +191,8 @@ def run_study(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The study's folder; by default the file's own.")
     ] = None,
+    skip_unreadable: SkipUnreadable = False,
+    background: Background = "",
     device: Device = "cpu",
     dry_run: DryRun = False,
 ) -> None:
@@ -194,7 +202,8 @@ def run_study(
     """
     study = home(study)
     file = study / STUDY_FILE if study.is_dir() else study
-    _conduct(context, Study.read(file), output or file.parent, device, dry_run)
+    asked = _read_so(loaded_plugins(context), Study.read(file), skip_unreadable, background)
+    _conduct(context, asked, output or file.parent, device, dry_run)
 
 
 def report(
@@ -218,6 +227,16 @@ def export(
     from .export import export as write
 
     typer.echo(f"{write(study, output, level)} files in {output.resolve()}, listed in metamers.csv")
+
+
+def _read_so(plugins: Plugins, study: Study, skip_unreadable: bool, background: str) -> Study:
+    """A study whose files are read as a command says; that is part of the study, and so of going on with it."""
+    null = study.null_stimuli
+    return replace(
+        study,
+        stimuli=reading(plugins, study.stimuli, skip_unreadable, background),
+        null_stimuli=null and reading(plugins, null, skip_unreadable, background, is_asked=False),
+    )
 
 
 def _conduct(context: typer.Context, study: Study, folder: Path, device: str, dry_run: bool) -> None:

@@ -24,7 +24,7 @@ from ..framework.models import Model
 from ..framework.progress import Progress
 from ..framework.schema import STATES, fitted_variables, model_key, stimuli_variables
 from ..framework.staging import STAGED
-from ..framework.stimuli import Stimulus
+from ..framework.stimuli import Stimulus, is_utf8
 from ..framework.stopping import ANEW, GOES_ON, say
 from ..framework.store import RESULTS, Group, StudyStore, open_study
 from ..framework.study import ModelUse, Study, load_stimuli
@@ -383,6 +383,8 @@ def _create(
     names = [stimulus.name for stimulus in known]
     if not names:
         raise MetameryError(f"stimuli '{study.stimuli.name}' are empty")
+    if unwritable := next((name for name in names if not is_utf8(name)), None):
+        raise MetameryError(f"stimuli '{study.stimuli.name}': the name {unwritable!a} cannot be written as text")
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise MetameryError(f"stimuli '{study.stimuli.name}': the name '{repeated[0]}' is not unique")
 

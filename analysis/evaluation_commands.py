@@ -12,7 +12,17 @@ import typer
 from ..framework.errors import MetameryError
 from ..framework.folders import check_input, check_output, home
 from ..framework.groups import check_result_name, result_name
-from ..framework.options import Device, DryRun, Seed, folder_or_name, loaded_plugins, read_options
+from ..framework.options import (
+    Background,
+    Device,
+    DryRun,
+    Seed,
+    SkipUnreadable,
+    folder_or_name,
+    loaded_plugins,
+    read_options,
+    reading,
+)
 from ..framework.registry import absolute, is_run
 from ..framework.study import Use
 
@@ -37,6 +47,8 @@ def evaluate(
     remove: Annotated[
         bool, typer.Option("--remove", help="Take what it added to a folder out again, and measure nothing.")
     ] = False,
+    skip_unreadable: SkipUnreadable = False,
+    background: Background = "",
     device: Device = "cpu",
     seed: Seed = 0,
     dry_run: DryRun = False,
@@ -61,8 +73,11 @@ def evaluate(
         typer.echo(f"report:  {_without(name, folder)}")
         return
     of_study = len(what) == 1 and (is_study(folder) or (folder.is_dir() and not is_run(folder)))
-    if of_study and (stimuli or limit):
-        raise MetameryError(f"'{folder}' is a study, whose stimuli are its own: --stimuli and --limit are for models")
+    if of_study and (stimuli or limit or skip_unreadable or background):
+        raise MetameryError(
+            f"'{folder}' is a study, whose stimuli are its own: --stimuli, --limit, --skip-unreadable and --background "
+            "are for models"
+        )
     plugins.load("evaluator", evaluator, **options)
     where = resolve_device(device)
     about: dict[str, Any] = {"seed": seed}
@@ -73,6 +88,7 @@ def evaluate(
         names = [absolute(each) for each in what]
         use = folder_or_name(plugins, Use(stimuli)) if stimuli else held_out(names)
         use = Use(use.name, {**use.options, **({"limit": limit} if limit else {})})
+        use = reading(plugins, use, skip_unreadable, background)
         about["stimuli"] = json.dumps(use.table())
     if dry_run:
         typer.echo(f"'{found.qualified}' would measure {', '.join(what)}")

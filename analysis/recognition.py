@@ -37,7 +37,8 @@ def shown(signals: torch.Tensor, domain: Domain, other: Domain) -> tuple[torch.T
     """Show signals of one domain to a model of another.
 
     They are rounded to 8-bit pictures or 16-bit sound. In a domain of their own they stay as they are then; into
-    another they are brought as any natural signal is (`Domain.fit`).
+    another they are brought as any natural signal is (`Domain.fit`), sounds of a domain that goes beyond ±1 and beyond
+    the other's full scale as fractions of their own.
 
     Parameters
     ----------
@@ -63,7 +64,10 @@ def shown(signals: torch.Tensor, domain: Domain, other: Domain) -> tuple[torch.T
     fitted = torch.zeros(len(signals), *other.shape)
     there = torch.ones(len(signals), dtype=torch.bool)
     rate = domain.sample_rate if isinstance(domain, WaveformDomain) else None
-    unit = rounded if rate else (rounded - domain.low) / (domain.high - domain.low)
+    if isinstance(domain, WaveformDomain) and isinstance(other, WaveformDomain):
+        unit = rounded if domain.full_scale <= other.full_scale else rounded / domain.full_scale
+    else:
+        unit = (rounded - domain.low) / (domain.high - domain.low)
     for place, signal in enumerate(unit):
         if rate and not bool(signal.any()):
             there[place] = False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -20,7 +22,7 @@ from .trace import traced
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status: 0 if all went well, 2 for what the user can mend."""
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = partial(_show_warning, set())
         return _main(arguments)
 
 
@@ -31,6 +33,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         for problem in plugins.problems:
             print(f"warning: {problem}", file=sys.stderr)
         given = list(sys.argv[1:] if arguments is None else arguments)
+        _check_text(given)
         status = app(args=given or ["--help"], prog_name="metamery", standalone_mode=False)
     except MetameryError as error:
         if not stopping.interrupted():
@@ -77,6 +80,7 @@ def make_app(plugins: Plugins) -> typer.Typer:
 
 
 def _show_warning(
+    said: set[str],
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -84,14 +88,25 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Say what is meant for the person in one line; what is meant for programmers says where it comes from."""
+    """Say what is meant for the person in one line, once; what is meant for programmers says where it comes from."""
     place = "" if category is UserWarning else f" ({category.__name__}, {filename}:{lineno})"
-    print(f"warning: {' '.join(str(message).split())}{place}", file=sys.stderr)
+    if (text := f"warning: {' '.join(str(message).split())}{place}") not in said:
+        said.add(text)
+        print(text, file=sys.stderr)
 
 
 def _fail(message: str) -> int:
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     return 2
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Raise `MetameryError` where an argument is not text: results name folders and files, and are text."""
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise MetameryError(f"{os.fsencode(argument)!r} is not UTF-8: rename that file or folder") from None
 
 
 def _names(app: typer.Typer, first_command: int = 0, first_group: int = 0) -> list[str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from .errors import MetameryError
+from .resampling import centred, cover, resampled_length, resampled_middle
+from .signals import picture, sample_rate, waveform
 
 if TYPE_CHECKING:
     from .stimuli import Stimulus
@@ -41,12 +43,12 @@ class ImageDomain:
 
         The picture is scaled, antialiased and bicubic, until it just covers the domain's size, cropped about its
         centre, and its values are mapped from [0, 1] to the domain's range. A greyscale picture is repeated over
-        the channels.
+        the channels. Values up to 0.01 beyond [0, 1] are clamped.
 
         Parameters
         ----------
         stimulus
-            Its signal is ``(C, H, W)`` in [0, 1].
+            Its signal is ``(C, H, W)`` in [0, 1], floating point; arrays and lists will do.
 
         Returns
         -------
@@ -56,30 +58,12 @@ class ImageDomain:
         Raises
         ------
         MetameryError
-            The signal is no picture, or has a number of channels that the domain cannot take.
+            The signal is not a picture in [0, 1], such as one of 8-bit values or a normalised one, has pixels that are
+            NaN or infinite, or has a number of channels that the domain cannot take.
         """
-        from torchvision.transforms.v2 import functional as transforms
-
         if stimulus.fitted is not None:
             return stimulus.fitted(self)
-        signal = torch.as_tensor(stimulus.signal, dtype=torch.float32)
-        if signal.ndim != 3:
-            raise MetameryError(
-                f"stimulus '{stimulus.name}' has shape {tuple(signal.shape)}, "
-                "expected a picture (channels, height, width)"
-            )
-        if not signal.numel():
-            raise MetameryError(f"stimulus '{stimulus.name}' is empty")
-        if signal.shape[0] not in (1, self.channels):
-            raise MetameryError(
-                f"stimulus '{stimulus.name}' has {signal.shape[0]} channels, the model takes {self.channels}"
-            )
-        height, width = signal.shape[1:]
-        scale = max(self.height / height, self.width / width)
-        size = [max(self.height, round(height * scale)), max(self.width, round(width * scale))]
-        if size != [height, width]:
-            signal = transforms.resize(signal, size, interpolation=transforms.InterpolationMode.BICUBIC, antialias=True)
-        signal = transforms.center_crop(signal, [self.height, self.width]).clamp(0, 1)
+        signal = cover(picture(stimulus, self.channels), self.height, self.width).clamp(0, 1)
         scaled: torch.Tensor = self.low + (self.high - self.low) * signal
         return scaled.expand(self.shape).contiguous()
 
@@ -118,6 +102,11 @@ class WaveformDomain:
         """Shape of one signal, ``(samples,)``."""
         return (self.samples,)
 
+    @property
+    def full_scale(self) -> float:
+        """The largest magnitude that a natural sound may have: 1, or the domain's own where that is larger."""
+        return max(1.0, abs(self.low), abs(self.high))
+
     def fit(self, stimulus: Stimulus) -> torch.Tensor:
         """Bring a sound into this domain.
 
@@ -129,7 +118,7 @@ class WaveformDomain:
         Parameters
         ----------
         stimulus
-            Its signal is ``(T,)`` at ``stimulus.sample_rate`` Hz.
+            Its signal is ``(T,)`` at ``stimulus.sample_rate`` Hz, floating point, within full scale.
 
         Returns
         -------
@@ -139,32 +128,26 @@ class WaveformDomain:
         Raises
         ------
         MetameryError
-            The signal is no mono waveform, has samples that are NaN or infinite, or its sample rate is unknown; it is
-            silent where its level is to be set, which takes in a constant; or it is shorter than 10 ms (`SHORTEST`)
-            and than the domain.
+            The signal is not a mono waveform within full scale (8 times that where the level is set), such as one of
+            16-bit samples, or has samples that are NaN or infinite; its sample rate is unknown or not a whole number of
+            Hz; it is silent where its level is to be set, which takes in a constant; or it is shorter than 10 ms
+            (`SHORTEST`) and than the domain.
         """
-        from torchaudio.functional import resample
-
         if stimulus.fitted is not None:
             return stimulus.fitted(self)
-        if stimulus.sample_rate is None:
-            what = " is a picture: it" if stimulus.signal.ndim == 3 else ""
+        rate = sample_rate(stimulus, self.sample_rate)
+        given = waveform(stimulus, self.full_scale, level_is_set=self.rms is not None)
+        length = resampled_length(len(given), rate, self.sample_rate)
+        if length < min(self.samples, math.ceil(SHORTEST * self.sample_rate)):
             raise MetameryError(
-                f"stimulus '{stimulus.name}'{what} has no sample rate, the model takes {self.sample_rate} Hz"
+                f"stimulus '{stimulus.name}' lasts {1000 * len(given) / rate:.3g} ms, "
+                f"expected {1000 * SHORTEST:g} ms at least"
             )
-        signal = _waveform(stimulus)
-        seconds = len(signal) / stimulus.sample_rate
-        whole = resample(_centred(signal), stimulus.sample_rate, self.sample_rate)  # an offset would ring at the ends
-        if len(whole) < min(self.samples, math.ceil(SHORTEST * self.sample_rate)):
-            raise MetameryError(
-                f"stimulus '{stimulus.name}' lasts {1000 * seconds:.3g} ms, expected {1000 * SHORTEST:g} ms at least"
-            )
-        first = max(0, (len(whole) - self.samples) // 2)
-        signal = _centred(whole[first : first + self.samples])
+        signal = centred(resampled_middle(given, rate, self.sample_rate, self.samples))
         if self.rms is not None:
             own = float(signal.double().square().mean().sqrt())
             if not own:
-                part = " in its middle, which is what the model gets" if bool(whole.any()) else ""
+                part = " in its middle, which is what the model gets" if bool((given != given[0]).any()) else ""
                 raise MetameryError(
                     f"stimulus '{stimulus.name}' is silent{part}: its RMS cannot be set to {self.rms:g}"
                 )
@@ -186,22 +169,3 @@ class WaveformDomain:
 
 
 Domain = ImageDomain | WaveformDomain
-
-
-def _waveform(stimulus: Stimulus) -> torch.Tensor:
-    signal = torch.as_tensor(stimulus.signal, dtype=torch.float32)
-    if signal.ndim != 1:
-        raise MetameryError(
-            f"stimulus '{stimulus.name}' has shape {tuple(signal.shape)}, expected a mono waveform (samples,)"
-        )
-    if not signal.numel():
-        raise MetameryError(f"stimulus '{stimulus.name}' is empty")
-    if not bool(signal.isfinite().all()):
-        raise MetameryError(f"stimulus '{stimulus.name}' has samples that are NaN or infinite")
-    return signal
-
-
-def _centred(signal: torch.Tensor) -> torch.Tensor:
-    """Take the mean from a waveform; in double precision, so that a constant becomes exactly 0."""
-    exact = signal.double()
-    return (exact - exact.mean()).float()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .errors import MetameryError
+from .errors import MetameryError, UnknownNameError
 from .manager import Plugins
 from .study import Use, located
 
@@ -16,6 +17,12 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
 Seed = Annotated[int, typer.Option(min=0, help="Where all randomness starts.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and what it would take.")]
 Antialias = Annotated[str, typer.Option(metavar="KIND", help="Blur before subsampling: blur3, blur5 or hann.")]
+SkipUnreadable = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Leave out files of a folder that cannot be read.")
+]
+Background = Annotated[
+    str, typer.Option(metavar="COLOUR", help="Lay partly transparent pictures of a folder on it, such as white.")
+]
 ModelOptions = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the model.")]
 
 
@@ -58,6 +65,43 @@ def folder_or_name(plugins: Plugins, use: Use) -> Use:
     except MetameryError:
         return located(Use(f"{use.name}/", use.options)) if Path(use.name).expanduser().is_dir() else use
     return located(use)
+
+
+def reading(plugins: Plugins, use: Use, skip_unreadable: bool, background: str, is_asked: bool = True) -> Use:
+    """Stimuli with what a command says of how their files are read, as options of their own.
+
+    Parameters
+    ----------
+    plugins
+        Where the name is looked up.
+    use
+        The stimuli, as `folder_or_name` gives them.
+    skip_unreadable, background
+        What the command says.
+    is_asked
+        Whether stimuli that have no such option are refused, or stay as they are: those beside the ones that the
+        command is about.
+
+    Raises
+    ------
+    MetameryError
+        The stimuli have no such option.
+    """
+    given = {"skip_unreadable": skip_unreadable, "background": background}
+    options = {name: value for name, value in given.items() if value}
+    if not options:
+        return use
+    try:
+        accepted = inspect.signature(plugins.find("stimuli", use.name).entry.factory()).parameters
+    except UnknownNameError:
+        return use  # it is refused where it is loaded
+    for name in [name for name in options if name not in accepted]:
+        if is_asked:
+            raise MetameryError(
+                f"--{name.replace('_', '-')} is for folders, and stimuli '{use.name}' have no such option"
+            )
+        del options[name]
+    return Use(use.name, {**use.options, **options})
 
 
 def duration(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -18,6 +19,8 @@ def entry() -> None:
         try:
             from .cli import main
 
+            if isinstance(sys.stdout, io.TextIOWrapper):  # as for standard error: what cannot be written is escaped
+                sys.stdout.reconfigure(errors="backslashreplace")
             status = main()
             sys.stdout.flush()
         except BrokenPipeError:  # whoever read what was printed has seen enough

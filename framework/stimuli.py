@@ -69,3 +69,12 @@ class Stimuli(Protocol):
     def __getitem__(self, index: int, /) -> Stimulus: ...
 
     def __iter__(self) -> Iterator[Stimulus]: ...
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name can be written as text: that of a file can hold bytes that are not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -11,13 +11,16 @@ import typer
 from ..framework.hookspecs import hookimpl
 from ..framework.options import (
     Antialias,
+    Background,
     Device,
     DryRun,
     ModelOptions,
     Seed,
+    SkipUnreadable,
     folder_or_name,
     loaded_plugins,
     read_options,
+    reading,
     with_antialias,
 )
 from ..framework.study import Use
@@ -52,6 +55,8 @@ def train(
     freeze: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Weights that stay, such as 'features.*'.")
     ] = None,
+    skip_unreadable: SkipUnreadable = False,
+    background: Background = "",
     device: Device = "cpu",
     devices: Annotated[int, typer.Option(min=1, help="Processes, each with a device of its own.")] = 1,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
@@ -79,6 +84,8 @@ def train(
     learned, held_out = splits(folder) if folder.is_dir() else splits_of_name(plugins, Use(stimuli))
     if validation:
         held_out = folder_or_name(plugins, Use(validation))
+    learned = reading(plugins, learned, skip_unreadable, background)
+    held_out = held_out and reading(plugins, held_out, skip_unreadable, background, is_asked=False)
     use = Use(with_antialias(absolute(model), antialias), read_options(set_))
     run = prepare(use, learned, held_out, resolved, plugins, seed=seed, start=absolute(start), freeze=freeze or ())
     if dry_run:

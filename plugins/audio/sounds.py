@@ -11,11 +11,18 @@ import torch
 
 from ...framework.errors import MetameryError
 
-ENDINGS = (".wav", ".flac", ".ogg")
-"""Names of sound files end in one of these, in small or capital letters."""
+ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff")
+"""Names of sound files end in one of these, in small or capital letters. MP3 is not among them: of a file that does not
+state its length, libsndfile guesses it, and stops there without a word."""
 
-_LOSSY = ("VORBIS", "OPUS", "MPEG")
-_DECLARED = re.compile(r"^data : (\d+) \(should be (\d+)\)$", re.MULTILINE)
+MAX_SAMPLES = 2**29
+"""Longer sounds, more than 3 hours at 44.1 kHz, are refused before memory is asked for."""
+
+RATES = (100, 10_000_000)
+"""The lowest and the highest sample rate in Hz that a file may have: what says otherwise is damaged."""
+
+_LOSSY = ("VORBIS", "OPUS")
+_DECLARED = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)$", re.MULTILINE)
 _UNKNOWN_SIZE = 0x7FFF0000  # from here on, programs that write to a pipe mean that they do not know
 _DAMAGED = re.compile(
     r"(Ogg ?: Junk after the last page|Ogg ?: .*end-of-stream|Calculated frame count \d+ does not match).*",
@@ -39,27 +46,32 @@ def read_sound(path: Path) -> tuple[torch.Tensor, int]:
     Raises
     ------
     MetameryError
-        The file cannot be decoded to its end, is cut off or empty, has more than one channel, or holds values that
-        are not finite or outside [−1, 1].
+        The file cannot be decoded to its end, is cut off or empty, has more than one channel or more than
+        `MAX_SAMPLES`, states a rate outside `RATES`, or holds values that are not finite or outside [−1, 1].
     """
     try:
         with soundfile.SoundFile(path) as file:
             if file.channels != 1:
                 raise MetameryError(f"the sound '{path}' has {file.channels} channels, expected mono")
+            if file.format == "MP3":
+                raise MetameryError(f"the sound '{path}' is MP3, which may be read in part only: convert it to WAV")
             _check_whole(path, file)
+            _check_claims(path, file.frames, file.samplerate)
             frames, sample_rate, is_lossy = file.frames, int(file.samplerate), file.subtype.startswith(_LOSSY)
             values = file.read(dtype="float32")  # (T,)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, MemoryError) as error:
         raise MetameryError(f"the sound '{path}' {_reason(path, error)}") from error
     if len(values) < frames:
         raise _cut_off(path, f"its header says {frames} samples, and there are {len(values)}")
     if not frames:
         raise MetameryError(f"the sound '{path}' is empty")
-    if odd := int(np.count_nonzero(~np.isfinite(values))):
+    peak = float(max(values.max(), -values.min()))  # NaN, where there is one
+    if not np.isfinite(peak):
+        odd = int(np.count_nonzero(~np.isfinite(values)))
         raise MetameryError(f"the sound '{path}' has {odd} samples that are NaN or infinite")
     if is_lossy:
-        values = values.clip(-1, 1)
-    if (peak := float(np.abs(values).max())) > 1:
+        values.clip(-1, 1, out=values)
+    elif peak > 1:
         raise MetameryError(f"the sound '{path}' has values up to {peak:.6g}, expected −1 to 1")
     return torch.from_numpy(values), sample_rate
 
@@ -71,6 +83,18 @@ def _check_whole(path: Path, file: soundfile.SoundFile) -> None:
         raise _cut_off(path, f"its header says {found[1]} bytes of samples, and there are {found[2]}")
     if found := _DAMAGED.search(log):
         raise _cut_off(path, found[0].rstrip("."))
+
+
+def _check_claims(path: Path, frames: int, sample_rate: int) -> None:
+    """Raise where the header states what cannot be, or more than is read."""
+    if not RATES[0] <= sample_rate <= RATES[1]:
+        raise MetameryError(
+            f"the sound '{path}' states a sample rate of {sample_rate} Hz, expected {RATES[0]} to {RATES[1]}"
+        )
+    if frames >= 2**62:
+        raise MetameryError(f"the sound '{path}' does not state its number of samples: expected a file, not a stream")
+    if frames > MAX_SAMPLES:
+        raise MetameryError(f"the sound '{path}' states {frames} samples, expected at most {MAX_SAMPLES}: cut it first")
 
 
 def _cut_off(path: Path, why: str) -> MetameryError:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 
 import torch
 
 from ...framework.errors import MetameryError
-from ...framework.stimuli import Stimulus
+from ...framework.stimuli import Stimulus, is_utf8
 from ..audio import sounds
 from ..vision import pictures
 from .limits import spread
+from .listing import Contents, check_classes, check_names, contents, summary, warn_of_others
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Kind:
     read: Callable[[Path], tuple[torch.Tensor, int | None]]
 
 
-def _picture(path: Path) -> tuple[torch.Tensor, None]:
-    return pictures.read_picture(path), None
+def _picture(path: Path, background: pictures.Colour | None = None) -> tuple[torch.Tensor, None]:
+    return pictures.read_picture(path, background), None
 
 
 KINDS = (Kind("picture", pictures.ENDINGS, _picture), Kind("sound", sounds.ENDINGS, sounds.read_sound))
@@ -86,13 +89,14 @@ class FolderStimuli:
 
 
 def folder(
-    *, path: str | Path, limit: int | None = None, skip_unreadable: bool = False, group: str = ""
+    *, path: str | Path, limit: int | None = None, skip_unreadable: bool = False, group: str = "", background: str = ""
 ) -> FolderStimuli:
     """List the pictures or the sounds of a folder, sorted by path.
 
     A file's category is the folder it lies in, or empty if it lies in `path` itself. Its name is its path inside
-    the folder without the ending, unless two would then be called the same. Hidden files, and files more than
-    one folder deep, are not listed. Nothing is decoded, unless `skip_unreadable` asks for it.
+    the folder without the ending, unless two would then be called the same. Hidden files are not listed. Other files,
+    and what lies more than one folder deep, are left out, with one warning that names their endings and numbers.
+    Nothing is decoded, unless `skip_unreadable` asks for it.
 
     Parameters
     ----------
@@ -101,45 +105,48 @@ def folder(
     limit
         Take this many, evenly spread over the list, so that each class has its share.
     skip_unreadable
-        Decode all files now and leave out those that cannot be, with one warning each; of `limit` files
-        fewer may then be left.
+        Decode all files now and leave out those that cannot be, and partly transparent pictures without a
+        `background`, with one warning each; of `limit` files fewer may then be left.
     group
         A regular expression. Its first match in a file's name, or the part of it in parentheses, is what the file
         shares with others: ``"^[a-z]+"`` finds the speaker of ``george_12.wav``. By default there are no groups.
+    background
+        A colour, such as ``white`` or ``#808080``, that partly transparent pictures are laid on. Without it they keep
+        their transparency as a last channel.
 
     Raises
     ------
     MetameryError
-        There is no such folder, no picture or sound in it that can be read, or both of them; or `group` is no
+        There is no such folder, no picture or sound in it that can be read, or both of them; a class has no file that
+        can be read; a file's name is not UTF-8; `background` is not a colour, or the files are sounds; or `group` is no
         regular expression, or is not found in a file's name.
     """
     root = Path(path).expanduser()
+    if not is_utf8(os.path.abspath(root)):
+        raise MetameryError(f"the folder {os.fsencode(root)!r} has a name that is not UTF-8: rename it")
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise MetameryError(f"'{path}' {what}, expected a folder of {_accepted()}")
-    found = [*_files(root), *(file for inside in _folders(root) for file in _files(inside))]
+    top = contents(root)
+    classes = {inside: contents(inside) for inside in top.folders}
+    check_names(root, (top, *classes.values()), skip_unreadable)
+    found = [file for held in (top, *classes.values()) for file in held.of(_endings())]
     if not found:
+        there = f"; it holds {said}" if (said := summary(top)) else ""
         raise MetameryError(
             f"no pictures and no sounds in the folder '{path}', expected CLASS/FILE or FILE, "
-            f"{_accepted()}{_deeper(root)}"
+            f"{_accepted()}{_deeper(classes) or there}"
         )
-    kind = _kind(root, found)
+    kind = _on_background(_kind(root, found), root, background)
+    check_classes(root, classes, kind.endings, _described(kind))
+    warn_of_others(root, top, classes, kind.endings)
     files = _listed(root, sorted(found, key=lambda file: file.relative_to(root).as_posix()), _pattern(group))
     chosen = tuple(files[index] for index in spread(len(files), limit))
-    return FolderStimuli(kind, _readable(root, kind, chosen) if skip_unreadable else chosen)
+    return FolderStimuli(kind, _readable(root, kind, background, chosen) if skip_unreadable else chosen)
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(inside for inside in folder.iterdir() if inside.is_dir() and not inside.name.startswith("."))
-
-
-def _files(folder: Path) -> list[Path]:
-    endings = tuple(ending for kind in KINDS for ending in kind.endings)
-    return [
-        inside
-        for inside in folder.iterdir()
-        if inside.suffix.lower() in endings and not inside.name.startswith(".") and inside.is_file()
-    ]
+def _endings() -> tuple[str, ...]:
+    return tuple(ending for kind in KINDS for ending in kind.endings)
 
 
 def _kind(root: Path, files: Sequence[Path]) -> Kind:
@@ -150,6 +157,16 @@ def _kind(root: Path, files: Sequence[Path]) -> Kind:
         said = " and ".join(f"{kind.name}s ('{min(own).relative_to(root).as_posix()}')" for kind, own in there)
         raise MetameryError(f"the folder '{root}' holds {said}: expected one kind of signal")
     return there[0][0]
+
+
+def _on_background(kind: Kind, root: Path, background: str) -> Kind:
+    """The kind whose pictures are read on a background, if there is one."""
+    if not background:
+        return kind
+    colour = pictures.read_colour(background)
+    if kind.name != "picture":
+        raise MetameryError(f"background = '{background}' is for pictures, and the folder '{root}' holds {kind.name}s")
+    return replace(kind, read=partial(_picture, background=colour))
 
 
 def _pattern(group: str) -> re.Pattern[str] | None:
@@ -180,26 +197,56 @@ def _listed(root: Path, files: Sequence[Path], pattern: re.Pattern[str] | None) 
     ]
 
 
-def _readable(root: Path, kind: Kind, files: Sequence[ListedFile]) -> tuple[ListedFile, ...]:
+def _readable(root: Path, kind: Kind, background: str, files: Sequence[ListedFile]) -> tuple[ListedFile, ...]:
+    """The files that can be decoded.
+
+    Raises
+    ------
+    MetameryError
+        There are none, or none of a class.
+    """
     kept = []
     for file in files:
-        try:
-            kind.read(file.path)
-        except MetameryError as error:
-            warnings.warn(f"{error}; it is left out", stacklevel=3)
+        stated = file.path.stat() if file.path.exists() else None
+        size, changed = (stated.st_size, stated.st_mtime_ns) if stated else (0, 0)
+        if fault := _fault(kind.name, background, file.path, size, changed):
+            warnings.warn(f"{fault}; it is left out", stacklevel=3)
         else:
             kept.append(file)
     if not kept:
         raise MetameryError(f"none of the {len(files)} {kind.name}s in the folder '{root}' can be read")
+    there = {file.category for file in kept}
+    if lost := next((file.category for file in files if file.category not in there and file.category), ""):
+        number = sum(file.category == lost for file in files)
+        raise MetameryError(f"none of the {number} {kind.name}s of class '{lost}' in the folder '{root}' can be read")
     return tuple(kept)
 
 
+@cache
+def _fault(kind: str, background: str, path: Path, size: int, changed: int) -> str:
+    """Why a file cannot be used; kept, so that commands which list a folder several times decode it once."""
+    read = next(each.read for each in KINDS if each.name == kind)
+    try:
+        signal, _ = read(path)
+    except MetameryError as error:
+        return str(error)
+    if kind == "picture" and not background and pictures.is_partly_transparent(signal):
+        return f"the picture '{path}' is partly transparent, and no background is given (such as --background white)"
+    return ""
+
+
+def _described(kind: Kind) -> str:
+    return f"{kind.name}s (files ending in {', '.join(kind.endings)})"
+
+
 def _accepted() -> str:
-    return " or ".join(f"{kind.name}s (files ending in {', '.join(kind.endings)})" for kind in KINDS)
+    return " or ".join(_described(kind) for kind in KINDS)
 
 
-def _deeper(root: Path) -> str:
-    for split in _folders(root):
-        if any(_files(inside) for inside in _folders(split)):
+def _deeper(classes: dict[Path, Contents]) -> str:
+    for split, held in classes.items():
+        if any(contents(inside).of(_endings()) for inside in held.folders):
             return f"; there are some deeper down: give '{split}'"
+        if said := summary(held):
+            return f"; '{split}' holds {said}"
     return ""

@@ -8,18 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageColor, ImageOps, features
 
 from ...framework.errors import MetameryError
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+_OPTIONAL = {"avif": (".avif",), "jpg_2000": (".jp2", ".j2k")}  # what Pillow reads where it was built so
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"),
+    *(ending for feature, endings in _OPTIONAL.items() if features.check(feature) for ending in endings),
+)
 """Names of picture files end in one of these, in small or capital letters."""
 
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+Colour = tuple[int, int, int]
+
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error),
+    Image.DecompressionBombError,
+)
 """What Pillow raises on files that are cut off, damaged, no pictures, or far too large."""
 
 
-def read_picture(path: Path) -> torch.Tensor:
+def read_picture(path: Path, background: Colour | None = None) -> torch.Tensor:
     """Decode a whole picture file, turned upright as its EXIF orientation says.
 
     Returns
@@ -34,20 +43,58 @@ def read_picture(path: Path) -> torch.Tensor:
     """
     try:
         with Image.open(path) as image:
-            return picture_signal(ImageOps.exif_transpose(image))
+            _check_claim(image, path.stat().st_size)
+            return picture_signal(ImageOps.exif_transpose(image), background)
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise MetameryError(f"the picture '{path}' cannot be read: {reason}") from error
 
 
-def picture_signal(image: Image.Image) -> torch.Tensor:
+def _check_claim(image: Image.Image, size: int) -> None:
+    """Raise `ValueError` where a JPEG states more pixels than it holds: decoders make up the rest.
+
+    Each 8 × 8 block of its first scan takes a bit at least. Of other formats, missing pixels are an error.
+    """
+    if image.format == "JPEG" and image.width * image.height > 8 * 64 * size:
+        raise ValueError(f"its header says {image.width} × {image.height} pixels, more than {size} bytes can hold")
+
+
+def read_colour(name: str) -> Colour:
+    """Read a colour's name, or ``#rrggbb``.
+
+    Raises
+    ------
+    MetameryError
+        It is neither.
+    """
+    try:
+        red, green, blue = ImageColor.getrgb(name)  # four where it is transparent itself
+    except (ValueError, AttributeError, TypeError):
+        raise MetameryError(f"background is {name!r}, expected a colour, such as white, grey or #808080") from None
+    return red, green, blue
+
+
+def is_partly_transparent(signal: torch.Tensor) -> bool:
+    """Whether a picture's signal has transparency for its last channel."""
+    return signal.shape[0] in (2, 4)
+
+
+def picture_signal(image: Image.Image, background: Colour | None = None) -> torch.Tensor:
     """Turn a decoded picture into a signal.
+
+    Parameters
+    ----------
+    image
+        The picture.
+    background
+        What lies behind a partly transparent picture, 8 bits each of red, green and blue.
 
     Returns
     -------
     torch.Tensor
         ``(C, H, W)`` float32 in [0, 1]. C is 1 for grey pictures of 1, 8 or 16 bits, 3 for all others (palettes,
-        CMYK and YCbCr are converted). Transparency adds a last channel, unless the picture is opaque throughout.
+        CMYK and YCbCr are converted). Transparency adds a last channel, unless the picture is opaque throughout or a
+        background is given.
 
     Raises
     ------
@@ -61,13 +108,23 @@ def picture_signal(image: Image.Image) -> torch.Tensor:
     if not image.has_transparency_data:
         return _scaled(image.convert("L" if grey else "RGB"))
     signal = _scaled(image.convert("LA" if grey else "RGBA"))
-    return signal[:-1] if bool((signal[-1] == 1).all()) else signal
+    if bool((signal[-1] == 1).all()):
+        return signal[:-1]
+    return signal if background is None else _laid_on(signal, background)
+
+
+def _laid_on(signal: torch.Tensor, background: Colour) -> torch.Tensor:
+    """A partly transparent picture on a colour; grey where both are."""
+    colour = torch.tensor(background, dtype=torch.float32)[:, None, None] / 255
+    if len(signal) == 2 and len({*background}) == 1:
+        colour = colour[:1]
+    return torch.lerp(colour.expand(-1, *signal.shape[1:]), signal[:-1], signal[-1:])
 
 
 def _scaled(image: Image.Image) -> torch.Tensor:
     values = torch.from_numpy(np.array(image))  # (H, W) or (H, W, C), 8 bits
     values = values.unsqueeze(-1) if values.ndim == 2 else values
-    return values.permute(2, 0, 1).contiguous().float() / 255
+    return values.permute(2, 0, 1).contiguous().float().div_(255)
 
 
 def _high_range(image: Image.Image) -> torch.Tensor:

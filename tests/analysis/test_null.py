@@ -16,7 +16,7 @@ from metamery.analysis import null_distribution
 from metamery.analysis.measures import MEASURES
 from metamery.analysis.null import NULL_METRICS, TooFewSignalsError, cache_folder
 from metamery.analysis.pairs import Rows
-from metamery.framework import MetameryError, Model, Stimulus
+from metamery.framework import ImageDomain, MetameryError, Model, Stimulus
 from metamery.framework.progress import Progress
 from metamery.framework.schema import check_dataset
 from metamery.framework.testing import example_model
@@ -101,9 +101,14 @@ def test_one_signal_makes_no_pair(stimuli: list[Stimulus]) -> None:
 
 
 def test_an_activation_that_is_not_finite_is_named(stimuli: list[Stimulus]) -> None:
-    stimuli[3].signal[0, 0, 0] = torch.nan
-    with pytest.raises(MetameryError, match="signal 's3' has activations at '1'"):
-        null_distribution(example_model(), stimuli, ["1"])
+    class Log(torch.nn.Module):
+        def forward(self, signals: torch.Tensor) -> torch.Tensor:
+            return signals.log()
+
+    network = torch.nn.Sequential(Log(), torch.nn.Flatten(), torch.nn.Linear(432, 2)).eval()
+    stimuli[3].signal[0, 0, 0] = 0
+    with pytest.raises(MetameryError, match="signal 's3' has activations at '0'"):
+        null_distribution(Model(network, ImageDomain(3, 12, 12), ["0"]), stimuli, ["0"])
 
 
 def test_nothing_is_left_on_the_disk(stimuli: list[Stimulus], tmp_path: Path) -> None:

@@ -179,3 +179,13 @@ def test_pictures_cannot_be_shown_to_what_hears():
     hears = Model(nn.Linear(100, 3), WaveformDomain(100, 8000), ["output"], NAMES)
     with pytest.raises(MetameryError, match="a model of waveforms cannot recognise images"):
         recognise({"hears": hears}, [generated], stimuli)
+
+
+def test_sounds_of_a_wide_domain_are_shown_as_fractions_of_their_full_scale():
+    wide, usual = WaveformDomain(400, 8000, -4.0, 4.0, rms=None), WaveformDomain(400, 16000, rms=None)
+    wave = 3 * torch.sin(torch.arange(400) * 0.2)[None]
+    fitted, there = shown(wave, wide, usual)
+    assert there.all()
+    assert float(fitted.abs().max()) == pytest.approx(0.75, abs=0.03)  # the ends ring
+    again, _ = shown(wave, wide, WaveformDomain(400, 8000, -8.0, 8.0, rms=None))
+    torch.testing.assert_close(again, wide.quantise(wave) - wide.quantise(wave).mean(), atol=1e-5, rtol=0)

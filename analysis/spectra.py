@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ..framework.errors import MetameryError
+from ..framework.checks import number
 
 NYQUIST = 0.5
 BANDS = 4
@@ -99,10 +99,7 @@ def exact(values: torch.Tensor) -> torch.Tensor:
 
 def check_cutoff(cutoff: object) -> None:
     """Raise `MetameryError` unless a cut-off is a number between 0 and 1."""
-    if not isinstance(cutoff, int | float) or isinstance(cutoff, bool) or not 0 < cutoff < 1:
-        raise MetameryError(
-            f"cutoff is {cutoff!r}, expected a number between 0 and 1, in parts of the Nyquist frequency"
-        )
+    number("cutoff", cutoff, above=0, below=1, unit=", in parts of the Nyquist frequency")
 
 
 def folded_share(activations: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import torch
 
+from ...framework.checks import number
 from ...framework.domains import Domain, ImageDomain, WaveformDomain
 from ...framework.errors import MetameryError, unknown
 from .moves import Move, check_edges, inside, moved, smoothed, sources
@@ -163,10 +164,7 @@ def outside(name: str, strength: float, domain: Domain, *, edges: str, shown: bo
 
 def _check_strength(name: str, family: Transformation, strength: float) -> None:
     low, high = family.limits
-    number = isinstance(strength, int | float) and not isinstance(strength, bool)
-    if not number or not math.isfinite(strength) or not low <= strength <= high:
-        between = "" if math.isinf(high) else f" from {low:g} to {high:g}"
-        raise MetameryError(f"a strength of '{name}' is {strength!r}, expected a number{between} ({family.unit})")
+    number(f"a strength of '{name}'", strength, low, high, unit=f" ({family.unit})")
 
 
 def _right(strength: float, domain: Domain) -> Move:

@@ -8,14 +8,14 @@ from dataclasses import replace
 import torch
 import xarray as xr
 
+from ...framework.checks import one_of, whole
 from ...framework.context import Context
 from ...framework.domains import Domain, ImageDomain
-from ...framework.errors import MetameryError, unknown
+from ...framework.errors import MetameryError
 from ...framework.proportions import proportion
 from ...training.data import key
 from ..robustness.distortions import PADDINGS, moved
 from .answers import batch_count, drawn_seed, fit, running
-from .options import check_count
 
 EDGES = (*PADDINGS, "crop")
 
@@ -37,10 +37,10 @@ def shift_consistency(
         takes two crops, up to twice `maximum` apart, from a picture that is as much larger than the model's: with
         a `maximum` of 16, about the published procedure on ImageNet.
     """
-    if edges not in EDGES:
-        raise unknown("edges", edges, EDGES)
+    one_of("edges", edges, EDGES)
     if maximum is not None:
-        check_count("maximum", maximum)
+        whole("maximum", maximum, 1)
+    whole("batch_size", batch_size, 1)
 
     def evaluate(context: Context) -> xr.Dataset:
         seed = drawn_seed(context)

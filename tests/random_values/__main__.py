@@ -71,7 +71,13 @@ def main() -> int:
                 print(kind, shlex.join(command), status, said, err, sep="\n")
             if why := wrong(status, err):
                 failures += 1
-                found = {"case": index, "seed": given.seed, "kind": kind, "command": shlex.join(command)[:400], "why": why}
+                found = {
+                    "case": index,
+                    "seed": given.seed,
+                    "kind": kind,
+                    "command": shlex.join(command)[:400],
+                    "why": why,
+                }
                 print(json.dumps(found | {"seconds": round(time.perf_counter() - began, 1)}), flush=True)
             os.chdir(place)
     print(json.dumps({"cases": len(numbers), "failures": failures, "ends": dict(sorted(counts.items()))}))

@@ -102,7 +102,10 @@ class Cases:
         what = ["--model", OWN["sound" if sound else "model"], "--stimuli", "sounds" if sound else "pictures"]
         given = ["train", "recipe.toml", *what, "-o", "out"]
         if random.random() < 0.3:
-            names = [field.name for field in fields(Recipe)] + ["loss_options.label_smoothing", "perturbation_options.steps"]
+            names = [field.name for field in fields(Recipe)] + [
+                "loss_options.label_smoothing",
+                "perturbation_options.steps",
+            ]
             given += ["--setting", f"{random.choice(names)}={argument(random)}"]
         return given
 
@@ -137,7 +140,9 @@ class Cases:
 
     def store(self, random: Random) -> Command:
         """Stored attributes and arrays that someone changed."""
-        which = random.choice(("study", "study", "study", "sound-study", "evaluations", "statistics", "comparison", "run"))
+        which = random.choice(
+            ("study", "study", "study", "sound-study", "evaluations", "statistics", "comparison", "run")
+        )
         results = Path(which) / "results.zarr"
         files = sorted(file for file in results.rglob("*") if file.is_file())
         for _ in range(random.choice((1, 1, 2))):
@@ -155,11 +160,26 @@ class Cases:
         if which != "study":
             return random.choice((["report", which], ["compare", which, "-o", "out"], ["export", which, "-o", "out"]))
         evaluators = [entry.name for entry in self.plugins.entries("evaluator")]
-        again = ["synthesise", OWN["model"], "--stimuli", "pictures", "-o", "study", "--steps", "2", "--layers", "1,output"]
+        again = [
+            "synthesise",
+            OWN["model"],
+            "--stimuli",
+            "pictures",
+            "-o",
+            "study",
+            "--steps",
+            "2",
+            "--layers",
+            "1,output",
+        ]
         return random.choice(
             (
-                ["report", "study"], ["export", "study", "-o", "out"], ["compare", "study", "sound-study", "-o", "out"],
-                ["evaluate", random.choice(evaluators), "study"], ["evaluate", "agreement", "study", "--remove"], again,
+                ["report", "study"],
+                ["export", "study", "-o", "out"],
+                ["compare", "study", "sound-study", "-o", "out"],
+                ["evaluate", random.choice(evaluators), "study"],
+                ["evaluate", "agreement", "study", "--remove"],
+                again,
             )  # fmt: skip
         )
 
@@ -254,7 +274,18 @@ def _base(name: str) -> Command:
             "new-plugin": ["new-plugin", "some", "-o", "out"],
             "demo": ["demo", "--dry-run", "--device", "nowhere"],
             "show": ["show", OWN["model"]],
-            "synthesise": ["synthesise", OWN["model"], "--stimuli", "pictures", "-o", "out", "--steps", "1", "--layers", "1"],
+            "synthesise": [
+                "synthesise",
+                OWN["model"],
+                "--stimuli",
+                "pictures",
+                "-o",
+                "out",
+                "--steps",
+                "1",
+                "--layers",
+                "1",
+            ],
             "run": ["run", "study.toml", "-o", "out"],
             "evaluate": ["evaluate", "agreement", "study"],
             "compare": ["compare", "study", "sound-study", "-o", "out"],
@@ -273,7 +304,11 @@ def _place(random: Random) -> str:
 
 
 def _stored(random: Random) -> Any:
-    return random.choice(([2**40], [10**9, 10**9], [0], "float64", "int8", "string", "bytes")) if random.random() < 0.2 else any_value(random)
+    return (
+        random.choice(([2**40], [10**9, 10**9], [0], "float64", "int8", "string", "bytes"))
+        if random.random() < 0.2
+        else any_value(random)
+    )
 
 
 def _pairs(options: dict[str, Any]) -> Command:

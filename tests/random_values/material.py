@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-NETWORKS = '''
+NETWORKS = """
 import torch
 from metamery.framework import ImageDomain, Model, WaveformDomain
 
@@ -31,7 +31,7 @@ def sound() -> Model:
             torch.nn.Linear(2 * 198, 2),
         )
     return Model(network.eval(), WaveformDomain(800, 8000), ["1", "2", "output"], ["cat", "dog"])
-'''
+"""
 
 STUDY = {
     "seed": 0,

@@ -25,13 +25,30 @@ NESTED: tuple[Any, ...] = (
     [], {}, [1, 2], ["a"], ["0", "0"], [[1], [2]], {"a": 1}, {"name": "x"}, [True], [float("nan")], {"": ""}, [{}], {"a": {}},
 )  # fmt: skip
 
-BYTES = (b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r", b"\n\n", b'"', b",", b";", b"\xf0\x9f", b"NaN", b"1e999", b"-1", b"{}", b"[")
+BYTES = (
+    b"\x00",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b"\r",
+    b"\n\n",
+    b'"',
+    b",",
+    b";",
+    b"\xf0\x9f",
+    b"NaN",
+    b"1e999",
+    b"-1",
+    b"{}",
+    b"[",
+)
 
 
 def number(random: Random) -> Any:
     if random.random() < 0.7:
         return random.choice(NUMBERS)
-    return random.choice((random.randint(-5, 300), random.uniform(-2, 2), random.gauss(0, 1) * 10 ** random.randint(-9, 9)))
+    return random.choice(
+        (random.randint(-5, 300), random.uniform(-2, 2), random.gauss(0, 1) * 10 ** random.randint(-9, 9))
+    )
 
 
 def any_value(random: Random) -> Any:

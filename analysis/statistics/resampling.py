@@ -199,5 +199,7 @@ def _corrected(
     share = np.divide(below, known, out=np.full(estimate.shape, 0.5), where=known > 0)
     bias = ndtri(np.clip(share, 0.5 / len(replicates), 1 - 0.5 / len(replicates)))
     moved = bias + ndtri(tails)
-    corrected: NDArray[np.float64] = ndtr(bias + moved / (1 - acceleration * moved))
+    below_one = 1 - acceleration * moved
+    shift = np.divide(moved, below_one, out=np.copysign(np.inf, moved), where=below_one > 0)  # inf is its limit
+    corrected: NDArray[np.float64] = ndtr(bias + shift)
     return corrected

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..framework.devices import check_precision
 from ..framework.domains import WaveformDomain
 from ..framework.errors import MetameryError
 from ..framework.manager import Plugins
@@ -75,6 +76,7 @@ def conduct(
         study with other settings or other weights. Of a new study nothing is then left, unless metamers were made.
     """
     chosen = settings(study.synthesis)
+    check_precision(chosen.precision, device)
     distance, optimizer = load_tools(plugins, chosen)
     parts = load_parts(study, plugins, device)
     is_new = not (folder / RESULTS).exists()
@@ -241,7 +243,7 @@ def load_tools(plugins: Plugins, chosen: Settings) -> tuple[Distance, Make]:
     distance = plugins.load("distance", chosen.distance, **chosen.distance_options)
     optimizer = plugins.load("optimizer", chosen.optimizer, lr=chosen.step_size, **chosen.optimizer_options)
     try:
-        optimizer([torch.zeros(1)])
+        optimizer([torch.zeros(1, dtype=torch.float32, device="cpu")])
     except (TypeError, ValueError) as error:
         raise MetameryError(f"optimizer '{chosen.optimizer}': {error}") from error
     return distance, optimizer
@@ -275,7 +277,9 @@ def _create(
         stimulus = stimuli[index]
         for part in parts:
             fitted[part.key].append(part.model.domain.fit(stimulus).numpy())
-        known.append(Stimulus(torch.empty(0), *(getattr(stimulus, name) for name in _KEPT)))
+        known.append(
+            Stimulus(torch.empty(0, dtype=torch.float32, device="cpu"), *(getattr(stimulus, name) for name in _KEPT))
+        )
     names = [stimulus.name for stimulus in known]
     if not names:
         raise MetameryError(f"stimuli '{study.stimuli.name}' are empty")
@@ -328,6 +332,7 @@ def _keep_file(study: Study, folder: Path) -> None:
         partial.replace(folder / STUDY_FILE)
 
 
+_NO_SIGNAL = torch.empty(0, dtype=torch.float32, device="cpu")
 _KEPT = ("category", "labels", "name", "source", "licence", "group", "sample_rate")
 
 

@@ -60,7 +60,7 @@ class ImageDomain:
         """
         from torchvision.transforms.v2 import functional as transforms
 
-        signal = torch.as_tensor(stimulus.signal, dtype=torch.float32)
+        signal = torch.as_tensor(stimulus.signal, dtype=torch.float32, device="cpu")
         if signal.ndim != 3:
             raise MetameryError(
                 f"stimulus '{stimulus.name}' has shape {tuple(signal.shape)}, "
@@ -185,7 +185,7 @@ Domain = ImageDomain | WaveformDomain
 
 
 def _waveform(stimulus: Stimulus) -> torch.Tensor:
-    signal = torch.as_tensor(stimulus.signal, dtype=torch.float32)
+    signal = torch.as_tensor(stimulus.signal, dtype=torch.float32, device="cpu")
     if signal.ndim != 1:
         raise MetameryError(
             f"stimulus '{stimulus.name}' has shape {tuple(signal.shape)}, expected a mono waveform (samples,)"

@@ -53,9 +53,9 @@ def train(
         list[str] | None, typer.Option(metavar="PATTERN", help="Weights that stay, such as 'features.*'.")
     ] = None,
     device: Device = "cpu",
-    devices: Annotated[int, typer.Option(min=1, help="Processes, each with a device of its own.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, max=1024, help="Processes, each with a device of its own.")] = 1,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that decode signals.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, max=1024, help="Processes that decode signals.")] = 0,
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="Updates between checkpoints within an epoch.")
     ] = None,
@@ -81,10 +81,11 @@ def train(
         held_out = folder_or_name(plugins, Use(validation))
     use = Use(with_antialias(absolute(model), antialias), read_options(set_))
     run = prepare(use, learned, held_out, resolved, plugins, seed=seed, start=absolute(start), freeze=freeze or ())
+    machine = Machine(device, devices, precision, workers)
+    machine.kind()
     if dry_run:
         typer.echo(run.to_toml())
         return
-    machine = Machine(device, devices, precision, workers)
     with ProgressBar() as progress:
         history = conduct(run, output, plugins, machine, checkpoint_every=checkpoint_every, progress=progress)
     said = {"loss": "loss", "accuracy": "accuracy, perturbed", "validation_accuracy": "accuracy, validation"}

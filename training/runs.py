@@ -290,7 +290,9 @@ def _of_classes(run: Run, plugins: Plugins) -> Model:
     middle = (model.domain.low + model.domain.high) / 2
     training = model.module.training
     with torch.no_grad():
-        outputs = model.module.eval()(torch.full((1, *model.domain.shape), middle)).shape[-1]
+        outputs = model.module.eval()(
+            torch.full((1, *model.domain.shape), middle, dtype=torch.float32, device="cpu")
+        ).shape[-1]
     model.module.train(training)
     if outputs != len(run.classes):
         raise MetameryError(f"model '{run.model.name}' has {outputs} outputs, and there are {len(run.classes)} classes")

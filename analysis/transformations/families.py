@@ -145,7 +145,7 @@ def aperture(domain: ImageDomain) -> torch.Tensor:
 
     A turn about the middle brings nothing into the disc that was not there before.
     """
-    y, x = (torch.arange(n, dtype=torch.float64) - (n - 1) / 2 for n in (domain.height, domain.width))
+    y, x = (torch.arange(n, dtype=torch.float64, device="cpu") - (n - 1) / 2 for n in (domain.height, domain.width))
     radius = (min(domain.height, domain.width) - 1) / 2
     within = (1 - torch.sqrt(y[:, None] ** 2 + x**2) / radius) / 0.1
     return (1 - torch.cos(math.pi * within.clamp(0, 1))) / 2
@@ -158,7 +158,11 @@ def outside(name: str, strength: float, domain: Domain, *, edges: str, shown: bo
         return 0.0
     size = domain.shape[-2:] if isinstance(domain, ImageDomain) else (1, domain.samples)
     beyond = ~inside(sources(family.move(strength, domain), size), edges)
-    seen = aperture(domain) if shown and isinstance(domain, ImageDomain) else torch.ones(size)
+    seen = (
+        aperture(domain)
+        if shown and isinstance(domain, ImageDomain)
+        else torch.ones(size, dtype=torch.float32, device="cpu")
+    )
     return float((beyond * seen).sum() / seen.sum())
 
 

@@ -134,9 +134,9 @@ class _Sounds:
 def _stretch(sounds: Sequence[torch.Tensor], samples: int, generator: torch.Generator) -> torch.Tensor:
     """Draw a stretch ``(samples,)`` of one of the sounds, again until it is none of their pauses."""
     for _ in range(_MOST_DRAWS):
-        sound = sounds[int(torch.randint(len(sounds), (), generator=generator))]
+        sound = sounds[int(torch.randint(len(sounds), (), generator=generator, device=generator.device))]
         repeats = -(-samples // len(sound)) + 1
-        first = int(torch.randint(len(sound), (), generator=generator))
+        first = int(torch.randint(len(sound), (), generator=generator, device=generator.device))
         stretch = sound.repeat(repeats)[first : first + samples]
         if stretch.std() > _QUIET * sound.std():
             return stretch

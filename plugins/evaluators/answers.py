@@ -107,7 +107,7 @@ def batch_count(context: Context, batch_size: int) -> int:
 
 def _right(model: Model, stimuli: Sequence[Stimulus]) -> torch.Tensor:
     places = {label: place for place, label in enumerate(model.labels or ())}
-    right = torch.zeros(len(stimuli), len(places), dtype=torch.bool)
+    right = torch.zeros(len(stimuli), len(places), dtype=torch.bool, device="cpu")
     for row, stimulus in zip(right, stimuli, strict=True):
         for answer in stimulus.right_answers(model.label_space) or ():
             if answer in places:

@@ -173,7 +173,9 @@ def _noise(name: str, domain: Domain, stimuli: Sequence[Stimulus], seed: int) ->
     if not named(name).noisy:
         return None
     own = [torch.Generator().manual_seed(key(seed, name, stimulus.name)) for stimulus in stimuli]
-    return torch.stack([torch.randn(domain.shape, generator=generator) for generator in own])
+    return torch.stack(
+        [torch.randn(domain.shape, generator=generator, dtype=torch.float32, device="cpu") for generator in own]
+    )
 
 
 def _dataset(context: Context, chosen: Asked, curves: Sequence[Curves], drawn: NDArray[np.float64]) -> xr.Dataset:

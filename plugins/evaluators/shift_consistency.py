@@ -96,7 +96,7 @@ def _moved(
     draws = []
     for name in names:
         own = torch.Generator().manual_seed(key(seed, "shift", number, name))
-        draws.append(torch.randint(-most, most + 1, (count,), generator=own))
+        draws.append(torch.randint(-most, most + 1, (count,), generator=own, device="cpu"))
     by = torch.stack(draws, dim=1)  # (axes, B)
     if edges != "crop" or not isinstance(domain, ImageDomain):
         return moved(signals, by, domain, edges)

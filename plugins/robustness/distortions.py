@@ -75,7 +75,7 @@ def blur(sigma: float = 1.0) -> Perturb:
             )
         if not radius:
             return signals.detach().clone()
-        places = torch.arange(-radius, radius + 1, dtype=torch.float64)
+        places = torch.arange(-radius, radius + 1, dtype=torch.float64, device="cpu")
         weights = torch.softmax(-((places / sigma) ** 2) / 2, dim=0).to(signals)
         result = signals.detach()
         for dim in dims:

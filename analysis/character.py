@@ -113,7 +113,7 @@ class Diversity:
     def __init__(self) -> None:
         self._within: list[torch.Tensor] = []
         self._count = self._pairs = 0  # metamers, and ordered pairs of different stimuli
-        self._sum = self._squares = self._own = torch.zeros((), dtype=torch.float64)
+        self._sum = self._squares = self._own = torch.zeros((), dtype=torch.float64, device="cpu")
 
     def add(self, activations: torch.Tensor) -> None:
         """Add one stimulus: the activations ``(seeds, …)`` of its metamers; there may be none."""

@@ -17,6 +17,7 @@ import torch
 
 from ..framework import claims, owners
 from ..framework.contract import examine
+from ..framework.devices import check_precision
 from ..framework.errors import MetameryError
 from ..framework.folders import STUDY_FILE, check_output
 from ..framework.manager import Plugins
@@ -94,6 +95,7 @@ def _conduct(
     study: Study, folder: Path, plugins: Plugins, device: torch.device, progress: Progress, claim: claims.Claim
 ) -> StudyStore:
     chosen = settings(study.synthesis)
+    check_precision(chosen.precision, device)
     distance, optimizer = load_tools(plugins, chosen)
     parts = load_parts(study, plugins, device)
     is_new = not (folder / RESULTS).exists()
@@ -273,7 +275,7 @@ def load_tools(plugins: Plugins, chosen: Settings) -> tuple[Distance, Make]:
     distance = plugins.load("distance", chosen.distance, **chosen.distance_options)
     optimizer = plugins.load("optimizer", chosen.optimizer, lr=chosen.step_size, **chosen.optimizer_options)
     try:
-        optimizer([torch.zeros(1)])
+        optimizer([torch.zeros(1, dtype=torch.float32, device="cpu")])
     except (TypeError, ValueError) as error:
         raise MetameryError(f"optimizer '{chosen.optimizer}': {error}") from error
     return distance, optimizer
@@ -379,7 +381,9 @@ def _create(
         stimulus = stimuli[index]
         for domain, signals in fitted.items():
             signals[index] = domain.fit(stimulus).numpy()
-        known.append(Stimulus(torch.empty(0), *(getattr(stimulus, name) for name in _KEPT)))
+        known.append(
+            Stimulus(torch.empty(0, dtype=torch.float32, device="cpu"), *(getattr(stimulus, name) for name in _KEPT))
+        )
     names = [stimulus.name for stimulus in known]
     if not names:
         raise MetameryError(f"stimuli '{study.stimuli.name}' are empty")

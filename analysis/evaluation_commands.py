@@ -29,6 +29,8 @@ from ..framework.study import Use
 if TYPE_CHECKING:
     import xarray as xr
 
+MOST_SHUFFLES = 10**8
+
 
 def evaluate(
     context: typer.Context,
@@ -142,7 +144,7 @@ def statistics(
     recognition: Annotated[
         Path | None, typer.Option(help="A CSV table of models on each other's metamers, that may predict people.")
     ] = None,
-    shuffles: Annotated[int, typer.Option(min=1, help="Of each permutation test.")] = 10_000,
+    shuffles: Annotated[int, typer.Option(min=1, max=MOST_SHUFFLES, help="Of each permutation test.")] = 10_000,
     scheme: Annotated[str, typer.Option(help="Of the permutations: proper, or feather2023, as published.")] = "proper",
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder that gets results and report.")] = Path(
         "statistics"
@@ -158,11 +160,14 @@ def statistics(
 
     if scheme not in SCHEMES:
         raise unknown("scheme", scheme, SCHEMES)
+    compared = [name.strip() for name in models.split(",") if name.strip()]
+    if models and not compared:
+        raise MetameryError(f"--models is '{models}', expected names between commas")
     check_output(output, "evaluations")
     found = overview(
         read_participants(people),
         read_recognition(recognition) if recognition else None,
-        [name for name in models.split(",") if name],
+        compared,
         generator=np.random.default_rng(seed),
         shuffles=shuffles,
         scheme=scheme,

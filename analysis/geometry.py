@@ -189,9 +189,9 @@ def krylov(
     """
     block = _orthonormal(jacobian.draw(BLOCK, generator))
     room = min(BASIS, jacobian.samples // 2)
-    ends = torch.tensor([0, *range(-1, -components - 1, -1)])  # the smallest, then the largest
+    ends = torch.tensor([0, *range(-1, -components - 1, -1)], device="cpu")  # the smallest, then the largest
     basis = block[:0]
-    projected = torch.zeros(0, 0, dtype=torch.float64)  # JᵀJ in the basis
+    projected = torch.zeros(0, 0, dtype=torch.float64, device="cpu")  # JᵀJ in the basis
     for step in range(iterations):
         turned = jacobian.pull(jacobian.push(block))  # (BLOCK, N)
         basis = torch.cat([basis, block])  # (m, N)
@@ -213,9 +213,9 @@ def krylov(
             if residuals[0] <= tolerance * mean and residuals[1:].max() <= tolerance * values[-1]:
                 break
         if len(basis) + BLOCK > room:
-            kept = torch.cat([torch.arange(room // 4), torch.arange(-2 * components, 0)])
+            kept = torch.cat([torch.arange(room // 4, device="cpu"), torch.arange(-2 * components, 0, device="cpu")])
             basis, projected = vectors[:, kept].T.to(basis) @ basis, torch.diag(values[kept])
-            vectors = torch.eye(len(kept), dtype=vectors.dtype)
+            vectors = torch.eye(len(kept), dtype=vectors.dtype, device="cpu")
         noise = jacobian.draw(BLOCK, generator)  # stands in for directions that are used up
         largest = torch.linalg.vector_norm(turned, dim=1).max()
         block = rest + noise * largest * torch.finfo(rest.dtype).eps / math.sqrt(jacobian.samples)
@@ -248,8 +248,8 @@ class _Directions(NamedTuple):
 
 
 def _missing(jacobian: Jacobian, components: int) -> Geometry:
-    nan, each = math.nan, torch.full((components,), math.nan)
-    most = torch.full((components, *jacobian.shape), nan)
+    nan, each = math.nan, torch.full((components,), math.nan, dtype=torch.float32, device="cpu")
+    most = torch.full((components, *jacobian.shape), nan, dtype=torch.float32, device="cpu")
     return Geometry(each, most, nan, most[0], each, nan, nan, nan, nan, nan, False)
 
 

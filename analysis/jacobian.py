@@ -102,14 +102,16 @@ class Jacobian:
 
     def draw(self, count: int, generator: torch.Generator, signs: bool = False) -> torch.Tensor:
         """Return random vectors ``(count, samples)``: normal, or signs; drawn on the CPU, the same on every device."""
-        drawn = torch.randn(count, self.samples, generator=generator)
+        drawn = torch.randn(count, self.samples, generator=generator, device=generator.device, dtype=torch.float32)
         return (drawn.sign() if signs else drawn).to(self._signals)
 
     def _check(self) -> bool:
         """Whether products are finite; some operations that cannot be differentiated twice say so, others give 0."""
         generator = torch.Generator().manual_seed(0)
         vector = self.draw(1, generator)
-        covector = torch.randn(1, self.units, generator=generator).to(vector)
+        covector = torch.randn(1, self.units, generator=generator, device=generator.device, dtype=torch.float32).to(
+            vector
+        )
         refused = f"layer '{self.layer}': the network has an operation that cannot be differentiated twice"
         try:
             pushed, pulled = self.push(vector), self.pull(covector)

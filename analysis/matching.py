@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -90,8 +91,8 @@ def match_layer(
     """
     batch = len(start)
     losses = start.new_full((batch, settings.steps + 1), torch.nan, dtype=targets.dtype)
-    steps = torch.zeros(batch, dtype=torch.int32)
-    states = torch.full((batch,), STATES["done"], dtype=torch.int8)
+    steps = torch.zeros(batch, dtype=torch.int32, device="cpu")
+    states = torch.full((batch,), STATES["done"], dtype=torch.int8, device="cpu")
     reasons = [_unfit(target) for target in targets]
     finished = start.clone()
 
@@ -99,6 +100,7 @@ def match_layer(
     advance((batch - len(rows)) * settings.steps)
     pool = _Pool(finished, targets, rows)
     maker = optimizer(pool.parameters) if rows else None
+    at_home = torch.get_default_device().type == "cpu"
     for update in range(settings.steps + 1):
         if not pool.rows:
             break
@@ -123,7 +125,8 @@ def match_layer(
         for parameter, own in zip(pool.parameters, gradient, strict=True):
             parameter.grad = own
         maker.param_groups[0]["lr"] = settings.rate(update)
-        maker.step()
+        with nullcontext() if at_home else torch.device("cpu"):  # where optimizers count their steps
+            maker.step()
         pool.signals.clamp_(low, high)
         advance(len(pool.rows))
     for row, reason in enumerate(reasons):

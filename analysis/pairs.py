@@ -142,7 +142,7 @@ def _moments(rows: Rows) -> _Moments:
 def _gram(rows: Rows, moments: _Moments) -> torch.Tensor:
     """Correlations of each row with each, ``(K, K)`` float32; a constant row correlates 0."""
     scale = torch.where(moments.norm > 0, 1 / moments.norm, 0.0)[:, None]
-    gram = torch.zeros(rows.count, rows.count)
+    gram = torch.zeros(rows.count, rows.count, dtype=torch.float32, device="cpu")
     for columns in rows.columns():
         standardised = torch.from_numpy(columns).double().sub_(moments.mean[:, None]).mul_(scale).float()
         gram.addmm_(standardised, standardised.T)
@@ -165,7 +165,7 @@ def _snr(
         squared = (norm[here, None] - norm).square() + 2 * product * (1 - correlations[here].double())
         squared += width * (mean[here, None] - mean).square()
         doubt = 2 * TOLERANCE * product
-        itself = torch.eye(len(mean), dtype=torch.bool)[here]
+        itself = torch.eye(len(mean), dtype=torch.bool, device="cpu")[here]
         low, middle, high = (
             _decibel(size[here, None] / distance.clamp_min(0)).masked_fill_(itself, -torch.inf)
             for distance in (squared + doubt, squared, squared - doubt)

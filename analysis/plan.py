@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from ..framework.contract import examine
+from ..framework.devices import check_precision
 from ..framework.manager import Plugins
 from ..framework.modes import channels_last, frozen, keeping_memory
 from ..framework.study import Study, load_stimuli
@@ -40,6 +41,7 @@ def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
     usually faster.
     """
     chosen = settings(study.synthesis)
+    check_precision(chosen.precision, device)
     stimuli = len(load_stimuli(plugins, study.stimuli))
     tools = load_tools(plugins, chosen)
     metamers = most = disk = scratch = 0
@@ -67,7 +69,8 @@ def _update_seconds(
 ) -> Iterator[float]:
     """Time an update of one signal at each layer."""
     module, domain = part.model.module, part.model.domain
-    start = torch.full((1, *domain.shape), (domain.low + domain.high) / 2, device=device)
+    middle = (domain.low + domain.high) / 2
+    start = torch.full((1, *domain.shape), middle, dtype=torch.float32, device=device)
     with frozen(module), channels_last(module, domain), keeping_memory():
         for layer in part.layers:
             with part.model.tap([layer]) as tap:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from ..framework.checks import flag, number, one_of, text, whole, wrong
 from ..framework.errors import MetameryError, unknown
 
 
@@ -30,6 +31,9 @@ SCHEDULES: Mapping[str, Callable[[int, int], float]] = {
     "halving": halving,
 }
 """What the step size is multiplied by at an update, given the number of updates."""
+
+MOST = 2**31 - 2
+"""Of updates, seeds and a batch: results count updates in 32 bits, the last of them included."""
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -87,30 +91,22 @@ class Settings:
     optimizer_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.schedule not in SCHEDULES:
-            raise unknown("schedule", self.schedule, SCHEDULES)
-        if self.precision not in PRECISIONS:
-            raise unknown("precision", self.precision, PRECISIONS)
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value is None and name == "noise":
-                continue
-            kind = int if isinstance(least, int) else (int, float)
-            if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value) or value < least:
-                expected = "a whole number" if isinstance(least, int) else "a number"
-                raise MetameryError(f"{name} = {value!r}: expected {expected} from {least:g}")
-        if self.step_size == 0:
-            raise MetameryError("step_size = 0: expected a number above 0")
+        one_of("schedule", self.schedule, SCHEDULES)
+        one_of("precision", self.precision, PRECISIONS)
+        for name in ("steps", "seeds", "batch_size"):
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1, MOST))
+        for name in ("tolerance", "total_variation", "bounds", "noise"):
+            if (value := getattr(self, name)) is not None or name != "noise":
+                object.__setattr__(self, name, number(name, value, 0))
+        object.__setattr__(self, "step_size", number("step_size", self.step_size, above=0))
         for name in ("distance", "optimizer"):
-            if not isinstance(getattr(self, name), str):
-                raise MetameryError(f"{name} = {getattr(self, name)!r}: expected a name")
+            text(name, getattr(self, name))
             options = getattr(self, f"{name}_options")
             if not isinstance(options, Mapping):
-                raise MetameryError(f"{name}_options = {options!r}: expected a table, such as {{ beta2 = 0.9 }}")
+                raise wrong(f"{name}_options", options, "a table, such as { beta2 = 0.9 }")
         if "lr" in self.optimizer_options:
             raise MetameryError("optimizer_options has lr: the learning rate is step_size")
-        if not isinstance(self.modified_relu, bool):
-            raise MetameryError(f"modified_relu = {self.modified_relu!r}: expected true or false")
+        flag("modified_relu", self.modified_relu)
 
     def rate(self, update: int) -> float:
         """The learning rate at one update, counted from 0."""
@@ -120,11 +116,6 @@ class Settings:
         """As plain data, without what is unset."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
-
-_LEAST: Mapping[str, int | float] = {
-    "step_size": 0.0, "steps": 1, "tolerance": 0.0, "total_variation": 0.0, "bounds": 0.0, "noise": 0.0, "seeds": 1,
-    "batch_size": 1,
-}  # fmt: skip
 
 PRESETS: Mapping[str, Settings] = {
     "fast": Settings(

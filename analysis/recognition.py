@@ -58,11 +58,11 @@ def shown(signals: torch.Tensor, domain: Domain, other: Domain) -> tuple[torch.T
     """
     rounded = domain.quantise(signals)
     if other == domain:
-        return rounded, torch.ones(len(signals), dtype=torch.bool)
+        return rounded, torch.ones(len(signals), dtype=torch.bool, device="cpu")
     if other.kind != domain.kind:
         raise MetameryError(f"a model of {other.kind}s cannot recognise {domain.kind}s")
-    fitted = torch.zeros(len(signals), *other.shape)
-    there = torch.ones(len(signals), dtype=torch.bool)
+    fitted = torch.zeros(len(signals), *other.shape, dtype=torch.float32, device="cpu")
+    there = torch.ones(len(signals), dtype=torch.bool, device="cpu")
     rate = domain.sample_rate if isinstance(domain, WaveformDomain) else None
     if isinstance(domain, WaveformDomain) and isinstance(other, WaveformDomain):
         unit = rounded if domain.full_scale <= other.full_scale else rounded / domain.full_scale

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ..framework.errors import MetameryError
+from ..framework.checks import number
 
 NYQUIST = 0.5
 BANDS = 4
@@ -99,10 +99,7 @@ def exact(values: torch.Tensor) -> torch.Tensor:
 
 def check_cutoff(cutoff: object) -> None:
     """Raise `MetameryError` unless a cut-off is a number between 0 and 1."""
-    if not isinstance(cutoff, int | float) or isinstance(cutoff, bool) or not 0 < cutoff < 1:
-        raise MetameryError(
-            f"cutoff is {cutoff!r}, expected a number between 0 and 1, in parts of the Nyquist frequency"
-        )
+    number("cutoff", cutoff, above=0, below=1, unit=", in parts of the Nyquist frequency")
 
 
 def folded_share(activations: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
@@ -128,9 +125,9 @@ def folded_share(activations: torch.Tensor, strides: Sequence[int]) -> torch.Ten
     lengths = activations.shape[-len(strides) :]
     power = torch.fft.rfftn(activations, dim=axes).abs().square_().flatten(1, -len(strides) - 1).sum(dim=1)
     energy = power * _counts(lengths).to(power)
-    above = torch.zeros(power.shape[1:], dtype=torch.bool)
+    above = torch.zeros(power.shape[1:], dtype=torch.bool, device="cpu")
     for axis, (length, stride) in enumerate(zip(lengths, strides, strict=True)):
-        number = torch.arange(power.shape[1 + axis])
+        number = torch.arange(power.shape[1 + axis], device="cpu")
         cycles = torch.minimum(number, length - number)
         above |= (2 * stride * cycles > length).reshape(-1, *[1] * (len(strides) - 1 - axis))
     energy, above = energy.flatten(1), above.flatten().to(energy.device)
@@ -257,7 +254,7 @@ def _power(signals: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
 
 def _counts(lengths: Sequence[int]) -> torch.Tensor:
     """How many bins of a real signal's spectrum each of the last axis's half stands for, ``(bins,)``."""
-    counts = torch.full((lengths[-1] // 2 + 1,), 2.0)
+    counts = torch.full((lengths[-1] // 2 + 1,), 2.0, dtype=torch.float32, device="cpu")
     counts[0] = 1
     if lengths[-1] % 2 == 0:
         counts[-1] = 1

@@ -12,6 +12,7 @@ import torch
 import xarray as xr
 
 from ..framework.contract import examine
+from ..framework.devices import check_precision
 from ..framework.domains import Domain
 from ..framework.errors import unknown
 from ..framework.models import Model
@@ -82,7 +83,7 @@ def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: i
         Of the domain's shape, float32, on the CPU.
     """
     generator = torch.Generator().manual_seed(derived_seed(seed, repetition, name))
-    drawn = torch.randn(domain.shape, generator=generator)
+    drawn = torch.randn(domain.shape, generator=generator, dtype=torch.float32, device="cpu")
     middle = (domain.low + domain.high) / 2
     if domain.kind == "image":
         scale = (0.05 if noise is None else noise) * (domain.high - domain.low)
@@ -217,6 +218,7 @@ def synthesise(
     chosen = settings(preset, **changes)
     layers = tuple(layers if layers is not None else model.layers)
     device = torch.device(device)
+    check_precision(chosen.precision, device)
     distance = distance or _named(_DISTANCES, "distance", chosen.distance)
     if optimizer is None:
         factory = _named(_OPTIMIZERS, "optimizer", chosen.optimizer)
@@ -276,7 +278,7 @@ def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], cho
             "step": list(range(chosen.steps + 1)),
         },
         sizes={dim: size for dim, size in zip(domain.dims, domain.shape, strict=True) if dim in SIGNAL_DIMENSIONS},
-        chunks={"layer": 1, "stimulus": chosen.batch_size, "seed": 1},
+        chunks={"layer": 1, "stimulus": min(chosen.batch_size, max(1, len(names))), "seed": 1},
         attributes={"settings": json.dumps(chosen.table())},
     )
 
@@ -292,7 +294,7 @@ def match_group(layers: Sequence[str], measured: Sequence[str], names: Sequence[
             "seed": list(range(chosen.seeds)),
             "metric": list(MEASURES),
         },
-        chunks={"layer": 1, "stimulus": chosen.batch_size, "seed": 1},
+        chunks={"layer": 1, "stimulus": min(chosen.batch_size, max(1, len(names))), "seed": 1},
     )
 
 

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 
+from .checks import one_of
 from .errors import MetameryError
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+"""Of passes through a network, by name."""
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raise `MetameryError` unless a device computes in a precision: what is recorded is what was computed."""
+    one_of("precision", precision, PRECISIONS)
+    if precision == "float32":
+        return
+    wanted = getattr(torch, precision)
+    try:
+        with warnings.catch_warnings(), torch.autocast(device.type, wanted):
+            warnings.simplefilter("error")  # said where it is switched off for want of support
+            does = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == wanted
+    except (RuntimeError, UserWarning):
+        does = False
+    if not does:
+        raise MetameryError(f"precision is {precision}, which device '{device}' does not compute in: expected float32")
 
 
 def resolve_device(name: str) -> torch.device:

@@ -64,6 +64,17 @@ def drawing(model: Model, seed: int) -> Iterator[None]:
 
 
 @contextmanager
+def float32_by_default() -> Iterator[None]:
+    """What other libraries draw is float32, whatever the caller's default: other types draw other numbers."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
 def channels_last(module: nn.Module, domain: Domain) -> Iterator[nn.Module]:
     """Lay the weights of a network's 2-D convolutions out with the channels last, which CPUs run faster.
 
@@ -128,7 +139,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # malloc.h
 
 def _runs(module: nn.Module, domain: Domain) -> bool:
     middle = (domain.low + domain.high) / 2
-    signal = torch.full((1, *domain.shape), middle, requires_grad=True)
+    signal = torch.full((1, *domain.shape), middle, dtype=torch.float32, device="cpu", requires_grad=True)
     try:
         with frozen(module), torch.enable_grad():
             torch.autograd.grad(module(signal).sum(), signal)

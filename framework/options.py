@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
+from .checks import LARGEST
 from .errors import MetameryError, UnknownNameError
 from .manager import Plugins
 from .study import Use, located
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
-Seed = Annotated[int, typer.Option(min=0, help="Where all randomness starts.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST, help="Where all randomness starts.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and what it would take.")]
 Antialias = Annotated[str, typer.Option(metavar="KIND", help="Blur before subsampling: blur3, blur5 or hann.")]
 SkipUnreadable = Annotated[
@@ -48,8 +49,10 @@ def read_options(given: list[str] | None) -> dict[str, Any]:
             raise MetameryError(f"'{pair}': expected KEY=VALUE")
         try:
             options[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             options[key] = value
+        except ValueError as error:
+            raise MetameryError(f"'{key}': {error}") from None
     return options
 
 

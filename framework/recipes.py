@@ -10,9 +10,13 @@ from typing import Any
 
 import tomli_w
 
+from .checks import names, number, one_of, shown, text, whole, wrong
 from .errors import MetameryError, unknown
 
 SCHEDULES = ("constant", "steps", "cosine", "linear")
+
+MOST = 2**31 - 1
+"""Of epochs, and of signals at once."""
 
 Options = Mapping[str, float | str | bool]
 
@@ -34,7 +38,7 @@ class Recipe:
     schedule
         ``constant``, ``steps``, or ``cosine`` and ``linear``, which fall to 0 at the end.
     decay_every, decay_factor
-        Of ``steps``: the learning rate is divided by `decay_factor` after every `decay_every` epochs.
+        Of ``steps``: the learning rate is divided by `decay_factor`, 1 or more, after every `decay_every` epochs.
     warmup
         Epochs over which the learning rate grows from 0, in a straight line.
     epsilon_warmup
@@ -96,8 +100,10 @@ class Recipe:
     def __post_init__(self) -> None:
         for entry in dataclasses.fields(self):
             object.__setattr__(self, entry.name, _checked(entry.name, getattr(self, entry.name)))
-        if self.schedule not in SCHEDULES:
-            raise unknown("schedule", self.schedule, SCHEDULES)
+        one_of("schedule", self.schedule, SCHEDULES)
+        for name in ("warmup", "epsilon_warmup"):
+            if getattr(self, name) > self.epochs:
+                raise wrong(f"recipe entry {name}", getattr(self, name), f"at most the number of epochs, {self.epochs}")
 
     def changed(self, changes: Mapping[str, Any]) -> Recipe:
         """Return this recipe with some values set otherwise; ``perturbation_options.epsilon`` sets one option.
@@ -135,34 +141,34 @@ class Recipe:
         """
         try:
             table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # ValueError also of numbers with thousands of digits
             raise MetameryError(f"the recipe is no valid TOML: {error}") from None
         return cls().changed(table)
 
 
-_LEAST = {"epochs": 1, "batch_size": 1, "decay_every": 1, "accumulate": 1}
+_WHOLE = {"epochs": 1, "batch_size": 1, "decay_every": 1, "accumulate": 1, "replays": 0}
+"""The least of each whole number."""
+
+_BOUNDS: Mapping[str, Mapping[str, Any]] = {
+    "check_drop": {"least": 0, "below": 1},  # a fall of an accuracy
+    "decay_factor": {"least": 1},
+    "ema": {"least": 0, "below": 1},
+}
+"""Bounds of the other numbers, where they are not 0 and more."""
 
 
 def _checked(name: str, value: Any) -> Any:
-    default = Recipe.__dataclass_fields__[name].default
+    what = f"recipe entry {name}"
     if name.endswith("_options"):
         if not isinstance(value, Mapping):
-            raise MetameryError(f"recipe entry {name} = {value!r}: expected a table")
+            raise wrong(what, value, "a table")
         return dict(value)
     if name == "augment":
-        if isinstance(value, str) or not all(isinstance(each, str) for each in value):
-            raise MetameryError(f"recipe entry {name} = {value!r}: expected a list of names")
-        return tuple(value)
+        return names(what, value)
     if name == "layer" and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)  # a path of one number, as a command line reads it
-    if isinstance(default, str):
-        if not isinstance(value, str):
-            raise MetameryError(f"recipe entry {name} = {value!r}: expected text")
-        return value
-    whole = isinstance(default, int)
-    least = _LEAST.get(name, 0)
-    fits = isinstance(value, int) if whole else isinstance(value, int | float)
-    if not fits or isinstance(value, bool) or not value >= least:
-        kind = "a whole number" if whole else "a number"
-        raise MetameryError(f"recipe entry {name} = {value!r}: expected {kind} from {least}")
-    return value if whole else float(value)
+        return shown(value)  # a path of one number, as a command line reads it
+    if name in _WHOLE:
+        return whole(what, value, _WHOLE[name], MOST)
+    if isinstance(Recipe.__dataclass_fields__[name].default, str):
+        return text(what, value)
+    return number(what, value, **_BOUNDS.get(name, {"least": 0}))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from .checks import check_types
 from .errors import MetameryError, MissingExtraError, UnknownNameError, unknown
 from .groups import check_result_name, result_name
 
@@ -160,15 +161,19 @@ class Found:
         """Call the factory, after holding the options' names against its signature."""
         factory = self.entry.factory()
         given = (self.member,) if self.entry.is_family else ()
-        check_options(factory, f"{self.entry.kind} '{self.entry.name}{self.member}'", options, len(given))
+        what = f"{self.entry.kind} '{self.entry.name}{self.member}'"
+        check_options(factory, what, options, len(given))
         try:
-            return factory(*given, **options)
+            built = factory(*given, **options)
         except MetameryError:
             raise
         except Exception as error:
+            check_types(factory, what, options)
             given_options = {name: value for name, value in options.items() if name != "plugins"} or "no options"
             error.add_note(f"in the factory of {self.entry.kind} '{self.qualified}', given {given_options}")
             raise
+        check_types(factory, what, options)  # last, since a factory's own checks say more
+        return built
 
 
 class Registry:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from .checks import whole
 from .errors import MetameryError, UnknownNameError, unknown
 from .registry import absolute
 
@@ -85,7 +86,7 @@ class Study:
         """
         try:
             table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # ValueError also of numbers with thousands of digits
             raise MetameryError(f"the study is no valid TOML: {error}") from None
         _known(table, "study entry", ("seed", "stimuli", "null_stimuli", "null_signals", "models", "synthesis"))
         for needed in ("models", "stimuli"):
@@ -93,8 +94,9 @@ class Study:
                 raise MetameryError(f"the study names no {needed}")
         if not isinstance(table["models"], list) or not isinstance(table.get("synthesis", {}), dict):
             raise MetameryError("the study needs [[models]] tables and a [synthesis] table")
-        _whole(table, "seed", 0)
-        _whole(table, "null_signals", 2)
+        for name, least in (("seed", 0), ("null_signals", 2)):
+            if name in table:
+                whole(name, table[name], least)
         null = table.get("null_stimuli")
         return cls(
             models=tuple(_model_use(model, base) for model in table["models"]),
@@ -188,11 +190,6 @@ def _model_use(table: object, base: Path) -> ModelUse:
     if not isinstance(options, dict):
         raise MetameryError(f"options = {options!r}: expected a table")
     return ModelUse(absolute(table["name"], base), tuple(layers), options)
-
-
-def _whole(table: Mapping[str, Any], name: str, least: int) -> None:
-    if name in table and (not isinstance(value := table[name], int) or isinstance(value, bool) or value < least):
-        raise MetameryError(f"{name} = {value!r}: expected a whole number from {least}")
 
 
 def _known(table: Mapping[str, Any], kind: str, names: tuple[str, ...]) -> None:

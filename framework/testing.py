@@ -49,7 +49,7 @@ def example_model(seed: int = 0) -> Model:
 def example_signals(model: Model, count: int = 3, seed: int = 0) -> torch.Tensor:
     """Random signals ``(count, …)`` inside the domain's range, away from its ends."""
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.rand(count, *model.domain.shape, generator=generator)
+    drawn = torch.rand(count, *model.domain.shape, generator=generator, dtype=torch.float32, device="cpu")
     low, high = model.domain.low, model.domain.high
     return low + (high - low) * (0.25 + 0.5 * drawn)
 

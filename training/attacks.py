@@ -15,10 +15,11 @@ from functools import partial, reduce
 import torch
 from torch import nn
 
-from ..framework.errors import MetameryError, unknown
+from ..framework.checks import flag, number, one_of, whole
+from ..framework.errors import MetameryError
 from ..framework.models import Model
 from ..framework.modes import frozen
-from .balls import Ball, Randomness, Size, ball, check_norm, check_size
+from .balls import Ball, Randomness, Size, ball, check_norm
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -204,16 +205,14 @@ def check_settings(
     check_norm(norm)
     for name, size in (("epsilon", epsilon), ("step_size", step_size)):
         if size is not None and not isinstance(size, torch.Tensor):
-            check_size(name, size)
+            number(name, size, 0)
     for name, count in (("steps", steps), ("restarts", restarts)):
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise MetameryError(f"{name} is {count!r}, expected a whole number of at least 1")
-    if not isinstance(random_start, bool):
-        raise MetameryError(f"random_start is {random_start!r}, expected true or false")
+        whole(name, count, 1)
+    flag("random_start", random_start)
     if restarts != 1 and not random_start:
         raise MetameryError(f"restarts is {restarts}, but without a random start all are the same: expected 1")
-    if not callable(loss) and loss not in LOSSES:
-        raise unknown("loss of an attack:", str(loss), LOSSES)
+    if not callable(loss):
+        one_of("loss of an attack:", loss, LOSSES)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from functools import cached_property
 
 import torch
 
+from ..framework.checks import number
 from ..framework.domains import Domain
 from ..framework.errors import MetameryError, unknown
 
@@ -146,13 +147,6 @@ def check_norm(norm: str) -> None:
         raise unknown("norm", norm, BALLS)
 
 
-def check_size(name: str, value: object) -> None:
-    """Raise `MetameryError` unless `value` is a finite number of at least 0."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value < math.inf:  # type: ignore[operator]
-        raise MetameryError(f"{name} is {value!r}, expected a number of at least 0")
-
-
 def check_signals(signals: torch.Tensor, domain: Domain) -> None:
     """Raise `MetameryError` unless signals are floating point and inside the domain's range."""
     if not signals.is_floating_point():
@@ -178,7 +172,7 @@ def check_epsilon(epsilon: Size, norm: str, signals: torch.Tensor, domain: Domai
         for value in epsilon.aminmax() if len(epsilon) else ():
             check_epsilon(float(value), norm, signals, domain)
         return
-    check_size("epsilon", epsilon)
+    number("epsilon", epsilon, 0)
     most = domain.high - domain.low
     if norm == "l2":
         most *= math.sqrt(signals.shape[1:].numel())

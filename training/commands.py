@@ -58,9 +58,9 @@ def train(
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
     device: Device = "cpu",
-    devices: Annotated[int, typer.Option(min=1, help="Processes, each with a device of its own.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, max=1024, help="Processes, each with a device of its own.")] = 1,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that decode signals.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, max=1024, help="Processes that decode signals.")] = 0,
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="Updates between checkpoints within an epoch.")
     ] = None,
@@ -88,10 +88,11 @@ def train(
     held_out = held_out and reading(plugins, held_out, skip_unreadable, background, is_asked=False)
     use = Use(with_antialias(absolute(model), antialias), read_options(set_))
     run = prepare(use, learned, held_out, resolved, plugins, seed=seed, start=absolute(start), freeze=freeze or ())
+    machine = Machine(device, devices, precision, workers)
+    machine.kind()
     if dry_run:
         typer.echo(run.to_toml())
         return
-    machine = Machine(device, devices, precision, workers)
     with ProgressBar() as progress:
         history = conduct(run, output, plugins, machine, checkpoint_every=checkpoint_every, progress=progress)
     said = {"loss": "loss", "accuracy": "accuracy, perturbed", "validation_accuracy": "accuracy, validation"}

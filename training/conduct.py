@@ -15,11 +15,13 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from ..framework.checks import one_of, whole
+from ..framework.devices import PRECISIONS, check_precision, resolve_device
 from ..framework.domains import ImageDomain
 from ..framework.errors import MetameryError, unknown
 from ..framework.manager import Plugins
 from ..framework.models import Model
-from ..framework.modes import channels_last
+from ..framework.modes import channels_last, float32_by_default
 from ..framework.progress import Progress
 from ..framework.recipes import Recipe
 from ..framework.study import Use, load_stimuli
@@ -29,7 +31,12 @@ from .loop import train
 from .runs import RUN_FILE, Run, build, is_perturbation, tools, write_history
 from .state import History
 
-PRECISIONS = ("float32", "bfloat16", "float16")
+MOST_PROCESSES = 1024
+"""On one machine, of either kind."""
+
+_COMPUTED = {"cpu": ("float32", "bfloat16"), "cuda": PRECISIONS, "mps": ("float32",)}
+"""What Lightning Fabric's mixed precision computes in, by kind of device; elsewhere it takes another without a word."""
+
 _FABRIC = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 
 
@@ -54,10 +61,34 @@ class Machine:
     precision: str = "float32"
     workers: int = 0
 
+    def __post_init__(self) -> None:
+        one_of("precision", self.precision, PRECISIONS)
+        whole("devices", self.devices, 1, MOST_PROCESSES)
+        whole("workers", self.workers, 0, MOST_PROCESSES)
+
+    def kind(self) -> str:
+        """``cpu``, ``cuda`` or ``mps``.
+
+        Raises
+        ------
+        MetameryError
+            There is no such device here, or it does not compute in this precision.
+        """
+        device = resolve_device(self.device)
+        kind = device.type
+        if kind not in ("cpu", "cuda", "mps"):
+            raise unknown("device", self.device, ("cpu", "cuda", "mps", "auto"))
+        check_precision(self.precision, device)
+        if self.precision not in _COMPUTED[kind]:
+            raise MetameryError(
+                f"precision is {self.precision}, which training does not compute in on device '{kind}': "
+                f"expected {' or '.join(_COMPUTED[kind])}"
+            )
+        return kind
+
     def fabric(self) -> Fabric:
-        if self.precision not in PRECISIONS:
-            raise unknown("precision", self.precision, PRECISIONS)
-        kind = self.device.partition(":")[0]
+        """Make what runs a training on these devices, or raise `MetameryError` as `kind` does."""
+        kind = self.kind()
         try:
             return Fabric(accelerator=kind, devices=self.devices, precision=_FABRIC[self.precision])  # type: ignore[arg-type]
         except (ValueError, RuntimeError) as error:
@@ -184,7 +215,12 @@ def augmentation(names: Sequence[str], model: Model) -> Augment | None:
             raise MetameryError(f"augmentation '{name}': {error}") from None
     low, high = model.domain.low, model.domain.high
     composed = v2.Compose(made)
-    return lambda signal: composed(signal).clamp(low, high)
+
+    def augment(signal: torch.Tensor) -> torch.Tensor:
+        with torch.device("cpu"), float32_by_default():
+            return composed(signal).clamp(low, high)  # type: ignore[no-any-return]
+
+    return augment
 
 
 def _keep_file(run: Run, folder: Path) -> None:

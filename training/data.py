@@ -117,7 +117,7 @@ def examples(
     if size <= KEPT_BYTES:
         progress = progress or Progress()
         progress.start(len(stimuli), "reading signals")
-        kept = torch.empty(len(stimuli), *domain.shape)
+        kept = torch.empty(len(stimuli), *domain.shape, dtype=torch.float32, device="cpu")
         for index in range(len(stimuli)):
             kept[index] = domain.fit(stimuli[index])
             progress.advance()
@@ -157,10 +157,10 @@ class Order(Sampler[list[tuple[int, int]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         if self.seed is None:
-            order = torch.arange(self.count)
+            order = torch.arange(self.count, device="cpu")
         else:
             generator = torch.Generator().manual_seed(key(self.seed, "order", self.epoch))
-            order = torch.randperm(self.count, generator=generator)
+            order = torch.randperm(self.count, generator=generator, device=generator.device)
         for batch in range(self.first, self.first + len(self)):
             whole = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             yield [(self.epoch, index) for index in whole[self.rank :: self.processes].tolist()]
@@ -169,9 +169,9 @@ class Order(Sampler[list[tuple[int, int]]]):
 def batches(examples: Examples, order: Order, workers: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield signals ``(B, …)`` and classes ``(B,)`` in an order, decoded by so many worker processes."""
     if examples.kept is not None and examples.augment is None:
-        targets = torch.tensor(examples.targets)
+        targets = torch.tensor(examples.targets, dtype=torch.long, device="cpu")
         for batch in order:
-            places = torch.tensor([index for _, index in batch], dtype=torch.long)
+            places = torch.tensor([index for _, index in batch], dtype=torch.long, device="cpu")
             yield examples.kept[places], targets[places]
         return
     own = torch.Generator()  # otherwise the loader draws a seed from the global one

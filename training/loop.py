@@ -200,7 +200,7 @@ def _measured(
     fabric: Fabric,
 ) -> tuple[float, float]:
     """Mean cross-entropy and accuracy over batches and processes; `look` gives the logits ``(B, classes)``."""
-    totals = torch.zeros(3, device=fabric.device)
+    totals = torch.zeros(3, dtype=torch.float32, device=fabric.device)
     with frozen(model.module), torch.no_grad(), fabric.autocast():
         for batch in given:
             signals, labels = fabric.to_device(batch)
@@ -224,7 +224,7 @@ def _update(
     """Make one update; return the mean loss and accuracy on the signals as they were perturbed, ``(2,)``."""
     generator = torch.Generator().manual_seed(randomness)
     bare = replace(model, module=state.module)
-    seen = torch.zeros(2, device=signals.device)
+    seen = torch.zeros(2, dtype=torch.float32, device=signals.device)
     state.optimizer.zero_grad()
     parts = list(zip(signals.chunk(state.recipe.accumulate), labels.chunk(state.recipe.accumulate), strict=True))
     for number, (natural, wanted) in enumerate(parts):
@@ -265,7 +265,7 @@ def _replay(
     """
     if state.moved is None:
         state.moved = torch.zeros_like(signals)
-    seen = torch.zeros(2, device=signals.device)
+    seen = torch.zeros(2, dtype=torch.float32, device=signals.device)
     for replay in range(state.recipe.replays):
         moved = state.moved.requires_grad_()
         shown = (signals + moved).clamp(model.domain.low, model.domain.high)

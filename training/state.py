@@ -62,7 +62,7 @@ class State:
     moved: torch.Tensor | None = None
     checked: float = -1.0
     has_fallen: bool = False
-    sums: torch.Tensor = field(default_factory=lambda: torch.zeros(2))
+    sums: torch.Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.float32, device="cpu"))
     noted: list[torch.Tensor] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -116,7 +116,7 @@ class State:
     def close_epoch(self, row: dict[str, float], best: Path, fabric: Fabric) -> None:
         """Go to the next epoch; keep the weights if they are the best so far."""
         self.history.append(row)
-        self.epoch, self.batch, self.sums = self.epoch + 1, 0, torch.zeros(2)
+        self.epoch, self.batch, self.sums = self.epoch + 1, 0, torch.zeros(2, dtype=torch.float32, device="cpu")
         reached = row.get("checked_accuracy", row.get("validation_accuracy", row["accuracy"]))
         if reached > self.best:
             self.best = reached
@@ -165,7 +165,7 @@ class State:
             self.moved = parts["moved"]["signals"][fabric.global_rank].to(fabric.device)
         for name in _COUNTS:
             setattr(self, name, state.get(name, getattr(self, name)))
-        self.sums = torch.tensor(state["sums"])
+        self.sums = torch.tensor(state["sums"], dtype=torch.float32, device="cpu")
 
 
 def summed(values: torch.Tensor, fabric: Fabric) -> torch.Tensor:

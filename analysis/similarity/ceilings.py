@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+ROUNDING = 1e-12
+"""Squared length of a sum of vectors, per vector, that is rounding."""
+
 
 def noise_ceiling(cosines: torch.Tensor) -> tuple[float, float]:
     """Bound how alike anything can be, on average, to N repetitions of a representation (Nili et al. 2014, p. 7).
@@ -17,12 +20,18 @@ def noise_ceiling(cosines: torch.Tensor) -> tuple[float, float]:
     -------
     (float, float)
         Lower bound: mean cosine of each with the mean of the *others*. Upper bound: of each with the mean of *all*,
-        which no vector exceeds. Means are of vectors of length 1. Not numbers for fewer than two repetitions.
+        which no vector exceeds. Means are of vectors of length 1. Repetitions without cosines, NaN, as they are
+        constant, do not count; nor do means of length 0. NaN for fewer than two repetitions.
     """
+    there = cosines.diagonal().isfinite()
+    cosines = cosines[there][:, there]
     if len(cosines) < 2:
         return float("nan"), float("nan")
     total = cosines.sum()
     own = cosines.sum(dim=1)
     rest = own - cosines.diagonal()
-    lower = rest / (total - own - rest).sqrt()
-    return float(lower.mean()), float((own / total.sqrt()).mean())
+    lower, upper = (
+        sums / squared.where(squared > ROUNDING * len(cosines), torch.nan).sqrt()
+        for sums, squared in ((rest, total - own - rest), (own, total))
+    )
+    return float(lower.nanmean()), float(upper.nanmean())

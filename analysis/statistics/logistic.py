@@ -64,6 +64,8 @@ def logistic_regression(correct: ArrayLike, predictors: Mapping[str, ArrayLike],
             "the regression has no finite answer: some predictor tells right from wrong without fail, "
             "or the answers to some of its values are all right or all wrong"
         )
+    if not (np.isfinite(fit.params) & np.isfinite(fit.bse) & (fit.bse > 0)).all():
+        raise MetameryError(f"{int(clusters.max()) + 1} participants are too few for the errors of {len(terms)} terms")
     low, high = np.asarray(fit.conf_int()).T
     columns = {
         "coefficient": (fit.params, "log odds", "change in log odds"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
@@ -10,7 +11,7 @@ import xarray as xr
 
 from ...framework.errors import MetameryError, unknown
 from .anova import mixed_anova, repeated_measures_anova
-from .people import models, observers
+from .people import models, observers, spelt_alike
 from .permutation import Scheme
 from .prediction import other_model_prediction
 
@@ -49,7 +50,8 @@ def overview(
     Raises
     ------
     MetameryError
-        A model is in no experiment, or the design is not balanced.
+        A model is in no experiment, or in none with another that is compared; the design is not balanced; or the
+        tables share no modality.
     """
     own: _Tests = {"generator": generator, "shuffles": shuffles, "scheme": scheme}
     sites = list(dict.fromkeys(zip(*(people[name].values.tolist() for name in _PARTS), strict=True)))
@@ -66,17 +68,33 @@ def overview(
         for experiment, there in of_experiment.items()
         if len(own_names := [name for name in compared if name in there]) > 1
     }
-    if compared and not against:
-        raise MetameryError(f"no experiment has two of the models {', '.join(compared)}")
+    for name in compared:
+        if not any(name in own_names and len({*own_names} & {*compared}) > 1 for own_names in of_experiment.values()):
+            raise MetameryError(f"no experiment has two of the models {', '.join(compared)}, with '{name}' among them")
     if against:
         tested = {name: repeated_measures_anova(scores, **own) for name, scores in against.items()}
         found["models"] = _joined(tested, f"People on {', '.join(compared)}")
     if recognised is not None:
-        shared = [name for name in dict.fromkeys(people["modality"].values.tolist()) if name in recognised["modality"]]
-        for modality in shared:
+        recognised = spelt_alike(recognised, people)
+        for modality in _shared_modalities(people, recognised):
             predicted = other_model_prediction(people, recognised, modality, generator=generator)
             found[f"prediction_{modality}"] = predicted.assign_attrs(title=f"{predicted.attrs['title']}: {modality}")
     return found
+
+
+def _shared_modalities(people: xr.Dataset, recognised: xr.DataArray) -> list[str]:
+    """The modalities that both tables have; those that one of them lacks are named in a warning."""
+    both = [list(dict.fromkeys(table["modality"].values.tolist())) for table in (people, recognised)]
+    shared = [name for name in both[0] if name in both[1]]
+    if not shared:
+        of_people, of_models = (", ".join(each) for each in both)
+        raise MetameryError(f"modalities of people are {of_people}, of models {of_models}: expected one in both tables")
+    for names, others in (both, both[::-1]):
+        for name in names:
+            if name not in others:
+                whose = "models" if names is both[0] else "people"
+                warnings.warn(f"nothing is predicted for {name}: the table of {whose} has none of it", stacklevel=3)
+    return shared
 
 
 class _Tests(TypedDict):

@@ -6,9 +6,8 @@ models and stage (`read_recognition`).
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from ...framework.errors import MetameryError, unknown
+from .rows import alike, read_rows
 
 PARTICIPANT_COLUMNS = ("modality", "experiment", "model", "participant", "stage", "stage_index", "human", "network")
 """Columns that `read_participants` needs."""
@@ -50,15 +50,15 @@ def read_participants(path: str | Path) -> xr.Dataset:
     """
     cells: dict[tuple[str, ...], dict[tuple[str, ...], tuple[float, float]]] = {}  # site: participant: both
     indices: dict[tuple[str, ...], int] = {}
-    for line, row in _rows(Path(path), PARTICIPANT_COLUMNS):
+    for row in read_rows(Path(path), PARTICIPANT_COLUMNS, ("modality", "experiment", "model", "participant", "stage")):
         experiment = (row["modality"], row["experiment"])
         participant: tuple[str, ...] = (*experiment, row["participant"])
         site: tuple[str, ...] = (*experiment, row["model"], row["stage"])
-        both = _proportion(row, "human", path, line), _proportion(row, "network", path, line)
-        if indices.setdefault(site, _whole(row, "stage_index", path, line)) != _whole(row, "stage_index", path, line):
-            raise MetameryError(f"'{path}', line {line}: stage '{row['stage']}' had index {indices[site]} before")
+        both = row.proportion("human"), row.proportion("network")
+        if indices.setdefault(site, row.index("stage_index")) != row.index("stage_index"):
+            raise MetameryError(f"'{path}', line {row.line}: stage '{row['stage']}' had index {indices[site]} before")
         if participant in cells.setdefault(site, {}):
-            raise MetameryError(f"'{path}', line {line}: participant '{row['participant']}' has this stage twice")
+            raise MetameryError(f"'{path}', line {row.line}: participant '{row['participant']}' has this stage twice")
         cells[site][participant] = both
     sites = sorted(cells, key=lambda site: (site[:3], indices[site]))
     _check_balance(path, sites, cells, indices)
@@ -111,11 +111,11 @@ def read_recognition(path: str | Path) -> xr.DataArray:
         No such file, a missing column, a value that is no number in [0, 1], or a row given twice.
     """
     cells: dict[tuple[str, ...], dict[str, float]] = {}
-    for line, row in _rows(Path(path), RECOGNITION_COLUMNS):
+    for row in read_rows(Path(path), RECOGNITION_COLUMNS, RECOGNITION_COLUMNS[:-1]):
         site = (row["modality"], row["generating_model"], row["stage"])
         if row["evaluating_model"] in cells.setdefault(site, {}):
-            raise MetameryError(f"'{path}', line {line}: this pair of models has stage '{row['stage']}' twice")
-        cells[site][row["evaluating_model"]] = _proportion(row, "proportion_correct", path, line)
+            raise MetameryError(f"'{path}', line {row.line}: this pair of models has stage '{row['stage']}' twice")
+        cells[site][row["evaluating_model"]] = row.proportion("proportion_correct")
     recognisers = list(dict.fromkeys(name for site in cells.values() for name in site))
     values = [[cells[site].get(name, math.nan) for site in cells] for name in recognisers]
     return xr.DataArray(
@@ -131,6 +131,27 @@ def read_recognition(path: str | Path) -> xr.DataArray:
         ("recogniser", "site"),
         "recognised",
         {"long_name": "proportion of metamers that the model recognises", "units": "1"},
+    )
+
+
+def spelt_alike(recognised: xr.DataArray, people: xr.Dataset) -> xr.DataArray:
+    """Give modalities, models and stages of `read_recognition` the spelling that they have in `read_participants`.
+
+    Names that are the same but for capitals and spaces are the same: without this they would just not be found.
+    """
+    parts = ("modality", "model", "layer")
+    known = {name: {alike(each): each for each in people[name].values.tolist()} for name in parts}
+
+    def renamed(name: str, values: Sequence[str]) -> list[str]:
+        return [known[name].get(alike(each), each) for each in values]
+
+    own = {name: renamed(name, recognised[name].values.tolist()) for name in known}
+    return recognised.assign_coords(
+        {name: ("site", values) for name, values in own.items()}
+        | {
+            "recogniser": renamed("model", recognised["recogniser"].values.tolist()),
+            "site": ["/".join(parts) for parts in zip(*own.values(), strict=True)],
+        }
     )
 
 
@@ -203,45 +224,6 @@ def _of_model(people: xr.Dataset, modality: str, experiment: str, model: str) ->
     layers = own["layer"].values
     kept = own.drop_vars([name for name in own.coords if name != "participant"])
     return kept.rename(site="layer").assign_coords(layer=layers)
-
-
-def _rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            for name in columns:
-                if name not in (reader.fieldnames or ()):
-                    raise MetameryError(f"table '{path}' has no column '{name}'; expected {', '.join(columns)}")
-            empty = True
-            for row in reader:
-                empty = False
-                for name in columns:
-                    if not row[name]:
-                        raise MetameryError(f"'{path}', line {reader.line_num}: '{name}' is empty")
-                yield reader.line_num, row
-    except OSError as error:
-        raise MetameryError(f"cannot read '{path}': {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise MetameryError(f"cannot read '{path}' as CSV: {error}") from error
-    if empty:
-        raise MetameryError(f"table '{path}' has no rows")
-
-
-def _proportion(row: dict[str, str], column: str, path: str | Path, line: int) -> float:
-    try:
-        value = float(row[column])
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise MetameryError(f"'{path}', line {line}: '{column}' is '{row[column]}', expected a number from 0 to 1")
-    return value
-
-
-def _whole(row: dict[str, str], column: str, path: str | Path, line: int) -> int:
-    try:
-        return int(row[column])
-    except ValueError:
-        raise MetameryError(f"'{path}', line {line}: '{column}' is '{row[column]}', expected a whole number") from None
 
 
 def _check_balance(

@@ -6,13 +6,14 @@ metamers that they recognise.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from ...framework.errors import MetameryError, unknown
-from .reliability import MEASURES, correlate, noise_ceiling, split_half
+from .reliability import MEASURES, ROUNDING, correlate, noise_ceiling, split_half
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,6 +90,9 @@ def other_model_prediction(
     rows = []
     for measure in MEASURES:
         found = float(correlate(human, others, measure))
+        if np.isnan(found):
+            flat = "people" if np.ptp(human) < ROUNDING else "the other models"
+            warnings.warn(f"no correlation ({measure}): the means of {flat} are the same at all points", stacklevel=2)
         reliable = [
             split_half(scores, generator=generator, splits=splits, groups=groups, measure=measure).full
             for scores, groups in ((by_person, own["participant_experiment"].values), (by_model, None))
@@ -100,7 +104,7 @@ def other_model_prediction(
         "human_reliability": "reliability of people's means, by split halves and Spearman–Brown",
         "models_reliability": "reliability of the other models' means, by split halves and Spearman–Brown",
         "noise_ceiling": "highest correlation that these reliabilities allow on average",
-        "corrected": "correlation divided by the noise ceiling",
+        "corrected": "correlation divided by the noise ceiling; NaN where that is 0",
     }
     dataset = xr.Dataset(
         {

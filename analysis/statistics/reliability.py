@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.stats import rankdata
 
+from ...framework.checks import whole
 from ...framework.errors import MetameryError, unknown
 
 if TYPE_CHECKING:
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 Measure = Literal["pearson", "spearman"]
 MEASURES: tuple[Measure, ...] = ("pearson", "spearman")
+
+ROUNDING = 1e-12
+"""Share of the largest of some values by which two may differ and still be equal."""
 
 BLOCK_BYTES = 16 * 2**20
 """Of the halves' means in memory at once; work on them takes about eight times as much."""
@@ -31,18 +36,25 @@ class Reliability:
         Mean correlation of the halves' means.
     full
         That of means over all units, by Spearman–Brown.
+    splits
+        Splits that count: those of which both halves vary over the points.
     """
 
     half: float
     full: float
+    splits: int
 
 
 def correlate(
     one: NDArray[np.float64], other: NDArray[np.float64], measure: Measure = "pearson"
 ) -> NDArray[np.float64]:
-    """Correlate along the last axis, ``(…)``: Pearson's r or Spearman's ρ; not a number where either is constant."""
+    """Correlate along the last axis, ``(…)``: Pearson's r or Spearman's ρ; NaN where either is constant.
+
+    What differs by less than `ROUNDING` of the largest value is a tie.
+    """
     if measure not in MEASURES:
         raise unknown("measure of correlation", str(measure), MEASURES)
+    one, other = (_without_rounding(values) for values in (one, other))
     if measure == "spearman":
         one, other = (np.asarray(rankdata(values, axis=-1)) for values in (one, other))
     centred = [values - values.mean(axis=-1, keepdims=True) for values in (one, other)]
@@ -58,11 +70,13 @@ def correlate(
 def spearman_brown(reliability: float, factor: float = 2.0) -> float:
     """Reliability of a test `factor` times as long: k r / (1 + (k − 1) r) (Spearman 1910, Brown 1910).
 
+    NaN where that is not defined, for r of −1 / (k − 1) and below.
+
     >>> spearman_brown(0.5)
     0.6666666666666666
     """
     below = 1 + (factor - 1) * reliability
-    return factor * reliability / below if below > 0 else -math.inf
+    return factor * reliability / below if below > 0 else math.nan
 
 
 def split_half(
@@ -92,22 +106,22 @@ def split_half(
     Returns
     -------
     Reliability
-        The mean correlation of halves, and that corrected by Spearman–Brown; not a number where a half is constant.
+        The mean correlation of halves, and that corrected by Spearman–Brown. Splits of which a half is constant, as
+        where people are at ceiling, do not count; where all are, both are NaN, with a warning.
 
     Raises
     ------
     MetameryError
         Fewer than three points, or a point that has too few units for every half to have one.
     """
-    if splits < 1:
-        raise MetameryError(f"splits is {splits}, expected at least 1")
+    whole("splits", splits, 1)
     if scores.shape[1] < 3:
         raise MetameryError(f"scores have {scores.shape[1]} points, expected at least 3")
     members = _members(scores, groups)
     known = np.isfinite(scores)
     _check_halves(known, members)
     filled, counted = np.where(known, scores, 0), known.astype(np.float64)
-    total = 0.0
+    total, varied = 0.0, 0
     step = max(1, BLOCK_BYTES // (8 * max(scores.shape)))
     for start in range(0, splits, step):
         first = np.zeros((min(step, splits - start), len(scores)))
@@ -115,20 +129,30 @@ def split_half(
             order = generator.random((len(first), len(group))).argsort(axis=1)
             first[:, group] = order < len(group) // 2
         halves = [chosen @ filled / (chosen @ counted) for chosen in (first, 1 - first)]
-        total += float(correlate(halves[0], halves[1], measure).sum())
-    half = total / splits
-    return Reliability(half, spearman_brown(half))
+        found = correlate(halves[0], halves[1], measure)
+        total, varied = total + float(np.nansum(found)), varied + int(np.isfinite(found).sum())
+    if not varied:
+        warnings.warn(f"no reliability: in each of {splits} splits a half is the same at all points", stacklevel=2)
+    half = total / varied if varied else math.nan
+    return Reliability(half, spearman_brown(half), varied)
 
 
 def noise_ceiling(one: float, other: float) -> float:
     """Highest correlation that two measures of these reliabilities can have on average: √(r₁ r₂) (Spearman 1904).
 
-    0 where a reliability is negative.
+    0 where a reliability is negative, NaN where one is.
 
     >>> noise_ceiling(0.81, 1.0)
     0.9
     """
     return math.sqrt(max(one, 0.0) * max(other, 0.0))
+
+
+def _without_rounding(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values in steps of `ROUNDING` of the largest, so that equals stay equal whatever order they were added up in."""
+    step = ROUNDING * np.abs(values).max(axis=-1, keepdims=True, initial=0)
+    steps = np.divide(values, step, out=np.zeros_like(values, dtype=np.float64), where=step > 0)
+    return np.asarray(np.round(steps) * step)
 
 
 def _members(scores: NDArray[np.float64], groups: ArrayLike | None) -> list[NDArray[np.intp]]:

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import ndtr, ndtri
 
+from ...framework.checks import number, whole
 from ...framework.errors import MetameryError, unknown
 from ..intervals import quantiles
 
@@ -80,10 +81,8 @@ def bootstrap(
         raise MetameryError(f"factors is {factors} for values of {values.ndim} dimensions, expected 1 or 2")
     if min(values.shape[:factors]) < 2:
         raise MetameryError(f"values are {values.shape}, expected at least 2 of each random factor")
-    if not 0 < level < 1:
-        raise MetameryError(f"level is {level}, expected a number between 0 and 1")
-    if resamples < 2:
-        raise MetameryError(f"resamples is {resamples}, expected at least 2")
+    number("level", level, above=0, below=1)
+    whole("resamples", resamples, 2)
     estimate = statistic(values[None])[0]
     replicates = np.concatenate([statistic(block) for block in _resampled(values, factors, resamples, generator)])
     tails = np.array([(1 - level) / 2, (1 + level) / 2]).reshape(2, *[1] * estimate.ndim)
@@ -200,5 +199,7 @@ def _corrected(
     share = np.divide(below, known, out=np.full(estimate.shape, 0.5), where=known > 0)
     bias = ndtri(np.clip(share, 0.5 / len(replicates), 1 - 0.5 / len(replicates)))
     moved = bias + ndtri(tails)
-    corrected: NDArray[np.float64] = ndtr(bias + moved / (1 - acceleration * moved))
+    below_one = 1 - acceleration * moved
+    shift = np.divide(moved, below_one, out=np.copysign(np.inf, moved), where=below_one > 0)  # inf is its limit
+    corrected: NDArray[np.float64] = ndtr(bias + shift)
     return corrected

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import torch
 
+from ...framework.checks import number
 from ...framework.domains import Domain, ImageDomain, WaveformDomain
 from ...framework.errors import MetameryError, unknown
 from .moves import Move, check_edges, inside, moved, smoothed, sources
@@ -144,7 +145,7 @@ def aperture(domain: ImageDomain) -> torch.Tensor:
 
     A turn about the middle brings nothing into the disc that was not there before.
     """
-    y, x = (torch.arange(n, dtype=torch.float64) - (n - 1) / 2 for n in (domain.height, domain.width))
+    y, x = (torch.arange(n, dtype=torch.float64, device="cpu") - (n - 1) / 2 for n in (domain.height, domain.width))
     radius = (min(domain.height, domain.width) - 1) / 2
     within = (1 - torch.sqrt(y[:, None] ** 2 + x**2) / radius) / 0.1
     return (1 - torch.cos(math.pi * within.clamp(0, 1))) / 2
@@ -157,16 +158,17 @@ def outside(name: str, strength: float, domain: Domain, *, edges: str, shown: bo
         return 0.0
     size = domain.shape[-2:] if isinstance(domain, ImageDomain) else (1, domain.samples)
     beyond = ~inside(sources(family.move(strength, domain), size), edges)
-    seen = aperture(domain) if shown and isinstance(domain, ImageDomain) else torch.ones(size)
+    seen = (
+        aperture(domain)
+        if shown and isinstance(domain, ImageDomain)
+        else torch.ones(size, dtype=torch.float32, device="cpu")
+    )
     return float((beyond * seen).sum() / seen.sum())
 
 
 def _check_strength(name: str, family: Transformation, strength: float) -> None:
     low, high = family.limits
-    number = isinstance(strength, int | float) and not isinstance(strength, bool)
-    if not number or not math.isfinite(strength) or not low <= strength <= high:
-        between = "" if math.isinf(high) else f" from {low:g} to {high:g}"
-        raise MetameryError(f"a strength of '{name}' is {strength!r}, expected a number{between} ({family.unit})")
+    number(f"a strength of '{name}'", strength, low, high, unit=f" ({family.unit})")
 
 
 def _right(strength: float, domain: Domain) -> Move:

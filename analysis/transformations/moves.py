@@ -55,7 +55,10 @@ def sources(move: Move, size: Sequence[int], stride: Sequence[float] = (1.0, 1.0
         Pixels from one row, and one column, to the next.
     """
     middle = [(length - 1) / 2 for length in size]
-    steps = [(torch.arange(n, dtype=torch.float64) - m) * s for n, m, s in zip(size, middle, stride, strict=True)]
+    steps = [
+        (torch.arange(n, dtype=torch.float64, device="cpu") - m) * s
+        for n, m, s in zip(size, middle, stride, strict=True)
+    ]
     y, x = torch.meshgrid(*steps, indexing="ij")
     x = x - move.shift
     cosine, sine = math.cos(math.radians(move.degrees)), math.sin(math.radians(move.degrees))
@@ -66,7 +69,7 @@ def sources(move: Move, size: Sequence[int], stride: Sequence[float] = (1.0, 1.0
 
 def inside(places: torch.Tensor, edges: str) -> torch.Tensor:
     """Which points come from within the signal, ``(h, w)``; over circular edges all do."""
-    last = torch.tensor(places.shape[1:], dtype=places.dtype)[:, None, None] - 1
+    last = torch.tensor(places.shape[1:], dtype=places.dtype, device="cpu")[:, None, None] - 1
     return ((places >= 0) & (places <= last)).all(dim=0) | (edges == "circular")
 
 
@@ -117,10 +120,12 @@ def smoothed(maps: torch.Tensor, sigmas: Sequence[float], edges: str) -> torch.T
 def _blurring(size: int, sigma: float, edges: str) -> torch.Tensor:
     """The matrix ``(size, size)`` that blurs a line."""
     radius = math.ceil(4 * sigma)
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64, device="cpu")
     weights = torch.softmax(-((offsets / sigma) ** 2) / 2, dim=0)
-    places = _folded(torch.arange(size)[:, None] + offsets, size, edges)
-    return torch.zeros(size, size, dtype=torch.float64).scatter_add_(1, places, weights.expand(size, -1).contiguous())
+    places = _folded(torch.arange(size, device=offsets.device)[:, None] + offsets, size, edges)
+    return torch.zeros(size, size, dtype=torch.float64, device="cpu").scatter_add_(
+        1, places, weights.expand(size, -1).contiguous()
+    )
 
 
 def _folded(places: torch.Tensor, size: int, edges: str) -> torch.Tensor:

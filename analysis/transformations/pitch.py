@@ -34,9 +34,10 @@ def _stretched(signals: torch.Tensor, ratio: float, window: int) -> torch.Tensor
     hop = window // 4
     length = round(signals.shape[1] * ratio)
     shape = torch.hann_window(window, device=signals.device, dtype=signals.dtype)
-    starts = (torch.arange(length // hop + 1) * (hop / ratio)).round().long() + hop  # in what is padded below
+    number = torch.arange(length // hop + 1, dtype=torch.float32, device="cpu")
+    starts = (number * (hop / ratio)).round().long() + hop  # in what is padded below
     within = pad(signals, (hop + window // 2, window // 2 + 1))
-    places = starts[:, None] + torch.arange(window)
+    places = starts[:, None] + torch.arange(window, device="cpu")
     here, before = (torch.fft.rfft(within[:, p.to(signals.device)] * shape) for p in (places, places - hop))
     size, turn = here.abs(), torch.sgn(here * before.conj())  # (B, frames, frequencies)
     spectrum = here[:, 0]

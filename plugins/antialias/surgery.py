@@ -230,7 +230,9 @@ class _Surgery:
         return True
 
     def _blur(self, grids: Sequence[Grid], near: nn.Module) -> Blur:
-        weight = next(iter([*near.parameters(), *self.network.parameters()]), torch.empty(0))
+        weight = next(
+            iter([*near.parameters(), *self.network.parameters()]), torch.empty(0, dtype=torch.float32, device="cpu")
+        )
         return Blur(self._kind, grids).to(weight.device).train(near.training)
 
     def _blur_behind(self, part: nn.Module, grids: Sequence[Grid]) -> None:

@@ -43,8 +43,8 @@ def averages(stride: int, times: int) -> torch.Tensor:
     At stride 2 that is the binomial window. Its zeros are the frequencies that subsampling would fold onto 0. At
     stride 4 it is what two blurs of stride 2, one after the other, come to.
     """
-    taps = torch.ones(1, 1, 1, dtype=torch.float64)
-    box = torch.full((1, 1, stride), 1 / stride, dtype=torch.float64)
+    taps = torch.ones(1, 1, 1, dtype=torch.float64, device="cpu")
+    box = torch.full((1, 1, stride), 1 / stride, dtype=torch.float64, device="cpu")
     for _ in range(times):
         taps = torch.nn.functional.conv1d(taps, box, padding=stride - 1)
     return taps.flatten()
@@ -52,11 +52,11 @@ def averages(stride: int, times: int) -> torch.Tensor:
 
 def hann(size: int) -> torch.Tensor:
     """Build ``sin²(πi / (size − 1))`` for i = 1 … size − 2: a Hann window freed of its two zero ends."""
-    taps = torch.hann_window(size, periodic=False, dtype=torch.float64)[1:-1]
+    taps = torch.hann_window(size, periodic=False, dtype=torch.float64, device="cpu")[1:-1]
     return taps / taps.sum()
 
 
 def gain_db(taps: torch.Tensor, frequency: float) -> float:
     """Gain of a window at a frequency, in cycles per sample; in dB."""
-    phase = 2 * torch.pi * frequency * torch.arange(len(taps), dtype=torch.float64)
+    phase = 2 * torch.pi * frequency * torch.arange(len(taps), dtype=torch.float64, device="cpu")
     return float(20 * torch.polar(taps.double(), phase).sum().abs().log10())

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ...framework.checks import numbers, whole
 from ...framework.context import Context
 from ...framework.manager import Plugins
 from ...framework.proportions import proportion
 from ...training.data import key
 from ..evaluators.answers import Batch, batch_count, batches, drawn_seed, running
-from ..evaluators.options import check_list
 from .perturbations import background
 
 
@@ -31,8 +31,8 @@ def accuracy_in_noise(
     noise
         ``white``, ``pink``, or sounds by name or folder.
     """
-    check_list("snrs", snrs, "[-10, 0, 10]")
-    ratios = sorted({float(ratio) for ratio in snrs})
+    whole("batch_size", batch_size, 1)
+    ratios = sorted(set(numbers("snrs", snrs, "[-10, 0, 10]")))
     mixes = [background(plugins=plugins, noise=noise, snr_low=ratio, snr_high=ratio) for ratio in ratios]
 
     def evaluate(context: Context) -> xr.Dataset:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 
+from ...framework.checks import number
 from ...framework.domains import WaveformDomain
 from ...framework.errors import MetameryError
 from ...framework.manager import Plugins
@@ -20,6 +20,9 @@ from ...training.balls import check_signals, draw
 Perturb = Callable[[Model, torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
 
 NOISES = ("white", "pink")
+
+MOST_DECIBELS = 200.0
+"""Of any level, up or down: beyond it nothing is left of the sound, or of the noise, in 32 bits."""
 
 MOST_SOUNDS = 500
 """Background sounds that are held in memory, evenly spread over those there are."""
@@ -49,8 +52,7 @@ def background(*, plugins: Plugins, noise: str = "pink", snr_low: float = -10.0,
         of them that 100 stretches in a row are.
     """
     for name, value in (("snr_low", snr_low), ("snr_high", snr_high)):
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise MetameryError(f"{name} is {value!r}, expected a number of dB")
+        number(name, value, -MOST_DECIBELS, MOST_DECIBELS, unit=" (dB)")
     if snr_low > snr_high:
         raise MetameryError(f"snr_low is {snr_low:g}, above snr_high, {snr_high:g}")
     sounds = None if noise in NOISES else _Sounds(load_stimuli(plugins, Use(noise)))
@@ -71,6 +73,8 @@ def background(*, plugins: Plugins, noise: str = "pink", snr_low: float = -10.0,
 
 def gain(low: float = -6.0, high: float = 6.0) -> Perturb:
     """Make each sound louder or softer, by dB drawn evenly from `low` to `high`, clamped to the domain's range."""
+    for name, value in (("low", low), ("high", high)):
+        number(name, value, -MOST_DECIBELS, MOST_DECIBELS, unit=" (dB)")
     if low > high:
         raise MetameryError(f"low is {low:g}, above high, {high:g}")
 
@@ -130,9 +134,9 @@ class _Sounds:
 def _stretch(sounds: Sequence[torch.Tensor], samples: int, generator: torch.Generator) -> torch.Tensor:
     """Draw a stretch ``(samples,)`` of one of the sounds, again until it is none of their pauses."""
     for _ in range(_MOST_DRAWS):
-        sound = sounds[int(torch.randint(len(sounds), (), generator=generator))]
+        sound = sounds[int(torch.randint(len(sounds), (), generator=generator, device=generator.device))]
         repeats = -(-samples // len(sound)) + 1
-        first = int(torch.randint(len(sound), (), generator=generator))
+        first = int(torch.randint(len(sound), (), generator=generator, device=generator.device))
         stretch = sound.repeat(repeats)[first : first + samples]
         if stretch.std() > _QUIET * sound.std():
             return stretch

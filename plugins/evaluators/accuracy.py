@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ...framework.checks import whole
 from ...framework.context import Context
 from ...framework.proportions import proportion
 from .answers import batch_count, batches, running
@@ -19,6 +20,7 @@ def accuracy(batch_size: int = 100) -> Callable[[Context], xr.Dataset]:
 
     Stimuli of which no right answer is known to a model do not count for it.
     """
+    whole("batch_size", batch_size, 1)
 
     def evaluate(context: Context) -> xr.Dataset:
         models = list(context.models)

@@ -115,7 +115,7 @@ def batch_count(context: Context, batch_size: int) -> int:
 
 
 def _right(model: Model, stimuli: Sequence[Stimulus]) -> torch.Tensor:
-    right = torch.zeros(len(stimuli), len(model.labels or ()), dtype=torch.bool)
+    right = torch.zeros(len(stimuli), len(model.labels or ()), dtype=torch.bool, device="cpu")
     for row, stimulus in zip(right, stimuli, strict=True):
         row[[*model.class_numbers(stimulus.right_answers(model.label_space) or ())]] = True
     return right

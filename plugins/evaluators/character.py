@@ -14,10 +14,10 @@ from ...analysis.character import ABOUT, Diversity, compare, describe, measures_
 from ...analysis.made import Made, join, made_models
 from ...analysis.measures import measured_layers
 from ...analysis.spectra import Folding, check_cutoff
+from ...framework.checks import whole
 from ...framework.context import Context
 from ...framework.schema import METRIC_UNITS
 from .answers import running
-from .options import check_count
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ def character(cutoff: float = 0.5, batch_size: int = 16) -> Callable[[Context], 
         An option is out of bounds; there is no study, or one of its models was not loaded.
     """
     check_cutoff(cutoff)
-    check_count("batch_size", batch_size)
+    whole("batch_size", batch_size, 1)
 
     def evaluate(context: Context) -> xr.Dataset:
         made = made_models(context, "character")

@@ -19,6 +19,7 @@ from ...analysis.distances import relative_l2
 from ...analysis.made import Batch, Made, join, made_models
 from ...analysis.measures import measured_layers
 from ...analysis.spectra import check_cutoff, exact
+from ...framework.checks import whole
 from ...framework.context import Context
 from ...framework.contract import require_logits
 from ...framework.domains import Domain
@@ -28,7 +29,6 @@ from ...training.balls import draw
 from ...training.data import key
 from .answers import drawn_seed, running
 from .character import Floats
-from .options import check_count
 
 KINDS = ("metamer", "adversarial", "noise")
 """The changes that are compared, the dimension ``transformation``."""
@@ -88,9 +88,9 @@ def contrast(
     """
     check_settings(steps=steps)
     check_cutoff(cutoff)
-    check_count("batch_size", batch_size)
+    whole("batch_size", batch_size, 1)
     if limit is not None:
-        check_count("limit", limit)
+        whole("limit", limit, 1)
 
     def evaluate(context: Context) -> xr.Dataset:
         made = made_models(context, "contrast", limit)

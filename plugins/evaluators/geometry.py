@@ -12,6 +12,7 @@ import xarray as xr
 
 from ...analysis.geometry import MOST_COMPONENTS, Geometry, local_geometry
 from ...analysis.jacobian import Jacobian
+from ...framework.checks import names, number, whole
 from ...framework.context import Context
 from ...framework.contract import examine
 from ...framework.domains import Domain, WaveformDomain
@@ -21,7 +22,6 @@ from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimulus
 from ...training.data import key
 from .answers import drawn_seed, fit, running
-from .options import check_count
 
 _PER_SITE = {
     "effective_dimension": "participation ratio of the Jacobian's squared singular values",
@@ -81,13 +81,12 @@ def geometry(
     """
     given = {"components": (components, 1), "limit": (limit, 1), "probes": (probes, 2)}
     for name, (value, least) in (given | {"iterations": (iterations, components)}).items():
-        check_count(name, value, least)
+        whole(name, value, least)
     if components > MOST_COMPONENTS:
         raise MetameryError(f"components is {components}, expected at most {MOST_COMPONENTS}")
-    if not isinstance(tolerance, int | float) or isinstance(tolerance, bool) or not 0 < tolerance < math.inf:
-        raise MetameryError(f"tolerance is {tolerance!r}, expected a number above 0")
-    if layers is not None and (isinstance(layers, str) or not layers):
-        raise MetameryError(f"layers is {layers!r}, expected a list of names")
+    number("tolerance", tolerance, above=0)
+    if layers is not None and not names("layers", layers):
+        raise MetameryError("layers is [], expected a list of names")
 
     def evaluate(context: Context) -> xr.Dataset:
         domain = _domain(context)

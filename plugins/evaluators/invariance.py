@@ -22,6 +22,7 @@ from ...analysis.transformations.families import (
     transform,
 )
 from ...analysis.transformations.moves import check_edges
+from ...framework.checks import whole
 from ...framework.context import Context
 from ...framework.domains import Domain, ImageDomain
 from ...framework.errors import MetameryError
@@ -29,7 +30,6 @@ from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimulus
 from ...training.data import key
 from .answers import batch_count, drawn_seed, fit, running
-from .options import check_count
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,7 +86,8 @@ def invariance(
     """
     asked = _asked(transformations)
     check_edges(edges)
-    check_count("resamples", resamples)
+    whole("resamples", resamples, 1)
+    whole("batch_size", batch_size, 1)
 
     def evaluate(context: Context) -> xr.Dataset:
         chosen = _chosen(context, asked)
@@ -172,7 +173,9 @@ def _noise(name: str, domain: Domain, stimuli: Sequence[Stimulus], seed: int) ->
     if not named(name).noisy:
         return None
     own = [torch.Generator().manual_seed(key(seed, name, stimulus.name)) for stimulus in stimuli]
-    return torch.stack([torch.randn(domain.shape, generator=generator) for generator in own])
+    return torch.stack(
+        [torch.randn(domain.shape, generator=generator, dtype=torch.float32, device="cpu") for generator in own]
+    )
 
 
 def _dataset(context: Context, chosen: Asked, curves: Sequence[Curves], drawn: NDArray[np.float64]) -> xr.Dataset:

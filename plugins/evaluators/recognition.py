@@ -11,13 +11,13 @@ import xarray as xr
 from ...analysis.labels import Labels
 from ...analysis.made import made_models
 from ...analysis.recognition import BATCH_SIZE, recognise, summary
+from ...framework.checks import whole
 from ...framework.context import Context
 from ...framework.errors import MetameryError, unknown
 from ...framework.manager import Plugins
 from ...framework.models import Model
 from ...framework.stimuli import Stimulus
 from .answers import drawn_seed
-from .options import check_count
 
 _TABLES = {path.stem: path for path in sorted((Path(__file__).parent / "labels").glob("*.toml"))}
 
@@ -49,7 +49,8 @@ def recognition(
     """
     if isinstance(recognisers, str) or not isinstance(recognisers, Sequence):
         raise MetameryError(f'recognisers is {recognisers!r}, expected a list of models: ["NAME", "runs/FOLDER"]')
-    check_count("resamples", resamples)
+    whole("resamples", resamples, 1)
+    whole("batch_size", batch_size, 1)
     if not siblings and not recognisers:
         raise MetameryError("without siblings there are no others: expected recognisers")
     words = _labels(labels) if labels else None

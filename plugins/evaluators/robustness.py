@@ -14,16 +14,16 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ...framework.checks import numbers, whole
 from ...framework.context import Context
 from ...framework.errors import MetameryError
 from ...framework.models import Model
 from ...framework.proportions import proportion
 from ...training.attacks import apgd, check_settings, pgd
-from ...training.balls import ball, check_norm, check_size, draw, length
+from ...training.balls import ball, check_norm, draw, length
 from ...training.data import key
 from .answers import Batch, batch_count, batches, drawn_seed, running
 from .masked import Still, masked_gradients
-from .options import check_list
 
 EPSILONS = {
     ("image", "linf"): (2 / 255, 4 / 255, 8 / 255, 16 / 255),
@@ -77,11 +77,10 @@ def robustness(
     """
     check_norm(norm)
     check_settings(steps=steps, restarts=restarts)
-    check_settings(steps=apgd_steps)
+    for name, count in (("apgd_steps", apgd_steps), ("batch_size", batch_size)):
+        whole(name, count, 1)
     if epsilons is not None:
-        check_list("epsilons", epsilons, "[0.01, 0.02]")
-        for size in epsilons:
-            check_size("a size in epsilons", size)
+        numbers("epsilons", epsilons, "[0.01, 0.02]", least=0)
 
     def evaluate(context: Context) -> xr.Dataset:
         sizes = _sizes(context, norm, epsilons)

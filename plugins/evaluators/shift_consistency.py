@@ -8,15 +8,15 @@ from dataclasses import replace
 import torch
 import xarray as xr
 
+from ...framework.checks import one_of, whole
 from ...framework.context import Context
 from ...framework.contract import require_logits
 from ...framework.domains import Domain, ImageDomain
-from ...framework.errors import MetameryError, unknown
+from ...framework.errors import MetameryError
 from ...framework.proportions import proportion
 from ...training.data import key
 from ..robustness.distortions import PADDINGS, moved
 from .answers import batch_count, drawn_seed, fit, running
-from .options import check_count
 
 EDGES = (*PADDINGS, "crop")
 
@@ -38,10 +38,10 @@ def shift_consistency(
         takes two crops, up to twice `maximum` apart, from a picture that is as much larger than the model's: with
         a `maximum` of 16, about the published procedure on ImageNet.
     """
-    if edges not in EDGES:
-        raise unknown("edges", edges, EDGES)
+    one_of("edges", edges, EDGES)
     if maximum is not None:
-        check_count("maximum", maximum)
+        whole("maximum", maximum, 1)
+    whole("batch_size", batch_size, 1)
 
     def evaluate(context: Context) -> xr.Dataset:
         seed = drawn_seed(context)
@@ -99,7 +99,7 @@ def _moved(
     draws = []
     for name in names:
         own = torch.Generator().manual_seed(key(seed, "shift", number, name))
-        draws.append(torch.randint(-most, most + 1, (count,), generator=own))
+        draws.append(torch.randint(-most, most + 1, (count,), generator=own, device="cpu"))
     by = torch.stack(draws, dim=1)  # (axes, B)
     if edges != "crop" or not isinstance(domain, ImageDomain):
         return moved(signals, by, domain, edges)

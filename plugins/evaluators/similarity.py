@@ -24,13 +24,13 @@ from ...analysis.similarity.comparison import (
 )
 from ...analysis.similarity.sites import Signals, Sites, choose_sites, reading
 from ...analysis.similarity.streaming import Inner
+from ...framework.checks import number, whole
 from ...framework.context import Context
 from ...framework.domains import Domain
 from ...framework.errors import MetameryError, unknown
 from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimuli
 from .answers import drawn_seed, fit, running
-from .options import check_count
 
 SIGNALS = ("natural", "metamers", "both")
 
@@ -95,11 +95,10 @@ def similarity(
         raise unknown("signals", str(signals), SIGNALS)
     if layers is not None and (isinstance(layers, str) or not isinstance(layers, Sequence) or not layers):
         raise MetameryError(f'layers is {layers!r}, expected a list of names, such as ["layer3", "output"]')
-    for name, number, least in (("resamples", resamples, 0), ("limit", limit, FEWEST), ("batch_size", batch_size, 1)):
-        check_count(name, number, least)
+    for name, count, least in (("resamples", resamples, 0), ("limit", limit, FEWEST), ("batch_size", batch_size, 1)):
+        whole(name, count, least)
     for name, size in (("bandwidth", bandwidth), ("memory", memory)):
-        if not isinstance(size, int | float) or not 0 < size < np.inf:
-            raise MetameryError(f"{name} is {size!r}, expected a number above 0")
+        number(name, size, above=0)
     if made_at is not None and signals == "natural":
         raise MetameryError(f"made_at is '{made_at}', which is for signals 'metamers' or 'both', not 'natural'")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ...framework.errors import MetameryError
+from ...framework.checks import whole
 
 
 def check_limit(limit: int | None) -> None:
     """Raise `MetameryError` unless `limit` is None or a whole number above 0."""
-    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-        raise MetameryError(f"limit is {limit!r}, expected a whole number above 0")
+    if limit is not None:
+        whole("limit", limit, 1)
 
 
 def spread(count: int, limit: int | None) -> range | list[int]:

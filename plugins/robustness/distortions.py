@@ -7,10 +7,11 @@ import math
 import torch
 from torch.nn.functional import pad
 
+from ...framework.checks import number, one_of, whole
 from ...framework.domains import Domain
-from ...framework.errors import MetameryError, unknown
+from ...framework.errors import MetameryError
 from ...framework.models import Model
-from ...training.balls import check_signals, check_size
+from ...training.balls import check_signals
 from .random import Perturb
 
 PADDINGS = ("reflect", "zero")
@@ -22,10 +23,8 @@ def shift(maximum: int = 4, padding: str = "reflect") -> Perturb:
     Images are moved along both axes, each by its own draw. What comes in at the edge is the signal mirrored there
     (``reflect``; the edge itself is not repeated), or black or silence (``zero``).
     """
-    if not isinstance(maximum, int) or isinstance(maximum, bool) or maximum < 0:
-        raise MetameryError(f"maximum is {maximum!r}, expected a whole number of at least 0")
-    if padding not in PADDINGS:
-        raise unknown("padding", padding, PADDINGS)
+    whole("maximum", maximum)
+    one_of("padding", padding, PADDINGS)
 
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         check_signals(signals, model.domain)
@@ -63,7 +62,7 @@ def blur(sigma: float = 1.0) -> Perturb:
 
     The Gaussian is cut at 4 sigma and normalised; the signal is mirrored at its edges.
     """
-    check_size("sigma", sigma)
+    number("sigma", sigma, 0)
     radius = math.ceil(4 * sigma)
 
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -76,7 +75,7 @@ def blur(sigma: float = 1.0) -> Perturb:
             )
         if not radius:
             return signals.detach().clone()
-        places = torch.arange(-radius, radius + 1, dtype=torch.float64)
+        places = torch.arange(-radius, radius + 1, dtype=torch.float64, device="cpu")
         weights = torch.softmax(-((places / sigma) ** 2) / 2, dim=0).to(signals)
         result = signals.detach()
         for dim in dims:

@@ -7,14 +7,18 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import kl_div, log_softmax
 
+from ...framework.checks import number
 from ...framework.models import Model
-from ...training.balls import check_size
 
 Loss = Callable[..., torch.Tensor]
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> Loss:
-    """Mean cross-entropy of the logits, in nats; labels ``(B,)`` are class indices."""
+    """Mean cross-entropy of the logits, in nats; labels ``(B,)`` are class indices.
+
+    `label_smoothing` is the part of the target, from 0 to 1, that is spread over all classes.
+    """
+    number("label_smoothing", label_smoothing, 0, 1)
 
     def loss(model: Model, signals: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.cross_entropy(model.module(signals), labels, label_smoothing=label_smoothing)
@@ -28,7 +32,7 @@ def trades(beta: float = 6.0) -> Loss:
     That is the Kullback–Leibler divergence of the prediction on the perturbed signals from the one on the natural
     signals, in nats, mean over the batch (Zhang et al. 2019, equation 5); the perturbation is `pgd_kl`.
     """
-    check_size("beta", beta)
+    number("beta", beta, 0)
 
     def loss(model: Model, signals: torch.Tensor, labels: torch.Tensor, natural: torch.Tensor) -> torch.Tensor:
         before = model.module(natural)  # (B, classes)

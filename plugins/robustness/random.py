@@ -6,16 +6,17 @@ from collections.abc import Callable
 
 import torch
 
+from ...framework.checks import number
 from ...framework.errors import MetameryError
 from ...framework.models import Model
-from ...training.balls import check_epsilon, check_signals, check_size, draw, unit
+from ...training.balls import check_epsilon, check_signals, draw, unit
 
 Perturb = Callable[[Model, torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
 
 
 def random_l2(epsilon: float = 3.0) -> Perturb:
     """Add to each signal a random direction of length `epsilon`, uniform on the sphere (Feather et al. 2023)."""
-    check_size("epsilon", epsilon)
+    number("epsilon", epsilon, 0)
 
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         check_epsilon(epsilon, "l2", signals, model.domain)
@@ -26,7 +27,7 @@ def random_l2(epsilon: float = 3.0) -> Perturb:
 
 def random_linf(epsilon: float = 8 / 255) -> Perturb:
     """Add `epsilon` or −`epsilon` to each sample, with equal chance (Feather et al. 2023)."""
-    check_size("epsilon", epsilon)
+    number("epsilon", epsilon, 0)
 
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         check_epsilon(epsilon, "linf", signals, model.domain)
@@ -38,7 +39,7 @@ def random_linf(epsilon: float = 8 / 255) -> Perturb:
 
 def gaussian(sigma: float = 0.1) -> Perturb:
     """Add independent Gaussian noise of standard deviation `sigma`, in the signals' units, to each sample."""
-    check_size("sigma", sigma)
+    number("sigma", sigma, 0)
 
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         low, high = model.domain.low, model.domain.high

@@ -18,10 +18,11 @@ import torch
 import torchattacks
 from torch import nn
 
+from ...framework.checks import number
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
 from ...framework.modes import frozen
-from ...training.balls import check_epsilon, check_signals, check_size
+from ...training.balls import check_epsilon, check_signals
 from ..robustness.random import Perturb
 
 _LENGTHS = {"alpha", "eps", "max_epsilon", "noise_sd"}
@@ -71,7 +72,7 @@ def torchattack(name: str, **options: Any) -> Perturb:
     lengths = _LENGTHS | _LENGTHS_OF.get(name, set())
     for option, value in settings.items():
         if option in lengths:
-            check_size(option, value)
+            number(option, value, 0)
     norm = str(settings.get("norm", defaults.get("norm", "L2" if name.endswith("L2") else "Linf"))).lower()
 
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 import xarray as xr
 
+from ...framework.checks import numbers, whole
 from ...framework.context import Context
 from ...framework.proportions import proportion
-from ...training.balls import check_norm, check_size
+from ...training.balls import check_norm
 from ...training.data import key
 from ..evaluators.answers import batch_count, batches, drawn_seed, running
-from ..evaluators.options import check_list
 from .adapter import torchattack
 
 NORMS = {"linf": "Linf", "l2": "L2"}
@@ -38,10 +38,9 @@ def autoattack(
         Of APGD, targeted APGD and FAB.
     """
     check_norm(norm)
-    check_list("epsilons", epsilons, "[0.01, 0.02]")
-    for size in epsilons:
-        check_size("a size in epsilons", size)
-    sizes = sorted({float(size) for size in epsilons} - {0.0})
+    whole("steps", steps, 1)
+    whole("batch_size", batch_size, 1)
+    sizes = sorted(set(numbers("epsilons", epsilons, "[0.01, 0.02]", least=0)) - {0.0})
     attacks = [torchattack("AutoAttack", norm=NORMS[norm], eps=size, steps=steps) for size in sizes]
 
     def evaluate(context: Context) -> xr.Dataset:

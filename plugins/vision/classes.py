@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...framework.checks import whole
 from ...framework.errors import MetameryError
+
+MOST = 2**24
+"""Of anything that a network's size is given by: beyond it the weights of one layer are more than any memory holds."""
 
 
 def class_labels(
@@ -32,5 +36,4 @@ def class_labels(
 
 def check_number(model: str, option: str, value: int, least: int = 1) -> None:
     """Raise `MetameryError` unless a value is a whole number of at least so much."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise MetameryError(f"model '{model}': {option} = {value!r}, expected a whole number from {least}")
+    whole(f"model '{model}': {option}", value, least, MOST)

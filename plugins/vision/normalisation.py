@@ -40,8 +40,8 @@ class Normalise(nn.Module):
                 f"normalisation by mean {tuple(mean)} and std {tuple(std)}: expected one of each for every channel, "
                 "and every std above 0"
             )
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))  # (C, 1, 1)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))  # (C, 1, 1)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32, device="cpu").view(-1, 1, 1))  # (C, 1, 1)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32, device="cpu").view(-1, 1, 1))  # (C, 1, 1)
 
     def forward(self, signals: torch.Tensor) -> torch.Tensor:
         return (signals - self.mean) / self.std  # (B, C, H, W)

@@ -48,15 +48,15 @@ def test_values_and_single_options_are_set_otherwise() -> None:
     [
         ({"epoch": 3}, "unknown recipe entry 'epoch'; did you mean 'epochs'"),
         ({"loss.weight": 3}, "unknown recipe entry 'loss.weight'"),
-        ({"epochs": 0}, "epochs = 0: expected a whole number from 1"),
-        ({"epochs": 1.5}, "epochs = 1.5: expected a whole number from 1"),
-        ({"batch_size": True}, "batch_size = True: expected a whole number"),
-        ({"learning_rate": -0.1}, "learning_rate = -0.1: expected a number from 0"),
-        ({"learning_rate": float("nan")}, "learning_rate = nan: expected a number"),
+        ({"epochs": 0}, "epochs is 0, expected a whole number of at least 1"),
+        ({"epochs": 1.5}, "epochs is 1.5, expected a whole number of at least 1"),
+        ({"batch_size": True}, "batch_size is True, expected a whole number"),
+        ({"learning_rate": -0.1}, "learning_rate is -0.1, expected a number of at least 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan, expected a number"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean 'cosine'"),
-        ({"loss": 3}, "loss = 3: expected text"),
-        ({"augment": "flip"}, "augment = 'flip': expected a list of names"),
-        ({"perturbation_options": 3}, "perturbation_options = 3: expected a table"),
+        ({"loss": 3}, "loss is 3, expected text"),
+        ({"augment": "flip"}, "augment is 'flip', expected a list of names"),
+        ({"perturbation_options": 3}, "perturbation_options is 3, expected a table"),
     ],
 )
 def test_a_slip_is_named(changes: dict[str, Any], said: str) -> None:

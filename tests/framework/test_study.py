@@ -97,9 +97,9 @@ def test_the_example_of_the_design_is_a_study() -> None:
         ("seed = ", "no valid TOML"),
         ("sede = 3" + SMALL.replace("seed = 3", ""), "unknown study entry 'sede'; did you mean 'seed'"),
         (SMALL.replace("layers", "layer"), r"unknown \[\[models\]\] entry 'layer'; did you mean 'layers'"),
-        (SMALL.replace("seed = 3", "seed = -1"), "seed = -1: expected a whole number from 0"),
-        (SMALL.replace("seed = 3", "seed = true"), "seed = True: expected a whole number from 0"),
-        (SMALL.replace("seed = 3", 'seed = "3"'), "seed = '3': expected a whole number"),
+        (SMALL.replace("seed = 3", "seed = -1"), "seed is -1, expected a whole number of at least 0"),
+        (SMALL.replace("seed = 3", "seed = true"), "seed is True, expected a whole number of at least 0"),
+        (SMALL.replace("seed = 3", 'seed = "3"'), "seed is '3', expected a whole number"),
         (SMALL.replace('stimuli = "natural"', ""), "names no stimuli"),
         (SMALL.replace('"natural"', "3"), "stimuli = 3: expected a name or a table with a name"),
         (SMALL.replace('"natural"', "{ limit = 3 }"), "expected a name or a table with a name"),
@@ -111,7 +111,7 @@ def test_the_example_of_the_design_is_a_study() -> None:
         (SMALL + "options = 3", "options = 3: expected a table"),
         ("synthesis = 3" + SMALL, r"a \[synthesis\] table"),
         (SMALL.replace("seed = 3", "null_stimuli = 3"), "null_stimuli = 3: expected a name"),
-        (SMALL.replace("seed = 3", "null_signals = 1"), "null_signals = 1: expected a whole number from 2"),
+        (SMALL.replace("seed = 3", "null_signals = 1"), "null_signals is 1, expected a whole number of at least 2"),
     ],
 )
 def test_what_is_no_study_is_named(text: str, said: str) -> None:

@@ -250,7 +250,7 @@ def test_options_that_make_no_sense():
         load("cochresnet50", num_classes=0)
     with pytest.raises(MetameryError, match="density = 1"):
         load("cochcnn9", density=1)
-    with pytest.raises(MetameryError, match="width = 0, expected a whole number from 1"):
+    with pytest.raises(MetameryError, match="width is 0, expected a whole number from 1"):
         load("coch-cnn-digits", width=0)
     with pytest.raises(UnknownNameError, match="unknown front end of coch-cnn-digits: 'mell'; did you mean 'mel'"):
         load("coch-cnn-digits", front_end="mell")

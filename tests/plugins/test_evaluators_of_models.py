@@ -270,7 +270,7 @@ def test_they_hold_the_contract(name: str) -> None:
     [
         ("robustness", {"norm": "l3"}, "unknown norm 'l3'"),
         ("robustness", {"epsilons": 0.1}, r"epsilons is 0.1, expected a list of numbers, such as \[0.01, 0.02\]"),
-        ("robustness", {"epsilons": [-0.1]}, "a size in epsilons is -0.1, expected a number of at least 0"),
+        ("robustness", {"epsilons": [-0.1]}, "a number in epsilons is -0.1, expected a number of at least 0"),
         ("robustness", {"steps": 0}, "steps is 0"),
         ("robustness", {"apgd_steps": 0}, "steps is 0"),
         ("shift-consistency", {"edges": "mirror"}, "unknown edges 'mirror'"),

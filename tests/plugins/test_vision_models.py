@@ -129,7 +129,7 @@ def test_torchvision_names_are_checked(load):
         load("torchvision/resnet19")
     with pytest.raises(UnknownNameError, match=r"IMAGENET1K_V3'; did you mean 'IMAGENET1K_V1'.*none"):
         load("torchvision/resnet18", weights="IMAGENET1K_V3")
-    with pytest.raises(MetameryError, match="num_classes = 0, expected a whole number from 1"):
+    with pytest.raises(MetameryError, match="num_classes is 0, expected a whole number from 1"):
         load("torchvision/resnet18", num_classes=0)
 
 

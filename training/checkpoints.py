@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from safetensors.torch import save_file
+from torch.nn.parameter import is_lazy
 
 from ..framework import owners
 from ..framework.errors import MetameryError
@@ -92,7 +93,7 @@ def refuse(tensors: Mapping[str, Any]) -> None:
         One is sparse, quantised, without values or of a type that safetensors has not.
     """
     for name, tensor in tensors.items():
-        if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
+        if is_lazy(tensor):
             reason = "it has no shape yet"
         elif tensor.is_meta:
             reason = "it is on the meta device, without values"
@@ -108,7 +109,7 @@ def refuse(tensors: Mapping[str, Any]) -> None:
 
 
 def packed(entries: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Part the entries of a module's state into its tensors, and the others, such as ``get_extra_state`` gives, as text.
+    """Part a module's state into its tensors, and its other entries, such as ``get_extra_state`` gives, as text.
 
     Raises
     ------
@@ -201,7 +202,7 @@ def _digest(tensors: Mapping[str, torch.Tensor], text: str) -> str:
     for name, tensor in sorted(tensors.items()):
         digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         if tensor.numel():
-            digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
+            digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

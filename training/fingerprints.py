@@ -53,7 +53,7 @@ class Fingerprint:
             digest.update(f"{name}\0{target}\0".encode(errors="surrogatepass"))
         directions = _directions(torch.Size(examples.domain.shape).numel())
         if examples.kept is not None:
-            flat = [part.flatten(1) for part in examples.kept.split(256)]
+            flat = [part.flatten(1) for part in torch.split(examples.kept, 256)]
         else:
             places = np.unique(np.linspace(0, len(examples) - 1, SAMPLED).astype(int)).tolist()
             flat = [examples.domain.fit(examples.stimuli[place]).reshape(1, -1) for place in places]
@@ -134,4 +134,5 @@ def _directions(size: int) -> torch.Tensor:
     count = size * _MARKS
     bits = np.frombuffer(hashlib.shake_256(b"metamery").digest(-(-count // 8)), dtype=np.uint8)
     signs = torch.from_numpy(np.unpackbits(bits, count=count)).float() * 2 - 1
-    return signs.reshape(size, _MARKS) / size**0.5
+    directions: torch.Tensor = signs.reshape(size, _MARKS) / size**0.5
+    return directions

@@ -30,7 +30,7 @@ from .activations import Behind, Perturb, perturbed
 from .data import Examples, Order, batches, key
 from .fingerprints import Fingerprint
 from .schedules import epsilon_share, learning_rate
-from .state import BEST, LAST, History, State, summed
+from .state import BEST, LAST, History, State, summed  # noqa: F401
 
 Loss = Callable[..., torch.Tensor]
 
@@ -330,7 +330,7 @@ def _optimizer(module: nn.Module, tools: Tools, recipe: Recipe) -> torch.optim.O
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise MetameryError(
-            f"optimizer '{recipe.optimizer}' computes the loss several times in an update, which training does not offer"
+            f"optimizer '{recipe.optimizer}' computes the loss several times in an update, which trainings do not"
         )
     return optimizer
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,7 +121,8 @@ def _following(first: int, folder: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         os._exit(0)  # the first process was interrupted, too
     except BaseException as error:
-        if not isinstance(error, MetameryError) and folder.exists() and os.getppid() == first:
+        time.sleep(3 * LOOK_SECONDS)  # where the first process has failed, this one ends here
+        if not isinstance(error, MetameryError):
             traceback.print_exc()
         _tell(folder, error)
         os._exit(0)  # other numbers make Fabric kill the first process before it has said anything

@@ -203,8 +203,8 @@ class State:
             raise MetameryError(f"'{place}' is of another network or recipe: {reason}") from None
         if "probe" in parts and not same_network(self.model, parts["probe"]["outputs"]):
             raise MetameryError(
-                f"with the weights in '{place}' the network answers otherwise than when they were written: its code has "
-                "changed. Bring that back, or train into another folder"
+                f"with the weights in '{place}' the network answers otherwise than when they were written: its code "
+                "has changed. Bring that back, or train into another folder"
             )
         self.kept = (self.epoch, self.batch)
         if fabric.is_global_zero:
@@ -241,8 +241,8 @@ class State:
         ):
             rows = len(history) if isinstance(history, list) else "no"
             raise MetameryError(
-                f"'{place}' does not fit together: epoch {epoch} of {self.recipe.epochs}, batch {batch} of {self.updates}, "
-                f"a history of {rows} epochs. Put a copy of it back, or choose another folder"
+                f"'{place}' does not fit together: epoch {epoch} of {self.recipe.epochs}, batch {batch} of "
+                f"{self.updates}, a history of {rows} epochs. Put a copy of it back, or choose another folder"
             )
 
     def _settle_best(self, folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..framework.errors import MetameryError
+from ..framework.folders import STUDY_FILE, home
 from ..framework.hookspecs import hookimpl
 from ..framework.options import (
     Antialias,
@@ -191,7 +192,8 @@ def run_study(
 
     A file may name several models. The same command goes on where an interrupted one was.
     """
-    file = study / "study.toml" if study.is_dir() else study
+    study = home(study)
+    file = study / STUDY_FILE if study.is_dir() else study
     _conduct(context, Study.read(file), output or file.parent, device, dry_run)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..framework import claims, owners
 from ..framework.domains import WaveformDomain
 from ..framework.errors import MetameryError
+from ..framework.folders import STUDY_FILE, check_output
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.progress import Progress
 from ..framework.schema import STATES, fitted_variables, model_key, stimuli_variables
+from ..framework.staging import STAGED
 from ..framework.stimuli import Stimulus
+from ..framework.stopping import ANEW, GOES_ON, say
 from ..framework.store import RESULTS, Group, StudyStore, open_study
 from ..framework.study import ModelUse, Study, load_stimuli
 from .matching import Distance
@@ -34,8 +36,6 @@ from .synthesis import check_layers, make_metamers, match_group, metamer_group
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-
-STUDY_FILE = "study.toml"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +74,19 @@ def conduct(
         A name is unknown, a stimulus does not fit, the folder cannot be written to, or it holds the results of a
         study with other settings or other weights. Of a new study nothing is then left, unless metamers were made.
     """
+    _check_folder(study, folder)
+    with claims.work(folder) as claim:
+        return _conduct(study, folder, plugins, device, progress or Progress(), claim)
+
+
+def _conduct(
+    study: Study, folder: Path, plugins: Plugins, device: torch.device, progress: Progress, claim: claims.Claim
+) -> StudyStore:
     chosen = settings(study.synthesis)
     distance, optimizer = load_tools(plugins, chosen)
     parts = load_parts(study, plugins, device)
     is_new = not (folder / RESULTS).exists()
     store = _open(study, folder, plugins, parts, chosen, device)
-    progress = progress or Progress()
     names = [str(name) for name in store.read("stimuli", "stimulus")]
     try:
         for part in parts:
@@ -87,15 +94,15 @@ def conduct(
             if attainable and "null" not in store.children(f"models/{part.key}"):
                 _add_null(study, folder, plugins, part, store, device, progress)
     except MetameryError:
-        if is_new:
-            _discard(folder)
+        if is_new and not _holds_results(store):
+            store.discard()
         raise
     _keep_file(study, folder)
     states = {part.key: store.read(f"models/{part.key}/metamers", "state") for part in parts}
     missing = sum(int((state == STATES["missing"]).sum()) for state in states.values())
     progress.start(missing * chosen.steps)
     for part in parts:
-        place = _Place(store, f"models/{part.key}")
+        place = _Place(store, f"models/{part.key}", claim)
         try:
             make_metamers(
                 part.model,
@@ -113,6 +120,9 @@ def conduct(
                 device=device,
                 progress=progress,
             )
+        except KeyboardInterrupt:
+            say(GOES_ON if _holds_results(store) else ANEW)
+            raise
         finally:  # of what there is
             _judge(folder, part, place)
     return store
@@ -141,7 +151,7 @@ def _add_null(
         drawn = draw(len(stimuli), most, study.seed)
         signals = ((each.name, part.model.domain.fit(each)) for each in map(stimuli.__getitem__, drawn))
         what = study.null_stimuli.name
-    with tempfile.TemporaryDirectory(prefix=f".{RESULTS}.", dir=folder) as scratch:
+    with owners.scratch(folder, STAGED) as scratch:
         try:
             null = null_of_signals(
                 part.model,
@@ -150,7 +160,7 @@ def _add_null(
                 part.layers,
                 device=device,
                 progress=progress,
-                scratch=Path(scratch),
+                scratch=scratch,
                 cache=cache_folder(),
             )
         except TooFewSignalsError:
@@ -183,7 +193,7 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
         model.module.to(device)
         layers = tuple(use.layers or model.layers)
         name, count = found, 1
-        while model_key(name) in {part.key for part in parts}:
+        while model_key(name).casefold() in {part.key.casefold() for part in parts}:
             count += 1
             name = f"{found}+{count}"
         relus = tuple(check_layers(model, layers, device))
@@ -211,11 +221,14 @@ class _Place:
 
     store: StudyStore
     path: str
+    claim: claims.Claim | None = None
 
     def natural(self, stimuli: slice) -> torch.Tensor:
         return torch.from_numpy(self.store.read_region(f"{self.path}/stimuli", "signal", stimuli))
 
     def write(self, group: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
+        if self.claim is not None:
+            self.claim.check()
         self.store.write(f"{self.path}/{group}", region, values)
 
 
@@ -253,6 +266,18 @@ def _open(
     if not (folder / RESULTS).exists():
         return _create(study, folder, plugins, parts, chosen, device)
     store = StudyStore.reopen(folder)
+    try:
+        _check_same(study, folder, parts, chosen, store)
+    except MetameryError:
+        if _holds_results(store):
+            raise
+        _give_way(folder, store)
+        return _create(study, folder, plugins, parts, chosen, device)
+    return store
+
+
+def _check_same(study: Study, folder: Path, parts: list[Part], chosen: Settings, store: StudyStore) -> None:
+    """Raise `MetameryError` where a folder's results are of another study."""
     differences = study.differences(Study.from_toml(store.attributes["study"]))
     if not differences and json.loads(store.attributes["settings"]) != chosen.table():
         differences = ["the preset, which another version of metamery defines otherwise"]
@@ -262,7 +287,33 @@ def _open(
             "Choose another folder to keep both"
         )
     check_weights(folder, parts, {part.key: store.group_attributes(f"models/{part.key}") for part in parts})
-    return store
+
+
+def _check_folder(study: Study, folder: Path) -> None:
+    """Raise `MetameryError` where a folder cannot take a study's results, before anything is computed."""
+    check_output(folder, "study")
+    if (folder / STUDY_FILE).exists() and not (folder / RESULTS).exists():
+        asked = Study.read(folder / STUDY_FILE)
+        if differences := study.differences(asked):
+            raise MetameryError(
+                f"'{folder / STUDY_FILE}' asks for another study: {'; '.join(differences)}. Choose another folder"
+            )
+
+
+def _holds_results(store: StudyStore) -> bool:
+    """Whether a study holds any metamer, or what an evaluator found."""
+    if {*store.children()} - {"models", "stimuli"}:
+        return True
+    states = (store.read(f"models/{key}/metamers", "state") for key in store.children("models"))
+    return any(bool((state != STATES["missing"]).any()) for state in states)
+
+
+def _give_way(folder: Path, store: StudyStore) -> None:
+    """Remove a study in which nothing was made, so that the folder is free for what was meant."""
+    file = folder / STUDY_FILE
+    if file.exists() and file.read_text(encoding="utf-8") == store.attributes["study"]:  # written with the results
+        file.unlink()
+    store.discard()
 
 
 def _create(
@@ -313,19 +364,17 @@ def _create(
     return StudyStore.create(folder, groups, attributes, contents)
 
 
-def _discard(folder: Path) -> None:
-    """Remove results that hold nothing yet, so that the folder is free for what was meant."""
-    shutil.rmtree(folder / RESULTS)
-    if not any(folder.iterdir()):
-        folder.rmdir()
-
-
 def _keep_file(study: Study, folder: Path) -> None:
     """Write the study's file, unless there is one, in one step."""
     if not (folder / STUDY_FILE).exists():
-        partial = folder / f".{RESULTS}.{STUDY_FILE}"  # so called, it is cleared away with the store's own leftovers
-        partial.write_text(study.to_toml(), encoding="utf-8")
-        partial.replace(folder / STUDY_FILE)
+        partial = owners.owned(folder, STAGED)  # so called, it is cleared away with the store's own leftovers
+        try:
+            partial.write_text(study.to_toml(), encoding="utf-8")
+            partial.replace(folder / STUDY_FILE)
+        except OSError as error:
+            raise MetameryError(f"cannot write to '{folder}': {error.strerror or error}") from error
+        finally:
+            owners.discard(partial)
 
 
 _KEPT = ("category", "labels", "name", "source", "licence", "group", "sample_rate")

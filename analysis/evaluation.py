@@ -15,6 +15,8 @@ import xarray as xr
 
 from ..framework.context import Context
 from ..framework.errors import MetameryError
+from ..framework.folders import check_output, home, kind
+from ..framework.groups import check_apart, check_result_name
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.progress import Progress
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 def is_study(path: Path) -> bool:
     """Whether a folder holds results that are no run's: a study's, or those of earlier evaluations."""
-    return (path / RESULTS).exists() and not is_run(path)
+    return kind(home(path)) in ("study", "evaluations", "damaged")
 
 
 def study_context(
@@ -141,18 +143,26 @@ def keep(folder: Path, name: str, dataset: xr.Dataset) -> None:
         The dataset does not pass the schema, or cannot be written.
     """
     if not (folder / RESULTS).exists():
-        StudyStore.create(folder, {}, {"title": "Evaluations", **_versions()})
+        try:
+            StudyStore.create(folder, {}, {"title": "Evaluations", **_versions()})
+        except MetameryError:
+            if not (folder / RESULTS).exists():  # otherwise another process was first
+                raise
     StudyStore.reopen(folder).add(name, dataset)
 
 
-def check_free(folder: Path) -> None:
-    """Raise `MetameryError` where a folder holds the results of a study or a run, beside which no others go."""
-    if is_run(folder):
-        raise MetameryError(f"'{folder}' holds a run; choose another folder")
-    if is_study(folder):
-        with open_study(folder) as tree:
-            if "study" in tree.attrs:
-                raise MetameryError(f"'{folder}' holds a study; choose another folder")
+def check_place(folder: Path, name: str, of_study: bool = False) -> None:
+    """Hold a name and the folder that an evaluator's results go to against what is there, before it measures.
+
+    Raises
+    ------
+    MetameryError
+        The name is reserved, or the folder holds something else or cannot be written to.
+    """
+    check_result_name(name)
+    check_output(folder, "study" if of_study else "evaluations")
+    if (folder / RESULTS).is_dir():
+        check_apart([name], StudyStore.reopen(folder).children())
 
 
 def _versions() -> dict[str, str]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..framework.errors import MetameryError
+from ..framework.folders import check_input, check_output, home
+from ..framework.groups import check_result_name, result_name
 from ..framework.options import Device, DryRun, Seed, folder_or_name, loaded_plugins, read_options
 from ..framework.registry import absolute, is_run
 from ..framework.study import Use
@@ -47,14 +49,14 @@ def evaluate(
 
     from ..framework.devices import resolve_device
     from ..framework.progress import ProgressBar
-    from .evaluation import check_free, held_out, is_study, keep, measure, models_context, study_context
+    from .evaluation import check_place, held_out, is_study, keep, measure, models_context, study_context
     from .report import write_report
     from .tables import lines
 
     plugins = loaded_plugins(context)
     found = plugins.find("evaluator", evaluator)
-    name, options = found.entry.name, read_options(set_)
-    folder = Path(what[0])
+    name, options = result_name(found.entry.name + found.member), read_options(set_)
+    folder = home(Path(what[0]))
     if remove:
         typer.echo(f"report:  {_without(name, folder)}")
         return
@@ -64,8 +66,10 @@ def evaluate(
     plugins.load("evaluator", evaluator, **options)
     where = resolve_device(device)
     about: dict[str, Any] = {"seed": seed}
+    if of_study:
+        check_input(folder, ("study", "damaged"), "a study, or models to evaluate")
+    check_place(folder if of_study else output, name, of_study)
     if not of_study:
-        check_free(output)
         names = [absolute(each) for each in what]
         use = folder_or_name(plugins, Use(stimuli)) if stimuli else held_out(names)
         use = Use(use.name, {**use.options, **({"limit": limit} if limit else {})})
@@ -97,17 +101,19 @@ def compare(
 
     Compared are how their metamers came out, layer by layer, and what each evaluator found that all studies have.
     """
-    from ..framework.store import open_study
+    from ..framework.store import open_study, steady
     from .comparison import compare as lay_side_by_side
-    from .evaluation import check_free
 
-    check_free(output)
-    folders = [folder.resolve() for folder in studies]
+    check_output(output, "evaluations")
+    folders = [check_input(folder, ("study", "damaged"), "a study's folder").resolve() for folder in studies]
     if again := next((folder for folder in folders if folders.count(folder) > 1), None):
         raise MetameryError(f"'{again}' is given twice, expected different studies")
     short = [folder.name for folder in folders]
     names = short if len({*short}) == len(short) else [str(folder) for folder in studies]
-    found = lay_side_by_side({name: open_study(folder) for name, folder in zip(names, folders, strict=True)})
+    found = steady(
+        folders,
+        lambda: lay_side_by_side({name: open_study(folder) for name, folder in zip(names, folders, strict=True)}),
+    )
     _tell(found, output)
 
 
@@ -128,13 +134,12 @@ def statistics(
     import numpy as np
 
     from ..framework.errors import unknown
-    from .evaluation import check_free
     from .statistics import overview, read_participants, read_recognition
     from .statistics.permutation import SCHEMES
 
     if scheme not in SCHEMES:
         raise unknown("scheme", scheme, SCHEMES)
-    check_free(output)
+    check_output(output, "evaluations")
     found = overview(
         read_participants(people),
         read_recognition(recognition) if recognition else None,
@@ -167,6 +172,8 @@ def _without(evaluator: str, folder: Path) -> Path:
     from ..framework.store import StudyStore, open_study
     from .report import write_report
 
+    check_result_name(evaluator)
+    check_input(folder, ("study", "evaluations", "damaged"), "a study's folder, or that of evaluations")
     if evaluator not in open_study(folder).children:
         raise MetameryError(f"'{folder}' holds nothing of evaluator '{evaluator}'")
     StudyStore.reopen(folder).remove(evaluator)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..framework.claims import work
 from ..framework.domains import ImageDomain, WaveformDomain
 from ..framework.errors import MetameryError
+from ..framework.folders import EXPORT_TABLE, check_input, check_output
+from ..framework.owners import abandoned, clear, scratch
 from ..framework.schema import VERDICTS
 from ..framework.store import open_study
 from .measures import NULL_METRICS
@@ -26,7 +28,8 @@ from .report.stored import STATE_NAMES, StoredModel, stimulus_facts, stored_mode
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-TABLE = "metamers.csv"
+TABLE = EXPORT_TABLE
+_STAGED = ".export."
 _NATURAL = "natural"
 _VERDICTS = {number: name if number >= 0 else "" for name, number in VERDICTS.items()}
 
@@ -67,7 +70,7 @@ def export(study_folder: Path, out_folder: Path, level: float | None = None) -> 
 
     Natural signals go to ``KEY/natural/STIMULUS.png``, metamers to ``KEY/LAYER/STIMULUS_seedN.png``, where
     each part is made safe for a file's name; the table ``metamers.csv`` has a row for each, and one without a
-    file for each metamer that failed or is missing. All is written beside the folder and then moved there.
+    file for each metamer that failed or is missing. All is written in a folder of its own and then moved into place.
 
     Of sounds the table states the level of what the file holds: peak and root mean square in dBFS, and the gain in dB
     that was applied to what the study holds and measured, 0 unless `level` is given. With it, columns such as
@@ -97,28 +100,28 @@ def export(study_folder: Path, out_folder: Path, level: float | None = None) -> 
     """
     if level is not None and not -np.inf < level <= 0:
         raise MetameryError(f"the level is {level:g}, expected dBFS of at most 0, such as -23")
+    study = check_input(Path(study_folder), ("study",), "a study's folder")
     out = Path(out_folder).resolve()
-    if out.exists() and not out.is_dir():
-        raise MetameryError(f"'{out}' is a file, expected a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / TABLE).is_file():
-        raise MetameryError(f"'{out}' is not empty and holds no earlier export (no {TABLE}); choose another folder")
-    with open_study(study_folder) as tree:
+    check_output(out, "export", others=False)
+    with open_study(study) as tree:
         models, facts = stored_models(tree), stimulus_facts(tree)
         if level is not None and all(isinstance(model.domain, ImageDomain) for model in models):
             raise MetameryError(f"the level is {level:g} dBFS, but '{study_folder}' holds pictures only")
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        except OSError as error:
-            raise MetameryError(f"cannot write to '{out.parent}': {error.strerror}") from None
-        try:
-            fresh = staging / "export"
-            fresh.mkdir()
-            files = _write_table(fresh / TABLE, (row for model in models for row in _model(model, facts, fresh, level)))
-            _move(fresh, out, files)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        with _writing_to(out), work(out), scratch(out, _STAGED) as staging:
+            rows = (row for model in models for row in _model(model, facts, staging, level))
+            files = _write_table(staging / TABLE, rows)
+            _move(staging, out, files)
+            clear(out, _STAGED)
     return len(files)
+
+
+@contextmanager
+def _writing_to(out: Path) -> Iterator[None]:
+    """Say of a full or locked disk where it is."""
+    try:
+        yield
+    except OSError as error:
+        raise MetameryError(f"cannot write to '{out}': {error.strerror or error}") from error
 
 
 def _model(
@@ -215,21 +218,25 @@ def _write_table(path: Path, rows: Iterable[_Entry]) -> list[str]:
 
 
 def _move(fresh: Path, out: Path, files: list[str]) -> None:
-    """Put a finished export in its place; files of an earlier one that are no longer in it go."""
-    if not (out / TABLE).is_file():
-        if out.is_dir():
-            out.rmdir()
-        os.rename(fresh, out)
-        return
-    with (out / TABLE).open(newline="", encoding="utf-8") as file:
-        earlier = {row.get("file") or "" for row in csv.DictReader(file)}
+    """Put a finished export in its place; files of an earlier one, or of one that was killed, go if not in it."""
+    unfinished = [staging / TABLE for staging in abandoned(out, _STAGED)]
+    earlier = {name for table in (out / TABLE, *unfinished) for name in _listed(table)}
     for name in [*files, TABLE]:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(fresh / name, out / name)
-    for name in earlier - {"", *files}:
+    for name in earlier - {*files}:
         path = (out / name).resolve()
         if path.is_relative_to(out) and path.is_file() and path.suffix in (".png", ".wav"):
             path.unlink()
+
+
+def _listed(table: Path) -> set[str]:
+    """The files that a table lists, which may be cut off."""
+    try:
+        with table.open(newline="", encoding="utf-8", errors="replace") as file:
+            return {row.get("file") or "" for row in csv.DictReader(file)} - {""}
+    except (FileNotFoundError, csv.Error):
+        return set()
 
 
 def _file_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ import torch
 import xarray as xr
 from platformdirs import user_cache_path
 
+from ..framework import owners
+from ..framework.claims import turn
 from ..framework.errors import MetameryError
 from ..framework.layers import Tap
 from ..framework.models import Model
@@ -49,6 +51,8 @@ _EDGES = {
     "spearman": np.linspace(-1, 1, _BINS + 1),
     "snr_db": np.linspace(-40, 60, _BINS + 1),
 }
+_STAGED = ".null."
+_SCRATCH = ".metamery-null-"
 _BATCH = 32
 _PROBED = 4  # signals whose activations tell whether a kept null is of this network
 _VERSION = 1  # of what is kept
@@ -156,11 +160,10 @@ def null_of_signals(
     cache = _usable(cache)
     module = model.module.to(device)
     with (
-        tempfile.TemporaryDirectory(prefix=".metamery-null-", dir=scratch) as temporary,
+        _room(scratch) as folder,
         frozen(module),
         channels_last(module, model.domain),
     ):
-        folder = Path(temporary)
         inputs, names, digest = _write_down(signals, folder, progress)
         keys = {layer: _key(model, digest, layer) for layer in layers}
         probes = {
@@ -196,6 +199,18 @@ def null_of_signals(
     return xr.concat(
         parts, "layer", data_vars="minimal", coords="minimal", compat="override", join="exact", combine_attrs="override"
     )
+
+
+@contextmanager
+def _room(place: Path | None) -> Iterator[Path]:
+    """A folder for the activations; those of processes that were killed are removed."""
+    place = Path(tempfile.gettempdir()) if place is None else place
+    owners.clear(place, _SCRATCH)
+    try:
+        with owners.scratch(place, _SCRATCH) as folder:
+            yield folder
+    except OSError as error:
+        raise MetameryError(f"cannot write to '{place}': {error.strerror or error}") from error
 
 
 def _write_down(
@@ -302,11 +317,15 @@ def _usable(cache: Path | None) -> Path | None:
 
 
 def _keep(cache: Path, key: str, summary: xr.Dataset, probe: list[float]) -> None:
-    staging = Path(tempfile.mkdtemp(prefix=".null.", dir=cache))
+    """Keep a null for other studies; one that cannot be kept costs a warning."""
     try:
-        write_dataset(summary.assign_attrs(probe=probe), staging / "new")
-        if (place := cache / f"{key}.zarr").exists():
-            os.rename(place, staging / "old")
-        os.rename(staging / "new", place)
-    finally:
-        shutil.rmtree(staging)
+        with owners.scratch(cache, _STAGED) as staging:
+            write_dataset(summary.assign_attrs(probe=probe), staging / "new")
+            with turn(cache):
+                owners.clear(cache, _STAGED)
+                if (place := cache / f"{key}.zarr").exists():
+                    os.rename(place, staging / "old")
+                os.rename(staging / "new", place)
+    except (OSError, MetameryError) as error:
+        reason = getattr(error, "strerror", None) or error
+        warnings.warn(f"the null is not kept for other studies: '{cache}': {reason}", stacklevel=3)

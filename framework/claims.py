@@ -120,26 +120,38 @@ def worker(folder: Path) -> Holder | None:
     return None if holder is None or holder.has_lapsed(time.time()) else holder
 
 
+def turn_holder(folder: Path) -> Holder | None:
+    """Who has the turn at a folder, as far as can be told by reading it."""
+    holder = _holder(folder / _TURN)
+    return None if holder is None or holder.has_lapsed(time.time()) else holder
+
+
+@contextmanager
+def ensured(folder: Path) -> Iterator[None]:
+    """Make a folder where it is missing, and in the end remove it again where it stayed empty."""
+    made = _make(folder)
+    try:
+        yield
+    finally:
+        for each in made:
+            with suppress(OSError):
+                each.rmdir()
+
+
 @contextmanager
 def _claim(folder: Path, name: str, wait: float) -> Iterator[Claim]:
-    made = _make(folder)
-    file: Path | None = None
-    released = threading.Event()
-    pid = os.getpid()
-    try:
+    pid, released = os.getpid(), threading.Event()
+    with ensured(folder):
         file = _take(folder, name, wait)
-        claim = Claim(folder, file, threading.Event())
-        threading.Thread(target=_keep_touching, args=(claim, released), daemon=True).start()
-        yield claim
-    finally:
-        released.set()
-        if os.getpid() == pid:  # a forked child holds nothing
-            if file is not None:
+        try:
+            claim = Claim(folder, file, threading.Event())
+            threading.Thread(target=_keep_touching, args=(claim, released), daemon=True).start()
+            yield claim
+        finally:
+            released.set()
+            if os.getpid() == pid:  # a forked child holds nothing
                 _tidy(folder)
                 _release(file)
-            for parent in made:
-                with suppress(OSError):
-                    parent.rmdir()
 
 
 def _make(folder: Path) -> list[Path]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .claims import PREFIX
 from .errors import MetameryError
 
 RESULTS = "results.zarr"
@@ -16,7 +15,7 @@ STUDY_FILE = "study.toml"
 RUN_FILE = "run.toml"
 EXPORT_TABLE = "metamers.csv"
 
-LEFTOVERS = (PREFIX, f".{RESULTS}.", ".report.", ".export.", f".{RUN_FILE}.", ".last.", ".best.")
+LEFTOVERS = (".claim-", f".{RESULTS}.", ".report.", ".export.", f".{RUN_FILE}.", ".last.", ".best.")
 """How names begin that a command uses while it runs, and may leave where it is killed."""
 
 KINDS: Mapping[str, str] = {
@@ -33,6 +32,9 @@ KINDS: Mapping[str, str] = {
     "other": "holds other files",
 }
 """What a folder can be, and how that is said. Comparisons and statistics are evaluations."""
+
+READABLE = ("study", "run", "evaluations", "damaged")
+"""Kinds that hold results; of those that cannot be read `open_study` says why."""
 
 
 def kind(folder: Path) -> str:
@@ -102,9 +104,11 @@ def _kind(folder: Path) -> str:
         return said or ("run" if has_file["run"] else "evaluations")
     if found := next((name for name, there in has_file.items() if there), None):
         return found
-    if (folder / EXPORT_TABLE).is_file():
-        return "export"
-    return "other" if any(not each.name.startswith(LEFTOVERS) for each in folder.iterdir()) else "empty"
+    names = [each.name for each in folder.iterdir()]
+    if all(name.startswith(LEFTOVERS) for name in names):
+        return "empty"
+    unfinished = any(name.startswith(".export.") for name in names)
+    return "export" if unfinished or (folder / EXPORT_TABLE).is_file() else "other"
 
 
 def _is_in_store(folder: Path) -> bool:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
 from pathlib import Path
 
+from .claims import ensured
 from .errors import MetameryError
+from .folders import check_output
 from .manager import taken_names
+from .owners import clear, scratch
 
 TEMPLATE = ("pyproject.toml", "README.md", "src/*/*.py", "tests/*.py")
 """What belongs to the template: the wheel ships the same."""
@@ -64,18 +65,14 @@ def _renamed(text: str, name: str) -> str:
 def _write(folder: Path, files: dict[str, str]) -> None:
     """Write files beside the folder and move them there in one step."""
     place = folder.expanduser().resolve()
+    check_output(folder.expanduser(), "empty", others=False)
     try:
-        if place.exists() and not (place.is_dir() and not any(place.iterdir())):
-            raise MetameryError(f"'{folder}' exists and is no empty folder: name another with --output")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-        try:
+        with ensured(place.parent), scratch(place.parent, f".{place.name}.new.") as staging:
+            clear(place.parent, f".{place.name}.new.")
             for path, text in files.items():
                 file = staging / "package" / path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(text, encoding="utf-8")
             os.rename(staging / "package", place)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise MetameryError(f"cannot write to '{folder}': {error.strerror or error}") from error

@@ -80,15 +80,17 @@ def scratch(folder: Path, prefix: str) -> Iterator[Path]:
     """A folder of the running process's own, that is removed in the end."""
     place = owned(folder, prefix)
     try:
-        place.mkdir()
+        place.mkdir(mode=0o700)
         yield place
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        discard(place)
 
 
 def abandoned(folder: Path, prefix: str) -> list[Path]:
     """What processes that have died left in a folder under a prefix; also what names no process."""
-    return [path for path in folder.glob(f"{prefix}*") if _is_abandoned(path)]
+    with suppress(OSError):
+        return [path for path in folder.iterdir() if path.name.startswith(prefix) and _is_abandoned(path)]
+    return []
 
 
 def clear(folder: Path, *prefixes: str) -> None:
@@ -101,7 +103,11 @@ def clear(folder: Path, *prefixes: str) -> None:
 def discard(path: Path) -> None:
     """Remove a file or a folder, as far as that can be done."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
+        for _ in range(3):  # threads of an interrupted write may still add to it
+            shutil.rmtree(path, ignore_errors=True)
+            if not path.exists():
+                return
+            time.sleep(0.05)
     else:
         with suppress(OSError):
             path.unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import MetameryError, MissingExtraError, UnknownNameError, unknown
+from .groups import check_result_name, result_name
 
 KINDS: Mapping[str, str] = {
     "model": "register_models",
@@ -187,6 +188,8 @@ class Registry:
         """
         if not isinstance(entry.name, str) or not _NAME.fullmatch(entry.name):
             raise MetameryError(f"{entry.kind} name {entry.name!r} is not of the form 'name' or 'family/'")
+        if entry.kind == "evaluator":
+            check_result_name(result_name(entry.name))
         if isinstance(entry.target, str) and not _TARGET.fullmatch(entry.target):
             raise MetameryError(
                 f"{entry.kind} '{entry.name}' points at {entry.target!r}, expected 'package.module:attribute'"

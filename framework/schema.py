@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import MetameryError, unknown
+from .groups import check_variables
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -217,12 +218,14 @@ def check_dataset(dataset: xr.Dataset) -> None:
     2. Every dimension but the signal's has a coordinate.
     3. Every variable has ``long_name`` and ``units``.
     4. Nothing has type object except text; times, complex numbers and pickles have no place in it.
+    5. Names can be those of files: text, without ``/``, and no two that differ in case alone.
 
     Raises
     ------
     MetameryError
         Naming the first that does not hold.
     """
+    check_variables(dataset.variables)
     for dim in map(str, dataset.dims):
         if dim not in DIMENSIONS:
             raise unknown("dimension", dim, DIMENSIONS)

@@ -2,35 +2,42 @@
 
 All arrays exist, with fill value and dimension names, before the first is written to; the hierarchy is built beside
 its place and moved there in one step, and Zarr replaces each chunk in one step. So whenever the program is killed,
-what is on disk can be read. Chunks never span two regions.
+what is on disk can be read. Chunks never span two regions. Groups come and go one process at a time, by `claims.turn`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
+import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import xarray as xr
 import zarr
 
+from .claims import ensured, turn, turn_holder
 from .errors import MetameryError
+from .folders import RESULTS, home
+from .groups import RESERVED, check_addition, check_apart, check_removal
+from .owners import scratch
 from .schema import SCHEMA_VERSION, SIGNAL_DIMENSIONS, Variable, check_dataset
+from .staging import STAGED, clear_half_written, clear_leftovers, exchange
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-RESULTS = "results.zarr"
+T = TypeVar("T")
 
-_PLACE = "place.txt"
+_LOADED_BYTES = 16e6  # up to which a result that may be replaced is read at once
+_READINGS = 3  # of what keeps changing, as long as each comes out
+_REREAD_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -111,13 +118,9 @@ class StudyStore:
         MetameryError
             The folder cannot be written to, or holds results already.
         """
-        if (folder / RESULTS).exists():
-            raise MetameryError(f"'{folder}' holds results already")
-        with _writing_to(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            _clear(folder)
-            staging = Path(tempfile.mkdtemp(prefix=f".{RESULTS}.", dir=folder))
-            try:
+        with _writing_to(folder), ensured(folder):
+            _check_new(folder)
+            with scratch(folder, STAGED) as staging:
                 root = zarr.create_group(staging / RESULTS)
                 root.attrs.update({"schema_version": SCHEMA_VERSION, **attributes})
                 for path, group in groups.items():
@@ -126,9 +129,10 @@ class StudyStore:
                     for name, value in values.items():
                         _array(root, path, name)[...] = value
                 _consolidate(staging / RESULTS)
-                os.rename(staging / RESULTS, folder / RESULTS)
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
+                with turn(folder):
+                    clear_leftovers(folder)
+                    _check_new(folder)
+                    os.rename(staging / RESULTS, folder / RESULTS)
         return cls(folder)
 
     @classmethod
@@ -143,8 +147,9 @@ class StudyStore:
         _check_version(folder)
         if not os.access(folder / RESULTS, os.W_OK):
             raise MetameryError(f"cannot write to '{folder / RESULTS}': permission denied")
-        with _writing_to(folder):
-            _clear(folder)
+        with _writing_to(folder), turn(folder) as claim:
+            clear_leftovers(folder)
+            clear_half_written(folder, claim)
             _consolidate(folder / RESULTS)  # its writer may have been killed just before
         return cls(folder)
 
@@ -176,9 +181,9 @@ class StudyStore:
         """Read a part of one variable: a slice of its first dimension."""
         return np.asarray(_array(self._root, path, name)[first])
 
-    def children(self, path: str) -> list[str]:
-        """The names of the groups in a group."""
-        group = self._root[path]
+    def children(self, path: str = "") -> list[str]:
+        """The names of the groups in a group, by default in the root."""
+        group = self._root[path] if path else self._root
         assert isinstance(group, zarr.Group)
         return sorted(group.group_keys())
 
@@ -195,21 +200,13 @@ class StudyStore:
             The dataset does not pass the schema, or cannot be written.
         """
         check_dataset(dataset)
-        with _writing_to(self.path.parent):
-            staging = Path(tempfile.mkdtemp(prefix=f".{RESULTS}.", dir=self.path.parent))
-            try:
-                write_dataset(dataset, staging / "new")
-                (staging / _PLACE).write_text(path, encoding="utf-8")
-                target = self.path / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _unconsolidate(self.path)
-                if target.exists():
-                    os.rename(target, staging / "old")
-                os.rename(staging / "new", target)
-            finally:
-                _settle(staging, self.path)
-            for parent in list(target.relative_to(self.path).parents)[:-1]:
-                self._root.require_group(str(parent))
+        check_addition(path)
+        with self._turn_with(lambda staging: write_dataset(dataset, staging / "new")) as staging:
+            if parent := path.rpartition("/")[0]:
+                self._root.require_group(parent)
+            check_apart([path.rpartition("/")[2]], self.children(parent))
+            _unconsolidate(self.path)
+            exchange(staging, self.path, path)
             _consolidate(self.path)
 
     def remove(self, path: str) -> None:
@@ -220,12 +217,28 @@ class StudyStore:
         MetameryError
             It cannot be removed.
         """
-        with _writing_to(self.path.parent):
-            staging = Path(tempfile.mkdtemp(prefix=f".{RESULTS}.", dir=self.path.parent))
+        check_removal(path)
+        with self._turn_with() as staging:
+            if not (self.path / path).is_dir():
+                raise MetameryError(f"'{self.path}' holds no group '{path}'")
             _unconsolidate(self.path)
-            os.rename(self.path / path, staging / "removed")
-            shutil.rmtree(staging)
+            os.rename(self.path / path, staging / "gone")
             _consolidate(self.path)
+
+    def discard(self) -> None:
+        """Remove all results, in one step; the store is of no use afterwards."""
+        with self._turn_with() as staging:
+            os.rename(self.path, staging / "gone")
+
+    @contextmanager
+    def _turn_with(self, prepare: Callable[[Path], None] = lambda _staging: None) -> Iterator[Path]:
+        """Prepare a staging folder, and then take one's turn."""
+        folder = self.path.parent
+        with _writing_to(folder), scratch(folder, STAGED) as staging:
+            prepare(staging)
+            with turn(folder):
+                clear_leftovers(folder)
+                yield staging
 
 
 def write_dataset(dataset: xr.Dataset, place: Path) -> None:
@@ -254,13 +267,67 @@ def open_study(path: str | Path) -> xr.DataTree:
     """
     folder = Path(path)
     folder = folder.parent if folder.name == RESULTS else folder
+    return steady([folder], lambda: _open(folder))
+
+
+def _open(folder: Path) -> xr.DataTree:
     _check_version(folder)
     # Unconsolidated, so that a study that is still being made, or was killed, is read as it stands.
     tree = xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
     for node in list(tree.subtree):
         node.children = dict(sorted(node.children.items()))  # they come in the order of the disk
-        node.dataset = plottable(node.to_dataset(inherit=False))
+        dataset = plottable(node.to_dataset(inherit=False))
+        replaceable = node.path.lstrip("/").partition("/")[0] not in ("", *RESERVED[:2])
+        node.dataset = dataset.load() if replaceable and dataset.nbytes <= _LOADED_BYTES else dataset
     return tree
+
+
+def steady(paths: Sequence[Path], read: Callable[[], T]) -> T:
+    """Read from results; once more where a group came, went or was replaced meanwhile.
+
+    Parameters
+    ----------
+    paths
+        Folders, or the ``results.zarr`` in them.
+    read
+        Opens them itself, and reads what it needs.
+    """
+    folders = [home(Path(path)) for path in paths]
+    limit = time.monotonic() + _REREAD_SECONDS
+    for attempt in count(1):
+        for folder in folders:
+            _wait_for_changes(folder, limit)
+        before = [_state(folder) for folder in folders]
+        try:
+            found = read()
+        except (OSError, ValueError, KeyError, IndexError, MetameryError):
+            if [_state(folder) for folder in folders] == before or time.monotonic() > limit:
+                raise
+        else:
+            if [_state(folder) for folder in folders] == before or attempt == _READINGS:
+                return found
+    raise AssertionError
+
+
+def _state(folder: Path) -> tuple[int, int] | None:
+    """What changes whenever a group comes or goes."""
+    try:
+        found = (folder / RESULTS / "zarr.json").stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _wait_for_changes(folder: Path, limit: float) -> None:
+    """Wait while a process that has its turn changes which groups there are."""
+    while time.monotonic() < limit and turn_holder(folder) is not None:
+        try:
+            node = json.loads((folder / RESULTS / "zarr.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        if "consolidated_metadata" in node:
+            return
+        time.sleep(0.02)
 
 
 def plottable(dataset: xr.Dataset) -> xr.Dataset:
@@ -282,17 +349,9 @@ def _writing_to(folder: Path) -> Iterator[None]:
         raise MetameryError(f"cannot write to '{folder}': {error.strerror or error}") from error
 
 
-def _clear(folder: Path) -> None:
-    """Remove what a killed writer left half written."""
-    for leftover in [*folder.glob(f".{RESULTS}.*"), *(folder / RESULTS).rglob("*.partial")]:
-        _settle(leftover, folder / RESULTS) if leftover.is_dir() else leftover.unlink()
-
-
-def _settle(staging: Path, results: Path) -> None:
-    """Remove a staging folder; an earlier group that was moved there and not yet replaced goes back."""
-    if (old := staging / "old").exists() and not (target := results / (staging / _PLACE).read_text("utf-8")).exists():
-        os.rename(old, target)
-    shutil.rmtree(staging)
+def _check_new(folder: Path) -> None:
+    if (folder / RESULTS).exists():
+        raise MetameryError(f"'{folder}' holds results already")
 
 
 def _consolidate(path: Path) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ...framework.store import open_study
+from ...framework.errors import MetameryError
+from ...framework.folders import READABLE, check_input
+from ...framework.owners import clear, discard, owned
+from ...framework.store import open_study, steady
 from .evaluations import evaluations
 from .layers import PARTS
 from .metrics import JUDGED
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["render", "write_report"]
 
 _HERE = Path(__file__).parent
+_PARTIAL = ".report."
 _PROVENANCE = {
     "metamery_version": "metamery",
     "torch_version": "torch",
@@ -53,20 +56,24 @@ def write_report(study_folder: Path, count: int = 40) -> Path:
     Raises
     ------
     MetameryError
-        The folder holds no results that this version can read.
+        The folder holds no results that this version can read, or cannot be written to.
     """
-    with open_study(study_folder) as tree:
-        page = render(tree, count)
-    report = Path(study_folder) / "report.html"
-    descriptor, partial = tempfile.mkstemp(prefix=".report.", suffix=".partial", dir=study_folder)
+    folder = check_input(Path(study_folder), READABLE, "a study's folder, or that of evaluations or of a run")
+
+    def page() -> str:
+        with open_study(folder) as tree:
+            return render(tree, count)
+
+    text, report = steady([folder], page), folder / "report.html"
+    partial = owned(folder, _PARTIAL)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(page)
-        os.chmod(partial, 0o644)
+        clear(folder, _PARTIAL)
+        partial.write_text(text, encoding="utf-8")
         os.replace(partial, report)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        raise MetameryError(f"cannot write to '{folder}': {error.strerror or error}") from error
+    finally:
+        discard(partial)
     return report
 
 

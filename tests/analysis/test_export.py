@@ -213,7 +213,7 @@ def test_a_table_that_points_outside_removes_nothing_there(tmp_path: Path) -> No
 
 def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     study = make_study(tmp_path / "study", {"vision:net": IMAGE})
-    with pytest.raises(MetameryError, match="not empty"):
+    with pytest.raises(MetameryError, match="holds a study; choose another folder"):
         export(study, study)
     (tmp_path / "file").write_text("")
     with pytest.raises(MetameryError, match="expected a folder"):

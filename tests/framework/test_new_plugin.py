@@ -112,10 +112,10 @@ def test_what_is_there_is_left_alone(here: Path, command: Any) -> None:
     (here / "full").mkdir()
     (here / "full" / "notes.txt").write_text("mine")
     (here / "file").write_text("mine")
-    for place in ("full", "file"):
+    for place, what in {"full": "holds other files", "file": "is a file, expected a folder"}.items():
         said = command("new-plugin", "my", "--output", place)
         assert said.status == 2
-        assert said.error == f"error: '{place}' exists and is no empty folder: name another with --output"
+        assert said.error == f"error: '{place}' {what}; choose another folder"
     assert written(here) == {"full/notes.txt": "mine", "file": "mine"}
 
 

@@ -30,7 +30,7 @@ from .activations import Behind, Perturb, perturbed
 from .data import Examples, Order, batches, key
 from .fingerprints import Fingerprint
 from .schedules import epsilon_share, learning_rate
-from .state import BEST, LAST, History, State, summed  # noqa: F401
+from .state import BEST, LAST, History, State, refuse_unkept, summed  # noqa: F401
 
 Loss = Callable[..., torch.Tensor]
 
@@ -128,6 +128,7 @@ def train(
     """
     progress = progress or Progress()
     updates = len(Order(len(examples), recipe.batch_size, 0, seed))  # per epoch
+    refuse_unkept(model.module)
     module, optimizer = fabric.setup(model.module, _optimizer(model.module, tools, recipe))
     _train_mode(model.module)
     data = {"training stimuli": examples} | ({"validation stimuli": validation} if validation else {})

@@ -78,7 +78,6 @@ class State:
 
     def __post_init__(self) -> None:
         self.module = self.model.module
-        _refuse_unkept(self.module)
         if self.recipe.ema:
             try:
                 self.averaged = copy.deepcopy(self.module).requires_grad_(False)
@@ -297,6 +296,25 @@ class State:
         return f"{LAST} holds the weights after {when}"
 
 
+def refuse_unkept(module: nn.Module) -> None:
+    """Say what of a network could not be kept and loaded again, before anything is computed.
+
+    Raises
+    ------
+    MetameryError
+        A tensor is of a kind that no checkpoint holds, or ``get_extra_state`` gives what is not plain data.
+    """
+    tensors, extra = checkpoints.packed(module.state_dict())
+    checkpoints.refuse(tensors | _unsaved_buffers(module))
+    if not extra:
+        return
+    try:
+        read = checkpoints.unpacked(tensors, json.loads(json.dumps(extra)))
+        module.load_state_dict(read)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MetameryError(f"the network's state cannot be loaded again: {' '.join(str(error).split())}") from None
+
+
 def summed(values: torch.Tensor, fabric: Fabric) -> torch.Tensor:
     """Sum over all processes."""
     total = fabric.all_reduce(values, reduce_op="sum")
@@ -317,19 +335,6 @@ def _average(averaged: nn.Module, module: nn.Module, decay: float) -> None:
     if own_extra:
         entries = module.state_dict()
         averaged.load_state_dict({name: entries[name] for name in extra}, strict=False)
-
-
-def _refuse_unkept(module: nn.Module) -> None:
-    """Say what of a network could not be kept and loaded again, before anything is computed."""
-    tensors, extra = checkpoints.packed(module.state_dict())
-    checkpoints.refuse(tensors | _unsaved_buffers(module))
-    if not extra:
-        return
-    try:
-        read = checkpoints.unpacked(tensors, json.loads(json.dumps(extra)))
-        module.load_state_dict(read)
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MetameryError(f"the network's state cannot be loaded again: {' '.join(str(error).split())}") from None
 
 
 def _unsaved_buffers(module: nn.Module) -> dict[str, torch.Tensor]:

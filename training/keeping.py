@@ -70,7 +70,11 @@ class Keeper:
             The folder has gone, or cannot be written to.
         """
         self._still_there()
-        write_history(self.folder, history, self.attributes, self.run.recipe.epochs)
+        try:
+            write_history(self.folder, history, self.attributes, self.run.recipe.epochs)
+        except Exception:  # of whatever kind, where the folder has gone meanwhile
+            if (self.folder / LAST).exists():
+                raise
         if not (self.folder / LAST).exists():
             shutil.rmtree(self.folder / RESULTS, ignore_errors=True)
             self._still_there()

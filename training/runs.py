@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import tomli_w
@@ -36,7 +36,12 @@ from .state import BEST, LAST, History
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+T = TypeVar("T")
+
 RUN_FILE = "run.toml"
+
+MAX_BYTES = 10_000_000
+"""Size above which a run's file is not read; one of ten thousand classes has a fiftieth of it."""
 
 HELD_OUT = ("validation", "val", "valid")
 """What data sets call the split that trainings are validated on, the first that there is."""
@@ -101,20 +106,42 @@ class Run:
             There is none, or it says something else.
         """
         try:
-            table = tomllib.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-            validation = table.get("validation")
-            return cls(
-                Use.parse(table["model"], "model"),
-                Use.parse(table["stimuli"], "stimuli"),
-                None if validation is None else Use.parse(validation, "validation"),
-                tuple(table["classes"]),
-                Recipe().changed(table["recipe"]),
-                table["seed"],
-                table.get("start", ""),
-                tuple(table.get("freeze", ())),
-            )
-        except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+            file = folder / RUN_FILE
+            if (size := file.stat().st_size) > MAX_BYTES:
+                raise MetameryError(f"{RUN_FILE} has {size / 1e6:.0f} MB, which cannot be what was written")
+            return cls._parsed(tomllib.loads(file.read_text(encoding="utf-8")))
+        except KeyError as error:
+            raise MetameryError(f"no run in '{folder}': {RUN_FILE} has no {error}") from None
+        except (OSError, ValueError, RecursionError, MetameryError) as error:
             raise MetameryError(f"no run in '{folder}': {error}") from None
+
+    @classmethod
+    def _parsed(cls, table: Mapping[str, Any]) -> Run:
+        validation, recipe = table.get("validation"), table["recipe"]
+        if not isinstance(recipe, Mapping):
+            raise MetameryError(f"recipe = {recipe!r}: expected a table")
+        return cls(
+            Use.parse(table["model"], "model"),
+            Use.parse(table["stimuli"], "stimuli"),
+            None if validation is None else Use.parse(validation, "validation"),
+            _texts(table["classes"], "classes"),
+            Recipe().changed(recipe),
+            _of_type(table["seed"], int, "seed", "a whole number"),
+            _of_type(table.get("start", ""), str, "start", "text"),
+            _texts(table.get("freeze", []), "freeze"),
+        )
+
+
+def _of_type(value: Any, kind: type[T], name: str, expected: str) -> T:
+    if type(value) is not kind:
+        raise MetameryError(f"{name} = {value!r:.60}: expected {expected}")
+    return value
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise MetameryError(f"{name} = {value!r:.60}: expected a list of names")
+    return tuple(value)
 
 
 def splits(folder: Path) -> tuple[Use, Use | None]:

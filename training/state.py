@@ -189,8 +189,9 @@ class State:
         tensors, state = checkpoints.load(place)
         self._check(place, state)
         for what, seen in self.data.items():
-            if (marks := tensors.get(f"data/{what}")) is not None and what in state.get("data", {}):
-                seen.compare(state["data"][what], marks, what)
+            table, marks = state.get("data", {}).get(what), tensors.get(f"data/{what}")
+            if table is not None and marks is not None:
+                seen.compare(table, marks, what)
         parts: dict[str, dict[str, torch.Tensor]] = {}
         for key, tensor in tensors.items():
             part, _, name = key.partition("/")
@@ -237,6 +238,7 @@ class State:
             or not (isinstance(batch, int) and 0 <= batch < max(self.updates, 1))
             or not (isinstance(history, list) and len(history) == epoch)
             or not all(isinstance(row, dict) and isinstance(row.get("accuracy"), float) for row in history)
+            or not isinstance(state.get("data", {}), dict)
         ):
             rows = len(history) if isinstance(history, list) else "no"
             raise MetameryError(

@@ -79,7 +79,7 @@ def attempt(run: Run, folder: Path, mode: str, number: int | None) -> dict[str, 
                 os.kill(os.getpid(), signal.SIGKILL)
                 time.sleep(60)
             elif mode == "removed":
-                shutil.rmtree(folder)
+                os.rename(folder, f"{folder}-gone")
             else:
                 raise OSError(errno.ENOSPC if mode == "full" else errno.EACCES, "the disk says no")
 
@@ -133,10 +133,12 @@ def trial(run: Run, folder: Path, whole: dict[str, Any], mode: str, number: int)
     if mode == "kill" and first["signal"] != signal.SIGKILL:
         return f"not killed: {first}"
     if mode == "removed":
+        shutil.rmtree(f"{folder}-gone", ignore_errors=True)
+        left = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        if first["said"] == "done":  # it had not begun, or was at its end
+            return f"a half run is left: {left}" if left and left != EXPECTED else ""
         wrong = [] if "moved or removed" in first["said"] or "cannot" in first["said"] else [str(first)]
-        if folder.exists() and (left := sorted(path.name for path in folder.iterdir())):
-            wrong.append(f"a half run is left: {left}")
-        return "; ".join(wrong)
+        return "; ".join([*wrong, *([f"a half run is left: {left}"] if left else [])])
     if mode != "kill" and not ("cannot" in first["said"] or first["said"] == "done"):
         return f"no line: {first}"
     try:

@@ -76,7 +76,11 @@ def conduct(
     """
     _check_folder(study, folder)
     with claims.work(folder) as claim:
-        return _conduct(study, folder, plugins, device, progress or Progress(), claim)
+        try:
+            return _conduct(study, folder, plugins, device, progress or Progress(), claim)
+        except KeyboardInterrupt:
+            say(GOES_ON if (folder / RESULTS).exists() and _holds_results(StudyStore(folder)) else ANEW)
+            raise
 
 
 def _conduct(
@@ -120,9 +124,6 @@ def _conduct(
                 device=device,
                 progress=progress,
             )
-        except KeyboardInterrupt:
-            say(GOES_ON if _holds_results(store) else ANEW)
-            raise
         finally:  # of what there is
             _judge(folder, part, place)
     return store

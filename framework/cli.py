@@ -10,13 +10,11 @@ from typing import Annotated, TextIO
 
 import typer
 
+from . import stopping
 from .errors import MetameryError, unknown
 from .manager import Plugins
 from .registry import KINDS
 from .trace import traced
-
-STOPPED = 130
-"""Exit status after Ctrl-C, which Typer catches and returns as this number."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,14 +33,16 @@ def _main(arguments: Sequence[str] | None) -> int:
         given = list(sys.argv[1:] if arguments is None else arguments)
         status = app(args=given or ["--help"], prog_name="metamery", standalone_mode=False)
     except MetameryError as error:
-        return _fail(str(error))
+        if not stopping.interrupted():
+            return _fail(str(error))
+        status = stopping.STATUS
     except typer.TyperException as error:
         said = error.format_message() if hasattr(error, "format_message") else str(error)
         return _fail(said) if said else 2
     except (KeyboardInterrupt, typer.Abort):
-        status = STOPPED
-    if status == STOPPED:
-        print("stopped: the same command goes on where this one was", file=sys.stderr)
+        status = stopping.STATUS
+    if status == stopping.STATUS:  # which Typer returns, too
+        stopping.tell()
     return status if isinstance(status, int) else 0
 
 
@@ -74,11 +74,6 @@ def make_app(plugins: Plugins) -> typer.Typer:
             app.registered_commands, app.registered_groups = commands, groups
             plugins.reject(plugin, str(error) if isinstance(error, MetameryError) else repr(error))
     return app
-
-
-def entry() -> None:
-    """Run the program as a shell command."""
-    sys.exit(main())
 
 
 def _show_warning(

@@ -1,14 +1,20 @@
-"""What is said after Ctrl-C: whether the same command goes on where it was."""
+"""What is said after Ctrl-C, SIGTERM or SIGHUP: whether the same command goes on where it was."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
+
+STATUS = 130
+"""Exit status of a program that was interrupted."""
 
 GOES_ON = "the same command goes on where this one was"
 ANEW = "the same command starts anew"
 
 _said: list[str] = []
+_interrupts: list[None] = []
 
 
 @contextmanager
@@ -26,8 +32,18 @@ def say(text: str) -> None:
     _said.append(text)
 
 
-def said() -> str:
-    """What to say of a command that was interrupted."""
-    text = _said[0] if _said else ANEW
+def tell() -> None:
+    """Say that a command was stopped."""
+    print(f"stopped: {_said[0] if _said else ANEW}", file=sys.stderr)
     _said.clear()
-    return text
+
+
+def interrupt() -> NoReturn:
+    """Interrupt the program, and note it: what is interrupted may turn that into an error of its own."""
+    _interrupts.append(None)
+    raise KeyboardInterrupt
+
+
+def interrupted() -> bool:
+    """Whether the program was interrupted by a signal."""
+    return bool(_interrupts)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metamery.framework import MetameryError, Plugins, cli, hookspecs
+from metamery.framework import MetameryError, Plugins, cli, hookspecs, stopping
 from metamery.framework.registry import KINDS
 
 
@@ -166,7 +166,14 @@ def test_stopping_says_how_to_go_on(acting: Any, command: Any) -> None:
     acting(action)
     said = command("act")
     assert said.status == 130
-    assert said.err == "stopped: the same command goes on where this one was\n"
+    assert said.err == "stopped: the same command starts anew\n"
+
+    def resumable() -> None:
+        with stopping.when_stopped():
+            action()
+
+    acting(resumable)
+    assert command("act").err == "stopped: the same command goes on where this one was\n"
 
 
 def test_a_commands_own_status_is_the_programs(acting: Any, command: Any) -> None:

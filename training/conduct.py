@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,21 +13,24 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from ..framework import claims, stopping
 from ..framework.checks import one_of, whole
 from ..framework.devices import PRECISIONS, check_precision, resolve_device
 from ..framework.domains import ImageDomain
 from ..framework.errors import MetameryError, unknown
+from ..framework.folders import check_output
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.modes import channels_last, float32_by_default
 from ..framework.progress import Progress
 from ..framework.recipes import Recipe
 from ..framework.study import Use, load_stimuli
-from . import checkpoints
 from .data import Augment, Examples, categories, classes_of, examples
+from .keeping import Keeper, check
 from .loop import train
-from .runs import RUN_FILE, Run, build, is_perturbation, tools, write_history
-from .state import History
+from .processes import together
+from .runs import Run, build, is_perturbation, tools
+from .state import LAST, History
 
 MOST_PROCESSES = 1024
 """On one machine, of either kind."""
@@ -143,17 +144,39 @@ def conduct(
         model = build(run, plugins)
     augment = augmentation([name for name in run.recipe.augment if not is_perturbation(plugins, name)], model)
     fabric = machine.fabric()
-    fabric.launch()
-    if fabric.is_global_zero:
-        _keep_file(run, folder)
-        checkpoints.clear(folder)
-    else:
-        progress = None
-    fabric.barrier()
 
     def data(use: Use, augment: Augment | None = None) -> Examples:
-        return examples(load_stimuli(plugins, use), run.classes, model.domain, augment, run.seed, progress)
+        seen_by = progress if fabric.is_global_zero else None
+        return examples(load_stimuli(plugins, use), run.classes, model.domain, augment, run.seed, seen_by)
 
+    with _said_when_stopped(folder), together(fabric, machine.devices), _kept(run, folder, machine, fabric) as keeper:
+        layout = channels_last(model.module, model.domain) if fabric.device.type == "cpu" else nullcontext()
+        with layout:
+            return train(
+                model,
+                data(run.stimuli, augment),
+                None if run.validation is None else data(run.validation),
+                run.recipe,
+                made,
+                folder,
+                fabric=fabric,
+                seed=run.seed,
+                workers=machine.workers,
+                checkpoint_every=checkpoint_every,
+                progress=progress if fabric.is_global_zero else None,
+                before_keeping=keeper.before if keeper else lambda: None,
+                after_epoch=keeper.after if keeper else lambda _history: None,
+            )
+
+
+@contextmanager
+def _kept(run: Run, folder: Path, machine: Machine, fabric: Fabric) -> Iterator[Keeper | None]:
+    """Hold the run's folder; of several processes only the first does."""
+    if not fabric.is_global_zero:
+        fabric.barrier()
+        yield None
+        return
+    check_output(folder, "run")
     attributes = {
         "metamery_version": version("metamery"),
         "torch_version": torch.__version__,
@@ -164,22 +187,21 @@ def conduct(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": run.to_toml(),
     }
-    layout = channels_last(model.module, model.domain) if fabric.device.type == "cpu" else nullcontext()
-    with layout:
-        return train(
-            model,
-            data(run.stimuli, augment),
-            None if run.validation is None else data(run.validation),
-            run.recipe,
-            made,
-            folder,
-            fabric=fabric,
-            seed=run.seed,
-            workers=machine.workers,
-            checkpoint_every=checkpoint_every,
-            progress=progress,
-            after_epoch=partial(write_history, folder, attributes=attributes),
-        )
+    with claims.work(folder) as claim:
+        check(run, folder)
+        fabric.barrier()
+        yield Keeper(run, folder, claim, attributes)
+
+
+@contextmanager
+def _said_when_stopped(folder: Path) -> Iterator[None]:
+    """Let the program say after an interrupt whether anything was kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = (folder / LAST).exists()
+        stopping.say(stopping.GOES_ON if kept else f"nothing was kept yet: {stopping.ANEW}")
+        raise
 
 
 def augmentation(names: Sequence[str], model: Model) -> Augment | None:
@@ -221,32 +243,3 @@ def augmentation(names: Sequence[str], model: Model) -> Augment | None:
             return composed(signal).clamp(low, high)  # type: ignore[no-any-return]
 
     return augment
-
-
-def _keep_file(run: Run, folder: Path) -> None:
-    """Write the run's file, or hold the one that is there against it."""
-    text = run.to_toml()
-    if (folder / RUN_FILE).exists():
-        if differences := _differences(tomllib.loads(text), tomllib.loads(Run.read(folder).to_toml())):
-            raise MetameryError(
-                f"'{folder}' holds another run: {'; '.join(differences)}. Choose another folder to keep both"
-            )
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial_file = folder / f".{RUN_FILE}.partial"
-        partial_file.write_text(text, encoding="utf-8")
-        partial_file.replace(folder / RUN_FILE)
-    except OSError as error:
-        raise MetameryError(f"cannot write to '{folder}': {error.strerror}") from None
-
-
-def _differences(mine: dict[str, Any], theirs: dict[str, Any], path: str = "") -> list[str]:
-    found = []
-    for name in sorted(mine.keys() | theirs.keys()):
-        one, other = mine.get(name), theirs.get(name)
-        if isinstance(one, dict) and isinstance(other, dict):
-            found += _differences(one, other, f"{path}{name}.")
-        elif one != other:
-            found.append(f"{path}{name} ({one}, there {other})")
-    return found

@@ -70,6 +70,8 @@ class Examples(Dataset[tuple[torch.Tensor, int]]):
         Of the augmentation.
     kept
         All signals ``(N, …)``, where they are held in memory.
+    names
+        Of the stimuli, where they are known without decoding.
     """
 
     stimuli: Stimuli
@@ -78,6 +80,7 @@ class Examples(Dataset[tuple[torch.Tensor, int]]):
     augment: Augment | None = None
     seed: int = 0
     kept: torch.Tensor | None = None
+    names: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -113,15 +116,17 @@ def examples(
             raise unknown("category", category, classes)
     targets = [places[category] for category in categories(stimuli)]
     size = 4 * torch.Size(domain.shape).numel() * len(stimuli)
-    kept = None
+    kept, names = None, getattr(stimuli, "names", None)
     if size <= KEPT_BYTES:
         progress = progress or Progress()
         progress.start(len(stimuli), "reading signals")
-        kept = torch.empty(len(stimuli), *domain.shape, dtype=torch.float32, device="cpu")
+        kept, names = torch.empty(len(stimuli), *domain.shape, dtype=torch.float32, device="cpu"), []
         for index in range(len(stimuli)):
-            kept[index] = domain.fit(stimuli[index])
+            stimulus = stimuli[index]
+            kept[index] = domain.fit(stimulus)
+            names.append(stimulus.name)
             progress.advance()
-    return Examples(stimuli, targets, domain, augment, seed, kept)
+    return Examples(stimuli, targets, domain, augment, seed, kept, names)
 
 
 @dataclass(frozen=True)

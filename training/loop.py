@@ -21,14 +21,16 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from ..framework.errors import MetameryError
 from ..framework.models import Model
 from ..framework.modes import frozen
 from ..framework.progress import Progress
 from ..framework.recipes import Recipe
 from .activations import Behind, Perturb, perturbed
 from .data import Examples, Order, batches, key
+from .fingerprints import Fingerprint
 from .schedules import epsilon_share, learning_rate
-from .state import BEST, LAST, History, State, summed
+from .state import BEST, LAST, History, State, refuse_unkept, summed  # noqa: F401
 
 Loss = Callable[..., torch.Tensor]
 
@@ -82,6 +84,7 @@ def train(
     workers: int = 0,
     checkpoint_every: int | None = None,
     progress: Progress | None = None,
+    before_keeping: Callable[[], None] = lambda: None,
     after_epoch: Callable[[History], None] = lambda _history: None,
 ) -> History:
     """Train a network, and keep its last and its best weights in a folder.
@@ -106,8 +109,10 @@ def train(
         Processes that decode signals, unless all are in memory.
     checkpoint_every
         Updates after which a checkpoint is written within an epoch, besides the one at its end.
+    before_keeping
+        Called before each checkpoint is written; it may raise where the folder is no longer to be written to.
     after_epoch
-        Told the history so far, once the epoch is kept.
+        Told the history so far, once the epoch is kept, and where an earlier call left one.
 
     Returns
     -------
@@ -118,15 +123,29 @@ def train(
     Raises
     ------
     MetameryError
-        The loss is not finite, the disk is full, or `folder` holds a checkpoint of another network.
+        The loss or a weight is not finite, the disk is full, the network or the optimizer holds what cannot be kept,
+        or `folder` holds a checkpoint that is damaged, or of another network or other signals.
     """
     progress = progress or Progress()
     updates = len(Order(len(examples), recipe.batch_size, 0, seed))  # per epoch
-    module, optimizer = fabric.setup(model.module, tools.optimizer(_learning(model.module)))
+    refuse_unkept(model.module)
+    module, optimizer = fabric.setup(model.module, _optimizer(model.module, tools, recipe))
     _train_mode(model.module)
-    state = State(model.module, optimizer, recipe)
-    state.resume(folder / LAST, fabric)
+    data = {"training stimuli": examples} | ({"validation stimuli": validation} if validation else {})
+    seen_by = {what: Fingerprint.of(each) for what, each in data.items()} if fabric.is_global_zero else {}
+    state = State(model, optimizer, recipe, updates, seen_by)
+    state.resume(folder, fabric)
+    if fabric.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        if state.history:
+            after_epoch(state.history)  # a writer may have been killed just before
     learner, kept = replace(model, module=module), replace(model, module=state.averaged or model.module)
+
+    def keep() -> None:
+        if fabric.is_global_zero:
+            before_keeping()
+        state.save(folder, fabric)
+
     progress.start(recipe.epochs * updates, "training")
     progress.advance(state.epoch * updates + state.batch)
     while state.epoch < recipe.epochs:
@@ -153,18 +172,18 @@ def train(
             state.note(seen)
             progress.advance()
             if state.batch % LOOK_EVERY == 0 or state.batch == updates:
-                state.look(updates)
+                state.look()
             if checkpoint_every and state.batch % checkpoint_every == 0 and state.batch < updates:
-                state.look(updates)
-                state.save(folder / LAST, fabric)
+                state.look()
+                keep()
         row = state.row(fabric) | {"learning_rate": optimizer.param_groups[0]["lr"]}
         if validation is not None:
             row |= evaluate(kept, validation, recipe.batch_size, fabric, workers)
         if tools.check is not None:
             row["checked_accuracy"] = _checked(kept, validation or examples, tools.check, recipe, fabric, seed)
             state.guard(row["checked_accuracy"], fabric)
-        state.close_epoch(row | {"seconds": time.perf_counter() - began}, folder / BEST, fabric)
-        state.save(folder / LAST, fabric)
+        state.close_epoch(row | {"seconds": time.perf_counter() - began})
+        keep()
         if fabric.is_global_zero:
             after_epoch(state.history)
     if state.averaged is not None:
@@ -301,8 +320,20 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _learning(module: nn.Module) -> list[nn.Parameter]:
-    return [weight for weight in module.parameters() if weight.requires_grad]
+def _optimizer(module: nn.Module, tools: Tools, recipe: Recipe) -> torch.optim.Optimizer:
+    learning = [weight for weight in module.parameters() if weight.requires_grad]
+    if not learning:
+        raise MetameryError("there is nothing to train: every weight of the network is frozen, or it has none")
+    try:
+        optimizer = tools.optimizer(learning)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise MetameryError(f"optimizer '{recipe.optimizer}': {error}") from None
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise MetameryError(
+            f"optimizer '{recipe.optimizer}' computes the loss several times in an update, which trainings do not"
+        )
+    return optimizer
 
 
 def _train_mode(module: nn.Module) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import tomli_w
@@ -26,7 +26,8 @@ from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.recipes import Recipe
 from ..framework.registry import is_run
-from ..framework.store import RESULTS, StudyStore
+from ..framework.schema import Variable
+from ..framework.store import RESULTS, Group, StudyStore
 from ..framework.study import Use, located
 from . import checkpoints
 from .activations import Perturb
@@ -36,7 +37,12 @@ from .state import BEST, LAST, History
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+T = TypeVar("T")
+
 RUN_FILE = "run.toml"
+
+MAX_BYTES = 10_000_000
+"""Size above which a run's file is not read; one of ten thousand classes has a fiftieth of it."""
 
 HELD_OUT = ("validation", "val", "valid")
 """What data sets call the split that trainings are validated on, the first that there is."""
@@ -101,20 +107,42 @@ class Run:
             There is none, or it says something else.
         """
         try:
-            table = tomllib.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-            validation = table.get("validation")
-            return cls(
-                Use.parse(table["model"], "model"),
-                Use.parse(table["stimuli"], "stimuli"),
-                None if validation is None else Use.parse(validation, "validation"),
-                tuple(table["classes"]),
-                Recipe().changed(table["recipe"]),
-                table["seed"],
-                table.get("start", ""),
-                tuple(table.get("freeze", ())),
-            )
-        except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+            file = folder / RUN_FILE
+            if (size := file.stat().st_size) > MAX_BYTES:
+                raise MetameryError(f"{RUN_FILE} has {size / 1e6:.0f} MB, which cannot be what was written")
+            return cls._parsed(tomllib.loads(file.read_text(encoding="utf-8")))
+        except KeyError as error:
+            raise MetameryError(f"no run in '{folder}': {RUN_FILE} has no {error}") from None
+        except (OSError, ValueError, RecursionError, MetameryError) as error:
             raise MetameryError(f"no run in '{folder}': {error}") from None
+
+    @classmethod
+    def _parsed(cls, table: Mapping[str, Any]) -> Run:
+        validation, recipe = table.get("validation"), table["recipe"]
+        if not isinstance(recipe, Mapping):
+            raise MetameryError(f"recipe = {recipe!r}: expected a table")
+        return cls(
+            Use.parse(table["model"], "model"),
+            Use.parse(table["stimuli"], "stimuli"),
+            None if validation is None else Use.parse(validation, "validation"),
+            _texts(table["classes"], "classes"),
+            Recipe().changed(recipe),
+            _of_type(table["seed"], int, "seed", "a whole number"),
+            _of_type(table.get("start", ""), str, "start", "text"),
+            _texts(table.get("freeze", []), "freeze"),
+        )
+
+
+def _of_type(value: Any, kind: type[T], name: str, expected: str) -> T:
+    if type(value) is not kind:
+        raise MetameryError(f"{name} = {value!r:.60}: expected {expected}")
+    return value
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise MetameryError(f"{name} = {value!r:.60}: expected a list of names")
+    return tuple(value)
 
 
 def splits(folder: Path) -> tuple[Use, Use | None]:
@@ -258,26 +286,47 @@ def is_perturbation(plugins: Plugins, name: str) -> bool:
     return True
 
 
-def history_dataset(history: History) -> xr.Dataset:
-    """A training's history over ``epoch``, counted from 1."""
+def history_dataset(history: History, epochs: int | None = None) -> xr.Dataset:
+    """A training's history over ``epoch``, counted from 1; NaN where an epoch is still to come."""
     names = list(dict.fromkeys(name for row in history for name in row))
+    epochs = epochs or len(history)
+    columns = np.full((len(names), epochs), np.nan)
+    for place, row in enumerate(history):
+        columns[:, place] = [row.get(name, np.nan) for name in names]
+    variables = _history_variables(names)
     return xr.Dataset(
-        {
-            name: (
-                "epoch",
-                np.array([row.get(name, np.nan) for row in history]),
-                {"long_name": _MEANING.get(name, name), "units": _UNITS.get(name, "1")},
-            )
-            for name in names
-        },
-        {"epoch": np.arange(1, len(history) + 1)},
+        {name: ("epoch", column, variables[name].attributes()) for name, column in zip(names, columns, strict=True)},
+        {"epoch": np.arange(1, epochs + 1)},
     )
 
 
-def write_history(folder: Path, history: History, attributes: Mapping[str, Any]) -> None:
-    """Put a training's history into its results, ``/history``."""
-    store = StudyStore.reopen(folder) if (folder / RESULTS).exists() else StudyStore.create(folder, {}, attributes)
-    store.add("history", history_dataset(history))
+def write_history(folder: Path, history: History, attributes: Mapping[str, Any], epochs: int | None = None) -> None:
+    """Put a training's history into its results, ``/history``.
+
+    All epochs are there from the start, NaN where they are still to come: nothing changes its size under a reader.
+    """
+    dataset = history_dataset(history, epochs)
+    values = {str(name): column.values for name, column in dataset.data_vars.items()}
+    if not (folder / RESULTS).exists():
+        group = Group(_history_variables(list(values)), {"epoch": dataset["epoch"].values.tolist()})
+        StudyStore.create(folder, {"history": group}, attributes, {"history": values})
+        return
+    store = StudyStore.reopen(folder)
+    try:
+        there = {name: store.read("history", name) for name in ("epoch", *values)}
+    except (KeyError, ValueError, OSError, RuntimeError):  # none yet, or damaged
+        there = {}
+    if there and all(len(column) == dataset.sizes["epoch"] for column in there.values()):
+        changed = {name: v for name, v in values.items() if not np.array_equal(v, there[name], equal_nan=True)}
+        store.write("history", {}, changed)
+    else:
+        store.add("history", dataset)
+
+
+def _history_variables(names: Sequence[str]) -> dict[str, Variable]:
+    return {
+        name: Variable(("epoch",), "float64", np.nan, _MEANING.get(name, name), _UNITS.get(name, "1")) for name in names
+    }
 
 
 def _of_classes(run: Run, plugins: Plugins) -> Model:
@@ -297,11 +346,13 @@ def _of_classes(run: Run, plugins: Plugins) -> Model:
 def _load(model: Model, place: Path, name: str = BEST) -> None:
     """Load weights from a run's folder or a file."""
     file = place / name if place.is_dir() else place
-    tensors, _ = checkpoints.load(file)
+    tensors, state = checkpoints.load(file)
+    others = state.get("others", {})
     if file.name == LAST:
-        part = "averaged/" if any(key.startswith("averaged/") for key in tensors) else "weights/"
-        tensors = {key.removeprefix(part): value for key, value in tensors.items() if key.startswith(part)}
+        part = "averaged" if any(key.startswith("averaged/") for key in tensors) else "weights"
+        tensors = {key.removeprefix(f"{part}/"): value for key, value in tensors.items() if key.startswith(f"{part}/")}
+        others = others.get(part, {})
     try:
-        model.module.load_state_dict(tensors)
-    except RuntimeError as error:
+        model.module.load_state_dict(checkpoints.unpacked(tensors, others))
+    except (RuntimeError, KeyError) as error:
         raise MetameryError(f"'{file}' holds the weights of another network: {str(error).splitlines()[-1]}") from None

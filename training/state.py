@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,17 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from ..framework.errors import MetameryError
+from ..framework.models import Model
 from ..framework.recipes import Recipe
 from . import checkpoints
+from .fingerprints import Fingerprint, probe, same_network
 
 History = list[dict[str, float]]
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 
-_COUNTS = ("epoch", "batch", "best", "checked", "has_fallen", "history")
+_COUNTS = ("epoch", "batch", "checked", "has_fallen", "history")
+_HELP = "A lower learning_rate or clip_norm may help"
 
 
 @dataclass(eq=False)
@@ -29,12 +34,14 @@ class State:
 
     Parameters
     ----------
-    module, optimizer
-        Bare, and as Fabric has it.
+    model, optimizer
+        The network, bare, and the optimizer as Fabric has it.
+    updates
+        Updates of an epoch.
+    data
+        Fingerprints of the signals, by what they are for.
     epoch, batch
         How many are done, in all and of this epoch.
-    best
-        The highest accuracy after an epoch.
     checked
         The highest accuracy under the recipe's check.
     has_fallen
@@ -49,14 +56,17 @@ class State:
         Of the losses and accuracies of this epoch's batches.
     noted
         Those of the batches since the last look, still on the device.
+    kept
+        Epochs and batches that the last checkpoint has; None before the first.
     """
 
-    module: nn.Module
+    model: Model
     optimizer: Any
     recipe: Recipe
+    updates: int
+    data: Mapping[str, Fingerprint] = field(default_factory=dict)
     epoch: int = 0
     batch: int = 0
-    best: float = -1.0
     history: History = field(default_factory=list)
     averaged: nn.Module | None = None
     moved: torch.Tensor | None = None
@@ -64,10 +74,23 @@ class State:
     has_fallen: bool = False
     sums: torch.Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.float32, device="cpu"))
     noted: list[torch.Tensor] = field(default_factory=list)
+    kept: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        self.module = self.model.module
         if self.recipe.ema:
-            self.averaged = copy.deepcopy(self.module).requires_grad_(False)
+            try:
+                self.averaged = copy.deepcopy(self.module).requires_grad_(False)
+            except (RuntimeError, TypeError) as error:
+                reason = str(error).splitlines()[0]
+                raise MetameryError(f"ema needs a copy of the network, which cannot be made: {reason}") from None
+        self._boundless = {name for name, tensor in self._weights().items() if not _is_finite(tensor)}
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the best weights, counted from 1; 0 before the first."""
+        reached = [_reached(row) for row in self.history]
+        return reached.index(max(reached)) + 1 if reached else 0
 
     def move(self, module: nn.Module, fabric: Fabric) -> None:
         """Move the weights by their gradients; `module` is the network as Fabric has it."""
@@ -79,19 +102,20 @@ class State:
 
     def note(self, seen: torch.Tensor) -> None:
         """Count a batch that the weights were moved by."""
+        if not self.epoch and not self.batch:
+            checkpoints.flattened(self.optimizer.state_dict())  # what cannot be kept is said now, not after an epoch
         self.noted.append(seen)
         self.batch += 1
 
-    def look(self, updates: int) -> None:
+    def look(self) -> None:
         """Wait for the device, and stop where a loss is not finite: nothing that came of it is kept."""
         if not self.noted:
             return
         noted = torch.stack(self.noted).cpu()
         if not (finite := noted[:, 0].isfinite()).all():
-            update = self.epoch * updates + self.batch - len(noted) + int(finite.int().argmin()) + 1
+            update = self.epoch * self.updates + self.batch - len(noted) + int(finite.int().argmin()) + 1
             raise MetameryError(
-                f"the loss is not finite in update {update} (epoch {self.epoch + 1}); "
-                f"{LAST} holds the last good weights. A lower learning_rate or clip_norm may help"
+                f"the loss is not finite in update {update} (epoch {self.epoch + 1}); {self._what_is_kept()}. {_HELP}"
             )
         self.sums = self.sums + noted.sum(dim=0)
         self.noted.clear()
@@ -113,59 +137,184 @@ class State:
                 stacklevel=3,
             )
 
-    def close_epoch(self, row: dict[str, float], best: Path, fabric: Fabric) -> None:
-        """Go to the next epoch; keep the weights if they are the best so far."""
+    def close_epoch(self, row: dict[str, float]) -> None:
+        """Go to the next epoch."""
         self.history.append(row)
         self.epoch, self.batch, self.sums = self.epoch + 1, 0, torch.zeros(2, dtype=torch.float32, device="cpu")
-        reached = row.get("checked_accuracy", row.get("validation_accuracy", row["accuracy"]))
-        if reached > self.best:
-            self.best = reached
-            if fabric.is_global_zero:
-                weights = (self.averaged or self.module).state_dict()
-                checkpoints.save(best, weights, {"epoch": self.epoch, "accuracy": reached})
 
-    def save(self, place: Path, fabric: Fabric) -> None:
+    def save(self, folder: Path, fabric: Fabric) -> None:
+        """Keep all that the training goes on from, and then the best weights, if the last epoch's are.
+
+        Raises
+        ------
+        MetameryError
+            The weights are not finite, or cannot be written.
+        """
         moved = None if self.moved is None else _gathered(self.moved, fabric)
         if not fabric.is_global_zero:
             return
         moments, numbers = checkpoints.flattened(self.optimizer.state_dict())
-        parts = {"weights": self.module.state_dict(), "optimizer": moments}
+        weights, extra = checkpoints.packed(self.module.state_dict())
+        parts = {"weights": weights, "optimizer": moments, "buffers": _unsaved_buffers(self.module)}
+        others = {"weights": extra}
         if self.averaged is not None:
-            parts["averaged"] = self.averaged.state_dict()
+            parts["averaged"], others["averaged"] = checkpoints.packed(self.averaged.state_dict())
+        self._stay_finite({f"{part}/{name}": tensor for part, own in parts.items() for name, tensor in own.items()})
         if moved is not None:
             parts["moved"] = {"signals": moved}
-        tensors = {f"{part}/{name}": tensor for part, own in parts.items() for name, tensor in own.items()}
+        if (outputs := probe(self.model)) is not None:
+            parts["probe"] = {"outputs": outputs}
+        parts["data"] = {what: seen.marks for what, seen in self.data.items()}
         counts = {name: getattr(self, name) for name in _COUNTS}
-        checkpoints.save(place, tensors, {**counts, "sums": self.sums.tolist(), "optimizer": numbers})
+        data = {what: seen.table() for what, seen in self.data.items()}
+        scaler = getattr(fabric.strategy.precision, "scaler", None)
+        state = {**counts, "sums": self.sums.tolist(), "optimizer": numbers, "others": others, "data": data}
+        tensors = {f"{part}/{name}": tensor for part, own in parts.items() for name, tensor in own.items()}
+        checkpoints.save(folder / LAST, tensors, state | ({"scaler": scaler.state_dict()} if scaler else {}))
+        self.kept = (self.epoch, self.batch)
+        if self.batch == 0 and self.best_epoch == self.epoch:
+            self._save_best(folder)
 
-    def resume(self, place: Path, fabric: Fabric) -> None:
+    def resume(self, folder: Path, fabric: Fabric) -> None:
         """Take over what an earlier call left, if it left anything.
 
         Raises
         ------
         MetameryError
-            It is of another network.
+            It is damaged, of another network, or of other signals.
         """
+        place = folder / LAST
         if not place.exists():
             return
         tensors, state = checkpoints.load(place)
-        parts: dict[str, dict[str, torch.Tensor]] = {"weights": {}, "optimizer": {}, "averaged": {}, "moved": {}}
-        for key_, tensor in tensors.items():
-            part, _, name = key_.partition("/")
-            parts[part][name] = tensor
+        self._check(place, state)
+        for what, seen in self.data.items():
+            table, marks = state.get("data", {}).get(what), tensors.get(f"data/{what}")
+            if table is not None and marks is not None:
+                seen.compare(table, marks, what)
+        parts: dict[str, dict[str, torch.Tensor]] = {}
+        for key, tensor in tensors.items():
+            part, _, name = key.partition("/")
+            parts.setdefault(part, {})[name] = tensor
         try:
-            self.module.load_state_dict(parts["weights"])
-            if self.averaged is not None:
-                self.averaged.load_state_dict(parts["averaged"])
-            self.optimizer.load_state_dict(checkpoints.joined(parts["optimizer"], state["optimizer"]))
-        except (RuntimeError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
+            self._take_over(parts, state, fabric)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise MetameryError(f"'{place}' is of another network or recipe: {reason}") from None
-        if parts["moved"]:
-            self.moved = parts["moved"]["signals"][fabric.global_rank].to(fabric.device)
+        if "probe" in parts and not same_network(self.model, parts["probe"]["outputs"]):
+            raise MetameryError(
+                f"with the weights in '{place}' the network answers otherwise than when they were written: its code "
+                "has changed. Bring that back, or train into another folder"
+            )
+        self.kept = (self.epoch, self.batch)
+        if fabric.is_global_zero:
+            self._settle_best(folder)
+
+    def _take_over(self, parts: Mapping[str, Any], state: Mapping[str, Any], fabric: Fabric) -> None:
+        others = state.get("others", {})
+        self.module.load_state_dict(checkpoints.unpacked(parts.get("weights", {}), others.get("weights", {})))
+        for name, tensor in parts.get("buffers", {}).items():
+            with torch.no_grad():
+                self.module.get_buffer(name).copy_(tensor)
+        if self.averaged is not None:
+            self.averaged.load_state_dict(checkpoints.unpacked(parts["averaged"], others.get("averaged", {})))
+        self.optimizer.load_state_dict(checkpoints.joined(parts.get("optimizer", {}), state["optimizer"]))
+        if "moved" in parts:
+            moved = parts["moved"]["signals"]
+            if len(moved) != fabric.world_size:
+                raise ValueError(f"its replays are of {len(moved)} processes, and there are {fabric.world_size}")
+            self.moved = moved[fabric.global_rank].to(fabric.device)
+        if "scaler" in state and (scaler := getattr(fabric.strategy.precision, "scaler", None)):
+            scaler.load_state_dict(state["scaler"])
         for name in _COUNTS:
             setattr(self, name, state.get(name, getattr(self, name)))
         self.sums = torch.tensor(state["sums"], dtype=torch.float32, device="cpu")
+
+    def _check(self, place: Path, state: Mapping[str, Any]) -> None:
+        """Hold the numbers of a checkpoint against each other."""
+        epoch, batch, history = (state.get(name) for name in ("epoch", "batch", "history"))
+        if (
+            not (isinstance(epoch, int) and 0 <= epoch <= self.recipe.epochs)
+            or not (isinstance(batch, int) and 0 <= batch < max(self.updates, 1))
+            or not (isinstance(history, list) and len(history) == epoch)
+            or not all(isinstance(row, dict) and isinstance(row.get("accuracy"), float) for row in history)
+            or not isinstance(state.get("data", {}), dict)
+        ):
+            rows = len(history) if isinstance(history, list) else "no"
+            raise MetameryError(
+                f"'{place}' does not fit together: epoch {epoch} of {self.recipe.epochs}, batch {batch} of "
+                f"{self.updates}, a history of {rows} epochs. Put a copy of it back, or choose another folder"
+            )
+
+    def _settle_best(self, folder: Path) -> None:
+        """Make sure that the best weights are there: a writer may have been killed just before."""
+        if not self.best_epoch:
+            return
+        try:
+            there, reason = checkpoints.load(folder / BEST)[1].get("epoch"), ""
+        except MetameryError as error:
+            there, reason = None, str(error)
+        if there == self.best_epoch or (isinstance(there, int) and there > self.epoch):  # killed in an older version
+            return
+        if self.best_epoch == self.epoch and self.batch == 0:
+            self._save_best(folder)
+            return
+        reason = reason or f"it is of epoch {there}"
+        raise MetameryError(
+            f"'{folder / BEST}' should hold the weights of epoch {self.best_epoch}, the best: {reason}. "
+            "Put a copy of it back, or train into another folder"
+        )
+
+    def _save_best(self, folder: Path) -> None:
+        weights, extra = checkpoints.packed((self.averaged or self.module).state_dict())
+        said = {"epoch": self.epoch, "accuracy": _reached(self.history[-1])}
+        checkpoints.save(folder / BEST, weights, said | ({"others": extra} if extra else {}))
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """All that the network holds, by the names that checkpoints have for them."""
+        networks = {"weights": self.module} | ({"averaged": self.averaged} if self.averaged is not None else {})
+        found = {
+            f"{part}/{name}": tensor
+            for part, network in networks.items()
+            for name, tensor in checkpoints.packed(network.state_dict())[0].items()
+        }
+        return found | {f"buffers/{name}": tensor for name, tensor in _unsaved_buffers(self.module).items()}
+
+    def _stay_finite(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Stop where a tensor that was finite is not: a finite loss may have a gradient that is not."""
+        for name, tensor in tensors.items():
+            if name not in self._boundless and not _is_finite(tensor):
+                update = self.epoch * self.updates + self.batch
+                raise MetameryError(
+                    f"'{name}' is not finite after update {update} (epoch {-(-update // self.updates)}); "
+                    f"{self._what_is_kept()}. {_HELP}"
+                )
+
+    def _what_is_kept(self) -> str:
+        if self.kept is None:
+            return "nothing was kept yet"
+        epoch, batch = self.kept
+        when = f"update {epoch * self.updates + batch} (epoch {epoch + 1})" if batch else f"epoch {epoch}"
+        return f"{LAST} holds the weights after {when}"
+
+
+def refuse_unkept(module: nn.Module) -> None:
+    """Say what of a network could not be kept and loaded again, before anything is computed.
+
+    Raises
+    ------
+    MetameryError
+        A tensor is of a kind that no checkpoint holds, or ``get_extra_state`` gives what is not plain data.
+    """
+    tensors, extra = checkpoints.packed(module.state_dict())
+    checkpoints.refuse(tensors | _unsaved_buffers(module))
+    if not extra:
+        return
+    try:
+        read = checkpoints.unpacked(tensors, json.loads(json.dumps(extra)))
+        module.load_state_dict(read)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MetameryError(f"the network's state cannot be loaded again: {' '.join(str(error).split())}") from None
 
 
 def summed(values: torch.Tensor, fabric: Fabric) -> torch.Tensor:
@@ -178,12 +327,33 @@ def summed(values: torch.Tensor, fabric: Fabric) -> torch.Tensor:
 @torch.no_grad()
 def _average(averaged: nn.Module, module: nn.Module, decay: float) -> None:
     """Move an average of weights towards them; what is no weight is taken over."""
-    own, new = averaged.state_dict(), module.state_dict()
+    (own, own_extra), (new, extra) = (checkpoints.packed(each.state_dict()) for each in (averaged, module))
+    own, new = own | _unsaved_buffers(averaged), new | _unsaved_buffers(module)
     for name, tensor in own.items():
         if tensor.is_floating_point():
             tensor.lerp_(new[name], 1 - decay)
         else:
             tensor.copy_(new[name])
+    if own_extra:
+        entries = module.state_dict()
+        averaged.load_state_dict({name: entries[name] for name in extra}, strict=False)
+
+
+def _unsaved_buffers(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The buffers that a module leaves out of its state, which may change all the same."""
+    saved = module.state_dict().keys()
+    return {name: buffer for name, buffer in module.named_buffers() if name not in saved}
+
+
+def _reached(row: Mapping[str, float]) -> float:
+    """The accuracy by which epochs are compared."""
+    return row.get("checked_accuracy", row.get("validation_accuracy", row["accuracy"]))
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return True
+    return bool((tensor.float() if tensor.itemsize == 1 else tensor).isfinite().all())
 
 
 def _gathered(tensor: torch.Tensor, fabric: Fabric) -> torch.Tensor:

@@ -84,6 +84,11 @@ class FolderStimuli:
         """The category of each file, without decoding any."""
         return [file.category for file in self.files]
 
+    @property
+    def names(self) -> list[str]:
+        """The name of each file, without decoding any."""
+        return [file.name for file in self.files]
+
     def __iter__(self) -> Iterator[Stimulus]:
         return (self[index] for index in range(len(self)))
 

@@ -1,0 +1,138 @@
+"""Fingerprints of what a training depends on but does not keep: its signals, and the code of its network.
+
+A resumed training holds them against those in its checkpoint. They allow for the rounding of another machine or
+another decoder, and tell one signal or one network from another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..framework.errors import MetameryError
+from ..framework.models import Model
+from ..framework.modes import frozen
+from .data import Examples
+
+SAMPLED = 32
+"""Signals that are looked at where not all are in memory, evenly spread."""
+
+_MARKS = 8  # projections of each signal
+_SIGNAL_ROUNDING = 0.05  # of a signal's norm, which another decoder may change
+_OUTPUT_ROUNDING = 0.01  # of the outputs' norm, which another device may change
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What tells a data set from another.
+
+    Parameters
+    ----------
+    count
+        Number of its signals.
+    names
+        Digest of their names, as far as these are known without decoding, and their classes.
+    marks
+        Projections of the signals, or of some, onto fixed directions, and their norms, ``(N, 9)``.
+    """
+
+    count: int
+    names: str
+    marks: torch.Tensor
+
+    @classmethod
+    def of(cls, examples: Examples) -> Fingerprint:
+        digest = hashlib.sha256()
+        for index, target in enumerate(examples.targets):
+            name = examples.names[index] if examples.names is not None else ""
+            digest.update(f"{name}\0{target}\0".encode(errors="surrogatepass"))
+        directions = _directions(torch.Size(examples.domain.shape).numel())
+        if examples.kept is not None:
+            flat = [part.flatten(1) for part in torch.split(examples.kept, 256)]
+        else:
+            places = np.unique(np.linspace(0, len(examples) - 1, SAMPLED).astype(int)).tolist()
+            flat = [examples.domain.fit(examples.stimuli[place]).reshape(1, -1) for place in places]
+        marks = [torch.cat([part @ directions, part.norm(dim=1, keepdim=True)], dim=1) for part in flat]
+        return cls(len(examples), digest.hexdigest(), torch.cat(marks))
+
+    def table(self) -> dict[str, Any]:
+        """What is written as text."""
+        return {"count": self.count, "names": self.names}
+
+    def compare(self, table: Mapping[str, Any], marks: torch.Tensor, what: str) -> None:
+        """Hold it against an earlier one.
+
+        Raises
+        ------
+        MetameryError
+            Signals were added, removed, renamed or replaced.
+        """
+        changed = ""
+        if self.count != table["count"]:
+            changed = f"{self.count} now, {table['count']} then"
+        elif self.names != table["names"]:
+            changed = "other names, order or classes"
+        elif self.marks.shape != marks.shape:
+            changed = "other sizes"
+        else:
+            size = torch.maximum(self.marks[:, -1:], marks[:, -1:])
+            other = ((self.marks - marks).abs() > _SIGNAL_ROUNDING * size + 1e-6).any(dim=1)
+            changed = f"{int(other.sum())} of {len(other)} signals are others" if other.any() else ""
+        if changed:
+            raise MetameryError(
+                f"the {what} have changed since this run began: {changed}. Put them back, or train into another folder"
+            )
+
+
+def probe(model: Model) -> torch.Tensor | None:
+    """What a network answers to two fixed signals, ``(2, classes)``; None where that is not always the same.
+
+    Weights, buffers, flags and the random generators stay as they are.
+    """
+    module, domain = model.module, model.domain
+    device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
+    signals = torch.rand(2, *domain.shape, generator=torch.Generator().manual_seed(0))
+    signals = (domain.low + (domain.high - domain.low) * signals).to(device)
+    buffers = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        cuda = [device] if device.type == "cuda" else []
+        with frozen(module), torch.no_grad(), torch.random.fork_rng(devices=cuda):
+            first, second = (module(signals.clone()) for _ in range(2))
+    except (RuntimeError, ValueError, TypeError, IndexError):
+        return None  # a network that takes batches of another size only
+    finally:
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+    if not isinstance(first, torch.Tensor) or not _close(first, second):
+        return None
+    return first.float().cpu()
+
+
+def same_network(model: Model, outputs: torch.Tensor) -> bool:
+    """Whether a network still answers as it did."""
+    now = probe(model)
+    return now is None or _close(now, outputs)
+
+
+def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if one.shape != other.shape:
+        return False
+    if not (one.isfinite().all() and other.isfinite().all()):
+        return True
+    size = max(float(one.float().norm()), float(other.float().norm()))
+    return float((one - other).float().norm()) <= _OUTPUT_ROUNDING * size + 1e-6
+
+
+def _directions(size: int) -> torch.Tensor:
+    """Directions of length 1, ``(size, 8)``, the same with every version of every library."""
+    count = size * _MARKS
+    bits = np.frombuffer(hashlib.shake_256(b"metamery").digest(-(-count // 8)), dtype=np.uint8)
+    signs = torch.from_numpy(np.unpackbits(bits, count=count)).float() * 2 - 1
+    directions: torch.Tensor = signs.reshape(size, _MARKS) / size**0.5
+    return directions

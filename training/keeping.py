@@ -1,0 +1,130 @@
+"""What a run's folder holds, in the order in which it gets there: the run's file, checkpoints, and the history.
+
+The file comes just before the first checkpoint, so that a run that fails before leaves nothing in the way of another.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..framework import owners
+from ..framework.claims import Claim
+from ..framework.errors import MetameryError
+from ..framework.folders import check_output
+from ..framework.store import RESULTS
+from . import checkpoints
+from .runs import RUN_FILE, Run, write_history
+from .state import BEST, LAST, History
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Writes to a run's folder while the run's process holds it.
+
+    Parameters
+    ----------
+    run, folder
+        What is trained, and where it is kept.
+    claim
+        On the folder.
+    attributes
+        Of the results: provenance.
+    """
+
+    run: Run
+    folder: Path
+    claim: Claim
+    attributes: Mapping[str, Any]
+
+    def before(self) -> None:
+        """Make the folder ready for a checkpoint.
+
+        Raises
+        ------
+        MetameryError
+            It has gone, is another process's now, or cannot be written to.
+        """
+        self._still_there()
+        if (self.folder / LAST).exists():
+            return
+        partial = owners.owned(self.folder, f".{RUN_FILE}.")
+        try:
+            partial.write_text(self.run.to_toml(), encoding="utf-8")
+            partial.replace(self.folder / RUN_FILE)
+        except OSError as error:
+            raise MetameryError(f"cannot write to '{self.folder}': {error.strerror}") from None
+        finally:
+            owners.discard(partial)
+
+    def after(self, history: History) -> None:
+        """Write the history of what was kept.
+
+        Raises
+        ------
+        MetameryError
+            The folder has gone, or cannot be written to.
+        """
+        self._still_there()
+        try:
+            write_history(self.folder, history, self.attributes, self.run.recipe.epochs)
+        except Exception:  # of whatever kind, where the folder has gone meanwhile
+            if (self.folder / LAST).exists():
+                raise
+        if not (self.folder / LAST).exists():
+            shutil.rmtree(self.folder / RESULTS, ignore_errors=True)
+            self._still_there()
+
+    def _still_there(self) -> None:
+        self.claim.check()
+        if not self.claim.file.exists():
+            raise MetameryError(f"'{self.folder}' was moved or removed while it was trained into; nothing more is kept")
+
+
+def check(run: Run, folder: Path) -> None:
+    """Hold what a folder has against a run that is to be trained into it, and clear what a killed writer left.
+
+    A run without a checkpoint gives way.
+
+    Raises
+    ------
+    MetameryError
+        The folder holds something else, another run, or weights without what the training would go on from.
+    """
+    check_output(folder, "run")
+    checkpoints.clear(folder)
+    owners.clear(folder, f".{RUN_FILE}.")
+    if not (folder / LAST).exists():
+        for name in (RESULTS, BEST):
+            if (folder / name).exists() and not _is_first(folder):
+                raise MetameryError(
+                    f"'{folder}' holds {name}, and no {LAST} to go on from. Put that back, or choose another folder"
+                )
+        return
+    if not (folder / RUN_FILE).exists():
+        raise MetameryError(f"'{folder}' holds {LAST}, and no {RUN_FILE}. Put that back, or choose another folder")
+    there = Run.read(folder)
+    if differences := _differences(tomllib.loads(run.to_toml()), tomllib.loads(there.to_toml())):
+        raise MetameryError(
+            f"'{folder}' holds another run: {'; '.join(differences)}. Choose another folder to keep both"
+        )
+
+
+def _is_first(folder: Path) -> bool:
+    """Whether the best weights are all that an earlier version kept of a training, killed after its first epoch."""
+    return not (folder / RESULTS).exists() and checkpoints.load(folder / BEST)[1].get("epoch") == 1
+
+
+def _differences(mine: dict[str, Any], theirs: dict[str, Any], path: str = "") -> list[str]:
+    found = []
+    for name in sorted(mine.keys() | theirs.keys()):
+        one, other = mine.get(name), theirs.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += _differences(one, other, f"{path}{name}.")
+        elif one != other:
+            found.append(f"{path}{name} ({one}, there {other})")
+    return found

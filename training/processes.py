@@ -1,0 +1,151 @@
+"""Several processes that train one network: an error in one ends all, the first speaks for all, none is left behind.
+
+The first process starts the others, each with the same command. They share a folder of their own: a process that fails
+writes there why, and when the first has done with the folder, or has gone, the others leave.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from ..framework.errors import MetameryError
+
+LOOK_SECONDS = 0.2
+"""How often a process looks after the others."""
+
+HANG_SECONDS = 10.0
+"""How long the first process may hang in an exchange with one that has failed."""
+
+_SHARED = "METAMERY_TRAINING_PROCESSES"
+_FAILURE = "failure.txt"
+
+
+@contextmanager
+def together(fabric: Fabric, devices: int) -> Iterator[None]:
+    """Launch the processes of a training, and end them together.
+
+    Raises
+    ------
+    MetameryError
+        In the first process: another has failed.
+    """
+    if shared := os.environ.pop(_SHARED, ""):
+        first, _, folder = shared.partition(":")
+        with _following(int(first), Path(folder)):
+            fabric.launch()
+            yield
+            fabric.barrier()
+    elif devices > 1 and "LOCAL_RANK" not in os.environ:  # otherwise a launcher such as torchrun looks after them
+        with _leading(fabric) as launch:
+            launch()
+            yield
+            fabric.barrier()
+    else:
+        fabric.launch()
+        yield
+
+
+class _Leading:
+    """The first process's side."""
+
+    def __init__(self, fabric: Fabric, folder: Path) -> None:
+        self.fabric, self.folder = fabric, folder
+        self.is_over = threading.Event()
+
+    def __call__(self) -> None:
+        """Start the other processes."""
+        os.environ[_SHARED] = f"{os.getpid()}:{self.folder}"
+        threading.Thread(target=self._watch, daemon=True).start()
+        try:
+            self.fabric.launch()
+        finally:
+            os.environ.pop(_SHARED, None)
+
+    def failure(self) -> str:
+        try:
+            return (self.folder / _FAILURE).read_text(encoding="utf-8")
+        except OSError:
+            return ""
+
+    def _watch(self) -> None:
+        """Where another process has failed, and this one waits for it for ever, say why and end."""
+        while not self.is_over.wait(LOOK_SECONDS):
+            if (said := self.failure()) and not self.is_over.wait(HANG_SECONDS):
+                print(f"error: {said}", file=sys.stderr, flush=True)
+                shutil.rmtree(self.folder, ignore_errors=True)
+                os._exit(2)
+
+
+@contextmanager
+def _leading(fabric: Fabric) -> Iterator[_Leading]:
+    try:
+        leading = _Leading(fabric, Path(tempfile.mkdtemp(prefix="metamery-training-")))
+    except OSError as error:
+        raise MetameryError(f"cannot write to '{tempfile.gettempdir()}': {error.strerror}") from None
+    try:
+        yield leading
+    except MetameryError:
+        raise
+    except BaseException:
+        if said := leading.failure():
+            raise MetameryError(said) from None
+        raise
+    finally:
+        leading.is_over.set()
+        shutil.rmtree(leading.folder, ignore_errors=True)
+        for process in getattr(fabric.strategy.launcher, "procs", ()):
+            try:
+                process.wait(HANG_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+@contextmanager
+def _following(first: int, folder: Path) -> Iterator[None]:
+    finished = threading.Event()
+    threading.Thread(target=_leave, args=(first, folder, finished), daemon=True).start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        os._exit(0)  # the first process was interrupted, too
+    except BaseException as error:
+        time.sleep(3 * LOOK_SECONDS)  # where the first process has failed, this one ends here
+        if not isinstance(error, MetameryError):
+            traceback.print_exc()
+        _tell(folder, error)
+        os._exit(0)  # other numbers make Fabric kill the first process before it has said anything
+    finished.set()
+
+
+def _tell(folder: Path, error: BaseException) -> None:
+    """Write why this process fails, unless another has."""
+    said = str(error) if isinstance(error, MetameryError) else f"{type(error).__name__}: {error}"
+    partial = folder / f"{_FAILURE}.{os.getpid()}"
+    try:
+        partial.write_text(f"process {os.environ.get('LOCAL_RANK', '?')}: {' '.join(said.split())}", encoding="utf-8")
+        if not (folder / _FAILURE).exists():
+            partial.replace(folder / _FAILURE)
+    except OSError:
+        return  # the first process has ended
+
+
+def _leave(first: int, folder: Path, finished: threading.Event) -> None:
+    """End this process when the first has ended, or has done with the training before this one has."""
+    while True:
+        if os.getppid() != first:
+            shutil.rmtree(folder, ignore_errors=True)
+            os._exit(1)
+        if not finished.wait(LOOK_SECONDS) and not folder.exists():
+            os._exit(0)

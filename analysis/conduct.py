@@ -19,7 +19,7 @@ from ..framework import claims, owners
 from ..framework.contract import examine
 from ..framework.devices import check_precision
 from ..framework.errors import MetameryError
-from ..framework.folders import STUDY_FILE, check_output
+from ..framework.folders import RESULTS, STUDY_FILE, check_output
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.progress import Progress
@@ -27,7 +27,7 @@ from ..framework.schema import STATES, fitted_variables, model_key, stimuli_vari
 from ..framework.staging import STAGED
 from ..framework.stimuli import Stimulus, is_utf8
 from ..framework.stopping import ANEW, GOES_ON, say
-from ..framework.store import RESULTS, Group, StudyStore, open_study
+from ..framework.store import Group, StudyStore, open_study
 from ..framework.study import ModelUse, Study, load_stimuli
 from .damage import Damage, check_natural, damages, told
 from .fingerprint import PROBED

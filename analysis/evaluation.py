@@ -15,13 +15,13 @@ import xarray as xr
 
 from ..framework.context import Context
 from ..framework.errors import MetameryError
-from ..framework.folders import check_output, home, kind
+from ..framework.folders import RESULTS, check_output, home, kind
 from ..framework.groups import check_apart, check_result_name
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.progress import Progress
 from ..framework.registry import is_run
-from ..framework.store import RESULTS, StudyStore, open_study
+from ..framework.store import StudyStore, open_study
 from ..framework.study import Study, Use, load_stimuli
 from .conduct import load_parts
 from .damage import check_natural, damages, without_lost

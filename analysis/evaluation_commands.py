@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..framework.errors import MetameryError
-from ..framework.folders import check_input, check_output, home
+from ..framework.folders import RESULTS, check_input, check_output, home
 from ..framework.groups import check_result_name, result_name
 from ..framework.options import (
     Background,
@@ -177,7 +177,6 @@ def statistics(
 
 def _tell(found: Mapping[str, xr.Dataset], output: Path) -> None:
     """Keep datasets in a folder of evaluations, and print them."""
-    from ..framework.store import RESULTS
     from .evaluation import keep
     from .report import write_report
     from .tables import lines

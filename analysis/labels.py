@@ -88,7 +88,7 @@ class Labels:
             table = self.classes.get("category", {})
             means = {category for category, classes in table.items() if stimulus.category in classes}
             answers = frozenset(means or {stimulus.category})
-        return answers & {*self.categories}
+        return frozenset(category for category in self.categories if category in answers)
 
 
 @dataclass(frozen=True)

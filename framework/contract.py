@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from .errors import MetameryError
 from .layers import BatchAxis, LayerName, Tap, is_relu
@@ -245,7 +245,7 @@ def _changes_input(module: nn.Module, signal: torch.Tensor) -> bool:
 def _check_weights(module: nn.Module) -> None:
     tensors = [*module.named_parameters(), *module.named_buffers()]
     for name, tensor in tensors:
-        if isinstance(tensor, UninitializedTensorMixin):
+        if is_lazy(tensor):
             raise MetameryError(
                 f"the network's '{name}' has no shape yet: run the network once before it becomes a Model"
             )

@@ -110,8 +110,12 @@ class BatchAxis:
         if rows == 1:
             return activation.movedim(self.dim, 0)
         if self.inner:
-            return activation.unflatten(self.dim, (rows, signals)).movedim(self.dim + 1, 0)
-        return activation.unflatten(self.dim, (signals, rows)).movedim(self.dim, 0)
+            return self._unfolded(activation, rows, signals).movedim(self.dim + 1, 0)
+        return self._unfolded(activation, signals, rows).movedim(self.dim, 0)
+
+    def _unfolded(self, activation: torch.Tensor, outer: int, inner: int) -> torch.Tensor:
+        shape = activation.shape
+        return activation.reshape(*shape[: self.dim], outer, inner, *shape[self.dim + 1 :])
 
 
 class _Stop(BaseException):

@@ -90,7 +90,7 @@ def _build(name: str, weights: WeightsEnum | None, pixels: int, num_classes: int
     for head in _WITH_AUXILIARY_HEADS.get(name, ()):
         setattr(network, head, None)
     if name in _WITH_AUXILIARY_HEADS:
-        network.aux_logits = False
+        network.__dict__["aux_logits"] = False
     return network
 
 

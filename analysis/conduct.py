@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from ..framework import claims, owners
-from ..framework.contract import examine
+from ..framework.contract import examine, on_device
 from ..framework.devices import check_precision
 from ..framework.errors import MetameryError
 from ..framework.folders import RESULTS, STUDY_FILE, check_output
@@ -226,7 +226,7 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
     for use in study.models:
         found = plugins.find("model", use.name).qualified
         model: Model = plugins.load("model", use.name, **use.options)
-        model.module.to(device)
+        on_device(model, device)
         layers = tuple(use.layers or model.layers)
         name, count = found, 1
         while model_key(name).casefold() in {part.key.casefold() for part in parts}:

@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 
 from ..framework.context import Context
+from ..framework.contract import examine, on_device
 from ..framework.errors import MetameryError
 from ..framework.folders import RESULTS, check_output, home, kind
 from ..framework.groups import check_apart, check_result_name
@@ -81,7 +82,8 @@ def models_context(
         if is_study(Path(name)):
             raise MetameryError(f"'{name}' is a study, which is evaluated by itself: expected models alone")
         model: Model = plugins.load("model", name)
-        model.module.to(device)
+        on_device(model, device)
+        examine(model, model.layers)
         qualified, count = plugins.find("model", name).qualified, 1
         unique = qualified
         while unique in models:

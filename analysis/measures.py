@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..framework.contract import examine
+from ..framework.contract import examine, on_device
 from ..framework.errors import MetameryError
 from ..framework.layers import LayerName
 from ..framework.models import Model
@@ -132,7 +132,7 @@ def match(model: Model, metamers: xr.Dataset, *, device: str | torch.device = "c
     names = measured_layers(model, [str(name) for name in metamers["layer"].values])
     signals = metamers["signal"].transpose("layer", "seed", "stimulus", *model.domain.dims).values
     found = np.full((*signals.shape[:2], len(names), len(natural), len(MEASURES)), np.nan, dtype=np.float32)
-    module, dtype = model.module.to(device), signal_type(model.module)
+    module, dtype = on_device(model, device), signal_type(model.module)
     with (
         frozen(module),
         channels_last(module, model.domain),

@@ -23,7 +23,7 @@ from platformdirs import user_cache_path
 
 from ..framework import owners
 from ..framework.claims import turn
-from ..framework.contract import examine
+from ..framework.contract import examine, on_device
 from ..framework.errors import MetameryError
 from ..framework.models import Model
 from ..framework.modes import channels_last, drawing, frozen, ordinary, signal_type
@@ -159,7 +159,7 @@ def null_of_signals(
     progress = progress or Progress()
     progress.start((2 + len(layers)) * count, "null: reading signals")
     cache = _usable(cache)
-    module = model.module.to(device)
+    module = on_device(model, device)
     examine(model, layers)
     with (
         _room(scratch) as folder,

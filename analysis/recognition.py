@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ..framework.contract import on_device
 from ..framework.domains import Domain, WaveformDomain
 from ..framework.errors import MetameryError
 from ..framework.models import Model
@@ -127,7 +128,7 @@ def recognise(
     progress.start(len(recognisers) * len(sites), "recognition")
     for column, (name, model) in enumerate(recognisers.items()):
         meaning = np.array([place_of.get(word, -1) for word in answers[name]])
-        module = model.module.to(device)
+        module = on_device(model, device)
         with frozen(module), channels_last(module, model.domain), drawing(model, 0):
             for row, (made, layer) in enumerate(sites):
                 signals = _signals(made, layer)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..framework.contract import examine
+from ..framework.contract import examine, on_device
 from ..framework.devices import check_precision
 from ..framework.domains import Domain
 from ..framework.errors import unknown
@@ -128,7 +128,7 @@ def make_metamers(
         Takes the results; the metamers' ``state`` comes last.
     """
     progress = progress or Progress()
-    module = model.module.to(device)
+    module = on_device(model, device)
     dtype = signal_type(module)
     with frozen(module), channels_last(module, model.domain), keeping_memory():
         for batches in partition(len(layers), len(names), chosen.seeds, chosen.batch_size):
@@ -226,7 +226,7 @@ def synthesise(
     items = [stimuli[index] for index in range(len(stimuli))]
     names = [stimulus.name for stimulus in items]
     natural = torch.stack([model.domain.fit(stimulus) for stimulus in items])
-    model.module.to(device)
+    on_device(model, device)
     measured = measured_layers(model, layers)
     relus = [examine(model, layers).relus[layer] for layer in layers]
     group, at = metamer_group(model, layers, names, chosen), match_group(layers, measured, names, chosen)

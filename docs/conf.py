@@ -45,6 +45,7 @@ NAVIGATION = """
 :caption: Using
 
 docs/guide
+docs/networks
 docs/invariance
 examples/invariance
 docs/commands

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .context import Context as Context
+    from .contract import Contract as Contract
+    from .contract import examine as examine
     from .domains import Domain as Domain
     from .domains import ImageDomain as ImageDomain
     from .domains import WaveformDomain as WaveformDomain
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "Context": "context",
+    "Contract": "contract",
     "Domain": "domains",
     "ImageDomain": "domains",
     "LayerName": "layers",
@@ -45,6 +48,7 @@ _PLACES = {
     "Tap": "layers",
     "UnknownNameError": "errors",
     "WaveformDomain": "domains",
+    "examine": "contract",
     "hookimpl": "hookspecs",
     "open_study": "store",
 }

@@ -158,6 +158,18 @@ def _axes(
     return axes
 
 
+def on_device(model: Model, device: str | torch.device) -> nn.Module:
+    """Move a network to a device, and return it.
+
+    Raises
+    ------
+    MetameryError
+        Its weights have no values yet, were made in inference mode, or are of 16 bits.
+    """
+    _check_weights(model.module)
+    return model.module.to(device)
+
+
 def require_classes(name: str, model: Model) -> None:
     """Raise `MetameryError` unless a model returns a row of logits and has labels for them."""
     if model.labels is None:

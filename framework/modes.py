@@ -141,7 +141,7 @@ def _runs(module: nn.Module, domain: Domain) -> bool:
     middle = (domain.low + domain.high) / 2
     signal = torch.full((1, *domain.shape), middle, dtype=torch.float32, device="cpu", requires_grad=True)
     try:
-        with frozen(module), torch.enable_grad():
+        with frozen(module), torch.enable_grad(), torch.random.fork_rng(devices=[]):
             torch.autograd.grad(module(signal).sum(), signal)
     except (RuntimeError, AttributeError, TypeError):
         return False

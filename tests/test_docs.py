@@ -41,7 +41,7 @@ def empty_folder(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "document", ["README.md", "docs/guide.md", "docs/invariance.md", "docs/plugins.md", "docs/schema.md"]
+    "document", ["README.md", "docs/guide.md", "docs/networks.md", "docs/invariance.md", "docs/plugins.md", "docs/schema.md"]
 )
 def test_examples_run_in_their_order(document, empty_folder, command):
     names = {}

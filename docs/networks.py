@@ -1,0 +1,134 @@
+"""Writes the table of networks.md, between its comments: networks of awkward kinds, and what comes of each.
+
+The networks are those of tests/networks.py. Every cell is found by doing it, on six small pictures.
+"""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from metamery.analysis.conduct import conduct
+from metamery.analysis.evaluation import models_context, study_context
+from metamery.framework import Context, MetameryError, Plugins
+from metamery.framework.progress import Progress
+from metamery.framework.study import ModelUse, Study, Use
+from metamery.training.conduct import conduct as train
+from metamery.training.conduct import prepare
+from PIL import Image
+
+PAGE = Path(__file__).with_name("networks.md")
+FILE = Path(__file__).parents[1] / "tests" / "networks.py"
+TABLE = re.compile(r"^(<!-- table -->\n).*?^(<!-- end -->)$", re.MULTILINE | re.DOTALL)
+
+WORKS = "works"
+ON_STUDIES: dict[str, dict[str, Any]] = {
+    "agreement": {},
+    "accuracy": {},
+    "recognition": {"resamples": 10},
+    "similarity": {},
+    "invariance": {"resamples": 10},
+    "geometry": {"limit": 1, "probes": 2, "iterations": 8},
+    "character": {},
+    "contrast": {"steps": 2},
+    "robustness": {"epsilons": [0.01], "steps": 2, "apgd_steps": 2},
+    "shift-consistency": {},
+}
+"""Evaluators and their options, so that they are quick."""
+
+ON_MODELS = ("accuracy", "similarity", "invariance", "geometry", "robustness", "shift-consistency")
+RECIPES = ("standard", "adversarial-linf")
+
+
+def page() -> str:
+    """The whole page."""
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [row(name, Path(folder)) for name in runpy.run_path(str(FILE))["NETWORKS"]]
+    table = "\n".join(["| network | metamers and null | evaluators | training |", "|---|---|---|---|", *rows])
+    return TABLE.sub(lambda found: f"{found[1]}{table}\n{found[2]}", PAGE.read_text("utf-8"))
+
+
+def row(name: str, folder: Path) -> str:
+    """What comes of one network, as a row of the table."""
+    about = runpy.run_path(str(FILE))[name].__doc__
+    cells = [_said(outcomes) for outcomes in tried(name, folder / name)]
+    return f"| {about} | {' | '.join(cells)} |"
+
+
+def tried(name: str, folder: Path) -> tuple[dict[str, str], ...]:
+    """Do everything with one network; of each attempt `WORKS`, or the line that refuses it."""
+    plugins, model = Plugins(installed=()), f"{FILE}:{name}"
+    stimuli = Use("folder", {"path": str(_pictures(folder.parent / "pictures"))})
+    study = Study((ModelUse(model),), stimuli, synthesis={"steps": 2, "batch_size": 2})
+    given = plugins, torch.device("cpu"), torch.Generator().manual_seed(0), Progress()
+
+    def made() -> Iterator[str]:
+        store = conduct(study, folder / "study", plugins)
+        for key in store.children("models"):
+            yield from sorted({f"fails: {why}" for why in store.read(f"models/{key}/metamers", "reason").flat if why})
+
+    metamers = {"metamers": _attempt(lambda: "; ".join(made()))}
+
+    @cache
+    def context() -> Context:
+        on_study = (folder / "study" / "results.zarr").exists()
+        return study_context(folder / "study", *given) if on_study else models_context([model], stimuli, *given)
+
+    def measure(evaluator: str) -> None:
+        plugins.load("evaluator", evaluator, **ON_STUDIES[evaluator])(context())
+
+    def run(recipe: str) -> None:
+        asked = plugins.load("recipe", recipe).changed({"epochs": 1, "batch_size": 2})
+        train(prepare(Use(model), stimuli, None, asked, plugins), folder / recipe, plugins)
+
+    names = ON_STUDIES if (folder / "study" / "results.zarr").exists() else ON_MODELS
+    evaluators = {name: _attempt(partial(measure, name)) for name in names}
+    return metamers, evaluators, {recipe: _attempt(partial(run, recipe)) for recipe in RECIPES}
+
+
+def _attempt(work: Callable[[], Any]) -> str:
+    try:
+        said = work()
+    except MetameryError as error:
+        return str(error).replace(f"{FILE}:", "").replace(str(FILE), FILE.name)
+    return said if isinstance(said, str) and said else WORKS
+
+
+def _said(outcomes: dict[str, str]) -> str:
+    """Outcomes in a cell: once what several have in common, each with those that it is of unless it is of all."""
+    by_outcome: dict[str, list[str]] = {}
+    for what, outcome in outcomes.items():
+        by_outcome.setdefault(outcome, []).append(what)
+    if len(by_outcome) == 1:
+        return next(iter(by_outcome))
+    refused = [f"{', '.join(names)}: {outcome}" for outcome, names in by_outcome.items() if outcome != WORKS]
+    return "; ".join([*([WORKS] if WORKS in by_outcome else []), *refused])
+
+
+def _pictures(folder: Path) -> Path:
+    """Three pictures each of two classes."""
+    drawn = np.random.default_rng(0)
+    for offset, name in ((128, "bright"), (0, "dark")):
+        for number in range(3):
+            file = folder / name / f"{name}{number}.png"
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray((drawn.random((8, 8, 3)) * 127 + offset).astype("uint8")).save(file)
+    return folder
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        print(*(row(name, Path(tempfile.mkdtemp())) for name in sys.argv[1:]), sep="\n")
+    else:
+        PAGE.write_text(page(), encoding="utf-8")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..framework.layers import Tap
 from ..framework.models import Model
 from ..framework.modes import channels_last, frozen, signal_type
 
@@ -44,10 +43,10 @@ def fingerprint(model: Model, signals: torch.Tensor, layers: Sequence[str]) -> d
         frozen(model.module),
         channels_last(model.module, model.domain),
         _full_precision(),
-        Tap(model.module, layers) as tap,
+        model.tap(layers) as tap,
     ):
         found = tap(signals.to(device, signal_type(model.module)))
-    return {name: sketch(activation.flatten(1).float().cpu().numpy()) for name, activation in found.items()}
+    return {name: sketch(activation.reshape(len(activation), -1).float().cpu().numpy()) for name, activation in found.items()}
 
 
 def sketch(activations: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..framework.errors import MetameryError
-from ..framework.folders import STUDY_FILE, home
+from ..framework.folders import STUDY_FILE, home, kind
 from ..framework.hookspecs import hookimpl
 from ..framework.options import (
     Antialias,
@@ -201,7 +201,7 @@ def run_study(
     A file may name several models. The same command goes on where an interrupted one was.
     """
     study = home(study)
-    file = study / STUDY_FILE if study.is_dir() else study
+    file = study if kind(study) in ("file", "missing") else study / STUDY_FILE
     asked = _read_so(loaded_plugins(context), Study.read(file), skip_unreadable, background)
     _conduct(context, asked, output or file.parent, device, dry_run)
 

@@ -111,7 +111,7 @@ SOUNDS: list[tuple[str, dict[str, Any]]] = [
     ("accuracy", {}),
     ("accuracy-in-noise", {"snrs": [0.0], "noise": "white"}),
     ("shift-consistency", {"maximum": 9}),
-    ("invariance", {"transformations": {"noise": [10.0]}, "resamples": 3}),
+    ("invariance", {"transformations": {"gain": [-6.0]}, "resamples": 3}),
     ("similarity", {"measures": ["cka_linear"], "resamples": 0}),
 ]
 

@@ -253,7 +253,7 @@ def _conduct(context: typer.Context, study: Study, folder: Path, device: str, dr
         typer.echo(study.to_toml())
         typer.echo(
             f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)} of updates; "
-            f"{planned.memory_bytes / 1e6:.0f} MB of activations in memory, "
+            f"{planned.memory_bytes / 1e6:.0f} MB of memory beside PyTorch and the networks, "
             f"at most {planned.disk_bytes / 1e6:.0f} MB on disk, and {planned.scratch_bytes / 1e6:.0f} MB meanwhile"
         )
         return

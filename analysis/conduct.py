@@ -375,15 +375,14 @@ def _create(
 ) -> StudyStore:
     stimuli = load_stimuli(plugins, study.stimuli)
     known: list[Stimulus] = []
+    nothing = torch.empty(0)  # a small block each, between large ones that go, would leave holes of their size
     domains = {part.model.domain for part in parts}
     fitted = {domain: np.empty((len(stimuli), *domain.shape), dtype=np.float32) for domain in domains}
     for index in range(len(stimuli)):
         stimulus = stimuli[index]
         for domain, signals in fitted.items():
             signals[index] = domain.fit(stimulus).numpy()
-        known.append(
-            Stimulus(torch.empty(0, dtype=torch.float32, device="cpu"), *(getattr(stimulus, name) for name in _KEPT))
-        )
+        known.append(Stimulus(nothing, *(getattr(stimulus, name) for name in _KEPT)))
     names = [stimulus.name for stimulus in known]
     if not names:
         raise MetameryError(f"stimuli '{study.stimuli.name}' are empty")

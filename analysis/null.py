@@ -32,7 +32,7 @@ from ..framework.schema import null_variables
 from ..framework.stimuli import Stimuli, Stimulus
 from ..framework.store import Group, plottable, write_dataset
 from .measures import NULL_METRICS
-from .pairs import Rows, near_duplicates, pair_matrices
+from .pairs import BLOCK_BYTES, Rows, near_duplicates, pair_matrices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,6 +141,24 @@ def draw(available: int, wanted: int, seed: int) -> list[int]:
     if wanted >= available:
         return list(range(available))
     return sorted(np.random.default_rng(seed).choice(available, wanted, replace=False).tolist())
+
+
+def null_bytes(signals: int, units: Sequence[int], largest: int) -> int:
+    """Estimate the memory that a null takes beside the network's weights.
+
+    Parameters
+    ----------
+    signals
+        Their number.
+    units
+        Of each layer, and of the signal itself.
+    largest
+        Units of the network's largest activation, of which a pass holds two.
+    """
+    block = min(BLOCK_BYTES, 4 * signals * max(units))
+    pairs = signals * signals // 2
+    batch = 4 * min(_BATCH, signals) * (2 * sum(units) + 2 * largest)
+    return max(5 * block + 40 * pairs, batch)
 
 
 @ordinary()

@@ -16,9 +16,12 @@ from ..framework.modes import channels_last, frozen, keeping_memory
 from ..framework.study import Study, load_stimuli
 from .conduct import Part, load_parts, load_tools
 from .matching import Distance, match_layer
-from .null import MOST_SIGNALS
+from .null import MOST_SIGNALS, null_bytes
 from .optimizers import Make
 from .presets import Settings, settings
+
+_WRITTEN = 10
+"""Batches of signals that Zarr holds at once while it writes many, each as it is and compressed."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,9 @@ class Plan:
 def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
     """Estimate what a study takes, by a few updates of a single signal at each layer.
 
-    Memory is that of the largest batch's activations and does not count PyTorch itself; disk is before compression,
-    scratch what the null takes meanwhile; the time is that of synthesis, one signal after another, and batches are
-    usually faster.
+    Memory is the most that creating the study, its null or a batch of metamers takes beside PyTorch and the networks;
+    disk is before compression, scratch what the null takes meanwhile; the time is that of synthesis, one signal after
+    another, and batches are usually faster.
     """
     chosen = settings(study.synthesis)
     check_precision(chosen.precision, device)
@@ -48,17 +51,25 @@ def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
     signals = len(load_stimuli(plugins, study.null_stimuli or study.stimuli))
     signals = min(signals, MOST_SIGNALS if study.null_signals is None else study.null_signals)
     seconds = 0.0
-    for part in load_parts(study, plugins, device):
+    parts = load_parts(study, plugins, device)
+    fitted = {part.model.domain: 4 * math.prod(part.model.domain.shape) for part in parts}
+    together = min(chosen.batch_size, stimuli)
+    largest_signal = max(fitted.values())
+    most = stimuli * sum(fitted.values()) + 2 * min(_WRITTEN * together, stimuli) * largest_signal
+    for part in parts:
         each = stimuli * chosen.seeds
         metamers += len(part.layers) * each
         found = examine(part.model, part.layers).outline
         kept = {layer.name: layer.kept_bytes for layer in found}
         units = {layer.name: layer.units for layer in found}
-        together = min(chosen.batch_size, stimuli)
-        most = max(most, *(together * kept.get(layer, max(kept.values())) for layer in part.layers))
+        measured = 4 * sum(units.get(layer, 0) for layer in part.measured)
+        largest = 4 * max(units.values())
+        of_layer = max(kept.get(layer, max(kept.values())) for layer in part.layers)
+        most = max(most, together * (of_layer + 2 * measured + 2 * largest + 2 * largest_signal))
         sizes = [units.get(layer, 0) for layer in part.layers]
+        most = max(most, null_bytes(signals, [units["input"], *sizes], largest // 4))
         scratch = max(scratch, 4 * signals * (units["input"] + sum(sizes) + max(sizes)))
-        signal = 4 * math.prod(part.model.domain.shape)
+        signal = fitted[part.model.domain]
         disk += stimuli * signal + len(part.layers) * each * (signal + 4 * (chosen.steps + 1))
         seconds += each * chosen.steps * sum(_update_seconds(part, tools, chosen, device))
     return Plan(metamers, metamers * chosen.steps, most, disk, scratch, seconds)

@@ -68,7 +68,8 @@ class Settings:
     seeds
         Metamers of each stimulus and layer, from different noise.
     batch_size
-        Stimuli that are worked on at once. Results do not depend on it beyond rounding.
+        Stimuli that are worked on at once. Results depend on it as far as the network rounds otherwise, which descent
+        amplifies: single metamers may be others, as from another seed but less so (``benchmarks/batch_size.py``).
     distance_options, optimizer_options
         Further options of the two factories.
     """

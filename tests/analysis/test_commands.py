@@ -126,8 +126,9 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(
     said = synthesise("--layers", "1,output", "--seeds", 2, "--dry-run")
     assert said.status == 0
     assert (
-        "20 metamers, 60 updates, about 0 s of updates; 0 MB of activations in memory, at most 0 MB on disk" in said.out
-    )
+        "20 metamers, 60 updates, about 0 s of updates; 0 MB of memory beside PyTorch and the networks, "
+        "at most 0 MB on disk"
+    ) in said.out
     assert Study.from_toml(said.out[: said.out.index("20 metamers")]).models[0].layers == ("1", "output")
     assert tree(tmp_path) == before
 

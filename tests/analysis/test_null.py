@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import combinations, permutations
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+import zarr
 from metamery.analysis import null as nulls
 from metamery.analysis import null_distribution
 from metamery.analysis.measures import MEASURES
@@ -164,10 +166,65 @@ def test_other_code_with_the_same_weights_is_found_out(stimuli: list[Stimulus], 
     assert computed(model, stimuli, ["1"], tmp_path)[1] == ["1"]
 
 
-def test_what_is_damaged_is_made_anew(stimuli: list[Stimulus], tmp_path: Path) -> None:
+def _metadata(kept: Path) -> None:
+    (kept / "maximum" / "zarr.json").write_text("{", encoding="utf-8")
+
+
+def _lost(array: str) -> Callable[[Path], None]:
+    def lose(kept: Path) -> None:
+        (chunk,) = (path for path in (kept / array / "c").rglob("*") if path.is_file())
+        chunk.unlink()
+
+    return lose
+
+
+def _cut(kept: Path) -> None:
+    (chunk,) = (path for path in (kept / "quantiles" / "c").rglob("*") if path.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-3])
+
+
+def _flipped(kept: Path) -> None:
+    (chunk,) = (path for path in (kept / "maximum" / "c").rglob("*") if path.is_file())
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(data)
+
+
+def _other_values(kept: Path) -> None:
+    zarr.open_group(kept, mode="r+", use_consolidated=False)["maximum"][0, 1] = 0.5
+
+
+def _other_attribute(kept: Path) -> None:
+    zarr.open_group(kept, mode="r+", use_consolidated=False).attrs["pairs"] = 7
+
+
+def _no_digest(kept: Path) -> None:
+    del zarr.open_group(kept, mode="r+", use_consolidated=False).attrs["digest"]
+
+
+def _array_gone(kept: Path) -> None:
+    shutil.rmtree(kept / "histogram")
+
+
+DAMAGES = {
+    "metadata": _metadata,
+    "maximum lost": _lost("maximum"),
+    "histogram lost": _lost("histogram"),
+    "pair lost": _lost("first"),
+    "cut": _cut,
+    "flipped": _flipped,
+    "other values": _other_values,
+    "other attribute": _other_attribute,
+    "no digest": _no_digest,
+    "array gone": _array_gone,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_damaged_is_made_anew(stimuli: list[Stimulus], tmp_path: Path, damage: str) -> None:
     first, _ = computed(example_model(), stimuli, ["1"], tmp_path)
     (kept,) = tmp_path.glob("*.zarr")
-    (kept / "maximum" / "zarr.json").write_text("{", encoding="utf-8")
+    DAMAGES[damage](kept)
     second, layers = computed(example_model(), stimuli, ["1"], tmp_path)
     assert layers == ["1"]
     xr.testing.assert_identical(second, first)

@@ -138,6 +138,11 @@ def single(agrees: int, pearson: float = 0.9, spearman: float = 0.9, snr_db: flo
         (single(0), made_up(spearman=1.0), UNATTAINABLE, NO),
         (single(1), made_up(snr_db=np.inf), UNATTAINABLE, UNATTAINABLE),
         (single(1), made_up().assign_coords(layer=["other"]), MISSING, MISSING),
+        (single(1), made_up(pearson=np.nan), MISSING, MISSING),
+        (single(0), made_up(snr_db=np.nan), MISSING, MISSING),
+        (single(1, pearson=0.1), made_up(spearman=np.nan), MISSING, MISSING),
+        (single(1), made_up(pearson=np.nan, spearman=np.nan, snr_db=np.nan), MISSING, MISSING),
+        (single(1), made_up(pearson=1.0, snr_db=np.nan), UNATTAINABLE, UNATTAINABLE),
     ],
 )
 def test_both_parts_decide(metamer: xr.Dataset, null: xr.Dataset, matches: int, success: int) -> None:

@@ -22,7 +22,7 @@ ENDINGS = (
 Colour = tuple[int, int, int]
 
 _BROKEN = (
-    *(OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error),
+    *(OSError, RuntimeError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
 """What Pillow raises on files that are cut off, damaged, no pictures, or far too large."""
@@ -68,9 +68,11 @@ def read_colour(name: str) -> Colour:
         It is neither.
     """
     try:
-        red, green, blue = ImageColor.getrgb(name)  # four where it is transparent itself
+        red, green, blue, *alpha = ImageColor.getrgb(name)
     except (ValueError, AttributeError, TypeError):
-        raise MetameryError(f"background is {name!r}, expected a colour, such as white, grey or #808080") from None
+        alpha = [0]
+    if alpha:
+        raise MetameryError(f"background is {name!r}, expected a colour, such as white, grey or #808080")
     return red, green, blue
 
 

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 from metamery.framework import ImageDomain, MetameryError, Plugins
+from metamery.plugins.vision.pictures import ENDINGS
 from PIL import Image, features
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9.png")
@@ -177,6 +178,23 @@ def test_what_pillow_reads_is_read(tmp_path, load, ending, feature):
     (tmp_path / f"a.{ending}").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(MetameryError, match="cannot be read"):
         load(tmp_path)[0]
+
+
+@pytest.mark.parametrize("ending", ["avif", "jp2", "jfif", "pnm"])
+def test_damaged_pictures_are_read_or_refused(tmp_path, load, ending):
+    if f".{ending}" not in ENDINGS:
+        pytest.skip("this Pillow was built without it")
+    generator = np.random.default_rng(0)
+    path = tmp_path / f"a.{ending}"
+    Image.fromarray(generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path)
+    whole, refused = path.read_bytes(), 0
+    for place in np.linspace(0, len(whole) - 4, 60).astype(int):
+        put(path, whole[:place] + generator.bytes(3) + whole[place + 3 :])
+        try:
+            load(tmp_path)[0]
+        except MetameryError:
+            refused += 1
+    assert refused
 
 
 @pytest.mark.parametrize(("ending", "options"), [("aif", {}), ("aiff", {}), ("oga", {}), ("opus", {"subtype": "OPUS"})])

@@ -1,6 +1,7 @@
 """What a folder leaves out is named, a class that would vanish is an error; transparency, odd names, odd headers."""
 
 import os
+import pickle
 import struct
 import subprocess
 import sys
@@ -162,6 +163,14 @@ def test_a_folder_of_other_endings_alone_says_which(tmp_path, load):
         load(tmp_path)
 
 
+def test_a_study_beside_the_classes_is_no_class(two, load):
+    put(two / "study/results.zarr/zarr.json")
+    put(two / "study/report.html")
+    stimuli, said = warned(lambda: load(two))
+    assert {*stimuli.categories} == {"cat", "dog"}
+    assert not said
+
+
 # Further formats
 
 
@@ -228,6 +237,11 @@ def test_a_background_lies_behind_what_is_partly_transparent(tmp_path, load, mod
     signal = load(tmp_path, background=background)[0].signal
     torch.testing.assert_close(signal, torch.tensor(expected)[:, None, None].expand(-1, 6, 6), atol=1e-6, rtol=0)
     assert ImageDomain(3, 6, 6).fit(load(tmp_path, background=background)[0]).shape == (3, 6, 6)
+
+
+def test_worker_processes_get_the_background_too(tmp_path, load):
+    save(tmp_path / "a.png", "RGBA", (255, 0, 0, 51))
+    assert len(pickle.loads(pickle.dumps(load(tmp_path, background="white")))[0].signal) == 3
 
 
 def test_a_palette_with_a_transparent_colour_is_laid_on_the_background(tmp_path, load):

@@ -105,7 +105,8 @@ def picture_signal(image: Image.Image, background: Colour | None = None) -> torc
         others.
     """
     if image.mode.startswith("I") or image.mode == "F":
-        return _high_range(image)
+        signal = _high_range(image)
+        return signal if background is None or len(signal) == 1 else _laid_on(signal, background)
     grey = image.mode in ("1", "L", "LA", "La")
     if not image.has_transparency_data:
         return _scaled(image.convert("L" if grey else "RGB"))
@@ -134,4 +135,6 @@ def _high_range(image: Image.Image) -> torch.Tensor:
     values = np.array(image).astype(np.float32)  # (H, W)
     if not (values.min() >= 0 and values.max() <= full):
         raise ValueError(f"its values run from {values.min():g} to {values.max():g}, expected 0 to {full:g}")
-    return torch.from_numpy(values / full).unsqueeze(0)
+    signal = torch.from_numpy(values / full).unsqueeze(0)
+    opaque = torch.from_numpy(values != image.info.get("transparency", -1)).unsqueeze(0)
+    return signal if bool(opaque.all()) else torch.cat([signal, opaque.float()])

@@ -254,6 +254,17 @@ def test_a_palette_with_a_transparent_colour_is_laid_on_the_background(tmp_path,
     assert signal[:, 1:].min() == 1
 
 
+def test_a_grey_of_16_bits_that_counts_as_transparent_is_laid_on_the_background(tmp_path, load):
+    values = np.full((6, 6), 32768, dtype=np.uint16)
+    values[0, 0] = 5
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=5)
+    assert load(tmp_path)[0].signal.shape == (2, 6, 6)
+    signal = load(tmp_path, background="white")[0].signal
+    assert signal[0, 0, :2].tolist() == pytest.approx([1, 0.5], abs=1e-4)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    assert load(tmp_path)[0].signal.shape == (1, 6, 6)
+
+
 def test_partly_transparent_pictures_are_skipped_when_asked_unless_there_is_a_background(two, load):
     save(two / "cat/clear.png", "RGBA", (1, 2, 3, 100))
     with pytest.warns(UserWarning, match=r"clear.png' is partly transparent, .*--background white\); it is left out"):
@@ -315,6 +326,17 @@ def test_the_command_line_says_in_one_line_what_is_not_utf8(odd):
         assert done.returncode == 2
         assert len(done.stderr.decode().splitlines()) == 1
         assert b"UTF-8" in done.stderr
+
+
+def test_a_name_of_another_source_that_is_not_text_is_one_line(tmp_path, tiny, command):
+    (tmp_path / "own.py").write_text(
+        "import torch\nfrom metamery.framework import Stimulus\n"
+        "def make():\n    return [Stimulus(torch.rand(3, 8, 8), name='caf\\udce9')]\n"
+    )
+    said = command("synthesise", tiny, "--stimuli", f"{tmp_path / 'own.py'}:make", "--steps", 2, "-o", tmp_path / "s")
+    assert said.status == 2
+    assert r"the name 'caf\udce9' cannot be written as text" in said.error
+    assert not (tmp_path / "s").exists()
 
 
 # Headers

@@ -146,7 +146,7 @@ def _numbers(stimulus: Stimulus, expected: str, whole: Any) -> torch.Tensor:
 
 
 def _plain(given: torch.Tensor) -> torch.Tensor:
-    return given.detach().cpu().to_dense().as_subclass(torch.Tensor)  # type: ignore[no-untyped-call]
+    return given.detach().cpu().to_dense().as_subclass(torch.Tensor)
 
 
 def _article(given: object) -> str:

@@ -81,7 +81,9 @@ def resampled_length(samples: int, rate: int, new_rate: int) -> int:
     return -(-samples * new_rate // rate)
 
 
-def resampled_middle(signal: torch.Tensor, rate: int, new_rate: int, samples: int) -> torch.Tensor:
+def resampled_middle(
+    signal: torch.Tensor, rate: int, new_rate: int, samples: int, most: int = MAX_SAMPLES
+) -> torch.Tensor:
     """Free a sound of its mean, resample it, and crop it about its centre.
 
     Parameters
@@ -92,6 +94,8 @@ def resampled_middle(signal: torch.Tensor, rate: int, new_rate: int, samples: in
         In Hz.
     samples
         Number of samples to keep at most, at the new rate.
+    most
+        Number of samples, before or after, up to which it is resampled whole.
 
     Returns
     -------
@@ -103,7 +107,7 @@ def resampled_middle(signal: torch.Tensor, rate: int, new_rate: int, samples: in
     divisor = math.gcd(rate, new_rate)
     old, new = rate // divisor, new_rate // divisor
     length = resampled_length(len(signal), rate, new_rate)
-    if max(len(signal), length) <= MAX_SAMPLES and (old == new or old * new <= MAX_KERNEL):
+    if max(len(signal), length) <= most and (old == new or old * new <= MAX_KERNEL):
         whole: torch.Tensor = resample(centred(signal), rate, new_rate)  # an offset would ring at the ends
         first = max(0, (len(whole) - samples) // 2)
         return whole[first : first + samples]

@@ -123,15 +123,17 @@ def _numbers(stimulus: Stimulus, expected: str, whole: Any) -> torch.Tensor:
             f"{_named(stimulus)} is a PIL image, expected {expected}: "
             "torchvision.transforms.functional.to_tensor(image) makes one"
         )
+    if np.ma.is_masked(given):
+        raise MetameryError(f"{_named(stimulus)} has masked values, expected {expected}: fill them")
     try:
-        values = given.detach().cpu() if isinstance(given, torch.Tensor) else np.asarray(given)
+        values = _plain(given) if isinstance(given, torch.Tensor) else np.asarray(given)
     except (TypeError, ValueError, RuntimeError, NotImplementedError):
         raise MetameryError(f"{_named(stimulus)} is {_article(given)}, expected {expected}") from None
     kind = str(values.dtype).removeprefix("torch.")
     is_floating = values.is_floating_point() if isinstance(values, torch.Tensor) else values.dtype.kind == "f"
     if is_floating or (kind == "bool" and whole is _divide_picture):
         if isinstance(values, torch.Tensor):
-            return values.to(torch.float32).to_dense()
+            return values.to(torch.float32)
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
             return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
     if not values.shape or 0 in values.shape or not kind.startswith(("int", "uint")):
@@ -141,6 +143,10 @@ def _numbers(stimulus: Stimulus, expected: str, whole: Any) -> torch.Tensor:
         f"{_named(stimulus)} is of type {kind} with values from {low} to {high}, expected {expected}: "
         f"{whole(kind, low, high)}"
     )
+
+
+def _plain(given: torch.Tensor) -> torch.Tensor:
+    return given.detach().cpu().to_dense().as_subclass(torch.Tensor)
 
 
 def _article(given: object) -> str:

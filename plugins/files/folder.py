@@ -15,6 +15,7 @@ import torch
 
 from ...framework.errors import MetameryError
 from ...framework.stimuli import Stimulus, is_utf8
+from ...framework.store import RESULTS
 from ..audio import sounds
 from ..vision import pictures
 from .limits import spread
@@ -133,7 +134,8 @@ def folder(
         what = "is a file" if root.exists() else "does not exist"
         raise MetameryError(f"'{path}' {what}, expected a folder of {_accepted()}")
     top = contents(root)
-    classes = {inside: contents(inside) for inside in top.folders}
+    inner = {inside: contents(inside) for inside in top.folders}
+    classes = {inside: held for inside, held in inner.items() if not _is_result(held)}
     check_names(root, (top, *classes.values()), skip_unreadable)
     found = [file for held in (top, *classes.values()) for file in held.of(_endings())]
     if not found:
@@ -148,6 +150,11 @@ def folder(
     files = _listed(root, sorted(found, key=lambda file: file.relative_to(root).as_posix()), _pattern(group))
     chosen = tuple(files[index] for index in spread(len(files), limit))
     return FolderStimuli(kind, _readable(root, kind, background, chosen) if skip_unreadable else chosen)
+
+
+def _is_result(held: Contents) -> bool:
+    """Whether a folder is a study's or a run's, which some write beside their classes."""
+    return any(inside.name == RESULTS for inside in held.folders)
 
 
 def _endings() -> tuple[str, ...]:

@@ -22,7 +22,7 @@ ENDINGS = (
 Colour = tuple[int, int, int]
 
 _BROKEN = (
-    *(OSError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error),
+    *(OSError, RuntimeError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
 """What Pillow raises on files that are cut off, damaged, no pictures, or far too large."""
@@ -68,9 +68,11 @@ def read_colour(name: str) -> Colour:
         It is neither.
     """
     try:
-        red, green, blue = ImageColor.getrgb(name)  # four where it is transparent itself
+        red, green, blue, *alpha = ImageColor.getrgb(name)
     except (ValueError, AttributeError, TypeError):
-        raise MetameryError(f"background is {name!r}, expected a colour, such as white, grey or #808080") from None
+        alpha = [0]
+    if alpha:
+        raise MetameryError(f"background is {name!r}, expected a colour, such as white, grey or #808080")
     return red, green, blue
 
 
@@ -103,7 +105,8 @@ def picture_signal(image: Image.Image, background: Colour | None = None) -> torc
         others.
     """
     if image.mode.startswith("I") or image.mode == "F":
-        return _high_range(image)
+        signal = _high_range(image)
+        return signal if background is None or len(signal) == 1 else _laid_on(signal, background)
     grey = image.mode in ("1", "L", "LA", "La")
     if not image.has_transparency_data:
         return _scaled(image.convert("L" if grey else "RGB"))
@@ -132,4 +135,6 @@ def _high_range(image: Image.Image) -> torch.Tensor:
     values = np.array(image).astype(np.float32)  # (H, W)
     if not (values.min() >= 0 and values.max() <= full):
         raise ValueError(f"its values run from {values.min():g} to {values.max():g}, expected 0 to {full:g}")
-    return torch.from_numpy(values / full).unsqueeze(0)
+    signal = torch.from_numpy(values / full).unsqueeze(0)
+    opaque = torch.from_numpy(values != image.info.get("transparency", -1)).unsqueeze(0)
+    return signal if bool(opaque.all()) else torch.cat([signal, opaque.float()])

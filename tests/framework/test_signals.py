@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 from metamery.framework import ImageDomain, MetameryError, Stimulus, WaveformDomain
 from PIL import Image
+from torchvision import tv_tensors
 
 PICTURES = ImageDomain(3, 8, 8)
 BASE = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -50,6 +51,8 @@ def refused(call: Any, *given: Any, said: str) -> None:
         xr.DataArray(BASE.numpy()),
         BASE.clone().requires_grad_(),
         BASE.to_sparse(),
+        np.ma.masked_array(BASE.numpy()),
+        tv_tensors.Image(BASE),
     ],
 )
 def test_a_picture_in_the_range_stays_whatever_holds_it(given: Any) -> None:
@@ -101,6 +104,8 @@ def test_half_precision_and_a_little_overshoot_are_right() -> None:
         (BASE[0], r"has shape \(8, 8\), expected a picture .* signal\[None\]"),
         (BASE.to(torch.complex64), "is a Tensor of type complex64, expected a floating"),
         (Image.new("RGB", (8, 8)), r"is a PIL image, expected .*to_tensor\(image\)"),
+        (np.ma.masked_less(BASE.numpy(), 0.1), "has masked values, expected .*: fill them"),
+        (tv_tensors.Image((BASE * 255).byte()), f"is of type uint8 .*{DIVIDE}"),
         ("photo.png", "is a str of type .*, expected a floating-point picture"),
         (None, "is a NoneType of type object, expected"),
         ([[0.5, 0.1], [0.3]], "is a list, expected"),

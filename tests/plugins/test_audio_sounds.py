@@ -142,3 +142,43 @@ def test_less_than_the_header_says_is_refused(tmp_path, monkeypatch):
     read = soundfile.SoundFile.read
     monkeypatch.setattr(soundfile.SoundFile, "read", lambda *given, **options: read(*given, **options)[:-5])
     refused(path, "is cut off or damaged: its header says 4000 samples, and there are 3995")
+
+
+def patched(path, place, form, value):
+    content = bytearray(path.read_bytes())
+    content[place : place + struct.calcsize(form)] = struct.pack(form, value)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("rate", [0, 1, 99, 10**9, 2**31, 2**32 - 1])
+def test_a_rate_that_cannot_be_is_refused(tmp_path, rate):
+    path = patched(write(tmp_path / "a.wav", noise()), 24, "<I", rate)
+    refused(path, f"states a sample rate of {rate} Hz, expected 100 to 10000000|cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("total", "said"),
+    [
+        (0, "does not state its number of samples: expected a file, not a stream"),
+        (4001, "cannot be read|cut off"),
+        (2**29, "cannot be read|cut off"),
+        (2**29 + 1, "states 536870913 samples, expected at most 536870912: cut it first"),
+        (2**36 - 1, "states 68719476735 samples, expected at most"),
+    ],
+)
+def test_a_flac_whose_header_states_more_than_there_is_is_refused(tmp_path, total, said):
+    path = write(tmp_path / "a.flac", noise())
+    stated = int.from_bytes(path.read_bytes()[18:26], "big")  # the last 36 bits are the number of samples
+    refused(patched(path, 18, ">Q", stated >> 36 << 36 | total), said)
+
+
+def test_an_aiff_that_is_cut_off_is_refused(tmp_path):
+    path = write(tmp_path / "a.aiff", noise(80_000))
+    read_sound(path)
+    refused(shortened(path, 0.9), "is cut off or damaged: its header says 160008 bytes of samples, and there are 144")
+
+
+@pytest.mark.skipif("MP3" not in soundfile.available_formats(), reason="this libsndfile was built without MP3")
+def test_mp3_is_refused_whatever_its_name(tmp_path):
+    refused(write(tmp_path / "a.wav", noise(), 16000, format="MP3"), "is MP3, which may be read in part only")

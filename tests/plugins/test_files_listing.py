@@ -1,6 +1,7 @@
 """What a folder leaves out is named, a class that would vanish is an error; transparency, odd names, odd headers."""
 
 import os
+import pickle
 import struct
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 import torch
 from metamery.framework import ImageDomain, MetameryError, Plugins
+from metamery.plugins.vision.pictures import ENDINGS
 from PIL import Image, features
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9.png")
@@ -161,6 +163,14 @@ def test_a_folder_of_other_endings_alone_says_which(tmp_path, load):
         load(tmp_path)
 
 
+def test_a_study_beside_the_classes_is_no_class(two, load):
+    put(two / "study/results.zarr/zarr.json")
+    put(two / "study/report.html")
+    stimuli, said = warned(lambda: load(two))
+    assert {*stimuli.categories} == {"cat", "dog"}
+    assert not said
+
+
 # Further formats
 
 
@@ -177,6 +187,23 @@ def test_what_pillow_reads_is_read(tmp_path, load, ending, feature):
     (tmp_path / f"a.{ending}").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(MetameryError, match="cannot be read"):
         load(tmp_path)[0]
+
+
+@pytest.mark.parametrize("ending", ["avif", "jp2", "jfif", "pnm"])
+def test_damaged_pictures_are_read_or_refused(tmp_path, load, ending):
+    if f".{ending}" not in ENDINGS:
+        pytest.skip("this Pillow was built without it")
+    generator = np.random.default_rng(0)
+    path = tmp_path / f"a.{ending}"
+    Image.fromarray(generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path)
+    whole, refused = path.read_bytes(), 0
+    for place in np.linspace(0, len(whole) - 4, 60).astype(int):
+        put(path, whole[:place] + generator.bytes(3) + whole[place + 3 :])
+        try:
+            load(tmp_path)[0]
+        except MetameryError:
+            refused += 1
+    assert refused
 
 
 @pytest.mark.parametrize(("ending", "options"), [("aif", {}), ("aiff", {}), ("oga", {}), ("opus", {"subtype": "OPUS"})])
@@ -212,6 +239,11 @@ def test_a_background_lies_behind_what_is_partly_transparent(tmp_path, load, mod
     assert ImageDomain(3, 6, 6).fit(load(tmp_path, background=background)[0]).shape == (3, 6, 6)
 
 
+def test_worker_processes_get_the_background_too(tmp_path, load):
+    save(tmp_path / "a.png", "RGBA", (255, 0, 0, 51))
+    assert len(pickle.loads(pickle.dumps(load(tmp_path, background="white")))[0].signal) == 3
+
+
 def test_a_palette_with_a_transparent_colour_is_laid_on_the_background(tmp_path, load):
     image = Image.new("P", (6, 6), 1)
     image.putpalette([0, 0, 0, 255, 255, 255])
@@ -220,6 +252,17 @@ def test_a_palette_with_a_transparent_colour_is_laid_on_the_background(tmp_path,
     signal = load(tmp_path, background="lime")[0].signal
     assert signal[:, 0, 0].tolist() == [0, 1, 0]
     assert signal[:, 1:].min() == 1
+
+
+def test_a_grey_of_16_bits_that_counts_as_transparent_is_laid_on_the_background(tmp_path, load):
+    values = np.full((6, 6), 32768, dtype=np.uint16)
+    values[0, 0] = 5
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=5)
+    assert load(tmp_path)[0].signal.shape == (2, 6, 6)
+    signal = load(tmp_path, background="white")[0].signal
+    assert signal[0, 0, :2].tolist() == pytest.approx([1, 0.5], abs=1e-4)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    assert load(tmp_path)[0].signal.shape == (1, 6, 6)
 
 
 def test_partly_transparent_pictures_are_skipped_when_asked_unless_there_is_a_background(two, load):
@@ -283,6 +326,17 @@ def test_the_command_line_says_in_one_line_what_is_not_utf8(odd):
         assert done.returncode == 2
         assert len(done.stderr.decode().splitlines()) == 1
         assert b"UTF-8" in done.stderr
+
+
+def test_a_name_of_another_source_that_is_not_text_is_one_line(tmp_path, tiny, command):
+    (tmp_path / "own.py").write_text(
+        "import torch\nfrom metamery.framework import Stimulus\n"
+        "def make():\n    return [Stimulus(torch.rand(3, 8, 8), name='caf\\udce9')]\n"
+    )
+    said = command("synthesise", tiny, "--stimuli", f"{tmp_path / 'own.py'}:make", "--steps", 2, "-o", tmp_path / "s")
+    assert said.status == 2
+    assert r"the name 'caf\udce9' cannot be written as text" in said.error
+    assert not (tmp_path / "s").exists()
 
 
 # Headers

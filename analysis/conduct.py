@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ import torch
 from ..framework.devices import check_precision
 from ..framework.domains import WaveformDomain
 from ..framework.errors import MetameryError
+from ..framework.limits import check_disk, check_memory
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.progress import Progress
@@ -26,7 +28,7 @@ from ..framework.stimuli import Stimulus
 from ..framework.store import RESULTS, Group, StudyStore, open_study
 from ..framework.study import ModelUse, Study, load_stimuli
 from .matching import Distance
-from .measures import measured_layers
+from .measures import MEASURES, measured_layers
 from .null import MOST_SIGNALS, TooFewSignalsError, cache_folder, draw, null_of_signals
 from .optimizers import Make
 from .presets import Settings, settings
@@ -286,6 +288,7 @@ def _create(
     if repeated := [name for name in names if names.count(name) > 1]:
         raise MetameryError(f"stimuli '{study.stimuli.name}': the name '{repeated[0]}' is not unique")
 
+    _check_room(parts, len(names), chosen, folder)
     groups = {"stimuli": Group(stimuli_variables(), {"stimulus": names})}
     contents: dict[str, dict[str, Any]] = {
         "stimuli": {
@@ -315,6 +318,23 @@ def _create(
         "settings": json.dumps(chosen.table()),
     }
     return StudyStore.create(folder, groups, attributes, contents)
+
+
+def _check_room(parts: list[Part], stimuli: int, chosen: Settings, folder: Path) -> None:
+    """Hold the results that a study asks for against free memory and disk, before any of it is asked for.
+
+    In memory at once are the coordinates, the losses of a batch and, where success is judged, one model's match.
+    """
+    disk = memory = 0
+    losses = 4 * (chosen.steps + 1)
+    for part in parts:
+        metamers = len(part.layers) * stimuli * chosen.seeds
+        match = metamers * (len(part.measured) + 1) * 4 * len(MEASURES)
+        disk += metamers * (4 * math.prod(part.model.domain.shape) + losses) + match
+        memory = max(memory, match + 2 * losses * min(chosen.batch_size, stimuli) + 8 * chosen.seeds)
+    what = f"metamers of {stimuli} stimuli with {chosen.seeds} seeds and {chosen.steps} steps"
+    check_memory(what, memory)
+    check_disk(what, disk, folder)
 
 
 def _discard(folder: Path) -> None:

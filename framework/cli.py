@@ -10,6 +10,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from .damage import said_of
 from .errors import MetameryError, unknown
 from .manager import Plugins
 from .registry import KINDS
@@ -41,6 +42,10 @@ def _main(arguments: Sequence[str] | None) -> int:
         return _fail(said) if said else 2
     except (KeyboardInterrupt, typer.Abort):
         status = STOPPED
+    except Exception as error:
+        if said := said_of(error):
+            return _fail(said)
+        raise
     if status == STOPPED:
         print("stopped: the same command goes on where this one was", file=sys.stderr)
     return status if isinstance(status, int) else 0

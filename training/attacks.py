@@ -15,7 +15,7 @@ from functools import partial, reduce
 import torch
 from torch import nn
 
-from ..framework.checks import flag, number, one_of, whole
+from ..framework.checks import MANY, flag, number, one_of, whole
 from ..framework.errors import MetameryError
 from ..framework.models import Model
 from ..framework.modes import frozen
@@ -207,7 +207,7 @@ def check_settings(
         if size is not None and not isinstance(size, torch.Tensor):
             number(name, size, 0)
     for name, count in (("steps", steps), ("restarts", restarts)):
-        whole(name, count, 1)
+        whole(name, count, 1, MANY)
     flag("random_start", random_start)
     if restarts != 1 and not random_start:
         raise MetameryError(f"restarts is {restarts}, but without a random start all are the same: expected 1")

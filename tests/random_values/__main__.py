@@ -44,6 +44,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="Repeat one case, and show all that it says.")
+    parser.add_argument("--kind", help="Cases of this kind alone.")
     parser.add_argument("--first", type=int, default=0)
     given = parser.parse_args()
     os.environ |= {"METAMERY_PLUGINS": "", "METAMERY_CACHE": "", "HOME": "/nonexistent"}
@@ -60,7 +61,7 @@ def main() -> int:
         numbers = range(given.first, given.count) if given.only is None else [given.only]
         for index in numbers:
             random = Random(f"{given.seed}-{index}")
-            (kind,) = random.choices(list(KINDS), list(KINDS.values()))
+            (kind,) = [given.kind] if given.kind else random.choices(list(KINDS), list(KINDS.values()))
             fresh(original, folder, kind)
             os.chdir(folder)
             command = cases.draw(kind, random)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .checks import shown
 from .errors import MetameryError
 from .limits import check_memory
 
@@ -46,7 +47,7 @@ def _groups(folder: Path) -> Iterator[Path]:
 def _check_group(folder: Path) -> None:
     node = _described(folder / "zarr.json")
     if node.get("node_type") != "group":
-        raise _damaged(folder / "zarr.json", f"it describes {node.get('node_type')!r}, expected a group")
+        raise _damaged(folder / "zarr.json", f"it describes {shown(node.get('node_type'))}, expected a group")
     _parsed(folder / "zarr.json", node)
     arrays = {}
     for inside in sorted(folder.iterdir()):
@@ -54,6 +55,8 @@ def _check_group(folder: Path) -> None:
             own = _described(file)
             if own.get("node_type") == "array":
                 arrays[inside.name] = _parsed(file, own)
+            elif own.get("node_type") != "group" or (inside / "c").exists():
+                raise _damaged(file, f"it describes {shown(own.get('node_type'))}, expected a group or an array")
         elif inside.is_dir() and (inside / "c").exists():
             raise _damaged(inside, "it has no zarr.json")
     lengths: dict[str, tuple[int, str]] = {}

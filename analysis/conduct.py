@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from ..framework.contract import examine, on_device
 from ..framework.devices import check_precision
 from ..framework.errors import MetameryError
 from ..framework.folders import RESULTS, STUDY_FILE, check_output
+from ..framework.limits import check_disk, check_memory
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.progress import Progress
@@ -32,7 +34,7 @@ from ..framework.study import ModelUse, Study, load_stimuli
 from .damage import Damage, check_natural, damages, told
 from .fingerprint import PROBED
 from .matching import Distance
-from .measures import measured_layers
+from .measures import MEASURES, measured_layers
 from .null import MOST_SIGNALS, TooFewSignalsError, cache_folder, draw, null_of_signals
 from .optimizers import Make
 from .presets import Settings, settings
@@ -375,7 +377,7 @@ def _create(
 ) -> StudyStore:
     stimuli = load_stimuli(plugins, study.stimuli)
     known: list[Stimulus] = []
-    nothing = torch.empty(0)  # a small block each, between large ones that go, would leave holes of their size
+    nothing = torch.empty(0, dtype=torch.float32, device="cpu")  # a small block each, between large ones that go, would leave holes of their size
     domains = {part.model.domain for part in parts}
     fitted = {domain: np.empty((len(stimuli), *domain.shape), dtype=np.float32) for domain in domains}
     for index in range(len(stimuli)):
@@ -391,6 +393,7 @@ def _create(
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise MetameryError(f"stimuli '{study.stimuli.name}': the name '{repeated[0]}' is not unique")
 
+    _check_room(parts, len(names), chosen, folder)
     groups = {"stimuli": Group(stimuli_variables(), {"stimulus": names})}
     contents: dict[str, dict[str, Any]] = {
         "stimuli": {
@@ -425,6 +428,23 @@ def _create(
 
 def _relus(part: Part, chosen: Settings) -> NDArray[np.int8]:
     return np.array([int(relu and chosen.modified_relu) for relu in part.relus], dtype=np.int8)
+
+
+def _check_room(parts: list[Part], stimuli: int, chosen: Settings, folder: Path) -> None:
+    """Hold the results that a study asks for against free memory and disk, before any of it is asked for.
+
+    In memory at once are the coordinates, the losses of a batch and, where success is judged, one model's match.
+    """
+    disk = memory = 0
+    losses = 4 * (chosen.steps + 1)
+    for part in parts:
+        metamers = len(part.layers) * stimuli * chosen.seeds
+        match = metamers * (len(part.measured) + 1) * 4 * len(MEASURES)
+        disk += metamers * (4 * math.prod(part.model.domain.shape) + losses) + match
+        memory = max(memory, match + 2 * losses * min(chosen.batch_size, stimuli) + 8 * chosen.seeds)
+    what = f"metamers of {stimuli} stimuli with {chosen.seeds} seeds and {chosen.steps} steps"
+    check_memory(what, memory)
+    check_disk(what, disk, folder)
 
 
 def _keep_file(study: Study, folder: Path) -> None:

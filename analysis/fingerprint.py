@@ -46,7 +46,7 @@ def fingerprint(model: Model, signals: torch.Tensor, layers: Sequence[str]) -> d
         model.tap(layers) as tap,
     ):
         found = tap(signals.to(device, signal_type(model.module)))
-    return {name: sketch(activation.reshape(len(activation), -1).float().cpu().numpy()) for name, activation in found.items()}
+    return {name: sketch(rows.flatten(1).float().cpu().numpy()) for name, rows in found.items()}
 
 
 def sketch(activations: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..framework.limits import check_memory
 from ..framework.proportions import ENDS
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ LEVEL = 0.95
 
 def draws(stimuli: int, resamples: int, generator: np.random.Generator) -> NDArray[np.float64]:
     """Draw as many stimuli as there are, with replacement: how often each is drawn, ``(resamples, stimuli)``."""
+    check_memory(f"resamples is {resamples}: these, of {stimuli} stimuli,", 16 * resamples * stimuli)
     return generator.multinomial(stimuli, np.full(stimuli, 1 / stimuli), size=resamples).astype(np.float64)
 
 

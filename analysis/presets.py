@@ -149,8 +149,7 @@ def settings(given: Mapping[str, Any] | Settings | str = "fast", **changes: Any)
         return _changed(given, changes)
     table = {"preset": given} if isinstance(given, str) else {"preset": "fast", **given}
     name = table.pop("preset")
-    if name not in PRESETS:
-        raise unknown("preset", str(name), PRESETS)
+    one_of("preset", name, PRESETS)
     return _changed(PRESETS[name], {**table, **changes})
 
 

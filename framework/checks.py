@@ -18,6 +18,9 @@ from .errors import MetameryError, unknown
 LARGEST = 2**63 - 1
 """The largest whole number that files, arrays and random generators hold."""
 
+MANY = 10**6
+"""The most repetitions of anything that computes each time; more would hardly end."""
+
 SHOWN = 80
 """Characters of a value that a message shows."""
 

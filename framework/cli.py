@@ -13,6 +13,7 @@ from typing import Annotated, TextIO
 import typer
 
 from . import stopping
+from .damage import said_of
 from .errors import MetameryError, unknown
 from .manager import Plugins
 from .registry import KINDS
@@ -44,6 +45,10 @@ def _main(arguments: Sequence[str] | None) -> int:
         return _fail(said) if said else 2
     except (KeyboardInterrupt, typer.Abort):
         status = stopping.STATUS
+    except Exception as error:
+        if said := said_of(error):
+            return _fail(said)
+        raise
     if status == stopping.STATUS:  # which Typer returns, too
         stopping.tell()
     return status if isinstance(status, int) else 0

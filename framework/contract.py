@@ -134,7 +134,8 @@ def _examined(model: Model, layers: Sequence[str]) -> Contract:
     output = together["output"] if outlet.axis is None else outlet.axis.first(together["output"], 2)
     classes = output.shape[1] if output.ndim == 2 and output.shape[1] > 1 else None
     _check_labels(model, classes)
-    return Contract(found, axes, {name: is_relu(each) for name, each in once.items()}, classes, tuple(notes))
+    relus = {name: is_relu(each) and name not in axes for name, each in once.items()}
+    return Contract(found, axes, relus, classes, tuple(notes))
 
 
 def _axes(
@@ -305,7 +306,7 @@ def _axis(
     for axis in candidates:
         own = axis.first(together, 2)[:1]
         if tolerance is None or _close(axis.first(alone, 1), own, tolerance):
-            return None if axis == BatchAxis(0) and together.shape[0] == 2 else axis
+            return None if axis == BatchAxis(0) and together.shape[0] == 2 and together.ndim > 1 else axis
     culprit = next((path for path, part in module.named_modules() if _has_no_statistics(part)), None)
     reason = "a normalisation or an attention over the batch?"
     if culprit is not None:

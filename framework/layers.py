@@ -104,14 +104,17 @@ class BatchAxis:
         >>> tuple(BatchAxis(1).first(torch.zeros(49, 2, 16), 2).shape)
         (2, 49, 16)
         """
+        if activation.ndim == 1 and not self.dropped:
+            return activation[:, None]  # one number for each signal
         if self.dropped:
-            return activation[None] if signals == 1 else activation.movedim(self.dim, 0)
-        rows = activation.shape[self.dim] // signals
-        if rows == 1:
+            rows = activation[None] if signals == 1 else activation.movedim(self.dim, 0)
+            return rows[:, None] if rows.ndim == 1 else rows
+        each = activation.shape[self.dim] // signals
+        if each == 1:
             return activation.movedim(self.dim, 0)
         if self.inner:
-            return self._unfolded(activation, rows, signals).movedim(self.dim + 1, 0)
-        return self._unfolded(activation, signals, rows).movedim(self.dim, 0)
+            return self._unfolded(activation, each, signals).movedim(self.dim + 1, 0)
+        return self._unfolded(activation, signals, each).movedim(self.dim, 0)
 
     def _unfolded(self, activation: torch.Tensor, outer: int, inner: int) -> torch.Tensor:
         shape = activation.shape

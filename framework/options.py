@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
 import tomllib
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -66,7 +66,7 @@ def folder_or_name(plugins: Plugins, use: Use) -> Use:
     try:
         plugins.find("stimuli", use.name)
     except MetameryError:
-        return located(Use(f"{use.name}/", use.options)) if Path(use.name).expanduser().is_dir() else use
+        return located(Use(f"{use.name}/", use.options)) if os.path.isdir(os.path.expanduser(use.name)) else use
     return located(use)
 
 

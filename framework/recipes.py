@@ -10,13 +10,13 @@ from typing import Any
 
 import tomli_w
 
-from .checks import names, number, one_of, shown, text, whole, wrong
+from .checks import MANY, names, number, one_of, shown, text, whole, wrong
 from .errors import MetameryError, unknown
 
 SCHEDULES = ("constant", "steps", "cosine", "linear")
 
 MOST = 2**31 - 1
-"""Of epochs, and of signals at once."""
+"""Of signals at once."""
 
 Options = Mapping[str, float | str | bool]
 
@@ -146,8 +146,11 @@ class Recipe:
         return cls().changed(table)
 
 
-_WHOLE = {"epochs": 1, "batch_size": 1, "decay_every": 1, "accumulate": 1, "replays": 0}
-"""The least of each whole number."""
+_WHOLE = {
+    "epochs": (1, MANY), "batch_size": (1, MOST), "decay_every": (1, MANY), "accumulate": (1, MANY),
+    "replays": (0, MANY),
+}  # fmt: skip
+"""The least and the most of each whole number."""
 
 _BOUNDS: Mapping[str, Mapping[str, Any]] = {
     "check_drop": {"least": 0, "below": 1},  # a fall of an accuracy
@@ -168,7 +171,7 @@ def _checked(name: str, value: Any) -> Any:
     if name == "layer" and isinstance(value, int) and not isinstance(value, bool):
         return shown(value)  # a path of one number, as a command line reads it
     if name in _WHOLE:
-        return whole(what, value, _WHOLE[name], MOST)
+        return whole(what, value, *_WHOLE[name])
     if isinstance(Recipe.__dataclass_fields__[name].default, str):
         return text(what, value)
     return number(what, value, **_BOUNDS.get(name, {"least": 0}))

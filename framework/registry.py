@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -225,8 +226,8 @@ class Registry:
         if self.kind == "model" and is_run(Path(name)):
             return Found(Entry(self.kind, "run", f"{Path(name).resolve().name}/", _RUN), name)
         in_family = any(entry.is_family and name.startswith(entry.name) for entry in self._entries)
-        if (user_file := _USER_FILE.fullmatch(name)) and (not in_family or Path(user_file["path"]).is_file()):
-            target = _from_file(Path(user_file["path"]).expanduser(), user_file["attribute"])
+        if (user_file := _USER_FILE.fullmatch(name)) and (not in_family or os.path.isfile(user_file["path"])):
+            target = _from_file(Path(os.path.expanduser(user_file["path"])), user_file["attribute"])
             return Found(Entry(self.kind, Path(user_file["path"]).name, user_file["attribute"], target))
         plugin, colon, bare = name.partition(":")
         if not colon or "/" in plugin:  # a colon further on is the member's
@@ -252,7 +253,7 @@ class Registry:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a trained network, which is a model by its path."""
-    return (folder / "run.toml").is_file()
+    return os.path.isfile(folder / "run.toml")  # False, not an error, for names that no file can have
 
 
 def absolute(name: str, base: Path = Path()) -> str:
@@ -262,7 +263,7 @@ def absolute(name: str, base: Path = Path()) -> str:
     user_file = _USER_FILE.fullmatch(name)
     if not user_file or "//" in name:  # a family's member whose own path is absolute
         return name
-    return f"{(base / Path(user_file['path']).expanduser()).resolve()}:{user_file['attribute']}"
+    return f"{(base / os.path.expanduser(user_file['path'])).resolve()}:{user_file['attribute']}"
 
 
 def check_options(factory: Callable[..., Any], what: str, options: Mapping[str, Any], positional: int = 0) -> None:
@@ -281,7 +282,7 @@ def check_options(factory: Callable[..., Any], what: str, options: Mapping[str, 
 
 def _from_file(path: Path, attribute: str) -> Callable[..., Any]:
     """Run a Python file of the user's own and return one function of it."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise MetameryError(f"no file '{path}': expected FILE.py:FUNCTION")
     name = f"metamery_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)

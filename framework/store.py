@@ -30,6 +30,7 @@ from .groups import RESERVED, check_addition, check_apart, check_removal
 from .owners import scratch
 from .schema import SCHEMA_VERSION, SIGNAL_DIMENSIONS, Variable, check_dataset
 from .staging import STAGED, clear_half_written, clear_leftovers, exchange
+from .stored import check_stored
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -382,13 +383,14 @@ def _check_version(folder: Path) -> None:
     try:
         attributes = zarr.open_group(folder / RESULTS, mode="r", use_consolidated=False).attrs
         version = attributes["schema_version"]
-    except (KeyError, TypeError, ValueError, OSError) as error:
+    except Exception as error:  # whatever the format's own checks come to
         raise MetameryError(f"'{folder / RESULTS}' holds no study's results: {error}") from None
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+    if not isinstance(version, int) or isinstance(version, bool) or version > SCHEMA_VERSION:
         raise MetameryError(
             f"'{folder / RESULTS}' has schema {version}; this metamery reads up to {SCHEMA_VERSION}: "
             "install a newer one"
         )
+    check_stored(folder / RESULTS)
 
 
 def _create_group(root: zarr.Group, path: str, group: Group) -> None:

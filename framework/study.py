@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -153,9 +154,9 @@ class Study:
 def located(use: Use, base: Path = Path()) -> Use:
     """Turn the name of a folder that exists into the use of ``folder``; make paths absolute."""
     if use.name == "folder" and isinstance(path := use.options.get("path"), str):
-        return Use("folder", {**use.options, "path": str((base / path).resolve())})
-    folder = base / Path(use.name).expanduser()
-    if ":" not in use.name and folder.is_dir() and (use.name[0] in "./~" or use.name.endswith("/")):
+        return Use("folder", {**use.options, "path": os.path.realpath(base / path) if "\0" not in path else path})
+    folder = base / os.path.expanduser(use.name)
+    if ":" not in use.name and os.path.isdir(folder) and (use.name[0] in "./~" or use.name.endswith("/")):
         return Use("folder", {**use.options, "path": str(folder.resolve())})
     return Use(absolute(use.name, base), use.options)
 
@@ -171,7 +172,7 @@ def load_stimuli(plugins: Plugins, use: Use) -> Stimuli:
     try:
         plugins.find("stimuli", use.name)
     except UnknownNameError as error:
-        if Path(use.name).is_dir():
+        if os.path.isdir(use.name):
             use = Use("folder", {**use.options, "path": str(Path(use.name).resolve())})
         else:
             raise UnknownNameError(f"{error}; nor is there a folder '{use.name}'") from None

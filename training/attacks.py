@@ -15,11 +15,11 @@ from functools import partial, reduce
 import torch
 from torch import nn
 
-from ..framework.checks import flag, number, one_of, whole
+from ..framework.checks import MANY, flag, number, one_of, whole
 from ..framework.errors import MetameryError
 from ..framework.models import Model
 from ..framework.modes import frozen
-from .balls import Ball, Randomness, Size, ball, check_norm
+from .balls import Ball, Randomness, Size, ball, check_norm, check_one_each, class_indices
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -108,7 +108,7 @@ def pgd(
     Raises
     ------
     MetameryError
-        A setting or the signals are out of bounds.
+        A setting or the signals are out of bounds, or the labels are not class indices of the model, one a signal.
     """
     check_settings(norm=norm, steps=steps, step_size=step_size, restarts=restarts, random_start=random_start, loss=loss)
     with _attacked(model, signals, labels, epsilon, norm, loss) as (around, network):
@@ -207,7 +207,7 @@ def check_settings(
         if size is not None and not isinstance(size, torch.Tensor):
             number(name, size, 0)
     for name, count in (("steps", steps), ("restarts", restarts)):
-        whole(name, count, 1)
+        whole(name, count, 1, MANY)
     flag("random_start", random_start)
     if restarts != 1 and not random_start:
         raise MetameryError(f"restarts is {restarts}, but without a random start all are the same: expected 1")
@@ -231,6 +231,7 @@ class _Network:
     module: nn.Module
     labels: torch.Tensor
     loss: Loss
+    highest: int = -1  # of the labels, where they are class indices
 
     def gradient(self, points: torch.Tensor) -> torch.Tensor:
         """The loss's gradient, ``(B, …)``; each signal's own, as the losses are added up."""
@@ -252,6 +253,8 @@ class _Network:
         return _Seen(points, values.detach(), self._missed(logits.detach())), gradient
 
     def _values(self, logits: torch.Tensor) -> torch.Tensor:
+        if logits.ndim == 2 and self.highest >= logits.shape[1]:
+            raise MetameryError(f"label {self.highest}, expected at most {logits.shape[1] - 1}: the model's last class")
         values = self.loss(logits.float() if logits.dtype in (torch.half, torch.bfloat16) else logits, self.labels)
         if values.shape != logits.shape[:1]:
             raise MetameryError(
@@ -270,8 +273,13 @@ def _attacked(
     # Gradients are wanted whatever mode the caller is in; tensors made in inference mode have none until copied.
     with torch.inference_mode(False), torch.enable_grad(), frozen(model.module):
         around = ball(signals.detach().clone(), epsilon, norm, model.domain)
-        objective = loss if callable(loss) else LOSSES[loss]
-        yield around, _Network(model.module, labels.detach().clone(), objective)
+        if callable(loss):
+            check_one_each(labels, signals)
+            yield around, _Network(model.module, labels.detach().clone(), loss)
+        else:
+            indices = class_indices(labels, signals)
+            highest = int(indices.max()) if len(indices) else -1
+            yield around, _Network(model.module, indices, LOSSES[loss], highest)
 
 
 def _starts(

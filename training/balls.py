@@ -160,6 +160,34 @@ def check_signals(signals: torch.Tensor, domain: Domain) -> None:
             )
 
 
+def class_indices(labels: torch.Tensor, signals: torch.Tensor) -> torch.Tensor:
+    """Class indices ``(B,)``, int64, on the signals' device and out of any graph.
+
+    Raises
+    ------
+    MetameryError
+        The labels are of another type or shape, not one for each signal, or negative.
+    """
+    check_one_each(labels, signals)
+    if labels.ndim != 1:
+        raise MetameryError(
+            f"labels have shape {tuple(labels.shape)}, expected ({len(signals)},), a class index for each signal"
+        )
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise MetameryError(f"labels are {labels.dtype}, expected whole numbers: class indices")
+    if len(labels) and int(labels.min()) < 0:
+        raise MetameryError(f"label {int(labels.min())}, expected class indices from 0")
+    return labels.detach().to(signals.device, torch.long, copy=True)
+
+
+def check_one_each(labels: object, signals: torch.Tensor) -> None:
+    """Raise `MetameryError` unless labels are a tensor with an entry for each signal."""
+    if not isinstance(labels, torch.Tensor):
+        raise MetameryError(f"labels are a {type(labels).__name__}, expected a tensor ({len(signals)},)")
+    if labels.ndim == 0 or len(labels) != len(signals):
+        raise MetameryError(f"labels have shape {tuple(labels.shape)}, expected one for each of {len(signals)} signals")
+
+
 def check_epsilon(epsilon: Size, norm: str, signals: torch.Tensor, domain: Domain) -> None:
     """Raise `MetameryError` for an epsilon that is negative, or larger than the domain's range allows to move.
 

@@ -80,8 +80,8 @@ def train(
     plugins = loaded_plugins(context)
     changes = {**({"epochs": epochs} if epochs is not None else {}), **read_options(setting)}
     resolved = _recipe(plugins, recipe).changed(changes)
-    folder = Path(stimuli).expanduser()
-    learned, held_out = splits(folder) if folder.is_dir() else splits_of_name(plugins, Use(stimuli))
+    folder = Path(os.path.expanduser(stimuli))
+    learned, held_out = splits(folder) if os.path.isdir(folder) else splits_of_name(plugins, Use(stimuli))
     if validation:
         held_out = folder_or_name(plugins, Use(validation))
     learned = reading(plugins, learned, skip_unreadable, background)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.stats import rankdata
 
-from ...framework.checks import whole
+from ...framework.checks import MANY, whole
 from ...framework.errors import MetameryError, unknown
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def split_half(
     MetameryError
         Fewer than three points, or a point that has too few units for every half to have one.
     """
-    whole("splits", splits, 1)
+    whole("splits", splits, 1, 100 * MANY)
     if scores.shape[1] < 3:
         raise MetameryError(f"scores have {scores.shape[1]} points, expected at least 3")
     members = _members(scores, groups)

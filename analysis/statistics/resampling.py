@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import ndtr, ndtri
 
-from ...framework.checks import number, whole
+from ...framework.checks import MANY, number, whole
 from ...framework.errors import MetameryError, unknown
 from ..intervals import quantiles
 
@@ -82,7 +82,7 @@ def bootstrap(
     if min(values.shape[:factors]) < 2:
         raise MetameryError(f"values are {values.shape}, expected at least 2 of each random factor")
     number("level", level, above=0, below=1)
-    whole("resamples", resamples, 2)
+    whole("resamples", resamples, 2, 100 * MANY)
     estimate = statistic(values[None])[0]
     replicates = np.concatenate([statistic(block) for block in _resampled(values, factors, resamples, generator)])
     tails = np.array([(1 - level) / 2, (1 + level) / 2]).reshape(2, *[1] * estimate.ndim)

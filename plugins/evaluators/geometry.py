@@ -12,7 +12,7 @@ import xarray as xr
 
 from ...analysis.geometry import MOST_COMPONENTS, Geometry, local_geometry
 from ...analysis.jacobian import Jacobian
-from ...framework.checks import names, number, whole
+from ...framework.checks import MANY, names, number, whole
 from ...framework.context import Context
 from ...framework.contract import examine
 from ...framework.domains import Domain, WaveformDomain
@@ -81,7 +81,7 @@ def geometry(
     """
     given = {"components": (components, 1), "limit": (limit, 1), "probes": (probes, 2)}
     for name, (value, least) in (given | {"iterations": (iterations, components)}).items():
-        whole(name, value, least)
+        whole(name, value, least, MANY)
     if components > MOST_COMPONENTS:
         raise MetameryError(f"components is {components}, expected at most {MOST_COMPONENTS}")
     number("tolerance", tolerance, above=0)

@@ -22,7 +22,7 @@ from ...analysis.transformations.families import (
     transform,
 )
 from ...analysis.transformations.moves import check_edges
-from ...framework.checks import whole
+from ...framework.checks import MANY, whole
 from ...framework.context import Context
 from ...framework.domains import Domain, ImageDomain
 from ...framework.errors import MetameryError
@@ -86,7 +86,7 @@ def invariance(
     """
     asked = _asked(transformations)
     check_edges(edges)
-    whole("resamples", resamples, 1)
+    whole("resamples", resamples, 1, MANY)
     whole("batch_size", batch_size, 1)
 
     def evaluate(context: Context) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import xarray as xr
 from ...analysis.labels import Labels
 from ...analysis.made import made_models
 from ...analysis.recognition import BATCH_SIZE, recognise, summary
-from ...framework.checks import whole
+from ...framework.checks import MANY, whole
 from ...framework.context import Context
 from ...framework.errors import MetameryError, unknown
 from ...framework.manager import Plugins
@@ -49,7 +50,7 @@ def recognition(
     """
     if isinstance(recognisers, str) or not isinstance(recognisers, Sequence):
         raise MetameryError(f'recognisers is {recognisers!r}, expected a list of models: ["NAME", "runs/FOLDER"]')
-    whole("resamples", resamples, 1)
+    whole("resamples", resamples, 1, MANY)
     whole("batch_size", batch_size, 1)
     if not siblings and not recognisers:
         raise MetameryError("without siblings there are no others: expected recognisers")
@@ -85,7 +86,7 @@ def recognition(
 def _labels(name: str) -> Labels:
     if name in _TABLES:
         return Labels.read(_TABLES[name])
-    if not Path(name).is_file():
+    if not os.path.isfile(name):
         raise unknown("labels", name, [*_TABLES, "FILE.toml"])
     return Labels.read(Path(name))
 

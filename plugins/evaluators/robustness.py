@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ...framework.checks import numbers, whole
+from ...framework.checks import MANY, numbers, whole
 from ...framework.context import Context
 from ...framework.errors import MetameryError
 from ...framework.models import Model
@@ -78,7 +78,7 @@ def robustness(
     check_norm(norm)
     check_settings(steps=steps, restarts=restarts)
     for name, count in (("apgd_steps", apgd_steps), ("batch_size", batch_size)):
-        whole(name, count, 1)
+        whole(name, count, 1, MANY)
     if epsilons is not None:
         numbers("epsilons", epsilons, "[0.01, 0.02]", least=0)
 

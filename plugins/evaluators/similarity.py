@@ -24,7 +24,7 @@ from ...analysis.similarity.comparison import (
 )
 from ...analysis.similarity.sites import Signals, Sites, choose_sites, reading
 from ...analysis.similarity.streaming import Inner
-from ...framework.checks import number, whole
+from ...framework.checks import MANY, number, whole
 from ...framework.context import Context
 from ...framework.domains import Domain
 from ...framework.errors import MetameryError, unknown
@@ -95,7 +95,8 @@ def similarity(
         raise unknown("signals", str(signals), SIGNALS)
     if layers is not None and (isinstance(layers, str) or not isinstance(layers, Sequence) or not layers):
         raise MetameryError(f'layers is {layers!r}, expected a list of names, such as ["layer3", "output"]')
-    for name, count, least in (("resamples", resamples, 0), ("limit", limit, FEWEST), ("batch_size", batch_size, 1)):
+    whole("resamples", resamples, 0, MANY)
+    for name, count, least in (("limit", limit, FEWEST), ("batch_size", batch_size, 1)):
         whole(name, count, least)
     for name, size in (("bandwidth", bandwidth), ("memory", memory)):
         number(name, size, above=0)

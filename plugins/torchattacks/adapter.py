@@ -22,7 +22,7 @@ from ...framework.checks import number
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
 from ...framework.modes import frozen
-from ...training.balls import check_epsilon, check_signals
+from ...training.balls import check_epsilon, check_signals, class_indices
 from ..robustness.random import Perturb
 
 _LENGTHS = {"alpha", "eps", "max_epsilon", "noise_sd"}
@@ -78,6 +78,7 @@ def torchattack(name: str, **options: Any) -> Perturb:
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         domain = model.domain
         check_signals(signals, domain)
+        labels = class_indices(labels, signals)
         for option in ("eps", "max_epsilon"):
             if option in settings:
                 check_epsilon(settings[option], norm, signals, domain)

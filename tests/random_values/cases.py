@@ -29,10 +29,24 @@ FEW_PROCESSES = (-1, 0, 1, 10**12, 10**30, 0.5, "a", "")
 
 
 KINDS = {
-    "command": 6, "study": 4, "settings": 3, "recipe": 4, "evaluator": 4, "factory": 4, "store": 5, "table": 3, "run": 2,
-    "bytes": 2,
+    "command": 6, "study": 4, "settings": 3, "recipe": 4, "evaluator": 4, "factory": 4, "store": 5, "table": 3,
+    "run": 2, "bytes": 2,
 }  # fmt: skip
 """Each kind of case, and how often it comes."""
+
+AGAIN = [
+    "synthesise",
+    "networks.py:picture",
+    "--stimuli",
+    "pictures",
+    "-o",
+    "study",
+    "--steps",
+    "2",
+    "--layers",
+    "1,output",
+]
+ONE = ["synthesise", "networks.py:picture", "--stimuli", "pictures", "-o", "out", "--steps", "1", "--layers", "1"]
 
 COMPUTED = ("study", "sound-study", "evaluations", "statistics", "comparison", "run")
 
@@ -79,7 +93,7 @@ class Cases:
     def settings(self, random: Random) -> Command:
         """Any setting of a synthesis."""
         names = [field.name for field in fields(Settings)] + ["optimizer_options.beta2", "nonsense"]
-        given = ["synthesise", OWN["model"], "--stimuli", "pictures", "-o", "out", "--steps", "1", "--layers", "1"]
+        given = list(ONE)
         for _ in range(random.choice((1, 1, 2))):
             given += ["--setting", f"{random.choice(names)}={argument(random)}"]
         return given
@@ -102,10 +116,8 @@ class Cases:
         what = ["--model", OWN["sound" if sound else "model"], "--stimuli", "sounds" if sound else "pictures"]
         given = ["train", "recipe.toml", *what, "-o", "out"]
         if random.random() < 0.3:
-            names = [field.name for field in fields(Recipe)] + [
-                "loss_options.label_smoothing",
-                "perturbation_options.steps",
-            ]
+            names = [field.name for field in fields(Recipe)]
+            names += ["loss_options.label_smoothing", "perturbation_options.steps"]
             given += ["--setting", f"{random.choice(names)}={argument(random)}"]
         return given
 
@@ -140,9 +152,7 @@ class Cases:
 
     def store(self, random: Random) -> Command:
         """Stored attributes and arrays that someone changed."""
-        which = random.choice(
-            ("study", "study", "study", "sound-study", "evaluations", "statistics", "comparison", "run")
-        )
+        which = random.choice(("study", "study", *COMPUTED))
         results = Path(which) / "results.zarr"
         files = sorted(file for file in results.rglob("*") if file.is_file())
         for _ in range(random.choice((1, 1, 2))):
@@ -160,28 +170,15 @@ class Cases:
         if which != "study":
             return random.choice((["report", which], ["compare", which, "-o", "out"], ["export", which, "-o", "out"]))
         evaluators = [entry.name for entry in self.plugins.entries("evaluator")]
-        again = [
-            "synthesise",
-            OWN["model"],
-            "--stimuli",
-            "pictures",
-            "-o",
-            "study",
-            "--steps",
-            "2",
-            "--layers",
-            "1,output",
+        commands: list[Command] = [
+            ["report", "study"],
+            ["export", "study", "-o", "out"],
+            ["compare", "study", "sound-study", "-o", "out"],
+            ["evaluate", random.choice(evaluators), "study"],
+            ["evaluate", "agreement", "study", "--remove"],
+            AGAIN,
         ]
-        return random.choice(
-            (
-                ["report", "study"],
-                ["export", "study", "-o", "out"],
-                ["compare", "study", "sound-study", "-o", "out"],
-                ["evaluate", random.choice(evaluators), "study"],
-                ["evaluate", "agreement", "study", "--remove"],
-                again,
-            )  # fmt: skip
-        )
+        return random.choice(commands)
 
     def table(self, random: Random) -> Command:
         """Tables of people that were edited, in another program or by hand."""
@@ -274,18 +271,7 @@ def _base(name: str) -> Command:
             "new-plugin": ["new-plugin", "some", "-o", "out"],
             "demo": ["demo", "--dry-run", "--device", "nowhere"],
             "show": ["show", OWN["model"]],
-            "synthesise": [
-                "synthesise",
-                OWN["model"],
-                "--stimuli",
-                "pictures",
-                "-o",
-                "out",
-                "--steps",
-                "1",
-                "--layers",
-                "1",
-            ],
+            "synthesise": ONE,
             "run": ["run", "study.toml", "-o", "out"],
             "evaluate": ["evaluate", "agreement", "study"],
             "compare": ["compare", "study", "sound-study", "-o", "out"],
@@ -304,11 +290,8 @@ def _place(random: Random) -> str:
 
 
 def _stored(random: Random) -> Any:
-    return (
-        random.choice(([2**40], [10**9, 10**9], [0], "float64", "int8", "string", "bytes"))
-        if random.random() < 0.2
-        else any_value(random)
-    )
+    shapes_and_types = ([2**40], [10**9, 10**9], [0], "float64", "int8", "string", "bytes")
+    return random.choice(shapes_and_types) if random.random() < 0.2 else any_value(random)
 
 
 def _pairs(options: dict[str, Any]) -> Command:

@@ -84,14 +84,16 @@ def _tables(folder: Path) -> None:
             for participant in range(4):
                 human, network = np.round(np.clip(drawn.uniform(0.2, 1, 2) - 0.2 * index, 0, 1), 2)
                 people.append(f"vision,1,{model},{participant},{stage},{index},{human},{network}")
-            for other in ("one", "two", "three", "four", "five"):
-                others.append(f"vision,{model},{other},{stage},{round(math.exp(-index) * drawn.uniform(), 3)}")
+            others += [
+                f"vision,{model},{other},{stage},{round(math.exp(-index) * drawn.uniform(), 3)}"
+                for other in ("one", "two", "three", "four", "five")
+            ]
     (folder / "people.csv").write_text("\n".join(people) + "\n", encoding="utf-8")
     (folder / "recognition.csv").write_text("\n".join(others) + "\n", encoding="utf-8")
 
 
 COMMANDS = (
-    ["synthesise", "networks.py:picture", "--stimuli", "pictures", "-o", "study", "--steps", "2", "--layers", "1,output"],
+    ["synthesise", "networks.py:picture", "--stimuli", "pictures", "-o", "study", "--steps", "2", "--layers", "1,output"],  # noqa: E501
     ["synthesise", "networks.py:sound", "--stimuli", "sounds", "-o", "sound-study", "--steps", "1", "--layers", "1"],
     ["evaluate", "agreement", "study"],
     ["evaluate", "character", "study"],

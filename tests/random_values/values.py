@@ -14,41 +14,30 @@ NUMBERS: tuple[Any, ...] = (
 )  # fmt: skip
 
 TEXTS = (
-    "", " ", "a", "output", "0", "1", "é", "名", "a b", "a/b", "a:b", ":", "/", ".", "x.py:f", "nan", "inf", "none", "None",
-    "true", "1e5", "0x10", "1_000", "-", "--", "=", "a=b", "[", "]", "{", "}", "[]", "{}", "[1, 2]", '["a"]', '["0", "0"]',
-    "[nan]", "[-1]", "{a = 1}", '"x"', "'", '"', "\\", "\t", "a\nb", "%s", "%", "{0}", "\u2028", "\ufeff", "*", "linf", "l2",
-    "float16", "cosine", "natural", "2020-01-01", "12:00:00", "x" * 300, "x" * 5000, "9" * 5000, "[" * 2000, "file:///x",
-    "http://x", "~", "~nobody/x", "C:\\x", "reflect", "zero", "category", "relative_l2", "sgd",
+    "", " ", "a", "output", "0", "1", "é", "名", "a b", "a/b", "a:b", ":", "/", ".", "x.py:f", "nan", "inf", "none",
+    "None", "true", "1e5", "0x10", "1_000", "-", "--", "=", "a=b", "[", "]", "{", "}", "[]", "{}", "[1, 2]", '["a"]',
+    '["0", "0"]', "[nan]", "[-1]", "{a = 1}", '"x"', "'", '"', "\\", "\t", "a\nb", "%s", "%", "{0}", "\u2028",
+    "\ufeff", "*", "linf", "l2", "float16", "cosine", "natural", "2020-01-01", "12:00:00", "x" * 300, "x" * 5000,
+    "9" * 5000, "[" * 2000, "file:///x", "http://x", "~", "~nobody/x", "C:\\x", "reflect", "zero", "category",
+    "relative_l2", "sgd",
 )  # fmt: skip
 
 NESTED: tuple[Any, ...] = (
-    [], {}, [1, 2], ["a"], ["0", "0"], [[1], [2]], {"a": 1}, {"name": "x"}, [True], [float("nan")], {"": ""}, [{}], {"a": {}},
+    [], {}, [1, 2], ["a"], ["0", "0"], [[1], [2]], {"a": 1}, {"name": "x"}, [True], [float("nan")], {"": ""}, [{}],
+    {"a": {}},
 )  # fmt: skip
 
 BYTES = (
-    b"\x00",
-    b"\xff",
-    b"\xef\xbb\xbf",
-    b"\r",
-    b"\n\n",
-    b'"',
-    b",",
-    b";",
-    b"\xf0\x9f",
-    b"NaN",
-    b"1e999",
-    b"-1",
-    b"{}",
-    b"[",
-)
+    b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r", b"\n\n", b'"', b",", b";", b"\xf0\x9f", b"NaN", b"1e999", b"-1",
+    b"{}", b"[",
+)  # fmt: skip
 
 
 def number(random: Random) -> Any:
     if random.random() < 0.7:
         return random.choice(NUMBERS)
-    return random.choice(
-        (random.randint(-5, 300), random.uniform(-2, 2), random.gauss(0, 1) * 10 ** random.randint(-9, 9))
-    )
+    wide = random.gauss(0, 1) * 10 ** random.randint(-9, 9)
+    return random.choice((random.randint(-5, 300), random.uniform(-2, 2), wide))
 
 
 def any_value(random: Random) -> Any:

@@ -495,6 +495,45 @@ class TestBadInput:
         with pytest.raises(MetameryError, match=r"the signals are in .*, outside the model's range \[0, 1\]"):
             attack(linear(DOMAINS[0], 4), signals, torch.arange(6) % 4, seeded(), epsilon=0.1)
 
+    @EACH
+    @pytest.mark.parametrize(
+        ("labels", "message"),
+        [
+            (torch.zeros(5).long(), r"labels have shape \(5,\), expected one for each of 6 signals"),
+            (torch.zeros(1).long(), r"labels have shape \(1,\), expected one for each of 6 signals"),
+            (torch.tensor(0), r"labels have shape \(\), expected one for each of 6 signals"),
+            (torch.zeros(6, 1).long(), r"labels have shape \(6, 1\), expected \(6,\), a class index for each signal"),
+            (torch.eye(6)[:, :4], r"labels have shape \(6, 4\), expected \(6,\)"),
+            (torch.zeros(6), r"labels are torch.float32, expected whole numbers: class indices"),
+            (torch.zeros(6, dtype=torch.bool), r"labels are torch.bool, expected whole numbers"),
+            (torch.full((6,), -1), "label -1, expected class indices from 0"),
+            (torch.arange(6), "label 5, expected at most 3: the model's last class"),
+            (torch.full((6,), 2**40), "label 1099511627776, expected at most 3"),
+            ([0] * 6, r"labels are a list, expected a tensor \(6,\)"),
+        ],
+    )
+    def test_labels_of_the_wrong_form_are_refused(self, attack: Attack, labels: Any, message: str) -> None:
+        for loss in ("cross_entropy", "margin", "dlr"):
+            with pytest.raises(MetameryError, match=message):
+                attack(linear(DOMAINS[0], 4), signals_of(DOMAINS[0]), labels, seeded(), epsilon=0.1, loss=loss)
+
+    @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32])
+    def test_whole_numbers_of_any_type_are_labels(self, dtype: torch.dtype) -> None:
+        found = [
+            fgsm(linear(DOMAINS[0], 4), signals_of(DOMAINS[0]), torch.arange(6).to(kind) % 4, epsilon=0.1)
+            for kind in (torch.long, dtype)
+        ]
+        assert torch.equal(*found)
+
+    def test_labels_of_a_loss_of_ones_own_are_one_for_each_signal(self) -> None:
+        def distance(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+            return -(logits - wanted).square().sum(dim=1)
+
+        given = linear(DOMAINS[0], 4), signals_of(DOMAINS[0])
+        assert fgsm(*given, torch.eye(6)[:, :4], epsilon=0.1, loss=distance).shape == given[1].shape
+        with pytest.raises(MetameryError, match=r"labels have shape \(1, 4\), expected one for each of 6 signals"):
+            fgsm(*given, torch.eye(4)[:1], epsilon=0.1, loss=distance)
+
     def test_whole_numbers_are_no_signals(self) -> None:
         with pytest.raises(MetameryError, match=r"the signals are torch\.uint8, expected floating point"):
             fgsm(linear(DOMAINS[0]), torch.zeros(1, 2, 4, 5, dtype=torch.uint8), torch.zeros(1).long(), epsilon=0.1)

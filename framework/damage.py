@@ -1,0 +1,30 @@
+"""Failures that are about what lies on the disk or about memory, told from faults of the program."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from types import TracebackType
+
+from .limits import size
+
+_READERS = ("zarr.", "numcodecs.", "xarray.backends.", "xarray.coding.", "xarray.conventions")
+"""Modules that decode what is stored; what they raise is about the files, as how they are called is tested."""
+
+
+def said_of(error: BaseException) -> str:
+    """One line for a failure to read results or to get memory; empty for any other, which keeps its traceback."""
+    first = str(error).strip().partition("\n")[0] or type(error).__name__
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return f"there is not enough memory: {first}; smaller batches take less"
+    if isinstance(error, RuntimeError) and (asked := re.search(r"tried to allocate (\d+) bytes", first)):
+        return f"there is not enough memory: {size(int(asked[1]))} were asked for at once"
+    if isinstance(error, Exception) and any(name.startswith(_READERS) for name in _modules(error.__traceback__)):
+        return f"stored results cannot be read; they are damaged or incomplete: {first}"
+    return ""
+
+
+def _modules(traceback: TracebackType | None) -> Iterator[str]:
+    while traceback is not None:
+        yield str(traceback.tb_frame.f_globals.get("__name__", ""))
+        traceback = traceback.tb_next

@@ -1,0 +1,127 @@
+"""What lies in a folder of results, held against the rules of its format before any of it is read.
+
+Zarr takes what an array says of itself at its word: its shape, its type, its codecs. A file that was edited, cut short
+or lost is found here, by name, and so is a claim that no memory would hold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .checks import shown
+from .errors import MetameryError
+from .limits import check_memory
+
+LARGEST_DESCRIPTION = 64 * 2**20
+"""Bytes of a ``zarr.json``, the gathered one of a whole study included."""
+
+
+def check_stored(results: Path) -> None:
+    """Read the description of every group and array, and hold each against the format, its group and free memory.
+
+    Raises
+    ------
+    MetameryError
+        One is missing or damaged, two arrays of a group differ in the length of a dimension, a coordinate lacks a part,
+        or a coordinate or one chunk of an array is larger than the memory that is free.
+    """
+    for folder in _groups(results):
+        _check_group(folder)
+
+
+def _groups(folder: Path) -> Iterator[Path]:
+    """A group and all groups in it; what other writers have in the making begins with a dot."""
+    yield folder
+    for inside in sorted(folder.iterdir()):
+        if inside.is_dir() and not inside.name.startswith(".") and not (inside / "c").exists():
+            node = inside / "zarr.json"
+            if not node.exists() or _described(node).get("node_type") != "array":
+                yield from _groups(inside)
+
+
+def _check_group(folder: Path) -> None:
+    node = _described(folder / "zarr.json")
+    if node.get("node_type") != "group":
+        raise _damaged(folder / "zarr.json", f"it describes {shown(node.get('node_type'))}, expected a group")
+    _parsed(folder / "zarr.json", node)
+    arrays = {}
+    for inside in sorted(folder.iterdir()):
+        if inside.is_dir() and not inside.name.startswith(".") and (file := inside / "zarr.json").exists():
+            own = _described(file)
+            if own.get("node_type") == "array":
+                arrays[inside.name] = _parsed(file, own)
+            elif own.get("node_type") != "group" or (inside / "c").exists():
+                raise _damaged(file, f"it describes {shown(own.get('node_type'))}, expected a group or an array")
+        elif inside.is_dir() and (inside / "c").exists():
+            raise _damaged(inside, "it has no zarr.json")
+    lengths: dict[str, tuple[int, str]] = {}
+    for name, array in arrays.items():
+        file = folder / name / "zarr.json"
+        dims = array.dimension_names
+        if array.shape and (not dims or len(dims) != len(array.shape) or None in dims):
+            raise _damaged(file, "its dimensions have no names")
+        for dim, length in zip(dims or (), array.shape, strict=True):
+            known, other = lengths.setdefault(str(dim), (length, name))
+            if known != length:
+                raise _damaged(file, f"'{dim}' has length {length}, and {known} in '{other}'")
+        _check_size(file, name, array)
+
+
+def _check_size(file: Path, name: str, array: Any) -> None:
+    each = getattr(array.data_type, "item_size", None) or 16  # text has none
+    shape, chunk = array.shape, tuple(getattr(array.chunk_grid, "chunk_shape", array.shape))
+    if not all(1 <= length < 2**62 for length in chunk):
+        raise _damaged(file, f"its chunks are {chunk}")
+    whole = name in {str(dim) for dim in array.dimension_names or ()}
+    claimed = math.prod(shape) if whole else math.prod(min(one, other) for one, other in zip(shape, chunk, strict=True))
+    check_memory(f"'{file}' is damaged or too large: {'it' if whole else 'one chunk of it'}", each * claimed)
+    check_memory(f"'{file}' is damaged or too large: one chunk of it", each * math.prod(chunk))
+    if whole and math.prod(shape):
+        expected = math.prod(-(-length // part) for length, part in zip(shape, chunk, strict=True))
+        there = sum(1 for part in (file.parent / "c").rglob("*") if part.is_file() and part.suffix != ".partial")
+        alone = math.prod(shape) == 1 or shape[0] % chunk[0] == 1  # a chunk of one fill value, which is not written
+        if expected - alone > there:
+            raise _damaged(file.parent, f"{there} of its {expected} chunks are there")
+
+
+def _described(file: Path) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > LARGEST_DESCRIPTION:
+            raise _damaged(file, f"it has {file.stat().st_size} bytes")
+        node = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _damaged(file.parent, "it has no zarr.json") from None
+    except OSError as error:
+        raise MetameryError(f"cannot read '{file}': {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise _damaged(file, str(error)) from None
+    if not isinstance(node, dict):
+        raise _damaged(file, "it describes neither a group nor an array")
+    return node
+
+
+def _parsed(file: Path, node: Mapping[str, Any]) -> Any:
+    """A description as Zarr understands it, which takes no more than this."""
+    from zarr.core.group import GroupMetadata
+    from zarr.core.metadata.v3 import ArrayV3Metadata
+
+    own = {name: value for name, value in node.items() if name != "consolidated_metadata"}
+    try:
+        if not isinstance(own.get("attributes", {}), dict):
+            raise TypeError("its attributes are no table")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if node["node_type"] == "array":
+                return ArrayV3Metadata.from_dict(own)
+            return GroupMetadata.from_dict(own)
+    except Exception as error:  # whatever the format's own checks come to
+        raise _damaged(file, f"{type(error).__name__}: {error}") from None
+
+
+def _damaged(place: Path, why: str) -> MetameryError:
+    return MetameryError(f"'{place}' is damaged: {why}")

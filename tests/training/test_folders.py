@@ -21,6 +21,7 @@ from metamery.training import checkpoints, conduct
 from metamery.training.conduct import conduct as conducted
 from metamery.training.runs import RUN_FILE, Run, write_history
 from metamery.training.state import BEST, LAST
+from safetensors.torch import save_file
 
 
 @pytest.fixture
@@ -408,6 +409,43 @@ def test_a_network_whose_code_changed_since_is_said(
     said = train()
     assert said.status == 2
     assert "the network answers otherwise" in said.error
+
+
+def test_weights_of_another_program_are_started_from(train: Any, folder: Path, tmp_path: Path) -> None:
+    assert train(epochs=1).status == 0
+    weights = checkpoints.load(folder / BEST)[0]
+    save_file(weights, tmp_path / "plain.safetensors")
+    said = train("--from", tmp_path / "plain.safetensors", "--freeze", "0.*", output=tmp_path / "second", epochs=1)
+    assert said.status == 0, said.err
+    assert torch.equal(checkpoints.load(tmp_path / "second" / BEST)[0]["0.weight"], weights["0.weight"])
+
+
+def test_a_network_with_a_state_of_its_own_is_trained_and_used(
+    train: Any, sized: str, folder: Path, tmp_path: Path
+) -> None:
+    file = Path(sized.rpartition(":")[0])
+    counting = """
+class Counting(torch.nn.Identity):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += self.training
+        return x * (1 + self.calls)
+
+    def get_extra_state(self):
+        return {"calls": torch.tensor(self.calls)}
+
+    def set_extra_state(self, state):
+        self.calls = int(state["calls"])
+"""
+    text = file.read_text(encoding="utf-8").replace("torch.nn.ReLU()", "Counting()")
+    file.write_text(text.replace("def build", f"{counting}\n\ndef build"), encoding="utf-8")
+    assert train("--setting", "ema=0.5").status == 0
+    best = checkpoints.load(folder / BEST)[1]["epoch"]
+    assert Plugins().load("model", str(folder)).module[1].calls == 3 * best
+    assert Plugins().load("model", str(folder), weights="last").module[1].calls == 6
+    assert train("--from", folder, output=tmp_path / "second", epochs=1).status == 0
+    assert Plugins().load("model", str(tmp_path / "second")).module[1].calls == 3 * best + 3
 
 
 # ------------------------------------------------------------------------------------------------ what is damaged

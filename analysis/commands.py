@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..framework.errors import MetameryError
-from ..framework.folders import STUDY_FILE, home
+from ..framework.folders import STUDY_FILE, home, kind
 from ..framework.hookspecs import hookimpl
 from ..framework.options import (
     Antialias,
@@ -193,7 +193,7 @@ def run_study(
     A file may name several models. The same command goes on where an interrupted one was.
     """
     study = home(study)
-    file = study / STUDY_FILE if study.is_dir() else study
+    file = study if kind(study) in ("file", "missing") else study / STUDY_FILE
     _conduct(context, Study.read(file), output or file.parent, device, dry_run)
 
 

@@ -101,8 +101,8 @@ def export(study_folder: Path, out_folder: Path, level: float | None = None) -> 
     if level is not None and not -np.inf < level <= 0:
         raise MetameryError(f"the level is {level:g}, expected dBFS of at most 0, such as -23")
     study = check_input(Path(study_folder), ("study",), "a study's folder")
+    check_output(Path(out_folder), "export", others=False)
     out = Path(out_folder).resolve()
-    check_output(out, "export", others=False)
     with open_study(study) as tree:
         models, facts = stored_models(tree), stimulus_facts(tree)
         if level is not None and all(isinstance(model.domain, ImageDomain) for model in models):

@@ -59,16 +59,16 @@ def clear(folder: Path) -> None:
 
 
 def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what `save` wrote.
+    """Read what `save` wrote, or any other safetensors file, whose state is empty.
 
     Raises
     ------
     MetameryError
-        There is no such file, it is not a checkpoint, it is damaged, or a newer version wrote it.
+        There is no such file, it is not a safetensors file, it is damaged, or a newer version wrote it.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            state = json.loads((file.metadata() or {})[_STATE])
+            state = json.loads((file.metadata() or {}).get(_STATE, "{}"))
             version, digest = state.pop("format", 1), state.pop("digest", "")
             tensors = {name: file.get_tensor(name) for name in file.keys()} if version <= FORMAT else {}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:

@@ -5,9 +5,9 @@ The file comes just before the first checkpoint, so that a run that fails before
 
 from __future__ import annotations
 
-import shutil
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,16 @@ class Keeper:
             if (self.folder / LAST).exists():
                 raise
         if not (self.folder / LAST).exists():
-            shutil.rmtree(self.folder / RESULTS, ignore_errors=True)
+            self._remove_results()
             self._still_there()
+
+    def _remove_results(self) -> None:
+        """Remove what was made of a folder that had gone."""
+        mine = [each for each in self.folder.glob(f".{RESULTS}.*") if owners.Owner.of(each.name) == owners.Owner.this()]
+        for place in (self.folder / RESULTS, *mine):
+            owners.discard(place)
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def _still_there(self) -> None:
         self.claim.check()

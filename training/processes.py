@@ -62,22 +62,36 @@ class _Leading:
 
     def __init__(self, fabric: Fabric, folder: Path) -> None:
         self.fabric, self.folder = fabric, folder
+        self.others: list[subprocess.Popen[bytes]] = []
         self.is_over = threading.Event()
 
     def __call__(self) -> None:
         """Start the other processes."""
         os.environ[_SHARED] = f"{os.getpid()}:{self.folder}"
-        threading.Thread(target=self._watch, daemon=True).start()
         try:
             self.fabric.launch()
         finally:
             os.environ.pop(_SHARED, None)
+            started = getattr(self.fabric.strategy.launcher, "procs", [])
+            self.others = list(started)
+            started.clear()  # otherwise Fabric kills this process when another ends, before it has said why
+        threading.Thread(target=self._watch, daemon=True).start()
 
     def failure(self) -> str:
+        """Why another process has failed, or nothing."""
         try:
             return (self.folder / _FAILURE).read_text(encoding="utf-8")
         except OSError:
-            return ""
+            ended = ((rank, process.poll()) for rank, process in enumerate(self.others, 1))
+            return next((f"process {rank} {_ending(code)}" for rank, code in ended if code is not None), "")
+
+    def explanation(self) -> str:
+        """Why another process has failed, given a moment to end."""
+        for _ in range(10):
+            if said := self.failure():
+                return said
+            time.sleep(LOOK_SECONDS)
+        return ""
 
     def _watch(self) -> None:
         """Where another process has failed, and this one waits for it for ever, say why and end."""
@@ -86,6 +100,13 @@ class _Leading:
                 print(f"error: {said}", file=sys.stderr, flush=True)
                 shutil.rmtree(self.folder, ignore_errors=True)
                 os._exit(2)
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"of the training ended with status {code}, before the others"
+    reason = ", perhaps for lack of memory" if code == -9 else ""
+    return f"of the training was ended by signal {-code}{reason}"
 
 
 @contextmanager
@@ -98,14 +119,14 @@ def _leading(fabric: Fabric) -> Iterator[_Leading]:
         yield leading
     except MetameryError:
         raise
-    except BaseException:
-        if said := leading.failure():
+    except Exception:
+        if said := leading.explanation():
             raise MetameryError(said) from None
         raise
     finally:
         leading.is_over.set()
         shutil.rmtree(leading.folder, ignore_errors=True)
-        for process in getattr(fabric.strategy.launcher, "procs", ()):
+        for process in leading.others:
             try:
                 process.wait(HANG_SECONDS)
             except subprocess.TimeoutExpired:

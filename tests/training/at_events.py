@@ -4,7 +4,7 @@
 Python's audit hook tells of it: a file opened to be written, moved, removed, a folder made or removed. At event N the
 training is killed (``kill``), the call fails since the disk is full (``full``) or the folder may not be written to
 (``denied``), or the whole folder has been removed just before (``removed``). Each attempt is a child forked after the
-imports. After all but ``removed`` the same training is asked for again.
+imports. After all but ``removed`` the same training is asked for again. With ``twice`` two begin 0 to 2 s apart.
 
 Run by itself it goes through every event: ``python at_events.py SPEC.json kill 1000``.
 """
@@ -66,6 +66,11 @@ def watch(folder: Path, happened: Callable[[], None]) -> None:
 
 def attempt(run: Run, folder: Path, mode: str, number: int | None) -> dict[str, Any]:
     """Train in a child; return how it ended, and the number of events that there were."""
+    return begun(run, folder, mode, number)()
+
+
+def begun(run: Run, folder: Path, mode: str = "", number: int | None = None) -> Callable[[], dict[str, Any]]:
+    """Begin to train in a child; return what waits for its end."""
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
         count = 0
@@ -92,10 +97,14 @@ def attempt(run: Run, folder: Path, mode: str, number: int | None) -> dict[str, 
         os.write(writing, json.dumps({"said": said, "events": count}).encode())
         os._exit(0)
     os.close(writing)
-    with os.fdopen(reading) as pipe:
-        told = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return {"signal": os.WTERMSIG(status), **(json.loads(told) if told else {"said": "", "events": 0})}
+
+    def end() -> dict[str, Any]:
+        with os.fdopen(reading) as pipe:
+            told = pipe.read()
+        _, status = os.waitpid(child, 0)
+        return {"signal": os.WTERMSIG(status), **(json.loads(told) if told else {"said": "", "events": 0})}
+
+    return end
 
 
 def content(folder: Path) -> dict[str, Any]:
@@ -152,6 +161,22 @@ def trial(run: Run, folder: Path, whole: dict[str, Any], mode: str, number: int)
     return ", ".join(name for name, value in whole.items() if came[name] != value)
 
 
+def twice(run: Run, folder: Path, whole: dict[str, Any], seconds: float) -> tuple[str, bool]:
+    """Begin the same training twice; return what is wrong with that, or nothing, and whether one was refused."""
+    ends = [begun(run, folder)]
+    time.sleep(seconds)
+    ends.append(begun(run, folder))
+    said = [end()["said"] for end in ends]
+    if said.count("done") == 2:
+        said = ["done"]  # one after the other
+    refused = [text for text in said if text != "done"]
+    wrong = [text for text in refused if f"'{folder}' is being written to by " not in text]
+    if "done" not in said or wrong:
+        return f"neither, or another reason: {said}", False
+    came = content(folder)
+    return ", ".join(name for name, value in whole.items() if came[name] != value), bool(refused)
+
+
 def main(spec: Path, mode: str, most: int) -> None:
     given = json.loads(spec.read_text(encoding="utf-8"))
     stimuli = Use("folder", {"path": given["data"]})
@@ -163,6 +188,12 @@ def main(spec: Path, mode: str, most: int) -> None:
     conduct(run, place / "warm", Plugins())
     count = attempt(run, place / "whole", "kill", None)["events"]
     whole = content(place / "whole")
+    if mode == "twice":
+        seconds = [2 * step / max(most - 1, 1) for step in range(most)]
+        came = [twice(run, place / f"twice-{step}", whole, each) for step, each in enumerate(seconds)]
+        failed = {each: wrong for each, (wrong, _) in zip(seconds, came, strict=True) if wrong}
+        print(json.dumps({"tried": most, "refused": sum(refused for _, refused in came), "failed": failed}))
+        return
     most = min(most, count)
     tried = sorted({1 + round(step * (count - 1) / max(most - 1, 1)) for step in range(most)})
     failed = {}

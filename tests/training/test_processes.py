@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,36 @@ import pytest
 import torch
 from metamery.training.checkpoints import load
 from metamery.training.loop import LAST
+
+ALARMING = """
+import os
+import signal
+import torch
+from metamery.framework import ImageDomain, Model
+
+
+class Alarming(torch.nn.Linear):
+    calls = 0
+
+    def forward(self, signals):
+        self.calls += self.training
+        if self.calls > 4 and os.environ["LOCAL_RANK"] == os.environ["RANK_THAT_FAILS"]:
+            if os.environ["FAILS_BY"] == "error":
+                raise ValueError("no answer")
+            os.kill(os.getpid(), int(os.environ["FAILS_BY"]))
+        return super().forward(signals.flatten(1))
+
+
+def build(num_classes: int = 2) -> Model:
+    return Model(Alarming(3 * 8 * 8, num_classes), ImageDomain(3, 8, 8), ["output"])
+"""
+
+COMMAND = """
+from metamery.framework.start import entry
+
+entry()
+"""
+
 
 SCRIPT = """
 import sys
@@ -73,3 +106,57 @@ def test_a_loss_of_two_passes_runs_on_two_processes(trained: Any) -> None:
     tensors, state = trained(2, "batch", TRADES)
     assert state["epoch"] == 2
     assert all(tensor.isfinite().all() for tensor in tensors.values())
+
+
+@pytest.fixture
+def failing(tmp_path: Path, drawn: Any) -> Any:
+    """``failing(rank, by)`` trains for ever on two processes, of which one fails."""
+    data = drawn(tmp_path / "data", [f"{kind}/{number}" for kind in ("cat", "dog") for number in range(6)])
+    (tmp_path / "alarming.py").write_text(ALARMING, encoding="utf-8")
+    (tmp_path / "command.py").write_text(COMMAND, encoding="utf-8")
+    settings = ["--setting", "batch_size=4", "--epochs", "5000", "--devices", "2"]
+
+    def start(rank: object, by: object) -> subprocess.Popen[str]:
+        model = f"{tmp_path / 'alarming.py'}:build"
+        train = ["train", "standard", "--model", model, "--stimuli", data, "-o", tmp_path / "run", *settings]
+        return subprocess.Popen(
+            [sys.executable, tmp_path / "command.py", *train],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "RANK_THAT_FAILS": str(rank), "FAILS_BY": str(by), "METAMERY_PLUGINS": ""},
+        )  # fmt: skip
+
+    return start
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize(
+    ("rank", "by", "status", "said"),
+    [
+        (1, "error", 2, "error: process 1: ValueError: no answer"),
+        (
+            1,
+            int(signal.SIGKILL),
+            2,
+            "error: process 1 of the training was ended by signal 9, perhaps for lack of memory",
+        ),
+        (0, int(signal.SIGTERM), 130, "stopped: the same command goes on where this one was"),
+        (0, int(signal.SIGKILL), -signal.SIGKILL, ""),
+    ],
+)
+def test_where_one_process_ends_all_do_with_one_line(
+    failing: Any, tmp_path: Path, rank: int, by: object, status: int, said: str
+) -> None:
+    with failing(rank, by) as first:
+        others: set[str] = set()
+        while first.poll() is None:
+            others |= set(Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split())
+            time.sleep(0.05)
+        ended = time.monotonic()
+        while any(Path(f"/proc/{other}").exists() for other in others):
+            assert time.monotonic() < ended + 20, "another process is left"
+            time.sleep(0.05)
+        _, error = first.communicate()
+    assert first.returncode == status
+    lines = [line for line in error.splitlines() if line.startswith(("error: ", "stopped: "))]
+    assert lines == ([said] if said else [])
+    assert "rank0" not in error

@@ -377,7 +377,8 @@ def _create(
 ) -> StudyStore:
     stimuli = load_stimuli(plugins, study.stimuli)
     known: list[Stimulus] = []
-    nothing = torch.empty(0, dtype=torch.float32, device="cpu")  # a small block each, between large ones that go, would leave holes of their size
+    # A small block for each, between large ones that go, would leave holes of their size.
+    nothing = torch.empty(0, dtype=torch.float32, device="cpu")
     domains = {part.model.domain for part in parts}
     fitted = {domain: np.empty((len(stimuli), *domain.shape), dtype=np.float32) for domain in domains}
     for index in range(len(stimuli)):

@@ -99,7 +99,7 @@ class BatchAxis:
     dropped: bool = False
 
     def first(self, activation: torch.Tensor, signals: int) -> torch.Tensor:
-        """Return the activation of some signals with the batch in its first dimension.
+        """Return the activation of some signals with the batch in its first dimension, of two or more: ``(B, …)``.
 
         >>> tuple(BatchAxis(1).first(torch.zeros(49, 2, 16), 2).shape)
         (2, 49, 16)

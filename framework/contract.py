@@ -67,9 +67,9 @@ class Contract:
 def examine(model: Model, layers: Sequence[str] = ()) -> Contract:
     """Try a network on two unlike signals, and say what is wrong with it.
 
-    It takes a pass with gradients and two without. What was found is kept with the model, and later calls check only
-    layers that are new. Where the network changes its input in place or returns logits inside something else, hooks are
-    added to it that give it a copy and take the logits out.
+    It takes two passes with gradients and three without. What was found is kept with the model, and a later call passes
+    signals again only for layers that are new. Hooks that are added to the network take the logits out of what it
+    returns, also in training mode, and give it a copy of its input where it changes that in place.
 
     1. Weights have values, on a device, and were not made in inference mode.
     2. The network takes signals ``(B, …)`` of the domain.
@@ -112,7 +112,7 @@ def _examined(model: Model, layers: Sequence[str]) -> Contract:
     Tap(module, layers)  # refuses a wrong name before anything runs
     signals = probe_signals(model.domain).to(_device(module), signal_type(module))
     outlet = _Outlet()
-    handle = module.register_forward_hook(outlet)
+    module.register_forward_hook(outlet)
     if signals.dtype == torch.float64:
         module.register_forward_pre_hook(_widened, prepend=True)
     with frozen(module), _same_buffers(module) as changing, _refusing(model), _fork(signals.device):
@@ -129,8 +129,6 @@ def _examined(model: Model, layers: Sequence[str]) -> Contract:
     outlet.axis = axes.pop("output", None)
     if outlet.note:
         notes.append(outlet.note)
-    elif outlet.axis is None:
-        handle.remove()
     output = together["output"] if outlet.axis is None else outlet.axis.first(together["output"], 2)
     classes = output.shape[1] if output.ndim == 2 and output.shape[1] > 1 else None
     _check_labels(model, classes)

@@ -236,8 +236,7 @@ class _Network:
     def gradient(self, points: torch.Tensor) -> torch.Tensor:
         """The loss's gradient, ``(B, …)``; each signal's own, as the losses are added up."""
         leaf = points.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(self._values(self.module(leaf)).sum(), leaf)
-        return gradient
+        return _gradient(self._values(self.module(leaf)), leaf)
 
     def look(self, points: torch.Tensor) -> _Seen:
         with torch.no_grad():
@@ -249,8 +248,7 @@ class _Network:
         leaf = points.detach().requires_grad_()
         logits = self.module(leaf)
         values = self._values(logits)
-        (gradient,) = torch.autograd.grad(values.sum(), leaf)
-        return _Seen(points, values.detach(), self._missed(logits.detach())), gradient
+        return _Seen(points, values.detach(), self._missed(logits.detach())), _gradient(values, leaf)
 
     def _values(self, logits: torch.Tensor) -> torch.Tensor:
         if logits.ndim == 2 and self.highest >= logits.shape[1]:
@@ -264,6 +262,16 @@ class _Network:
 
     def _missed(self, logits: torch.Tensor) -> torch.Tensor:
         return logits.argmax(dim=1) != (self.labels if self.labels.ndim == 1 else self.labels.argmax(dim=1))
+
+
+def _gradient(values: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor:
+    if not values.requires_grad:
+        raise MetameryError(
+            "the network gives the signals no gradient, by which they are attacked: it detaches them, or runs under "
+            "no_grad or inference_mode"
+        )
+    (gradient,) = torch.autograd.grad(values.sum(), leaf)
+    return gradient
 
 
 @contextmanager

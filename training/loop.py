@@ -261,6 +261,11 @@ def _update(
         ):
             share = len(part) / len(signals)
             loss = tools.loss(learner, part, wanted, **compared) * share
+            if not loss.requires_grad:
+                raise MetameryError(
+                    "the loss has no gradient by the weights: the network runs under no_grad or inference_mode, or all "
+                    "of its weights are frozen"
+                )
             fabric.backward(loss)
         right = (logits.last.argmax(dim=1) == wanted).float().mean()
         seen += torch.stack([loss.detach(), right * share])

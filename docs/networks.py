@@ -100,7 +100,7 @@ def _attempt(work: Callable[[], Any]) -> str:
     try:
         said = work()
     except MetameryError as error:
-        return str(error).replace(f"{FILE}:", "").replace(str(FILE), FILE.name)
+        return re.sub(rf"model '[^']*{FILE.name}:\w+'", "the model", str(error))
     return said if isinstance(said, str) and said else WORKS
 
 

@@ -221,6 +221,9 @@ class Tap:
                 f"layer '{missing[0]}' was not reached: '{name.path}' runs {calls} times in a forward pass"
             )
         read, self._read, self._versions = self._read, {}, {}
+        for text, activation in read.items():
+            if activation.is_inference():
+                read[text] = activation.clone()
         return {
             text: self._axes[text].first(read[text], len(signals)) if text in self._axes else read[text]
             for text in self._names
@@ -272,9 +275,9 @@ class Tap:
                 f"layer '{text}' lies under reentrant checkpointing, which hides it from autograd: "
                 "use checkpoint(…, use_reentrant=False)"
             )
-        if text in self._copied or activation.is_inference():
+        if text in self._copied:
             activation = activation.clone()
-        else:
+        elif not activation.is_inference():
             self._versions[text] = activation._version
         self._read[text] = activation
 

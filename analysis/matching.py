@@ -90,6 +90,7 @@ def match_layer(
         is marked as failed, with the reason; the others go on.
     """
     batch = len(start)
+    targets = targets.to(torch.promote_types(targets.dtype, torch.float32))
     losses = start.new_full((batch, settings.steps + 1), torch.nan, dtype=targets.dtype)
     steps = torch.zeros(batch, dtype=torch.int32, device="cpu")
     states = torch.full((batch,), STATES["done"], dtype=torch.int8, device="cpu")

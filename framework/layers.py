@@ -222,7 +222,7 @@ class Tap:
             )
         read, self._read, self._versions = self._read, {}, {}
         for text, activation in read.items():
-            if activation.is_inference():
+            if activation.is_inference():  # copied in inference mode it still is
                 read[text] = activation.clone()
         return {
             text: self._axes[text].first(read[text], len(signals)) if text in self._axes else read[text]
@@ -275,9 +275,9 @@ class Tap:
                 f"layer '{text}' lies under reentrant checkpointing, which hides it from autograd: "
                 "use checkpoint(…, use_reentrant=False)"
             )
-        if text in self._copied:
+        if text in self._copied or activation.is_inference():  # which has no version
             activation = activation.clone()
-        elif not activation.is_inference():
+        else:
             self._versions[text] = activation._version
         self._read[text] = activation
 

@@ -169,12 +169,13 @@ def _tell(found: Mapping[str, xr.Dataset], output: Path) -> None:
 
 def _without(evaluator: str, folder: Path) -> Path:
     """Take what an evaluator added out of a folder's results, and write their report anew."""
-    from ..framework.store import StudyStore, open_study
+    from ..framework.store import StudyStore
     from .report import write_report
 
     check_result_name(evaluator)
     check_input(folder, ("study", "evaluations", "damaged"), "a study's folder, or that of evaluations")
-    if evaluator not in open_study(folder).children:
+    store = StudyStore.reopen(folder)
+    if evaluator not in store.children():
         raise MetameryError(f"'{folder}' holds nothing of evaluator '{evaluator}'")
-    StudyStore.reopen(folder).remove(evaluator)
+    store.remove(evaluator)
     return write_report(folder).resolve()

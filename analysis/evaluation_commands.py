@@ -56,6 +56,7 @@ def evaluate(
     plugins = loaded_plugins(context)
     found = plugins.find("evaluator", evaluator)
     name, options = result_name(found.entry.name + found.member), read_options(set_)
+    check_result_name(name)
     folder = home(Path(what[0]))
     if remove:
         typer.echo(f"report:  {_without(name, folder)}")
@@ -172,7 +173,6 @@ def _without(evaluator: str, folder: Path) -> Path:
     from ..framework.store import StudyStore
     from .report import write_report
 
-    check_result_name(evaluator)
     check_input(folder, ("study", "evaluations", "damaged"), "a study's folder, or that of evaluations")
     store = StudyStore.reopen(folder)
     if evaluator not in store.children():

@@ -87,7 +87,7 @@ def check_input(folder: Path, wanted: Iterable[str], expected: str) -> Path:
         said = KINDS[found].partition(", expected")[0]
         holds = found in ("run", "evaluations")
         said = f"'{folder}' {said}" if holds else f"no results in '{folder}', which {said}"
-        raise MetameryError(f"{said}; expected {expected}")
+        raise MetameryError(f"{said}, expected {expected}")
     return folder
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..framework.errors import MetameryError
-from ..framework.folders import check_input, check_output, home
+from ..framework.folders import READABLE, check_input, check_output, home
 from ..framework.groups import check_result_name, result_name
 from ..framework.options import Device, DryRun, Seed, folder_or_name, loaded_plugins, read_options
 from ..framework.registry import absolute, is_run
@@ -173,7 +173,7 @@ def _without(evaluator: str, folder: Path) -> Path:
     from ..framework.store import StudyStore
     from .report import write_report
 
-    check_input(folder, ("study", "evaluations", "damaged"), "a study's folder, or that of evaluations")
+    check_input(folder, READABLE, "a study's folder, or that of evaluations")
     store = StudyStore.reopen(folder)
     if evaluator not in store.children():
         raise MetameryError(f"'{folder}' holds nothing of evaluator '{evaluator}'")

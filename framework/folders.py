@@ -84,7 +84,10 @@ def check_input(folder: Path, wanted: Iterable[str], expected: str) -> Path:
     """Return the folder that is meant; raise `MetameryError` where it is none of the kinds that are wanted."""
     folder = home(folder)
     if (found := kind(folder)) not in wanted:
-        raise MetameryError(f"'{folder}' {KINDS[found].partition(', expected')[0]}; expected {expected}")
+        said = KINDS[found].partition(", expected")[0]
+        holds = found in ("run", "evaluations")
+        said = f"'{folder}' {said}" if holds else f"no results in '{folder}', which {said}"
+        raise MetameryError(f"{said}, expected {expected}")
     return folder
 
 

@@ -65,7 +65,7 @@ class Owner:
     def is_alive(self) -> bool | None:
         """Whether it still runs; None where that cannot be known from here."""
         here = Owner.this()
-        if (self.host, self.boot) != (here.host, here.boot):
+        if (self.host, self.boot) != (here.host, here.boot) or not here.start:
             return None
         return _start(self.pid) == self.start
 
@@ -143,5 +143,8 @@ def _start(pid: int) -> str | None:
         except OSError:
             return None
         return None if said[0] in "ZX" else said[19]  # dead, and not yet fetched by its parent
-    asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    try:
+        asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
     return re.sub(r"[^0-9a-z]+", "", asked.stdout.lower()) or None

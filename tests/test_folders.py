@@ -83,7 +83,7 @@ def test_each_folder_is_what_it_is(places: dict[str, Path]) -> None:
         kind(places["too long"])
     assert home(places["store"]) == places["study"]
     assert check_input(places["store"], ("study",), "a study") == places["study"]
-    with pytest.raises(MetameryError, match=r"holds a run; expected a study$"):
+    with pytest.raises(MetameryError, match=r"holds a run, expected a study$"):
         check_input(places["run"], ("study",), "a study")
 
 

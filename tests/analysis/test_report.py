@@ -184,6 +184,7 @@ def test_a_study_without_null_says_so(tmp_path: Path) -> None:
     assert sum(svg.get("class") == "chart" for svg in page.of("svg")) == 3 + len(LAYERS)
 
 
+@pytest.mark.filterwarnings("ignore:.* is damaged")
 @pytest.mark.parametrize("lost", ["signal", "match", "everything"])
 def test_a_study_that_has_hardly_begun_is_shown(tmp_path: Path, lost: str) -> None:
     folder = make_study(tmp_path, {"vision:net": IMAGE})

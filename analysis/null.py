@@ -158,7 +158,7 @@ def null_bytes(signals: int, units: Sequence[int], largest: int) -> int:
     block = min(BLOCK_BYTES, 4 * signals * max(units))
     pairs = signals * signals // 2
     batch = 4 * min(_BATCH, signals) * (2 * sum(units) + 2 * largest)
-    return max(5 * block + 40 * pairs, batch)
+    return max(7 * block + 40 * pairs, batch)
 
 
 @ordinary()

@@ -23,6 +23,9 @@ from .presets import Settings, settings
 _WRITTEN = 10
 """Batches of signals that Zarr holds at once while it writes many, each as it is and compressed."""
 
+_PASSING = 5
+"""Copies of the largest activation that pass by in an update, and what the C library keeps of them: measured."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -65,7 +68,7 @@ def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
         measured = 4 * sum(units.get(layer, 0) for layer in part.measured)
         largest = 4 * max(units.values())
         of_layer = max(kept.get(layer, max(kept.values())) for layer in part.layers)
-        most = max(most, together * (of_layer + 2 * measured + 2 * largest + 2 * largest_signal))
+        most = max(most, together * (of_layer + 2 * measured + _PASSING * largest + 2 * largest_signal))
         sizes = [units.get(layer, 0) for layer in part.layers]
         most = max(most, null_bytes(signals, [units["input"], *sizes], largest // 4))
         scratch = max(scratch, 4 * signals * (units["input"] + sum(sizes) + max(sizes)))

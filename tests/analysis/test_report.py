@@ -184,6 +184,7 @@ def test_a_study_without_null_says_so(tmp_path: Path) -> None:
     assert sum(svg.get("class") == "chart" for svg in page.of("svg")) == 3 + len(LAYERS)
 
 
+@pytest.mark.filterwarnings("ignore:.* is damaged")
 @pytest.mark.parametrize("lost", ["signal", "match", "everything"])
 def test_a_study_that_has_hardly_begun_is_shown(tmp_path: Path, lost: str) -> None:
     folder = make_study(tmp_path, {"vision:net": IMAGE})
@@ -200,7 +201,7 @@ def test_a_study_that_has_hardly_begun_is_shown(tmp_path: Path, lost: str) -> No
             store.write("models/vision+net/null", {}, {name: variable.fill})
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     assert not {"nan", "NaN", "inf", "None"} & {*page.text.split()}
-    assert ("No metamer is made yet" in page.text) is (lost != "match")
+    assert "No metamer is made yet" in page.text  # one without its match has to be made again
     assert ("No null" in page.text) is (lost == "everything")
 
 

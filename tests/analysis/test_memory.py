@@ -1,0 +1,82 @@
+"""The dry run says what memory a study takes: held against the largest that a process of its own had."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("resource", reason="only POSIX says how much memory a process had")
+
+SCRIPT = """
+import json, resource, sys
+from pathlib import Path
+
+import torch
+import torch._dynamo
+from metamery.analysis.conduct import conduct, load_parts
+from metamery.analysis.plan import plan
+from metamery.framework import ImageDomain, Model, Plugins, Stimulus, Study, hookimpl
+from metamery.framework.study import ModelUse, Use
+from torchvision.transforms.v2 import functional
+
+COUNT, SIDE, CHANNELS, FOLDER = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+torch.set_num_threads(1)
+
+
+class Noise:
+    def __len__(self):
+        return COUNT
+
+    def __getitem__(self, index):
+        return Stimulus(torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(index)), name=f"s{index}")
+
+
+def network():
+    torch.manual_seed(0)
+    wide = torch.nn.Conv2d(3, CHANNELS, 3, padding=1, stride=1 if CHANNELS > 1 else 16)
+    parts = wide, torch.nn.Tanh(), torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(4 * CHANNELS, 3)
+    return Model(torch.nn.Sequential(*parts).eval(), ImageDomain(3, SIDE, SIDE), ["output"])
+
+
+@hookimpl
+def register_models(register):
+    register("network", network)
+
+
+@hookimpl
+def register_stimuli(register):
+    register("noise", Noise)
+
+
+def most():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+plugins = Plugins([sys.modules["__main__"]], installed=())
+study = Study((ModelUse("network"),), Use("noise"), None, {"steps": 1, "batch_size": 16}, null_signals=2)
+load_parts(study, plugins, torch.device("cpu"))
+before = most()
+conduct(study, FOLDER, plugins)
+took = most() - before
+print(json.dumps({"took": took, "planned": plan(study, plugins, torch.device("cpu")).memory_bytes}))
+"""
+
+
+def measured(count: int, side: int, channels: int, folder: Path) -> dict[str, int]:
+    asked = [sys.executable, "-c", SCRIPT, *map(str, (count, side, channels)), folder]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("count", "side", "channels"), [(200, 160, 1), (600, 160, 1), (16, 160, 64), (16, 160, 160)]
+)  # many signals, and a wide network
+def test_the_memory_that_is_planned_is_what_is_taken(count: int, side: int, channels: int, tmp_path: Path) -> None:
+    found = measured(count, side, channels, tmp_path / "study")
+    assert found["planned"] == pytest.approx(found["took"], rel=0.35)

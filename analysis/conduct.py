@@ -360,7 +360,7 @@ def _model_attributes(part: Part) -> dict[str, Any]:
     domain = part.model.domain
     attributes = {
         "model": part.name,
-        "options": json.dumps(dict(part.use.options)),
+        "options": json.dumps(dict(part.use.options), default=str),
         "labels": list(part.model.labels or ()),
         "label_space": part.model.label_space,
         "domain": str(domain),

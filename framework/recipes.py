@@ -113,6 +113,8 @@ class Recipe:
         MetameryError
             There is no such value, with the nearest; or it does not fit.
         """
+        if not isinstance(changes, Mapping):
+            raise wrong("the recipe", changes, "a table")
         known = [entry.name for entry in dataclasses.fields(self)]
         values: dict[str, Any] = {}
         for key, value in changes.items():

@@ -21,6 +21,7 @@ import torch
 import xarray as xr
 
 from ..framework.errors import MetameryError, UnknownNameError, unknown
+from ..framework.limits import text_of
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.recipes import Recipe
@@ -100,7 +101,7 @@ class Run:
             There is none, or it says something else.
         """
         try:
-            table = tomllib.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+            table = tomllib.loads(text_of(folder / RUN_FILE, "no run in"))
             validation = table.get("validation")
             return cls(
                 Use.parse(table["model"], "model"),

@@ -468,7 +468,7 @@ _KEPT = ("category", "labels", "name", "source", "licence", "group", "sample_rat
 def _model_attributes(part: Part) -> dict[str, Any]:
     return {
         "model": part.name,
-        "options": json.dumps(dict(part.use.options)),
+        "options": json.dumps(dict(part.use.options), default=str),
         "labels": list(part.model.labels or ()),
         "label_space": part.model.label_space,
         "weights_sha256": part.weights_sha256,

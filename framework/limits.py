@@ -8,6 +8,9 @@ from pathlib import Path
 
 from .errors import MetameryError
 
+LARGEST_SETTINGS = 16 * 10**6
+"""Bytes of a file of settings: a study of thousands of models has far fewer."""
+
 
 def free_memory() -> int | None:
     """Bytes of memory that can be had here, within the limits of a container; None where the system does not say."""
@@ -39,6 +42,23 @@ def check_disk(what: str, needed: int, folder: Path) -> None:
     free = shutil.disk_usage(place).free
     if needed > free:
         raise MetameryError(f"{what} would take {size(needed)} on the disk of '{place}', and {size(free)} are free")
+
+
+def text_of(path: Path, what: str) -> str:
+    """Read a file of settings.
+
+    Raises
+    ------
+    MetameryError
+        There is no such file, or it is not UTF-8, or far too large for settings; the line begins with `what`.
+    """
+    try:
+        if (bytes_there := path.stat().st_size) > LARGEST_SETTINGS:
+            most = size(LARGEST_SETTINGS)
+            raise MetameryError(f"{what} '{path}': it has {size(bytes_there)}, expected at most {most}")
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # ValueError of names that no file can have, and of bytes that are not text
+        raise MetameryError(f"{what} '{path}': {error}") from None
 
 
 def size(count: int) -> str:

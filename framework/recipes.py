@@ -101,9 +101,6 @@ class Recipe:
         for entry in dataclasses.fields(self):
             object.__setattr__(self, entry.name, _checked(entry.name, getattr(self, entry.name)))
         one_of("schedule", self.schedule, SCHEDULES)
-        for name in ("warmup", "epsilon_warmup"):
-            if getattr(self, name) > self.epochs:
-                raise wrong(f"recipe entry {name}", getattr(self, name), f"at most the number of epochs, {self.epochs}")
 
     def changed(self, changes: Mapping[str, Any]) -> Recipe:
         """Return this recipe with some values set otherwise; ``perturbation_options.epsilon`` sets one option.
@@ -113,6 +110,8 @@ class Recipe:
         MetameryError
             There is no such value, with the nearest; or it does not fit.
         """
+        if not isinstance(changes, Mapping):
+            raise wrong("the recipe", changes, "a table")
         known = [entry.name for entry in dataclasses.fields(self)]
         values: dict[str, Any] = {}
         for key, value in changes.items():
@@ -123,7 +122,11 @@ class Recipe:
                 values[name] = {**values.get(name, getattr(self, name)), option: value}
             else:
                 values[name] = value
-        return dataclasses.replace(self, **values)
+        made = dataclasses.replace(self, **values)
+        for name in ("warmup", "epsilon_warmup"):  # where it is asked for: fewer epochs alone may end within it
+            if name in values and getattr(made, name) > made.epochs:
+                raise wrong(f"recipe entry {name}", values[name], f"at most the number of epochs, {made.epochs}")
+        return made
 
     def to_toml(self) -> str:
         """The recipe as TOML, every value written out."""

@@ -13,6 +13,7 @@ import tomli_w
 
 from .checks import whole
 from .errors import MetameryError, UnknownNameError, unknown
+from .limits import text_of
 from .registry import absolute
 
 if TYPE_CHECKING:
@@ -120,11 +121,7 @@ class Study:
         MetameryError
             There is no such file, or it holds no study.
         """
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise MetameryError(f"no study in '{path}': {error}") from None
-        return cls.from_toml(text, path.resolve().parent)
+        return cls.from_toml(text_of(path, "no study in"), path.resolve().parent)
 
     def to_toml(self) -> str:
         table: dict[str, Any] = {"seed": self.seed, "stimuli": self.stimuli.table()}

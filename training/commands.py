@@ -103,13 +103,10 @@ def train(
 
 
 def _recipe(plugins: Plugins, name: str) -> Recipe:
-    from ..framework.errors import MetameryError
+    from ..framework.limits import text_of
     from ..framework.recipes import Recipe
 
     if not name.endswith(".toml"):
         found: Recipe = plugins.load("recipe", name)
         return found
-    try:
-        return Recipe.from_toml(Path(name).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise MetameryError(f"no recipe in '{name}': {error}") from None
+    return Recipe.from_toml(text_of(Path(name), "no recipe in"))

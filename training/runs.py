@@ -23,6 +23,7 @@ import xarray as xr
 from ..framework.contract import examine, require_logits
 from ..framework.errors import MetameryError, UnknownNameError, unknown
 from ..framework.folders import RESULTS
+from ..framework.limits import text_of
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.recipes import Recipe
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RUN_FILE = "run.toml"
-
-MAX_BYTES = 10_000_000
-"""Size above which a run's file is not read; one of ten thousand classes has a fiftieth of it."""
 
 HELD_OUT = ("validation", "val", "valid")
 """What data sets call the split that trainings are validated on, the first that there is."""
@@ -107,14 +105,12 @@ class Run:
         MetameryError
             There is none, or it says something else.
         """
+        text = text_of(folder / RUN_FILE, "no run in")
         try:
-            file = folder / RUN_FILE
-            if (size := file.stat().st_size) > MAX_BYTES:
-                raise MetameryError(f"{RUN_FILE} has {size / 1e6:.0f} MB, which cannot be what was written")
-            return cls._parsed(tomllib.loads(file.read_text(encoding="utf-8")))
+            return cls._parsed(tomllib.loads(text))
         except KeyError as error:
             raise MetameryError(f"no run in '{folder}': {RUN_FILE} has no {error}") from None
-        except (OSError, ValueError, RecursionError, MetameryError) as error:
+        except (ValueError, RecursionError, MetameryError) as error:
             raise MetameryError(f"no run in '{folder}': {error}") from None
 
     @classmethod

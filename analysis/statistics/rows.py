@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ...framework.checks import shown
 from ...framework.errors import MetameryError, unknown
+from ...framework.limits import check_memory
 
 SEPARATORS = (",", ";", "\t", "|")
 
@@ -136,6 +137,7 @@ def alike(name: str) -> str:
 
 def _text(path: Path) -> str:
     try:
+        check_memory(f"'{path}'", 50 * path.stat().st_size)
         content = path.read_bytes()
     except OSError as error:
         raise MetameryError(f"cannot read '{path}': {error.strerror or error}") from error

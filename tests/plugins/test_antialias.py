@@ -741,7 +741,7 @@ def test_lowpass_alexnet_compares_with_alexnet_layer_by_layer(lowpass):
 def test_lowpass_alexnets_labels_and_options(lowpass):
     assert lowpass.labels is None
     assert lowpass.domain.shape == (3, 224, 224)
-    with pytest.raises(MetameryError, match="size is 16, expected a whole number from 32"):
+    with pytest.raises(MetameryError, match="size is 16, expected a whole number of at least 32"):
         PLUGINS.load("model", "lowpass-alexnet", size=16)
     named = PLUGINS.load("model", "lowpass-alexnet", labels=["a", "b"], size=64)
     assert named.labels == ("a", "b")

@@ -111,9 +111,9 @@ def test_other_names_are_refused(name: str, near: str) -> None:
     ("options", "message"),
     [
         ({"weights": "DEFAULTS"}, "unknown weights of torchaudio/WAV2VEC2_BASE: 'DEFAULTS'; did you mean 'DEFAULT'"),
-        ({"samples": 399}, "samples is 399, expected a whole number from 400"),
+        ({"samples": 399}, "samples is 399, expected a whole number of at least 400"),
         ({"samples": 8000.0}, "samples is 8000.0, expected a whole number"),
-        ({"num_classes": 0}, "num_classes is 0, expected a whole number from 1"),
+        ({"num_classes": 0}, "num_classes is 0, expected a whole number of at least 1"),
         ({"num_classes": 3, "labels": ["a", "b"]}, "2 labels for 3 classes"),
         ({"labels": "ab"}, "expected a list of names"),
     ],

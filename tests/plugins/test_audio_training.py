@@ -127,7 +127,7 @@ def test_they_hold_the_contract_and_are_of_sounds(name: str) -> None:
     ("name", "options", "said"),
     [
         ("background", {"noise": "pinc"}, "unknown stimuli 'pinc'"),
-        ("background", {"snr_low": "loud"}, "snr_low is 'loud', expected a number of dB"),
+        ("background", {"snr_low": "loud"}, "snr_low is 'loud', expected a number from -200 to 200"),
         ("background", {"snr_low": 5, "snr_high": -5}, "snr_low is 5, above snr_high, -5"),
         ("gain", {"low": 1, "high": 0}, "low is 1, above high, 0"),
     ],

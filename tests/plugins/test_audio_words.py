@@ -73,7 +73,7 @@ def test_a_limit_and_indices() -> None:
     assert few[-1].name == "one_woman"
     with pytest.raises(IndexError):
         few[2]
-    with pytest.raises(MetameryError, match="limit is 0, expected a whole number above 0"):
+    with pytest.raises(MetameryError, match="limit is 0, expected a whole number of at least 1"):
         spoken_digits(limit=0)
 
 

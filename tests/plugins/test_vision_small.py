@@ -137,11 +137,11 @@ def test_options_that_make_no_sense():
         load("small-cnn", num_classes=4, labels=["a", "b", "c"])
     with pytest.raises(MetameryError, match=r"labels are 'cat', expected a list"):
         load("small-cnn", labels="cat")
-    with pytest.raises(MetameryError, match="num_classes is 0, expected a whole number from 1"):
+    with pytest.raises(MetameryError, match="num_classes is 0, expected a whole number of at least 1"):
         load("cifar-resnet20", num_classes=0)
-    with pytest.raises(MetameryError, match=r"width = 2\.5"):
+    with pytest.raises(MetameryError, match=r"width is 2\.5"):
         load("preact-resnet18", width=2.5)
-    with pytest.raises(MetameryError, match="size is 4, expected a whole number from 8"):
+    with pytest.raises(MetameryError, match="size is 4, expected a whole number of at least 8"):
         load("small-cnn", size=4)
     with pytest.raises(UnknownNameError, match="unknown norm of small-cnn: 'grup'; did you mean 'group'"):
         load("small-cnn", norm="grup")

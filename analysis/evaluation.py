@@ -162,7 +162,7 @@ def check_place(folder: Path, name: str, of_study: bool = False) -> None:
     check_result_name(name)
     check_output(folder, "study" if of_study else "evaluations")
     if (folder / RESULTS).is_dir():
-        check_apart([name], StudyStore.reopen(folder).children())
+        check_apart([name], [each.name for each in (folder / RESULTS).iterdir()])
 
 
 def _versions() -> dict[str, str]:

@@ -56,6 +56,7 @@ def evaluate(
     plugins = loaded_plugins(context)
     found = plugins.find("evaluator", evaluator)
     name, options = result_name(found.entry.name + found.member), read_options(set_)
+    check_result_name(name)
     folder = home(Path(what[0]))
     if remove:
         typer.echo(f"report:  {_without(name, folder)}")
@@ -169,12 +170,12 @@ def _tell(found: Mapping[str, xr.Dataset], output: Path) -> None:
 
 def _without(evaluator: str, folder: Path) -> Path:
     """Take what an evaluator added out of a folder's results, and write their report anew."""
-    from ..framework.store import StudyStore, open_study
+    from ..framework.store import StudyStore
     from .report import write_report
 
-    check_result_name(evaluator)
     check_input(folder, ("study", "evaluations", "damaged"), "a study's folder, or that of evaluations")
-    if evaluator not in open_study(folder).children:
+    store = StudyStore.reopen(folder)
+    if evaluator not in store.children():
         raise MetameryError(f"'{folder}' holds nothing of evaluator '{evaluator}'")
-    StudyStore.reopen(folder).remove(evaluator)
+    store.remove(evaluator)
     return write_report(folder).resolve()

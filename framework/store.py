@@ -185,7 +185,8 @@ class StudyStore:
         """The names of the groups in a group, by default in the root."""
         group = self._root[path] if path else self._root
         assert isinstance(group, zarr.Group)
-        return sorted(group.group_keys())
+        with _quiet():
+            return sorted(group.group_keys())
 
     def group_attributes(self, path: str) -> dict[str, Any]:
         """The attributes of one group."""
@@ -205,7 +206,7 @@ class StudyStore:
             if parent := path.rpartition("/")[0]:
                 self._root.require_group(parent)
             check_apart([path.rpartition("/")[2]], self.children(parent))
-            _unconsolidate(self.path)
+            _unconsolidate(self.path, staging)
             exchange(staging, self.path, path)
             _consolidate(self.path)
 
@@ -221,7 +222,7 @@ class StudyStore:
         with self._turn_with() as staging:
             if not (self.path / path).is_dir():
                 raise MetameryError(f"'{self.path}' holds no group '{path}'")
-            _unconsolidate(self.path)
+            _unconsolidate(self.path, staging)
             os.rename(self.path / path, staging / "gone")
             _consolidate(self.path)
 
@@ -273,7 +274,8 @@ def open_study(path: str | Path) -> xr.DataTree:
 def _open(folder: Path) -> xr.DataTree:
     _check_version(folder)
     # Unconsolidated, so that a study that is still being made, or was killed, is read as it stands.
-    tree = xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
+    with _quiet():
+        tree = xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
     for node in list(tree.subtree):
         node.children = dict(sorted(node.children.items()))  # they come in the order of the disk
         dataset = plottable(node.to_dataset(inherit=False))
@@ -354,21 +356,27 @@ def _check_new(folder: Path) -> None:
         raise MetameryError(f"'{folder}' holds results already")
 
 
-def _consolidate(path: Path) -> None:
-    """Gather all metadata in one place, which xarray reads first; where it is stale, new groups are hidden."""
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Say nothing of gathered metadata, nor of files that another process is just writing or was killed at."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component")
+        yield
+
+
+def _consolidate(path: Path) -> None:
+    """Gather all metadata in one place, which xarray reads first; where it is stale, new groups are hidden."""
+    with _quiet():
         zarr.consolidate_metadata(path)
 
 
-def _unconsolidate(path: Path) -> None:
+def _unconsolidate(path: Path, staging: Path) -> None:
     """Take the gathered metadata away while groups come and go, so that a reader never sees what is stale."""
-    file = path / "zarr.json"
-    node = json.loads(file.read_text(encoding="utf-8"))
+    node = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
     node.pop("consolidated_metadata", None)
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(node, indent=2), encoding="utf-8")
-    os.replace(partial, file)
+    (staging / "zarr.json").write_text(json.dumps(node, indent=2), encoding="utf-8")
+    os.replace(staging / "zarr.json", path / "zarr.json")
 
 
 def _check_version(folder: Path) -> None:

@@ -103,7 +103,11 @@ CASES = {
     "new-plugin": Case("new-plugin mine -o {here}/mine", (), (0, 2)),
 }
 
-_SECOND = ("holds nothing of evaluator", "holds other files; choose another folder")
+_REFUSALS = (
+    "is being written to by `metamery",
+    "holds nothing of evaluator",
+    "holds other files; choose another folder",
+)
 _EVENTS = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.utime", "os.chmod", "os.truncate", "os.link"}
 
 
@@ -310,12 +314,9 @@ def together(
     after = looked_at(stage, here)
     wrong = []
     for each in ended:
-        lines = [line for line in each.err.splitlines() if not line.startswith("warning: waiting: ")]
-        refused = each.status == 2 and len(lines) == 1 and "is being written to by `metamery" in lines[0]
-        said_so = (
-            each.status == 2 and len(lines) == 1 and ("holds nothing of" in lines[0] or "choose another" in lines[0])
-        )
-        if not refused and not said_so and (each.status != 0 or lines):
+        errors = [line for line in each.err.splitlines() if line.startswith("error: ")]
+        told = each.status == 2 and len(errors) == 1 and any(text in errors[0] for text in _REFUSALS)
+        if "Traceback" in each.err or (each.status and not told):
             wrong.append(f"status {each.status}: {each.err}")
     if all(each.status for each in ended):
         wrong.append("all refused")

@@ -369,6 +369,21 @@ def test_an_evaluator_that_gives_no_dataset_is_named(synthesise: Command, comman
     assert "evaluator 'number' gave int, expected an xarray.Dataset" in said.error
 
 
+@pytest.mark.parametrize("name", ["models", "History", "__mine", "grün"])
+def test_an_evaluator_never_replaces_a_study_s_own_group(
+    name: str, synthesise: Command, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(f"def {name}():\n    raise AssertionError('measured')\n", encoding="utf-8")
+    assert synthesise("--layers", "1").status == 0
+    study = tmp_path / "study"
+    before = {str(file): file.read_bytes() for file in study.rglob("*") if file.is_file()}
+    for more in ([], ["--remove"]):
+        said = command("evaluate", f"{tmp_path / 'mine.py'}:{name}", study, *more)
+        assert said.status == 2
+        assert "cannot be an evaluator's name" in said.error or "cannot name a group" in said.error
+    assert {str(file): file.read_bytes() for file in study.rglob("*") if file.is_file()} == before
+
+
 def test_two_networks_of_one_name_are_both_evaluated(
     command: Command, tiny: str, tmp_path: Path, pictures: Path
 ) -> None:

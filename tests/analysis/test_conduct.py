@@ -389,6 +389,42 @@ def test_a_study_file_that_was_not_written_is_written_on_resuming(study: Study, 
     assert Study.read(tmp_path / "study.toml") == study
 
 
+def test_a_study_in_which_nothing_was_made_gives_way(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted before the first metamer, or by an error: the mended command takes the folder."""
+
+    def fail(*_arguments: Any, **_options: Any) -> None:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "study"
+    with monkeypatch.context() as patch:
+        patch.setattr(conducting, "make_metamers", fail)
+        with pytest.raises(KeyboardInterrupt):
+            conduct(study, folder, Plugins())
+    assert Study.read(folder / "study.toml") == study
+    other = replace(study, seed=8)
+    conduct(other, folder, Plugins())
+    assert Study.read(folder / "study.toml") == other
+    with pytest.raises(MetameryError, match="holds a study with other settings"):
+        conduct(study, folder, Plugins())
+
+
+def test_what_an_evaluator_found_is_not_given_up(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conducting, "make_metamers", lambda *_arguments, **_options: None)
+    store = conduct(study, tmp_path / "study", Plugins())
+    store.add("mine", xr.Dataset({"n": ((), 1.0, {"long_name": "a number", "units": "1"})}))
+    with pytest.raises(MetameryError, match="holds a study with other settings"):
+        conduct(replace(study, seed=8), tmp_path / "study", Plugins())
+
+
+def test_a_study_file_that_asks_for_another_study_is_in_the_way(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(replace(study, seed=8).to_toml())
+    with pytest.raises(MetameryError, match=r"asks for another study: seed \(7, there 8\)"):
+        conduct(study, tmp_path, Plugins())
+    assert not (tmp_path / RESULTS).exists()
+
+
 # What cannot be begun
 
 

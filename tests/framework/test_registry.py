@@ -91,6 +91,14 @@ def test_registering_a_name_twice_is_refused() -> None:
         registry("a", "a")
 
 
+@pytest.mark.parametrize("name", ["models", "stimuli", "history", "Models", "HISTORY", "models/", "zarr.json"])
+def test_an_evaluator_is_not_called_as_a_study_s_own_group(name: str) -> None:
+    with pytest.raises(MetameryError, match="cannot be an evaluator's name"):
+        Registry("evaluator").add(Entry("evaluator", "one", name, build))
+    Registry("evaluator").add(Entry("evaluator", "one", f"my-{name}", build))
+    Registry("model").add(Entry("model", "one", name, build))
+
+
 def test_the_longest_family_wins_and_an_exact_name_before_it() -> None:
     filled = registry("a/", "a/b/", "a/b/c", target=anything)
     assert filled.find("a/x").entry.name == "a/"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,14 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from metamery.framework import MetameryError, open_study
+from metamery.framework import MetameryError, claims, open_study, owners
+from metamery.framework import store as store_module
 from metamery.framework.schema import SCHEMA_VERSION, STATES, metamer_variables, stimuli_variables
-from metamery.framework.store import RESULTS, Group, StudyStore
+from metamery.framework.staging import STAGED
+from metamery.framework.store import RESULTS, Group, StudyStore, steady
 
 LAYERS, STIMULI = ["conv", "output"], ["a", "b", "ü/c"]
+SAID = {"long_name": "a number", "units": "1"}
 
 
 def groups() -> dict[str, Group]:
@@ -193,27 +199,202 @@ def test_an_earlier_result_survives_a_writer_that_fails(store: StudyStore, monke
     assert plain(store)["agreement/agreement"].values.tolist() == [1.0, 1.0]
 
 
+def killed(work: Callable[[], object]) -> None:
+    """Do something in a child, which kills itself in the middle of it."""
+    if not (child := os.fork()):
+        try:
+            work()
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def die(*_arguments: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_an_earlier_result_survives_a_kill_between_two_moves(
     store: StudyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.add("human/first", added(1.0))
-    move, moves = os.rename, []
+    move = os.rename
 
-    def killed_at_the_second(source: Path, target: Path) -> None:
-        moves.append(source)
-        if len(moves) == 2:
-            raise SystemExit
-        move(source, target)
+    def rename(source: Path, target: Path) -> None:
+        die() if Path(source).name == "new" else move(source, target)
 
-    with monkeypatch.context() as killed:
-        killed.setattr(os, "rename", killed_at_the_second)
-        killed.setattr("metamery.framework.store._settle", lambda *_: None)  # a killed process clears nothing up
-        with pytest.raises(SystemExit):
-            store.add("human/first", added(2.0))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", rename)
+        killed(lambda: store.add("human/first", added(2.0)))
     assert not (store.path / "human" / "first").exists()
     reopened = StudyStore.reopen(store.path.parent)
     assert plain(reopened)["human/first/agreement"].values.tolist() == [1.0, 1.0]
     assert [file.name for file in store.path.parent.iterdir()] == [RESULTS]
+
+
+@pytest.mark.parametrize("left", ["", "old", "old/zarr.json", "place.txt", "new/zarr.json", "gone/zarr.json"])
+def test_whatever_is_left_of_a_staging_folder_is_cleared_away(store: StudyStore, left: str) -> None:
+    """As by a kill while it was removed: an earlier group is there, so that nothing goes back."""
+    store.add("agreement", added())
+    staging = store.path.parent / f".{RESULTS}.x"
+    staging.mkdir()
+    if left == "old":
+        (staging / left).mkdir()
+    elif left:
+        (staging / left).parent.mkdir(exist_ok=True)
+        (staging / left).write_text("agreement" if left == "place.txt" else "{}")
+    StudyStore.reopen(store.path.parent)
+    assert plain(store)["agreement/agreement"].values.tolist() == [1.0, 1.0]
+    assert [file.name for file in store.path.parent.iterdir()] == [RESULTS]
+
+
+def test_what_a_live_process_uses_stays(store: StudyStore) -> None:
+    """A null's scratch folder, a group that another process is writing, a chunk of a synthesis."""
+    folder = store.path.parent
+    ready, go = folder / "ready", folder / "go"
+    if not (child := os.fork()):
+        status = 1
+        try:
+            with claims.work(folder), owners.scratch(folder, STAGED) as scratch:
+                (scratch / "input").write_bytes(b"1")
+                (store.path / "stimuli" / "0.abc.partial").write_bytes(b"half")
+                ready.touch()
+                while not go.exists():
+                    time.sleep(0.01)
+                kept = (scratch / "input").exists() and (store.path / "stimuli" / "0.abc.partial").exists()
+                status = 0 if kept else 1
+        finally:
+            os._exit(status)
+    try:
+        while not ready.exists():
+            time.sleep(0.01)
+        StudyStore.reopen(folder).add("agreement", added())
+        store.remove("agreement")
+    finally:
+        go.touch()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    StudyStore.reopen(folder)
+    assert not list(store.path.rglob("*.partial"))
+
+
+def test_many_that_add_at_once_lose_nothing(store: StudyStore) -> None:
+    names = [f"evaluator{number}" for number in range(5)]
+    children = []
+    for name in names:
+        if not (child := os.fork()):
+            status = 1
+            try:
+                StudyStore.reopen(store.path.parent).add(name, added())
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 5
+    for tree in (plain(store), open_study(store.path)):
+        for name in names:
+            assert tree[f"{name}/agreement"].values.tolist() == [1.0, 1.0]
+            assert tree[f"{name}/layer"].values.tolist() == LAYERS
+    assert [file.name for file in store.path.parent.iterdir()] == [RESULTS]
+
+
+def test_of_two_that_create_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the other is done between the first look and the last step."""
+    clear = store_module.clear_leftovers
+    monkeypatch.setattr(store_module, "clear_leftovers", lambda folder: (clear(folder), (folder / RESULTS).mkdir()))
+    with pytest.raises(MetameryError, match="holds results already"):
+        StudyStore.create(tmp_path, groups(), {})
+    assert [path.name for path in tmp_path.iterdir()] == [RESULTS]
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "stimuli", "models", "Models", "STIMULI", "models/tiny", "models/tiny/metamers", "models/tiny/match",
+        "models/tiny/Stimuli", "stimuli/more", "zarr.json", "results.zarr", "..", "../x", ".hidden", "__x", "", "a//b",
+        "a/zarr/../b", "x" * 300, "ﬁt", "a b",
+    ],
+)  # fmt: skip
+def test_a_study_s_own_groups_are_neither_replaced_nor_removed(store: StudyStore, path: str) -> None:
+    before = {str(file): file.read_bytes() for file in store.path.parent.rglob("*") if file.is_file()}
+    for change in (lambda: store.add(path, added()), lambda: store.remove(path)):
+        with pytest.raises(MetameryError, match=r"is a study's own|cannot name a group"):
+            change()
+    assert {str(file): file.read_bytes() for file in store.path.parent.rglob("*") if file.is_file()} == before
+
+
+def test_names_that_differ_in_case_alone_are_refused(store: StudyStore) -> None:
+    store.add("agreement", added())
+    with pytest.raises(MetameryError, match="'Agreement' and 'agreement' differ in case alone"):
+        store.add("Agreement", added())
+    with pytest.raises(MetameryError, match="'Number' and 'number' differ in case alone"):
+        store.add("other", xr.Dataset(dict.fromkeys(("number", "Number"), ((), 1.0, SAID))))
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "Zarr.JSON", "a/b", "/", "", ".", "..", ".x", "__x", "x" * 300, 3])
+def test_variables_that_cannot_be_files_are_refused(store: StudyStore, name: Any) -> None:
+    with pytest.raises(MetameryError, match=r"^variable .*expected a name"):
+        store.add("other", xr.Dataset({name: ((), 1.0, SAID)}))
+    with pytest.raises(MetameryError, match=r"^variable .*expected a name"):
+        store.add("other", xr.Dataset({"n": ((), 1.0, SAID)}, {name: 1.0}))
+    assert store.children() == ["models", "stimuli"]
+
+
+# Reading while others write
+
+
+def test_a_reader_reads_again_where_a_group_was_replaced_meanwhile(store: StudyStore) -> None:
+    """An array of another shape was there when it looked, as of a history that grows."""
+    store.add("agreement", added())
+    readings = []
+
+    def read() -> list[float]:
+        with open_study(store.path) as tree:
+            if not readings:
+                more = xr.Dataset({"agreement": ("layer", np.ones(3), SAID)}, {"layer": ["a", "b", "c"]})
+                store.add("agreement", more)
+            readings.append(1)
+            if len(readings) == 1:
+                raise ValueError("cannot reshape array of size 3 into shape (2,)")
+            return tree["agreement/agreement"].values.tolist()
+
+    assert steady([store.path.parent], read) == [1.0, 1.0, 1.0]
+    assert len(readings) == 2
+
+
+def test_a_reader_s_own_error_is_not_hidden(store: StudyStore) -> None:
+    with pytest.raises(ValueError, match="mine"):
+        steady([store.path], lambda: (_ for _ in ()).throw(ValueError("mine")))
+
+
+def test_what_was_opened_is_read_though_it_is_replaced(store: StudyStore) -> None:
+    store.add("agreement", added())
+    tree = open_study(store.path)
+    store.add("agreement", xr.Dataset({"agreement": ("layer", np.ones(3), SAID)}, {"layer": ["a", "b", "c"]}))
+    assert tree["agreement/agreement"].values.tolist() == [1.0, 1.0]
+    store.remove("agreement")
+    assert tree["agreement/layer"].values.tolist() == LAYERS
+
+
+def test_readers_beside_a_writer_see_whole_groups(store: StudyStore) -> None:
+    store.add("history", added())
+    if not (child := os.fork()):
+        status = 1
+        try:
+            for size in range(2, 20):
+                values = {"agreement": ("epoch", np.ones(size), SAID)}
+                store.add("history", xr.Dataset(values, {"epoch": np.arange(size)}))
+            status = 0
+        finally:
+            os._exit(status)
+    ended, seen = 0, []
+    while not ended:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        seen.append(open_study(store.path)["history/agreement"].size)
+    assert status == 0
+    assert seen[-1] == 19
+    assert seen == sorted(seen)
 
 
 def test_a_full_disk_is_said_in_one_line(store: StudyStore, monkeypatch: pytest.MonkeyPatch) -> None:

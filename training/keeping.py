@@ -15,8 +15,7 @@ from typing import Any
 from ..framework import owners
 from ..framework.claims import Claim
 from ..framework.errors import MetameryError
-from ..framework.folders import check_output
-from ..framework.store import RESULTS
+from ..framework.folders import RESULTS, check_output
 from . import checkpoints
 from .runs import RUN_FILE, Run, write_history
 from .state import BEST, LAST, History

@@ -21,12 +21,13 @@ import torch
 import xarray as xr
 
 from ..framework.errors import MetameryError, UnknownNameError, unknown
+from ..framework.folders import RESULTS
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.recipes import Recipe
 from ..framework.registry import is_run
 from ..framework.schema import Variable
-from ..framework.store import RESULTS, Group, StudyStore
+from ..framework.store import Group, StudyStore
 from ..framework.study import Use, located
 from . import checkpoints
 from .activations import Perturb

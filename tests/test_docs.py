@@ -41,7 +41,8 @@ def empty_folder(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "document", ["README.md", "docs/guide.md", "docs/networks.md", "docs/invariance.md", "docs/plugins.md", "docs/schema.md"]
+    "document",
+    ["README.md", *(f"docs/{name}.md" for name in ("guide", "networks", "invariance", "plugins", "schema"))],
 )
 def test_examples_run_in_their_order(document, empty_folder, command):
     names = {}

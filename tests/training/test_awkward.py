@@ -73,6 +73,32 @@ class Buffered(Linear):
         return super().forward(signals) + 0.1 * self.seen.float()
 
 
+class Restless(Linear):
+    """A buffer that changes in eval mode, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        self.seen += 1
+        return super().forward(signals) * (1 + 0.01 * self.seen)
+
+
+class Drawing(Linear):
+    """Its answers are random in eval mode, too."""
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        return super().forward(nn.functional.dropout(signals))
+
+
+class Picky(Linear):
+    """It takes batches of one size alone."""
+
+    def forward(self, signals: torch.Tensor) -> torch.Tensor:
+        return super().forward(signals.reshape(8, 1, 4, 4))
+
+
 class Holding(Linear):
     """A buffer of any kind that stays."""
 
@@ -114,6 +140,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "extra nested tensors": lambda: Counting(lambda n: [{"n": torch.tensor(n)}], lambda state: int(state[0]["n"])),
     "unsaved buffer": Buffered,
     "unsaved whole number": lambda: Buffered(dtype=torch.int64),
+    "buffer that changes in eval mode": Restless,
     "tied weights": Tied,
     "strided": Strided,
     "float64 buffer": lambda: Holding(torch.ones(3, dtype=torch.float64)),
@@ -207,6 +234,15 @@ def goes_on(tmp_path: Path, make: Callable[[], nn.Module], optimizer: Any = None
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_awkward_network_goes_on_as_if_never_stopped(tmp_path: Path, name: str) -> None:
     goes_on(tmp_path, NETWORKS[name])
+
+
+@pytest.mark.parametrize("make", [Drawing, Picky])
+def test_a_network_that_cannot_be_held_against_itself_goes_on(tmp_path: Path, make: Callable[[], nn.Module]) -> None:
+    run(tmp_path / "whole", model_of(make))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "part", model_of(make), after=6)
+    run(tmp_path / "part", model_of(make))
+    same(tmp_path / "whole", tmp_path / "part")
 
 
 @pytest.mark.parametrize("name", ["extra nested tensors", "unsaved buffer", "tied weights", "spectral norm"])

@@ -206,6 +206,41 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(tmp_pat
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 
 
+@pytest.mark.parametrize(
+    ("broken", "every", "kept"),
+    [
+        (3, None, "nothing was kept yet"),
+        (5, None, "nothing was kept yet"),
+        (10, None, "last.safetensors holds the weights after epoch 1"),
+        (8, 3, "last.safetensors holds the weights after epoch 1"),
+        (9, 2, "last.safetensors holds the weights after update 7 (epoch 2)"),
+    ],
+)
+def test_weights_that_are_not_finite_are_not_kept(tmp_path: Path, broken: int, every: int | None, kept: str) -> None:
+    """The loss of an update may be finite, and its gradient not."""
+    calls = 0
+
+    def breaking(model: Model, signals: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        loss = cross_entropy(model, signals, labels)
+        return loss + (0 * loss).sqrt() if calls == broken else loss
+
+    recipe = Recipe(epochs=4, batch_size=8, learning_rate=0.1)
+    with pytest.raises(MetameryError, match="not finite") as raised:
+        run(tmp_path / "run", recipe, tools=tools(loss=breaking), checkpoint_every=every)
+    assert kept in str(raised.value)
+    if kept.startswith("nothing"):
+        assert not (tmp_path / "run" / LAST).exists()
+        return
+    for name in (LAST, BEST):
+        assert all(tensor.isfinite().all() for tensor in load(tmp_path / "run" / name)[0].values())
+    resumed, history = run(tmp_path / "run", recipe, checkpoint_every=every)
+    whole, expected = run(tmp_path / "whole", recipe, checkpoint_every=every)
+    assert same(weights(resumed), weights(whole))
+    assert timeless(history) == timeless(expected)
+
+
 def test_a_network_is_trained_in_training_mode_however_it_comes(tmp_path: Path) -> None:
     model = network()
     model.module.eval()

@@ -5,6 +5,7 @@ The file comes just before the first checkpoint, so that a run that fails before
 
 from __future__ import annotations
 
+import time
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..framework import owners
-from ..framework.claims import Claim
+from ..framework import claims, owners
 from ..framework.errors import MetameryError
 from ..framework.folders import RESULTS, check_output
 from . import checkpoints
@@ -37,7 +37,7 @@ class Keeper:
 
     run: Run
     folder: Path
-    claim: Claim
+    claim: claims.Claim
     attributes: Mapping[str, Any]
 
     def before(self) -> None:
@@ -79,17 +79,24 @@ class Keeper:
             self._still_there()
 
     def _remove_results(self) -> None:
-        """Remove what was made of a folder that had gone."""
-        mine = [each for each in self.folder.glob(f".{RESULTS}.*") if owners.Owner.of(each.name) == owners.Owner.this()]
-        for place in (self.folder / RESULTS, *mine):
-            owners.discard(place)
-        with suppress(OSError):
-            self.folder.rmdir()
+        """Remove what was made of a folder that had gone; threads may still be writing to it."""
+        this = owners.Owner.this()
+        for _ in range(5):
+            mine = [each for each in self.folder.glob(f".{RESULTS}.*") if owners.Owner.of(each.name) == this]
+            for place in (self.folder / RESULTS, *mine):
+                owners.discard(place)
+            with suppress(OSError):
+                self.folder.rmdir()
+            if not self.folder.exists():
+                return
+            time.sleep(0.1)
 
     def _still_there(self) -> None:
-        self.claim.check()
-        if not self.claim.file.exists():
-            raise MetameryError(f"'{self.folder}' was moved or removed while it was trained into; nothing more is kept")
+        if self.claim.file.exists():
+            return
+        if (holder := claims.worker(self.folder)) is not None:
+            raise MetameryError(f"'{self.folder}' was taken over by {holder}; nothing more is kept")
+        raise MetameryError(f"'{self.folder}' was moved or removed while it was trained into; nothing more is kept")
 
 
 def check(run: Run, folder: Path) -> None:

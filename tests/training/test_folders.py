@@ -318,6 +318,24 @@ def test_a_folder_that_goes_is_said_and_not_made_again(sized: str, data: Path, f
     assert checkpoints.load(folder.with_name("elsewhere") / LAST)[1]["epoch"] == 1
 
 
+def test_a_folder_that_another_has_taken_over_is_left_to_it(sized: str, data: Path, folder: Path) -> None:
+    """As when this process stood still for so long that its claim lapsed."""
+
+    class Losing(Progress):
+        steps = 0
+
+        def advance(self, steps: int = 1) -> None:
+            Losing.steps += 1
+            if Losing.steps == 12 + 5:
+                (claim,) = (folder / ".claim-work").iterdir()
+                claim.rename(claim.with_name(f"{claim.stem}0.json"))
+
+    run = Run(Use(sized), Use("folder", {"path": str(data)}), None, ("cat", "dog"), recipe())
+    with pytest.raises(MetameryError, match=r"was taken over by .*; nothing more is kept"):
+        conducted(run, folder, Plugins(), progress=Losing())
+    assert checkpoints.load(folder / LAST)[1]["epoch"] == 1
+
+
 def recipe() -> Any:
     return Plugins().load("recipe", "standard").changed({"epochs": 3, "batch_size": 4, "learning_rate": 0.01})
 

@@ -151,7 +151,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(train: Any, tmp_path
         (["--setting", "augment=['RandomCrop']"], "augmentation 'RandomCrop': "),
         (["--freeze", "weights.*"], "unknown pattern of weights 'weights.*'"),
         (["--precision", "float8"], "unknown precision 'float8'; did you mean"),
-        (["--device", "cuda"], "no 1 devices 'cuda' here"),
+        (["--device", "cuda"], "no device 'cuda' here"),
         (["--from", "nowhere"], "no checkpoint in 'nowhere'"),
         (["--setting", "epsilon_warmup=1"], "epsilon_warmup needs perturbation_options.epsilon"),
     ],

@@ -18,8 +18,8 @@ import numpy as np
 import zarr
 
 from ..framework.errors import MetameryError
+from ..framework.folders import RESULTS
 from ..framework.schema import STATES
-from ..framework.store import RESULTS
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -90,7 +90,7 @@ def without_lost(folder: Path, tree: xr.DataTree, found: Mapping[str, Damage] | 
         for what in told(damage):
             warnings.warn(f"'{folder}' is damaged: {what}", stacklevel=3)
         if damage.lost:
-            node = tree[f"models/{key}/metamers"]
+            node = tree.children["models"].children[key].children["metamers"]
             state = node.dataset["state"].load()
             node.dataset = node.to_dataset(inherit=False).assign(
                 state=state.copy(data=np.where(damage.metamers, STATES["missing"], state.values).astype(state.dtype))
@@ -169,11 +169,12 @@ def _made(model: zarr.Group, done: NDArray[np.bool_], path: str, unreadable: lis
             there &= (np.isfinite(losses) | (updates > steps[at][:, None])).all(axis=1) & (steps[at] >= 0)
             whole[at] &= there
     whole &= _whole(model, "metamers/reason", path, unreadable) != _LOST
-    if "match" not in model:
+    match = model.get("match")
+    if not isinstance(match, zarr.Group):
         return whole
     for name, axes in (("match", (1, 4)), ("quantised_match", (3,))):  # NaN at some layers may be what was measured
         whole &= ~np.isnan(_whole(model, f"match/{name}", path, unreadable)).all(axis=axes)
-    for name in sorted(set(model["match"].array_keys()) - {"match", "quantised_match", *_ANSWERS}):
+    for name in sorted(set(match.array_keys()) - {"match", "quantised_match", *_ANSWERS}):
         _whole(model, f"match/{name}", path, unreadable)
     answers = {name: _whole(model, f"match/{name}", path, unreadable) for name in _ANSWERS}
     for values in answers.values():
@@ -243,7 +244,7 @@ def _blocks(array: zarr.Array[Any], axis: int = 0) -> Iterator[slice]:
 
 def _finite(values: NDArray[Any], axis: int) -> NDArray[np.bool_]:
     """Whether all is finite along an axis and those behind it."""
-    return np.isfinite(values).all(axis=tuple(range(axis, values.ndim)))
+    return np.asarray(np.isfinite(values).all(axis=tuple(range(axis, values.ndim))))
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:

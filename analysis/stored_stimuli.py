@@ -48,7 +48,7 @@ class StoredStimuli:
     ) -> None:
         self._folder, self._tree, self._models = folder, tree, models
         self._use, self._plugins = use, plugins
-        self._names = [str(name) for name in tree["stimuli/stimulus"].values]
+        self._names = [str(name) for name in tree["stimuli"].dataset["stimulus"].values]
         self._answers = right_answers(tree)
         kept = tree["stimuli"].to_dataset().load()
         self._facts = {
@@ -86,7 +86,7 @@ class StoredStimuli:
     def _stored(self, index: int, domain: Domain) -> torch.Tensor:
         block, signals = self._blocks.get(domain, (slice(0), None))
         if signals is None or not block.start <= index < block.stop:
-            stored = self._tree[f"models/{self._keys[domain]}/stimuli/signal"]
+            stored = self._tree[f"models/{self._keys[domain]}/stimuli"].dataset["signal"]
             length = stored.encoding.get("preferred_chunks", {}).get("stimulus", 1)
             block = slice(index - index % length, index - index % length + length)
             signals = stored[block].transpose("stimulus", *domain.dims).values

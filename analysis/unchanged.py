@@ -67,7 +67,7 @@ def check_models(folder: Path, parts: Sequence[Part], tree: xr.DataTree) -> None
     """
     for part in parts:
         group = tree[f"models/{part.key}"]
-        if reason := _other_model(part, group.attrs, group["stimuli"].dataset["signal"]):
+        if reason := _other_model(part, dict(group.attrs), group["stimuli"].dataset["signal"]):
             raise MetameryError(
                 f"'{folder}' was made with {reason} of model '{part.name}'. "
                 "Choose another folder for the model as it is, or bring back what it was"
@@ -79,7 +79,7 @@ def check_layers(folder: Path, parts: Sequence[Part], tree: xr.DataTree) -> None
     for part in parts:
         group = tree[f"models/{part.key}"]
         for name, dim, now in (("metamers", "layer", part.layers), ("match", "measured_layer", part.measured)):
-            there = [str(layer) for layer in group[name][dim].values]
+            there = [str(layer) for layer in group[name].dataset[dim].values]
             if there != list(now):
                 raise MetameryError(
                     f"'{folder}' was made with other layers of model '{part.name}': {', '.join(there)}; "
@@ -115,7 +115,7 @@ def check_stimuli(
             stacklevel=2,
         )
         return
-    names = [str(name) for name in tree["stimuli/stimulus"].values]
+    names = [str(name) for name in tree["stimuli"].dataset["stimulus"].values]
     places = {name: place for place, name in enumerate(names)}
     answers = right_answers(tree)
     told: dict[str, list[str]] = {"added": [], "removed": [], "replaced": [], "with other right answers": []}
@@ -162,7 +162,7 @@ def is_replaced(stimulus: Stimulus, place: int, models: Mapping[str, Model], tre
             now = fitted.setdefault(model.domain, model.domain.fit(stimulus).numpy())
         except MetameryError:
             return True
-        if not alike(now, tree[f"models/{key}/stimuli/signal"][place].values):
+        if not alike(now, tree[f"models/{key}/stimuli"].dataset["signal"][place].values):
             return True
     return False
 
@@ -176,19 +176,19 @@ def alike(one: NDArray[np.float32], stored: NDArray[np.float32]) -> bool:
     return bool(small and np.abs(apart).max() <= PEAK * np.abs(size).max())
 
 
-def right_answers(tree: xr.DataTree) -> dict[str, dict[str, frozenset[str]]]:
+def right_answers(tree: xr.DataTree) -> dict[str, dict[str, frozenset[str | int]]]:
     """The right answers to each stimulus of a study, by label space; empty where the study keeps none."""
     stored = json.loads(tree.attrs.get("answers", "{}"))
     return {name: {space: frozenset(right) for space, right in own.items()} for name, own in stored.items()}
 
 
-def known_answers(stimulus: Stimulus) -> dict[str, frozenset[str]]:
+def known_answers(stimulus: Stimulus) -> dict[str, frozenset[str | int]]:
     """The right answers to a stimulus, by label space, ``category`` among them."""
     category = stimulus.right_answers("category")
     return {**({} if category is None else {"category": category}), **stimulus.labels}
 
 
-def _other_model(part: Part, attributes: Mapping[str, Any], natural: xr.DataArray) -> str:
+def _other_model(part: Part, attributes: Mapping[Any, Any], natural: xr.DataArray) -> str:
     """Say what a study was made with that a model is not; empty where it is the same."""
     model = part.model
     if attributes["weights_sha256"] != part.weights_sha256:

@@ -13,8 +13,8 @@ from typing import Annotated, TextIO
 import typer
 
 from . import stopping
-from .damage import said_of
 from .errors import MetameryError, unknown
+from .failures import said_of
 from .manager import Plugins
 from .registry import KINDS
 from .trace import traced

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from ...framework.errors import MetameryError
+from ...framework.folders import RESULTS
 from ...framework.stimuli import Stimulus, is_utf8
-from ...framework.store import RESULTS
 from ..audio import sounds
 from ..vision import pictures
 from .limits import spread

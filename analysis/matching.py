@@ -187,10 +187,13 @@ def _pull(
             scale = pull.flatten(1).abs().amax(dim=1).clamp_min(torch.finfo(pull.dtype).tiny)
             per_signal = scale.reshape(-1, *[1] * (signals.ndim - 1))
             pull = pull / scale.reshape(-1, *[1] * (pull.ndim - 1))
-            (gradient,) = torch.autograd.grad(point, signals, pull.to(activations.dtype))
-            gradient = gradient * per_signal
         else:
-            (gradient,) = torch.autograd.grad(point, signals, pull.to(activations.dtype))
+            per_signal = None
+        (gradient,) = torch.autograd.grad(point, signals, pull.to(activations.dtype), allow_unused=True)
+        if gradient is None:  # on the way is something that hands no gradient on, such as a quantised layer
+            return distances.detach(), None
+        if per_signal is not None:
+            gradient = gradient * per_signal
         for prior, weight in ((total_variation, settings.total_variation), (bounds, settings.bounds)):
             if weight:
                 gradient = gradient + weight * torch.autograd.grad(prior(signals, low, high).sum(), signals)[0]

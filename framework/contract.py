@@ -211,15 +211,13 @@ def logits_in(output: Any) -> tuple[Any, str]:
 
 
 class _Outlet:
-    """A hook behind a network: takes the logits out of what it returns, and puts the batch first."""
+    """A hook behind a network: takes the logits out of what it returns, puts the batch first, and widens 16 bits."""
 
     def __init__(self) -> None:
         self.note: str | None = None
         self.axis: BatchAxis | None = None
 
     def __call__(self, _module: nn.Module, arguments: Any, output: Any) -> Any:
-        if isinstance(output, torch.Tensor) and self.axis is None:
-            return None
         logits, where = logits_in(output)
         if logits is None:
             raise MetameryError(
@@ -227,6 +225,8 @@ class _Outlet:
             )
         if where:
             self.note = f"the network's logits are taken to be {where}"
+        if logits.dtype in (torch.half, torch.bfloat16) and not torch.is_autocast_enabled(logits.device.type):
+            logits = logits.float()
         return logits if self.axis is None else self.axis.first(logits, len(arguments[0]))
 
 
@@ -374,7 +374,7 @@ def _refusing(model: Model) -> Iterator[None]:
         frames = [f for f in traceback.extract_tb(error.__traceback__) if "site-packages" not in f.filename]
         own = next((f for f in reversed(frames) if f.name == "forward"), None)
         where = f" ({own.filename.rpartition('/')[2]}, line {own.lineno})" if own else ""
-        reason = next((line for line in str(error).splitlines() if line.strip()), "")
+        reason = next((line[:200] for line in str(error).splitlines() if line.strip()), "")
         kind = "" if type(error) is RuntimeError and reason else f"{type(error).__name__}: "
         raise MetameryError(f"the network does not take signals of {model.domain}: {kind}{reason}{where}") from error
 

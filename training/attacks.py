@@ -265,12 +265,12 @@ class _Network:
 
 
 def _gradient(values: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor:
-    if not values.requires_grad:
+    gradient = torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0] if values.requires_grad else None
+    if gradient is None:
         raise MetameryError(
             "the network gives the signals no gradient, by which they are attacked: it detaches them, or runs under "
             "no_grad or inference_mode"
         )
-    (gradient,) = torch.autograd.grad(values.sum(), leaf)
     return gradient
 
 

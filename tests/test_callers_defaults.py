@@ -114,7 +114,9 @@ def test_a_study(default: Callable[..., Any], pictures: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("default", DEFAULTS)
-@pytest.mark.parametrize("name", ["accuracy", "geometry", "invariance", "robustness", "shift-consistency", "similarity"])
+@pytest.mark.parametrize(
+    "name", ["accuracy", "geometry", "invariance", "robustness", "shift-consistency", "similarity"]
+)
 def test_an_evaluator(default: Callable[..., Any], name: str) -> None:
     plugins = Plugins(installed=[])
     drawn = torch.Generator().manual_seed(0)
@@ -166,5 +168,7 @@ def test_probes_of_a_jacobian() -> None:
     network = torch.nn.Linear(4, 3)
     before = Jacobian(network, "output", torch.zeros(4)).draw(2, torch.Generator().manual_seed(0))
     with float64():
-        after = Jacobian(network, "output", torch.zeros(4, dtype=torch.float32)).draw(2, torch.Generator().manual_seed(0))
+        after = Jacobian(network, "output", torch.zeros(4, dtype=torch.float32)).draw(
+            2, torch.Generator().manual_seed(0)
+        )
     assert torch.equal(before, after)

@@ -15,6 +15,7 @@ import xarray as xr
 
 from ..framework.context import Context
 from ..framework.errors import MetameryError
+from ..framework.limits import text_of
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.progress import Progress
@@ -96,7 +97,7 @@ def held_out(runs: Sequence[str]) -> Use:
             raise MetameryError(
                 f"'{run}' is no run, so it does not say what to measure it on: --stimuli NAME|FOLDER does"
             )
-        asked = tomllib.loads((Path(run) / "run.toml").read_text(encoding="utf-8"))
+        asked = tomllib.loads(text_of(Path(run) / "run.toml", "no run in"))
         if "validation" not in asked:
             raise MetameryError(f"run '{run}' was validated on nothing: expected --stimuli NAME|FOLDER")
         found.append(asked["validation"])

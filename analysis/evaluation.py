@@ -16,8 +16,12 @@ import xarray as xr
 from ..framework.context import Context
 from ..framework.contract import examine, on_device
 from ..framework.errors import MetameryError
+<<<<<<< HEAD
 from ..framework.folders import RESULTS, check_output, home, kind
 from ..framework.groups import check_apart, check_result_name
+=======
+from ..framework.limits import text_of
+>>>>>>> values
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.progress import Progress
@@ -107,7 +111,7 @@ def held_out(runs: Sequence[str]) -> Use:
             raise MetameryError(
                 f"'{run}' is no run, so it does not say what to measure it on: --stimuli NAME|FOLDER does"
             )
-        asked = tomllib.loads((Path(run) / "run.toml").read_text(encoding="utf-8"))
+        asked = tomllib.loads(text_of(Path(run) / "run.toml", "no run in"))
         if "validation" not in asked:
             raise MetameryError(f"run '{run}' was validated on nothing: expected --stimuli NAME|FOLDER")
         found.append(asked["validation"])

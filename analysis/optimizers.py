@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from ..framework.checks import flag, number
+from ..framework.checks import FLOAT32, flag, number
 from ..framework.errors import MetameryError
 
 Make = Callable[[Iterable[torch.Tensor]], torch.optim.Optimizer]
@@ -39,18 +39,18 @@ class NormalisedGradientDescent(torch.optim.Optimizer):
 
 
 def normalised_gradient_descent(lr: float = 1.0, eps: float = 1e-10) -> Make:
-    return partial(NormalisedGradientDescent, lr=number("lr", lr, 0), eps=number("eps", eps, 0))
+    return partial(NormalisedGradientDescent, lr=number("lr", lr, 0, FLOAT32), eps=number("eps", eps, 0, FLOAT32))
 
 
 def adam(lr: float = 0.01, beta1: float = 0.9, beta2: float = 0.999, weight_decay: float = 0.0) -> Make:
     betas = number("beta1", beta1, 0, below=1), number("beta2", beta2, 0, below=1)
-    weight_decay = number("weight_decay", weight_decay, 0)
-    return partial(torch.optim.Adam, lr=number("lr", lr, 0), betas=betas, weight_decay=weight_decay)
+    weight_decay = number("weight_decay", weight_decay, 0, FLOAT32)
+    return partial(torch.optim.Adam, lr=number("lr", lr, 0, FLOAT32), betas=betas, weight_decay=weight_decay)
 
 
 def sgd(lr: float = 0.1, momentum: float = 0.0, weight_decay: float = 0.0, nesterov: bool = False) -> Make:
-    lr, momentum = number("lr", lr, 0), number("momentum", momentum, 0, below=1)
-    weight_decay = number("weight_decay", weight_decay, 0)
+    lr, momentum = number("lr", lr, 0, FLOAT32), number("momentum", momentum, 0, below=1)
+    weight_decay = number("weight_decay", weight_decay, 0, FLOAT32)
     if flag("nesterov", nesterov) and not momentum:
         raise MetameryError("nesterov is True, and momentum 0: expected momentum above 0")
     return partial(torch.optim.SGD, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from ..framework.checks import flag, number, one_of, text, whole, wrong
+from ..framework.checks import FLOAT32, flag, number, one_of, text, whole, wrong
 from ..framework.errors import MetameryError, unknown
 
 
@@ -98,8 +98,8 @@ class Settings:
             object.__setattr__(self, name, whole(name, getattr(self, name), 1, MOST))
         for name in ("tolerance", "total_variation", "bounds", "noise"):
             if (value := getattr(self, name)) is not None or name != "noise":
-                object.__setattr__(self, name, number(name, value, 0))
-        object.__setattr__(self, "step_size", number("step_size", self.step_size, above=0))
+                object.__setattr__(self, name, number(name, value, 0, FLOAT32))
+        object.__setattr__(self, "step_size", number("step_size", self.step_size, most=FLOAT32, above=0))
         for name in ("distance", "optimizer"):
             text(name, getattr(self, name))
             options = getattr(self, f"{name}_options")

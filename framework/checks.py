@@ -18,6 +18,9 @@ from .errors import MetameryError, unknown
 LARGEST = 2**63 - 1
 """The largest whole number that files, arrays and random generators hold."""
 
+FLOAT32 = 3e38
+"""The largest number that computing in 32 bits takes."""
+
 MANY = 10**6
 """The most repetitions of anything that computes each time; more would hardly end."""
 
@@ -184,7 +187,7 @@ def _is_strengths(value: object) -> bool:
 def _numbers_in(low: float, high: float, above: bool, below: bool) -> str:
     if math.isinf(low) and math.isinf(high):
         return "a finite number"
-    if math.isinf(high):
+    if math.isinf(high) or (high == FLOAT32 and not below):
         return f"a number above {low:g}" if above else f"a number of at least {low:g}"
     if math.isinf(low):
         return f"a number below {high:g}" if below else f"a number of at most {high:g}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from types import TracebackType
 
+from .checks import shown
 from .limits import size
 
 _READERS = ("zarr.", "numcodecs.", "xarray.backends.", "xarray.coding.", "xarray.conventions")
@@ -19,6 +21,8 @@ def said_of(error: BaseException) -> str:
         return f"there is not enough memory: {first}; smaller batches take less"
     if isinstance(error, RuntimeError) and (asked := re.search(r"tried to allocate (\d+) bytes", first)):
         return f"there is not enough memory: {size(int(asked[1]))} were asked for at once"
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f"a name is too long for a file: {shown(str(error.filename))}"
     if isinstance(error, Exception) and any(name.startswith(_READERS) for name in _modules(error.__traceback__)):
         return f"stored results cannot be read; they are damaged or incomplete: {first}"
     return ""

@@ -122,11 +122,16 @@ class Recipe:
                 values[name] = {**values.get(name, getattr(self, name)), option: value}
             else:
                 values[name] = value
-        made = dataclasses.replace(self, **values)
-        for name in ("warmup", "epsilon_warmup"):  # where it is asked for: fewer epochs alone may end within it
-            if name in values and getattr(made, name) > made.epochs:
-                raise wrong(f"recipe entry {name}", values[name], f"at most the number of epochs, {made.epochs}")
-        return made
+        return dataclasses.replace(self, **values)
+
+    def check_warmup(self, given: Mapping[str, Any]) -> None:
+        """Raise `MetameryError` where an entry that is `given` warms up for longer than the training lasts.
+
+        Fewer epochs alone may end within a recipe's own warmup, as in a trial.
+        """
+        for name in ("warmup", "epsilon_warmup"):
+            if name in given and getattr(self, name) > self.epochs:
+                raise wrong(f"recipe entry {name}", given[name], f"at most the number of epochs, {self.epochs}")
 
     def to_toml(self) -> str:
         """The recipe as TOML, every value written out."""
@@ -146,7 +151,9 @@ class Recipe:
             table = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # ValueError also of numbers with thousands of digits
             raise MetameryError(f"the recipe is no valid TOML: {error}") from None
-        return cls().changed(table)
+        made = cls().changed(table)
+        made.check_warmup(table)
+        return made
 
 
 _WHOLE = {

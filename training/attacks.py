@@ -265,12 +265,15 @@ class _Network:
 
 
 def _gradient(values: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor:
-    gradient = torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0] if values.requires_grad else None
+    reason = "it detaches them, or runs under no_grad or inference_mode"
+    try:
+        gradient = torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0] if values.requires_grad else None
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:  # as of reentrant checkpointing
+        gradient, reason = None, str(error).splitlines()[0]
     if gradient is None:
-        raise MetameryError(
-            "the network gives the signals no gradient, by which they are attacked: it detaches them, or runs under "
-            "no_grad or inference_mode"
-        )
+        raise MetameryError(f"the network gives the signals no gradient, by which they are attacked: {reason}")
     return gradient
 
 

@@ -80,6 +80,7 @@ def train(
     plugins = loaded_plugins(context)
     changes = {**({"epochs": epochs} if epochs is not None else {}), **read_options(setting)}
     resolved = _recipe(plugins, recipe).changed(changes)
+    resolved.check_warmup(changes)
     folder = Path(os.path.expanduser(stimuli))
     learned, held_out = splits(folder) if os.path.isdir(folder) else splits_of_name(plugins, Use(stimuli))
     if validation:

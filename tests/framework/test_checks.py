@@ -198,7 +198,7 @@ def test_every_number_has_its_range(kind: str, name: str, options: dict[str, Any
     ("entry", "value"),
     [
         ("ema", 2), ("ema", 1), ("ema", -0.1), ("check_drop", 1.5), ("check_drop", 1), ("decay_factor", 0),
-        ("decay_factor", 0.1), ("clip_norm", math.nan), ("clip_norm", -1), ("warmup", 151), ("epsilon_warmup", 200.0),
+        ("decay_factor", 0.1), ("clip_norm", math.nan), ("clip_norm", -1), ("warmup", -1), ("epsilon_warmup", math.inf),
         ("learning_rate", math.inf), ("replay_epsilon", -0.1), ("replays", -1), ("epochs", 10**12), ("accumulate", 0),
         ("decay_every", 0.5), ("batch_size", 2**40), ("augment", "flip"), ("schedule", "stepz"), ("loss", True),
     ],
@@ -206,3 +206,11 @@ def test_every_number_has_its_range(kind: str, name: str, options: dict[str, Any
 def test_every_entry_of_a_recipe_has_its_range(entry: str, value: object) -> None:
     with pytest.raises(MetameryError, match=entry):
         Recipe().changed({entry: value})
+
+
+@pytest.mark.parametrize("entry", ["warmup", "epsilon_warmup"])
+def test_a_warmup_that_is_asked_for_ends_within_the_training(entry: str) -> None:
+    with pytest.raises(MetameryError, match=f"recipe entry {entry} is 4, expected at most the number of epochs, 3"):
+        Recipe.from_toml(f"epochs = 3\n{entry} = 4")
+    Recipe.from_toml(f"epochs = 3\n{entry} = 3")
+    Recipe(**{entry: 100}).changed({"epochs": 3}).check_warmup({"epochs": 3})

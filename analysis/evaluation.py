@@ -16,12 +16,9 @@ import xarray as xr
 from ..framework.context import Context
 from ..framework.contract import examine, on_device
 from ..framework.errors import MetameryError
-<<<<<<< HEAD
 from ..framework.folders import RESULTS, check_output, home, kind
 from ..framework.groups import check_apart, check_result_name
-=======
 from ..framework.limits import text_of
->>>>>>> values
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.progress import Progress

@@ -157,7 +157,7 @@ class Recipe:
 
 
 _WHOLE = {
-    "epochs": (1, MANY), "batch_size": (1, MOST), "decay_every": (1, MANY), "accumulate": (1, MANY),
+    "epochs": (1, MANY), "batch_size": (1, MOST), "decay_every": (1, MANY), "accumulate": (1, MOST),
     "replays": (0, MANY),
 }  # fmt: skip
 """The least and the most of each whole number."""

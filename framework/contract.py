@@ -264,7 +264,7 @@ def _check_weights(module: nn.Module) -> None:
             raise MetameryError(f"the network's '{name}' has no values (device meta): load its weights first")
         if tensor.is_inference():
             raise MetameryError(
-                f"the network's '{name}' was made in inference mode, without which no gradient passes it"
+                f"the network's '{name}' was made in inference mode, so no gradient passes it: build it outside"
             )
     floating = {tensor.dtype for _, tensor in tensors if tensor.is_floating_point()}
     if floating and floating <= {torch.float16, torch.bfloat16}:

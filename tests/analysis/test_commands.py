@@ -266,10 +266,11 @@ def test_a_folder_with_other_settings_is_refused(synthesise: Command, tmp_path: 
 
 def test_a_place_that_cannot_be_written_to_is_named(synthesise: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    for output in (tmp_path / "file" / "study", tmp_path / "file"):
+    inside, itself = tmp_path / "file" / "study", tmp_path / "file"
+    for output, reason in ((inside, f"cannot write to '{inside}'"), (itself, f"'{itself}' is a file, expected a folder")):
         said = synthesise("--layers", "1", output=output)
         assert said.status == 2
-        assert f"cannot write to '{output}'" in said.error
+        assert reason in said.error
 
 
 def test_a_newer_schema_is_refused_by_every_command(synthesise: Command, command: Command, tmp_path: Path) -> None:

@@ -267,7 +267,8 @@ def test_a_folder_with_other_settings_is_refused(synthesise: Command, tmp_path: 
 def test_a_place_that_cannot_be_written_to_is_named(synthesise: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     inside, itself = tmp_path / "file" / "study", tmp_path / "file"
-    for output, reason in ((inside, f"cannot write to '{inside}'"), (itself, f"'{itself}' is a file, expected a folder")):
+    reasons = {inside: f"cannot write to '{inside}'", itself: f"'{itself}' is a file, expected a folder"}
+    for output, reason in reasons.items():
         said = synthesise("--layers", "1", output=output)
         assert said.status == 2
         assert reason in said.error

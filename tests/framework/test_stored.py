@@ -12,7 +12,7 @@ import pytest
 import torch
 import xarray as xr
 from metamery.framework import MetameryError, limits, open_study
-from metamery.framework.damage import said_of
+from metamery.framework.failures import said_of
 from metamery.framework.limits import check_disk, check_memory, free_memory, size
 from metamery.framework.store import RESULTS, StudyStore
 

@@ -366,7 +366,7 @@ def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, chosen: S
         warnings.warn(f"'{folder}' was damaged: {what}", stacklevel=4)
     path = f"models/{part.key}"
     if damage.null:
-        store.remove(f"{path}/null")
+        store.remove_null(part.key)
     if damage.lost or damage.unreadable or (store.read(f"{path}/metamers", "modified_relu") < 0).any():
         state = np.where(damage.metamers, STATES["missing"], damage.state)
         store.write(f"{path}/metamers", {}, {"state": state, "modified_relu": _relus(part, chosen)})

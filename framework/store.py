@@ -221,6 +221,13 @@ class StudyStore:
             It cannot be removed.
         """
         check_removal(path)
+        self._take_out(path)
+
+    def remove_null(self, model: str) -> None:
+        """Remove the null of one model, by the key of its group, so that it is measured again."""
+        self._take_out(f"models/{model}/null")
+
+    def _take_out(self, path: str) -> None:
         with self._turn_with() as staging:
             if not (self.path / path).is_dir():
                 raise MetameryError(f"'{self.path}' holds no group '{path}'")

@@ -44,7 +44,7 @@ def overview(
     -------
     dict of xr.Dataset
         ``observers (model, term)``: `mixed_anova` of each experiment's models, called ``MODALITY EXPERIMENT MODEL``;
-        ``models (model, term)``, where some are compared: `repeated_measures_anova`, called ``MODALITY EXPERIMENT``;
+        ``between_models (model, term)``, where some are compared: `repeated_measures_anova`, called ``MODALITY EXPERIMENT``;
         and ``prediction_MODALITY``, where models are to predict people: `other_model_prediction`.
 
     Raises
@@ -73,7 +73,7 @@ def overview(
             raise MetameryError(f"no experiment has two of the models {', '.join(compared)}, with '{name}' among them")
     if against:
         tested = {name: repeated_measures_anova(scores, **own) for name, scores in against.items()}
-        found["models"] = _joined(tested, f"People on {', '.join(compared)}")
+        found["between_models"] = _joined(tested, f"People on {', '.join(compared)}")
     if recognised is not None:
         recognised = spelt_alike(recognised, people)
         for modality in _shared_modalities(people, recognised):

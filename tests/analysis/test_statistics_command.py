@@ -40,8 +40,8 @@ def test_it_says_and_keeps_what_the_table_says(command, tables, tmp_path):
     alone = mixed_anova(observers(read_participants(people), "vision", "1", "net"))
     np.testing.assert_allclose(found.F.sel(model="vision 1 net"), alone.F)
     compared = repeated_measures_anova(models_of(read_participants(people), "vision", "1", ["net", "robust"]))
-    np.testing.assert_allclose(tree["models"].to_dataset().F.isel(model=0), compared.F)
-    assert (tree["models"].to_dataset().p_permutation.sel(term="model:layer") < 0.1).all()
+    np.testing.assert_allclose(tree["between_models"].to_dataset().F.isel(model=0), compared.F)
+    assert (tree["between_models"].to_dataset().p_permutation.sel(term="model:layer") < 0.1).all()
     assert tree["prediction_vision"].to_dataset().correlation.sel(metric="pearson").item() > 0.9
     assert "Recognition by people and by other models: vision" in (tmp_path / "out" / "report.html").read_text("utf-8")
 

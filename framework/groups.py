@@ -13,6 +13,7 @@ RESERVED = ("stimuli", "models", "history", "zarr.json", "results.zarr")
 
 _GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*")
 _OWN = re.compile(r"(stimuli|zarr\.json|results\.zarr)(/.*)?|models(/[^/]+)?(/(stimuli|metamers|match)(/.*)?)?")
+_NULL = re.compile(r"models/[^/]+/null")
 _OF_THEIR_MAKERS = re.compile(r"history|models/[^/]+/null")
 
 
@@ -37,7 +38,7 @@ def check_result_name(name: str) -> None:
 
 def check_addition(path: str) -> None:
     """Raise `MetameryError` where a path cannot be a group's, or is that of a study's own."""
-    for part in path.split("/"):
+    for part in path.split("/")[2 if _NULL.fullmatch(path) else 0 :]:  # a model's key is its own affair
         _check_group(part)
     if _OWN.fullmatch(_folded(path)):
         raise MetameryError(f"'{path}' is a study's own, and is neither added nor replaced")

@@ -44,7 +44,8 @@ def overview(
     -------
     dict of xr.Dataset
         ``observers (model, term)``: `mixed_anova` of each experiment's models, called ``MODALITY EXPERIMENT MODEL``;
-        ``between_models (model, term)``, where some are compared: `repeated_measures_anova`, called ``MODALITY EXPERIMENT``;
+        ``between_models (model, term)``, where some are compared: `repeated_measures_anova`, called
+        ``MODALITY EXPERIMENT``;
         and ``prediction_MODALITY``, where models are to predict people: `other_model_prediction`.
 
     Raises

@@ -141,7 +141,9 @@ def test_an_analysis_that_was_asked_for_is_there_or_said_to_be_missing(tmp_path:
     with pytest.raises(MetameryError, match="no experiment has two of the models one, lone, with 'one' among them"):
         overview(people, None, ["one", "lone"], generator=np.random.default_rng(0), shuffles=5)
     with warnings.catch_warnings():
-        assert "between_models" in overview(people, None, ["one", "two"], generator=np.random.default_rng(0), shuffles=5)
+        assert "between_models" in overview(
+            people, None, ["one", "two"], generator=np.random.default_rng(0), shuffles=5
+        )
 
 
 def test_the_command_takes_spaces_and_refuses_no_names(command: Any, tmp_path: Path) -> None:

@@ -110,6 +110,11 @@ def check_stimuli(
         stimuli = load_stimuli(plugins, use)
         count = len(stimuli)
     except MetameryError as error:
+        if _is_there(use):
+            raise MetameryError(
+                f"the stimuli of '{folder}' are others now: {error}. Choose another folder for them, "
+                "or put back what was there"
+            ) from error
         warnings.warn(
             f"the stimuli of '{folder}' cannot be read any more ({error}); it goes on with the signals that it stored",
             stacklevel=2,
@@ -152,6 +157,15 @@ def check_stimuli(
             "it goes on with the signals that it stored",
             stacklevel=2,
         )
+
+
+def _is_there(use: Use) -> bool:
+    """Whether stimuli are those of a folder that still holds something."""
+    path = use.options.get("path")
+    try:
+        return isinstance(path, str) and any(Path(path).iterdir())
+    except OSError:
+        return False
 
 
 def is_replaced(stimulus: Stimulus, place: int, models: Mapping[str, Model], tree: xr.DataTree) -> bool:

@@ -73,7 +73,7 @@ class Stopped(Progress):
 def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[str]], Path]) -> tuple[Path, Path]:
     """A folder with a network, pictures and a study whose first batch is there; and a copy of it."""
     root = tmp_path_factory.mktemp("unchanged") / "root"
-    drawn(root / "pictures", ["cat/a", "cat/b", "dog/a", "dog/b", "owl/a"])
+    drawn(root / "pictures", ["cat/a", "cat/b", "dog/a", "dog/b", "owl/a", "owl/b"])
     (root / "network.py").write_text(NETWORK, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METAMERY_PLUGINS", "")
@@ -239,7 +239,7 @@ def test_a_random_network_has_no_fingerprint() -> None:
         def forward(self, signals: torch.Tensor) -> torch.Tensor:
             return torch.nn.functional.dropout(signals).flatten(1)
 
-    model = Model(Noisy(), ImageDomain(1, 4, 4), ["output"])
+    model = Model(Noisy(), ImageDomain(1, 4, 4), ["output"], stochastic=True)
     assert kept_activations(model, torch.rand(2, 1, 4, 4), ["output"]) == {}
 
 
@@ -278,6 +278,11 @@ def rename(pictures: Path) -> None:
     (pictures / "owl" / "a.png").rename(pictures / "dog" / "z.png")
 
 
+def vanish(pictures: Path) -> None:
+    shutil.rmtree(pictures / "owl")
+    (pictures / "owl").mkdir()
+
+
 def several(pictures: Path) -> None:
     add(pictures)
     remove(pictures)
@@ -293,6 +298,7 @@ CHANGES = {
     retouch: "replaced 'dog/a'",
     enlarge: "replaced 'cat/a'",
     rename: "added 'dog/z'; removed 'owl/a'",
+    vanish: "of 3 classes in the folder '.*pictures', 1 would vanish: 'owl'.*",
     several: "added 'dog/new', 'more0', 'more1' and 3 more; removed 'owl/a'; replaced 'cat/b'",
 }
 

@@ -184,8 +184,8 @@ def require_logits(name: str, model: Model) -> None:
 
 def probe_signals(domain: Domain) -> torch.Tensor:
     """Two unlike signals ``(2, …)`` inside a domain's range, always the same: faint noise, and a strong slow change."""
-    noise = torch.rand(domain.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
-    place = torch.linspace(0, 6.28, noise.numel(), dtype=torch.float32).reshape(domain.shape)
+    noise = torch.rand(domain.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu")
+    place = torch.linspace(0, 6.28, noise.numel(), dtype=torch.float32, device="cpu").reshape(domain.shape)
     unit = torch.stack([0.4 + 0.2 * noise, 0.5 + 0.3 * (3 * place).sin() + 0.15 * (noise - 0.5)])
     return domain.low + (domain.high - domain.low) * unit
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ WRONG = {"int": (True, "1", 1.5, math.nan), "float": (True, "1", math.nan, math.
 KINDS = ("model", "stimuli", "loss", "distance", "optimizer", "perturbation", "evaluator")
 
 
-def test_every_option_of_every_name_refuses_what_is_of_another_type() -> None:
+def test_every_option_of_every_name_refuses_what_is_of_another_type(pictures: Path) -> None:
     plugins, tried = Plugins(installed=[]), 0
     for kind in KINDS:
         for entry in plugins.entries(kind):
@@ -148,7 +149,7 @@ def test_every_option_of_every_name_refuses_what_is_of_another_type() -> None:
             for name, parameter in inspect.signature(entry.factory()).parameters.items():
                 written = str(parameter.annotation).removesuffix(" | None")
                 for value in WRONG.get(written, ()):
-                    given = {"path": "."} if entry.name == "folder" else {}
+                    given = {"path": str(pictures)} if entry.name == "folder" else {}
                     with pytest.raises(MetameryError, match=name):
                         plugins.load(kind, entry.name, **given | {name: value})
                     tried += 1

@@ -157,8 +157,10 @@ def test_a_network_that_no_memory_holds_is_refused(command: Any, options: dict[s
 def test_failures_of_memory_and_of_reading_are_told_from_faults_of_the_program(folder: Path) -> None:
     (chunk,) = [file for file in (folder / RESULTS / "some" / "value" / "c").rglob("*") if file.is_file()]
     chunk.write_bytes(b"nonsense")
+    with pytest.raises(MetameryError, match="is damaged"):
+        open_study(folder)
     with pytest.raises((RuntimeError, ValueError, OSError)) as raised:
-        open_study(folder)["some/value"].load()
+        xr.open_zarr(folder / RESULTS / "some", consolidated=False, chunks=None)["value"].load()
     assert said_of(raised.value).startswith("stored results cannot be read; they are damaged or incomplete")
     with pytest.raises(RuntimeError) as raised:
         torch.empty(2**60, dtype=torch.int8)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from . import groups
 from .errors import MetameryError, unknown
-from .groups import check_variables
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -225,7 +225,7 @@ def check_dataset(dataset: xr.Dataset) -> None:
     MetameryError
         Naming the first that does not hold.
     """
-    check_variables(dataset.variables)
+    groups.check_variables(dataset.variables)
     for dim in map(str, dataset.dims):
         if dim not in DIMENSIONS:
             raise unknown("dimension", dim, DIMENSIONS)

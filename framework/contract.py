@@ -120,6 +120,7 @@ def _examined(model: Model, layers: Sequence[str]) -> Contract:
             module.register_forward_pre_hook(_copied, prepend=True)
             notes.append("the network changes its input in place: it is given a copy")
         found = tuple(outline(module, model.domain, signals[:1]))
+        _check_names(module, layers, {layer.name for layer in found})
         with Tap(module, layers) as tap:
             with torch.enable_grad():
                 once = tap(signals[:1].clone().requires_grad_().clone())
@@ -270,6 +271,21 @@ def _check_weights(module: nn.Module) -> None:
     if floating and floating <= {torch.float16, torch.bfloat16}:
         kind = str(next(iter(floating))).removeprefix("torch.")
         raise MetameryError(f"the network's weights are {kind}, expected float32 or float64: call its .float()")
+
+
+def _check_names(module: nn.Module, layers: Sequence[str], run: set[str]) -> None:
+    """Refuse a second name of a module that runs more than once: which of its calls would it be?"""
+    for layer in layers:
+        path = LayerName.parse(layer).path
+        if path in ("input", "output"):
+            continue
+        part = module.get_submodule(path)
+        names = [name for name, other in module.named_modules(remove_duplicate=False) if other is part]
+        if path != names[0] and f"{names[0]}@2" in run:
+            raise MetameryError(
+                f"layer '{layer}' is a second name of the module '{names[0]}', which runs more than once: expected "
+                f"'{names[0]}', with @CALL for one of its calls, such as '{names[0]}@{names.index(path) + 1}'"
+            )
 
 
 def _check_labels(model: Model, classes: int | None) -> None:

@@ -149,8 +149,8 @@ class Tap:
     Raises
     ------
     MetameryError
-        A name is malformed or names no module, with the nearest that does; it is a second name of a module that has
-        another; or the layer lies in a TorchScript or compiled module, which forward hooks cannot see into.
+        A name is malformed or names no module, with the nearest that does; or the layer lies in a TorchScript or
+        compiled module, which forward hooks cannot see into.
 
     Examples
     --------
@@ -325,12 +325,6 @@ def _check_path(module: nn.Module, text: str, path: str) -> None:
             raise MetameryError(
                 f"layer '{text}': {where} is {what}, whose layers cannot be read; use the plain nn.Module"
             )
-    names = [name for name, part in module.named_modules(remove_duplicate=False) if part is inside]
-    if path != names[0]:
-        raise MetameryError(
-            f"layer '{text}' is a second name of the module '{names[0]}': expected '{names[0]}', with @CALL for one "
-            f"of its calls, such as '{names[0]}@{names.index(path) + 1}'"
-        )
 
 
 def _in_reentrant_checkpoint() -> bool:

@@ -52,7 +52,10 @@ def test_every_network_is_in_the_table() -> None:
         (networks.returns_sum, "output: it has no batch dimension"),
         (networks.more_labels, "returns 2 logits, and there are 3 labels"),
         (networks.background_class, "returns 3 logits, and there are 2 labels; if one is a background class"),
-        (networks.second_name, "layer 'relu2' is a second name of the module 'relu1'.*'relu1@2'"),
+        (
+            networks.second_name,
+            "layer 'relu2' is a second name of the module 'relu1', which runs more than once.*'relu1@2'",
+        ),
         (networks.returns_unnamed_mapping, "returns dict with 'out', 'aux', expected logits"),
         (networks.on_meta, "'conv1.weight' has no values"),
         (networks.lazy, "'conv1.weight' has no shape yet"),

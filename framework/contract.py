@@ -274,7 +274,7 @@ def _check_weights(module: nn.Module) -> None:
 
 
 def _check_names(module: nn.Module, layers: Sequence[str], run: set[str]) -> None:
-    """Refuse a second name of a module that runs more than once: which of its calls would it be?"""
+    """Refuse a second name of a module that runs more than once, since it does not say which call is meant."""
     for layer in layers:
         path = LayerName.parse(layer).path
         if path in ("input", "output"):

@@ -120,7 +120,7 @@ def test_no_change_is_one_and_an_unrelated_signal_about_nought() -> None:
 
 
 def test_a_result_depends_neither_on_the_batch_nor_on_other_models() -> None:
-    model, other = Model(network(), DOMAIN, ["1", "output"]), Model(network(False), ImageDomain(3, 12, 12), ["1"])
+    model, other = Model(network(), DOMAIN, ["1", "output"]), Model(network(False)[:2], ImageDomain(3, 12, 12), ["1"])
     context = Context({"net": model}, pictures(7))
     settings = {"transformations": ["rotation", "noise"]}
     state = context.generator.get_state()

@@ -317,7 +317,7 @@ def test_a_folder_whose_name_is_not_utf8_is_one_line(odd, load):
 
 
 def test_the_command_line_says_in_one_line_what_is_not_utf8(odd):
-    command = [sys.executable, "-c", "from metamery.framework.cli import entry; entry()"]
+    command = [sys.executable, "-c", "from metamery.framework.start import entry; entry()"]
     for arguments in (
         ["synthesise", "small-cnn", "--stimuli", os.fsencode(odd), "-o", os.fsencode(odd / "out")],
         ["report", b"\xff"],

@@ -11,14 +11,15 @@ import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
+from .ends import Outlet, copied, remove_hooks, widened
 from .errors import MetameryError
 from .layers import BatchAxis, LayerName, Tap, is_relu
 from .modes import frozen, ordinary, signal_type
@@ -93,11 +94,11 @@ def examine(model: Model, layers: Sequence[str] = ()) -> Contract:
         layers = [*kept.relus, *layers]
         if kept.relus.keys() >= {*layers}:
             return kept  # type: ignore[no-any-return]
-    _remove_hooks(model.module)
+    remove_hooks(model.module)
     try:
         contract = _examined(model, list(dict.fromkeys([*layers, "output"])))
     except BaseException:
-        _remove_hooks(model.module)
+        remove_hooks(model.module)
         raise
     model.__dict__["_contract"] = made_of, contract
     for note in contract.notes:
@@ -111,13 +112,13 @@ def _examined(model: Model, layers: Sequence[str]) -> Contract:
     _check_weights(module)
     Tap(module, layers)  # refuses a wrong name before anything runs
     signals = probe_signals(model.domain).to(_device(module), signal_type(module))
-    outlet = _Outlet()
+    outlet = Outlet()
     module.register_forward_hook(outlet)
     if signals.dtype == torch.float64:
-        module.register_forward_pre_hook(_widened, prepend=True)
+        module.register_forward_pre_hook(widened, prepend=True)
     with frozen(module), _same_buffers(module) as changing, _refusing(model), _fork(signals.device):
         if _changes_input(module, signals[:1]):
-            module.register_forward_pre_hook(_copied, prepend=True)
+            module.register_forward_pre_hook(copied, prepend=True)
             notes.append("the network changes its input in place: it is given a copy")
         found = tuple(outline(module, model.domain, signals[:1]))
         _check_names(module, layers, {layer.name for layer in found})
@@ -189,62 +190,6 @@ def probe_signals(domain: Domain) -> torch.Tensor:
     place = torch.linspace(0, 6.28, noise.numel(), dtype=torch.float32, device="cpu").reshape(domain.shape)
     unit = torch.stack([0.4 + 0.2 * noise, 0.5 + 0.3 * (3 * place).sin() + 0.15 * (noise - 0.5)])
     return domain.low + (domain.high - domain.low) * unit
-
-
-def logits_in(output: Any) -> tuple[Any, str]:
-    """The logits in what a network returns, and where they are in words; None where that cannot be told."""
-    if isinstance(output, torch.Tensor):
-        return output, ""
-    named = dict(output) if isinstance(output, Mapping) else {}
-    if is_dataclass(output):
-        named |= {field.name: getattr(output, field.name) for field in fields(output)}
-    if not named and hasattr(output, "_asdict"):
-        named = output._asdict()
-    tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
-    if "logits" in tensors:
-        return tensors["logits"], "'logits'"
-    if len(tensors) == 1:
-        name, tensor = next(iter(tensors.items()))
-        return tensor, f"'{name}', its only tensor"
-    if not named and isinstance(output, tuple | list) and output and isinstance(output[0], torch.Tensor):
-        return output[0], f"the first element of its {type(output).__name__}"
-    return None, f"{type(output).__name__}" + (f" with {', '.join(map(repr, named))}" if named else "")
-
-
-class _Outlet:
-    """A hook behind a network: takes the logits out of what it returns, puts the batch first, and widens 16 bits."""
-
-    def __init__(self) -> None:
-        self.note: str | None = None
-        self.axis: BatchAxis | None = None
-
-    def __call__(self, _module: nn.Module, arguments: Any, output: Any) -> Any:
-        logits, where = logits_in(output)
-        if logits is None:
-            raise MetameryError(
-                f"the network returns {where}, expected logits (B, classes), or an element named 'logits': wrap it"
-            )
-        if where:
-            self.note = f"the network's logits are taken to be {where}"
-        if logits.dtype in (torch.half, torch.bfloat16) and not torch.is_autocast_enabled(logits.device.type):
-            logits = logits.float()
-        return logits if self.axis is None else self.axis.first(logits, len(arguments[0]))
-
-
-def _copied(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (arguments[0].clone(), *arguments[1:])
-
-
-def _widened(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (arguments[0].double(), *arguments[1:])
-
-
-def _remove_hooks(module: nn.Module) -> None:
-    """Take away what an earlier examination added, perhaps of another `Model` of the same network."""
-    for hooks in (module._forward_hooks, module._forward_pre_hooks):
-        for number, hook in list(hooks.items()):
-            if isinstance(hook, _Outlet) or hook in (_copied, _widened):
-                del hooks[number]
 
 
 def _changes_input(module: nn.Module, signal: torch.Tensor) -> bool:

@@ -58,7 +58,7 @@ def test_the_networks_for_spoken_digits(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_the_paper_in_miniature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     speak(tmp_path / "data", clips=2)
     monkeypatch.setenv("STEPS", "8")

@@ -22,6 +22,7 @@ from .trace import traced
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status: 0 if all went well, 2 for what the user can mend."""
+    stopping.begin()
     with warnings.catch_warnings():
         warnings.showwarning = partial(_show_warning, set())
         return _main(arguments)

@@ -27,6 +27,11 @@ def when_stopped(text: str = GOES_ON) -> Iterator[None]:
         raise
 
 
+def begin() -> None:
+    """Forget what an earlier command, or a notebook's cell that was interrupted, had to say."""
+    _said.clear()
+
+
 def say(text: str) -> None:
     """Let the program end with this text, if it was interrupted; what was said first holds."""
     _said.append(text)

@@ -164,6 +164,7 @@ def test_stopping_says_how_to_go_on(acting: Any, command: Any) -> None:
         raise KeyboardInterrupt
 
     acting(action)
+    stopping.say("what an interrupted notebook left")
     said = command("act")
     assert said.status == 130
     assert said.err == "stopped: the same command starts anew\n"

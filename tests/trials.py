@@ -266,7 +266,7 @@ def looked_at(stage: Stage, here: Path) -> Any:
 
 
 def killed(stage: Stage, case: Case, every: int, first: int = 1) -> Iterator[dict[str, Any]]:
-    """Kill a command at every so many of its file events, run it again, and hold what is there against the unbroken."""
+    """Kill a command at every N-th of its file events, run it again, and hold what is there against the unbroken."""
     before = stage.prepared(case)
     here = stage.copied(before)
     unbroken = stage.do(case.command, here)

@@ -277,7 +277,7 @@ def _count(store: StudyStore) -> tuple[int, int]:
 
 def _success(folder: Path) -> Iterator[str]:
     """Say for each model and layer how many metamers succeed, with 95 % Wilson intervals."""
-    from ..framework.store import open_study
+    from ..framework.results import open_study
     from .success import success_by_layer
 
     with open_study(folder) as tree:

@@ -20,10 +20,11 @@ from ..framework.folders import RESULTS, STUDY_FILE, check_output
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.progress import Progress
+from ..framework.results import open_study
 from ..framework.schema import STATES, model_key
 from ..framework.staging import STAGED
 from ..framework.stopping import ANEW, GOES_ON, say
-from ..framework.store import StudyStore, open_study
+from ..framework.store import StudyStore
 from ..framework.study import ModelUse, Study, load_stimuli
 from .creation import create, relus
 from .damage import Damage, check_natural, damages, told

@@ -23,7 +23,8 @@ from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.progress import Progress
 from ..framework.registry import is_run
-from ..framework.store import StudyStore, open_study
+from ..framework.results import open_study
+from ..framework.store import StudyStore
 from ..framework.study import Study, Use, load_stimuli
 from .conduct import load_parts
 from .damage import check_natural, damages, without_lost

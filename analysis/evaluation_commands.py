@@ -120,7 +120,7 @@ def compare(
 
     Compared are how their metamers came out, layer by layer, and what each evaluator found that all studies have.
     """
-    from ..framework.store import open_study, steady
+    from ..framework.results import open_study, steady
     from .comparison import compare as lay_side_by_side
     from .damage import without_lost
 

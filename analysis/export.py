@@ -18,8 +18,8 @@ from ..framework.domains import ImageDomain, WaveformDomain
 from ..framework.errors import MetameryError
 from ..framework.folders import EXPORT_TABLE, check_input, check_output
 from ..framework.owners import abandoned, clear, scratch
+from ..framework.results import open_study
 from ..framework.schema import VERDICTS
-from ..framework.store import open_study
 from .damage import without_lost
 from .measures import NULL_METRICS
 from .report.media import png, wav
@@ -96,7 +96,7 @@ def export(study_folder: Path, out_folder: Path, level: float | None = None) -> 
     Raises
     ------
     MetameryError
-        There is no study, or it is damaged; the folder holds something else than an export, or it cannot be written to;
+        There is no study, or it is damaged; the folder holds what is not an export, or it cannot be written to;
         `level` is above 0 or not finite, or the study has no sounds to set it of.
     """
     if level is not None and not -np.inf < level <= 0:

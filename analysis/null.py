@@ -28,9 +28,10 @@ from ..framework.errors import MetameryError
 from ..framework.models import Model
 from ..framework.modes import channels_last, drawing, frozen, ordinary, signal_type
 from ..framework.progress import Progress
+from ..framework.results import plottable
 from ..framework.schema import null_variables
 from ..framework.stimuli import Stimuli, Stimulus
-from ..framework.store import Group, plottable, write_dataset
+from ..framework.store import Group, write_dataset
 from .measures import NULL_METRICS
 from .pairs import BLOCK_BYTES, Rows, near_duplicates, pair_matrices
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from .models import Model as Model
     from .recipes import Recipe as Recipe
     from .registry import Register as Register
+    from .results import open_study as open_study
     from .stimuli import Stimuli as Stimuli
     from .stimuli import Stimulus as Stimulus
-    from .store import open_study as open_study
     from .study import Study as Study
 
 _PLACES = {
@@ -50,7 +50,7 @@ _PLACES = {
     "WaveformDomain": "domains",
     "examine": "contract",
     "hookimpl": "hookspecs",
-    "open_study": "store",
+    "open_study": "results",
 }
 
 __all__ = sorted(_PLACES)  # noqa: PLE0605

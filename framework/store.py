@@ -9,37 +9,28 @@ from __future__ import annotations
 
 import json
 import os
-import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
 
-from .claims import ensured, turn, turn_holder
+from .claims import ensured, turn
 from .errors import MetameryError
-from .folders import RESULTS, home
-from .groups import RESERVED, check_addition, check_apart, check_removal
+from .folders import RESULTS
+from .groups import check_addition, check_apart, check_removal
 from .owners import scratch
+from .results import check_version, quiet
 from .schema import SCHEMA_VERSION, SIGNAL_DIMENSIONS, Variable, check_dataset
 from .staging import STAGED, clear_half_written, clear_leftovers, exchange
-from .stored import check_stored
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
-
-T = TypeVar("T")
-
-_LOADED_BYTES = 16e6  # up to which a result that may be replaced is read at once
-_READINGS = 3  # of what keeps changing, as long as each comes out
-_REREAD_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -146,7 +137,7 @@ class StudyStore:
         MetameryError
             There are none, they are of a newer schema, or they cannot be written to.
         """
-        _check_version(folder)
+        check_version(folder)
         if not os.access(folder / RESULTS, os.W_OK):
             raise MetameryError(f"cannot write to '{folder / RESULTS}': permission denied")
         with _writing_to(folder), turn(folder) as claim:
@@ -187,7 +178,7 @@ class StudyStore:
         """The names of the groups in a group, by default in the root."""
         group = self._root[path] if path else self._root
         assert isinstance(group, zarr.Group)
-        with _quiet():
+        with quiet():
             return sorted(group.group_keys())
 
     def group_attributes(self, path: str) -> dict[str, Any]:
@@ -259,102 +250,6 @@ def write_dataset(dataset: xr.Dataset, place: Path) -> None:
     variable.to_zarr(place, zarr_format=3, consolidated=False, encoding=encoding)
 
 
-def open_study(path: str | Path) -> xr.DataTree:
-    """Open the results of a study, whole and lazily; groups are in order of their names.
-
-    Parameters
-    ----------
-    path
-        The study's folder, or the ``results.zarr`` in it.
-
-    Raises
-    ------
-    MetameryError
-        There are no results, they are damaged, or of a newer schema than this version reads.
-
-    Examples
-    --------
-    ``open_study("study")["models/vision+efficientnet-lite0/metamers"].loss.isel(step=-1)``
-    """
-    folder = Path(path)
-    folder = folder.parent if folder.name == RESULTS else folder
-    return steady([folder], lambda: _open(folder))
-
-
-def _open(folder: Path) -> xr.DataTree:
-    _check_version(folder)
-    # Unconsolidated, so that a study that is still being made, or was killed, is read as it stands.
-    try:
-        with _quiet():
-            tree = xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
-        for node in list(tree.subtree):
-            node.children = dict(sorted(node.children.items()))  # they come in the order of the disk
-            dataset = plottable(node.to_dataset(inherit=False))
-            replaceable = node.path.lstrip("/").partition("/")[0] not in ("", *RESERVED[:2])
-            node.dataset = dataset.load() if replaceable and dataset.nbytes <= _LOADED_BYTES else dataset
-    except (RuntimeError, ValueError, KeyError) as error:  # what is cut off, which codecs say in their own ways
-        raise MetameryError(f"'{folder / RESULTS}' is damaged: {error}") from error
-    return tree
-
-
-def steady(paths: Sequence[Path], read: Callable[[], T]) -> T:
-    """Read from results; once more where a group came, went or was replaced meanwhile.
-
-    Parameters
-    ----------
-    paths
-        Folders, or the ``results.zarr`` in them.
-    read
-        Opens them itself, and reads what it needs.
-    """
-    folders = [home(Path(path)) for path in paths]
-    limit = time.monotonic() + _REREAD_SECONDS
-    for attempt in count(1):
-        for folder in folders:
-            _wait_for_changes(folder, limit)
-        before = [_state(folder) for folder in folders]
-        try:
-            found = read()
-        except (OSError, ValueError, KeyError, IndexError, MetameryError):
-            if [_state(folder) for folder in folders] == before or time.monotonic() > limit:
-                raise
-        else:
-            if [_state(folder) for folder in folders] == before or attempt == _READINGS:
-                return found
-    raise AssertionError
-
-
-def _state(folder: Path) -> tuple[int, int] | None:
-    """What changes whenever a group comes or goes."""
-    try:
-        found = (folder / RESULTS / "zarr.json").stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
-
-
-def _wait_for_changes(folder: Path, limit: float) -> None:
-    """Wait while a process that has its turn changes which groups there are."""
-    while time.monotonic() < limit and turn_holder(folder) is not None:
-        try:
-            node = json.loads((folder / RESULTS / "zarr.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return
-        if "consolidated_metadata" in node:
-            return
-        time.sleep(0.02)
-
-
-def plottable(dataset: xr.Dataset) -> xr.Dataset:
-    """Give text coordinates the type that xarray can plot and select by everywhere."""
-    texts = {
-        name: (coordinate.dims, np.array(coordinate.values.tolist(), dtype=str), coordinate.attrs)
-        for name, coordinate in dataset.coords.items()
-        if coordinate.dtype.kind in "OT"
-    }
-    return dataset.assign_coords(texts)
-
-
 @contextmanager
 def _writing_to(folder: Path) -> Iterator[None]:
     """Say of a full or locked disk where it is."""
@@ -369,18 +264,9 @@ def _check_new(folder: Path) -> None:
         raise MetameryError(f"'{folder}' holds results already")
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Say nothing of gathered metadata, nor of files that another process is just writing or was killed at."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component")
-        yield
-
-
 def _consolidate(path: Path) -> None:
     """Gather all metadata in one place, which xarray reads first; where it is stale, new groups are hidden."""
-    with _quiet():
+    with quiet():
         zarr.consolidate_metadata(path)
 
 
@@ -390,22 +276,6 @@ def _unconsolidate(path: Path, staging: Path) -> None:
     node.pop("consolidated_metadata", None)
     (staging / "zarr.json").write_text(json.dumps(node, indent=2), encoding="utf-8")
     os.replace(staging / "zarr.json", path / "zarr.json")
-
-
-def _check_version(folder: Path) -> None:
-    if not (folder / RESULTS / "zarr.json").is_file():
-        raise MetameryError(f"no results in '{folder}': expected a study's folder, with {RESULTS} in it")
-    try:
-        attributes = zarr.open_group(folder / RESULTS, mode="r", use_consolidated=False).attrs
-        version = attributes["schema_version"]
-    except Exception as error:  # whatever the format's own checks come to
-        raise MetameryError(f"'{folder / RESULTS}' holds no study's results: {error}") from None
-    if not isinstance(version, int) or isinstance(version, bool) or version > SCHEMA_VERSION:
-        raise MetameryError(
-            f"'{folder / RESULTS}' has schema {version}; this metamery reads up to {SCHEMA_VERSION}: "
-            "install a newer one"
-        )
-    check_stored(folder / RESULTS)
 
 
 def _create_group(root: zarr.Group, path: str, group: Group) -> None:

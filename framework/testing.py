@@ -114,7 +114,7 @@ def example_study(folder: Path, model: Model | None = None) -> Path:
 def example_context(study: Path, model: Model | None = None) -> Context:
     """What an evaluator is given of the study that `example_study` wrote to a folder."""
     from .context import Context
-    from .store import open_study
+    from .results import open_study
 
     model = model or example_model()
     signals = example_signals(model, len(_STIMULI))

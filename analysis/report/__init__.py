@@ -12,7 +12,7 @@ from markupsafe import Markup
 from ...framework.errors import MetameryError
 from ...framework.folders import READABLE, check_input
 from ...framework.owners import clear, discard, owned
-from ...framework.store import open_study, steady
+from ...framework.results import open_study, steady
 from ..damage import without_lost
 from .evaluations import evaluations
 from .layers import PARTS

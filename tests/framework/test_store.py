@@ -16,9 +16,10 @@ import xarray as xr
 import zarr
 from metamery.framework import MetameryError, claims, open_study, owners
 from metamery.framework import store as store_module
+from metamery.framework.results import steady
 from metamery.framework.schema import SCHEMA_VERSION, STATES, metamer_variables, stimuli_variables
 from metamery.framework.staging import STAGED
-from metamery.framework.store import RESULTS, Group, StudyStore, steady
+from metamery.framework.store import RESULTS, Group, StudyStore
 
 LAYERS, STIMULI = ["conv", "output"], ["a", "b", "ü/c"]
 SAID = {"long_name": "a number", "units": "1"}

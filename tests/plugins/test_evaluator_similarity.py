@@ -13,8 +13,9 @@ import xarray as xr
 from metamery.analysis.similarity.comparison import compare
 from metamery.analysis.similarity.streaming import Inner
 from metamery.framework import Context, ImageDomain, MetameryError, Model, Plugins, Stimulus, Tap, WaveformDomain
+from metamery.framework.results import open_study
 from metamery.framework.schema import STATES, model_key
-from metamery.framework.store import StudyStore, open_study
+from metamery.framework.store import StudyStore
 from metamery.framework.testing import check_evaluator, example_model, example_signals
 from torch import nn
 

@@ -1,0 +1,151 @@
+"""The results of a study, read: whole and lazily, also while other processes add to them."""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from .claims import turn_holder
+from .errors import MetameryError
+from .folders import RESULTS, home
+from .groups import RESERVED
+from .schema import SCHEMA_VERSION
+from .stored import check_stored
+
+T = TypeVar("T")
+
+_LOADED_BYTES = 16e6  # up to which a result that may be replaced is read at once
+_READINGS = 3  # of what keeps changing, as long as each comes out
+_REREAD_SECONDS = 30.0
+
+
+def open_study(path: str | Path) -> xr.DataTree:
+    """Open the results of a study, whole and lazily; groups are in order of their names.
+
+    Parameters
+    ----------
+    path
+        The study's folder, or the ``results.zarr`` in it.
+
+    Raises
+    ------
+    MetameryError
+        There are no results, they are damaged, or of a newer schema than this version reads.
+
+    Examples
+    --------
+    ``open_study("study")["models/vision+efficientnet-lite0/metamers"].loss.isel(step=-1)``
+    """
+    folder = Path(path)
+    folder = folder.parent if folder.name == RESULTS else folder
+    return steady([folder], lambda: _open(folder))
+
+
+def _open(folder: Path) -> xr.DataTree:
+    check_version(folder)
+    # Unconsolidated, so that a study that is still being made, or was killed, is read as it stands.
+    try:
+        with quiet():
+            tree = xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
+        for node in list(tree.subtree):
+            node.children = dict(sorted(node.children.items()))  # they come in the order of the disk
+            dataset = plottable(node.to_dataset(inherit=False))
+            replaceable = node.path.lstrip("/").partition("/")[0] not in ("", *RESERVED[:2])
+            node.dataset = dataset.load() if replaceable and dataset.nbytes <= _LOADED_BYTES else dataset
+    except (RuntimeError, ValueError, KeyError) as error:  # what is cut off, which codecs say in their own ways
+        raise MetameryError(f"'{folder / RESULTS}' is damaged: {error}") from error
+    return tree
+
+
+def steady(paths: Sequence[Path], read: Callable[[], T]) -> T:
+    """Read from results; once more where a group came, went or was replaced meanwhile.
+
+    Parameters
+    ----------
+    paths
+        Folders, or the ``results.zarr`` in them.
+    read
+        Opens them itself, and reads what it needs.
+    """
+    folders = [home(Path(path)) for path in paths]
+    limit = time.monotonic() + _REREAD_SECONDS
+    for attempt in count(1):
+        for folder in folders:
+            _wait_for_changes(folder, limit)
+        before = [_state(folder) for folder in folders]
+        try:
+            found = read()
+        except (OSError, ValueError, KeyError, IndexError, MetameryError):
+            if [_state(folder) for folder in folders] == before or time.monotonic() > limit:
+                raise
+        else:
+            if [_state(folder) for folder in folders] == before or attempt == _READINGS:
+                return found
+    raise AssertionError
+
+
+def _state(folder: Path) -> tuple[int, int] | None:
+    """What changes whenever a group comes or goes."""
+    try:
+        found = (folder / RESULTS / "zarr.json").stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _wait_for_changes(folder: Path, limit: float) -> None:
+    """Wait while a process that has its turn changes which groups there are."""
+    while time.monotonic() < limit and turn_holder(folder) is not None:
+        try:
+            node = json.loads((folder / RESULTS / "zarr.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        if "consolidated_metadata" in node:
+            return
+        time.sleep(0.02)
+
+
+def plottable(dataset: xr.Dataset) -> xr.Dataset:
+    """Give text coordinates the type that xarray can plot and select by everywhere."""
+    texts = {
+        name: (coordinate.dims, np.array(coordinate.values.tolist(), dtype=str), coordinate.attrs)
+        for name, coordinate in dataset.coords.items()
+        if coordinate.dtype.kind in "OT"
+    }
+    return dataset.assign_coords(texts)
+
+
+def check_version(folder: Path) -> None:
+    """Refuse a folder without results, with results of a newer schema, or with what is not a study's."""
+    if not (folder / RESULTS / "zarr.json").is_file():
+        raise MetameryError(f"no results in '{folder}': expected a study's folder, with {RESULTS} in it")
+    try:
+        attributes = zarr.open_group(folder / RESULTS, mode="r", use_consolidated=False).attrs
+        version = attributes["schema_version"]
+    except Exception as error:  # whatever the format's own checks come to
+        raise MetameryError(f"'{folder / RESULTS}' holds no study's results: {error}") from None
+    if not isinstance(version, int) or isinstance(version, bool) or version > SCHEMA_VERSION:
+        raise MetameryError(
+            f"'{folder / RESULTS}' has schema {version}; this metamery reads up to {SCHEMA_VERSION}: "
+            "install a newer one"
+        )
+    check_stored(folder / RESULTS)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Say nothing of gathered metadata, nor of files that another process is just writing or was killed at."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component")
+        yield

@@ -6,24 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .matching import Record as Record
-    from .matching import match_layer as match_layer
-    from .measures import match as match
-    from .null import null_distribution as null_distribution
-    from .presets import Settings as Settings
-    from .success import judge as judge
-    from .success import success_by_layer as success_by_layer
-    from .synthesis import synthesise as synthesise
+    from .proof.measures import match as match
+    from .proof.null import null_distribution as null_distribution
+    from .proof.success import judge as judge
+    from .proof.success import success_by_layer as success_by_layer
+    from .synthesis.driver import synthesise as synthesise
+    from .synthesis.matching import Record as Record
+    from .synthesis.matching import match_layer as match_layer
+    from .synthesis.settings import Settings as Settings
 
 _PLACES = {
-    "Record": "matching",
-    "Settings": "presets",
-    "judge": "success",
-    "match": "measures",
-    "match_layer": "matching",
-    "null_distribution": "null",
-    "success_by_layer": "success",
-    "synthesise": "synthesis",
+    "Record": "synthesis.matching",
+    "Settings": "synthesis.settings",
+    "judge": "proof.success",
+    "match": "proof.measures",
+    "match_layer": "synthesis.matching",
+    "null_distribution": "proof.null",
+    "success_by_layer": "proof.success",
+    "synthesise": "synthesis.driver",
 }
 
 __all__ = sorted(_PLACES)  # noqa: PLE0605

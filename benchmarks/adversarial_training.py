@@ -62,8 +62,8 @@ import torch
 import torchattacks
 from lightning_fabric import Fabric
 from metamery.framework import Model, Plugins
-from metamery.framework.modes import channels_last, frozen
 from metamery.framework.recipes import Recipe
+from metamery.framework.running import channels_last, frozen
 from metamery.training.data import Examples
 from metamery.training.loop import Tools, train
 from metamery.training.runs import tools

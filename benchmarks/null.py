@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 from metamery.analysis import null_distribution
-from metamery.analysis.measures import NULL_METRICS, measure, snr_db
+from metamery.analysis.proof.measures import NULL_METRICS, measure, snr_db
 from metamery.framework import Model, Plugins, Stimuli, Tap
-from metamery.framework.modes import channels_last, frozen
 from metamery.framework.progress import Progress
+from metamery.framework.running import channels_last, frozen
 
 SAMPLE = 24  # signals whose pairs are taken one by one
 

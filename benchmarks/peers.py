@@ -39,11 +39,11 @@ import torch
 
 if sys.argv[1:3] != ["--worker", "plenoptic"]:  # whose environment has no metamery
     from metamery.analysis import synthesise
-    from metamery.analysis.distances import relative_l2
-    from metamery.analysis.presets import settings
-    from metamery.analysis.synthesis import starting_noise
+    from metamery.analysis.proof.distances import relative_l2
+    from metamery.analysis.synthesis.driver import starting_noise
+    from metamery.analysis.synthesis.settings import settings
     from metamery.framework import Model, Plugins
-    from metamery.framework.modes import frozen
+    from metamery.framework.running import frozen
     from metamery.plugins.vision.efficientnet import MEAN, STD
     from synthesis import LAYERS, activations, cut_off
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
-from metamery.analysis.conduct import conduct
-from metamery.analysis.distances import relative_l2
+from metamery.analysis.proof.distances import relative_l2
+from metamery.analysis.studies.run_study import conduct
 from metamery.framework import Model, Plugins, Stimulus, Study, Tap
-from metamery.framework.modes import channels_last, frozen
 from metamery.framework.progress import ProgressBar
+from metamery.framework.running import channels_last, frozen
 from metamery.framework.study import ModelUse, Use
 
 GENERATOR = "efficientnet-lite0"

@@ -27,12 +27,12 @@ from statistics import median
 
 import torch
 from metamery.analysis import match_layer, synthesise
-from metamery.analysis.distances import relative_l2
-from metamery.analysis.optimizers import adam
-from metamery.analysis.presets import settings
-from metamery.analysis.synthesis import starting_noise
+from metamery.analysis.proof.distances import relative_l2
+from metamery.analysis.synthesis.driver import starting_noise
+from metamery.analysis.synthesis.optimizers import adam
+from metamery.analysis.synthesis.settings import settings
 from metamery.framework import Model, Plugins, Tap
-from metamery.framework.modes import channels_last, frozen, keeping_memory
+from metamery.framework.running import channels_last, frozen, keeping_memory
 from torch import nn
 
 LAYERS = ("_blocks.1", "_blocks.8", "_blocks.15")

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from metamery.analysis.conduct import conduct
-from metamery.analysis.evaluation import models_context, study_context
+from metamery.analysis.studies.evaluate import models_context, study_context
+from metamery.analysis.studies.run_study import conduct
 from metamery.framework import Context, MetameryError, Plugins
 from metamery.framework.progress import Progress
 from metamery.framework.study import ModelUse, Study, Use
-from metamery.training.conduct import conduct as train
-from metamery.training.conduct import prepare
+from metamery.training.run_training import conduct as train
+from metamery.training.run_training import prepare
 from PIL import Image
 
 PAGE = Path(__file__).with_name("networks.md")

@@ -22,8 +22,8 @@ from torch.nn.parameter import is_lazy
 from .ends import Outlet, copied, remove_hooks, widened
 from .errors import MetameryError
 from .layers import BatchAxis, LayerName, Tap, is_relu
-from .modes import frozen, ordinary, signal_type
 from .outline import LayerOutline, outline
+from .running import frozen, ordinary, signal_type
 
 if TYPE_CHECKING:
     from .domains import Domain

@@ -12,7 +12,7 @@ from torch import nn
 
 from .domains import Domain
 from .layers import is_relu
-from .modes import frozen
+from .running import frozen
 
 
 @dataclass(frozen=True)

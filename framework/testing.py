@@ -18,13 +18,12 @@ from .domains import ImageDomain
 from .errors import MetameryError
 from .layers import Tap
 from .models import Model
-from .modes import frozen
+from .protocols import Evaluator
+from .running import frozen
 from .schema import check_dataset
 from .stimuli import Stimuli, Stimulus
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from .context import Context
     from .recipes import Recipe
 
@@ -303,7 +302,7 @@ def check_perturbation(
     _hold(4, all(weight.grad is None for weight in model.module.parameters()), "a weight has got a gradient")
 
 
-def check_evaluator(evaluate: Callable[[Context], xr.Dataset], context: Context) -> None:
+def check_evaluator(evaluate: Evaluator, context: Context) -> None:
     """Check an evaluator on a context.
 
     1. It returns a dataset that passes the schema (`check_dataset`).

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from metamery.analysis.conduct import conduct
-from metamery.analysis.jacobian import Jacobian
-from metamery.analysis.synthesis import starting_noise
+from metamery.analysis.geometry.jacobian import Jacobian
+from metamery.analysis.studies.run_study import conduct
+from metamery.analysis.synthesis.driver import starting_noise
 from metamery.framework import Model, Plugins, Study, open_study
 from metamery.framework.context import Context
 from metamery.framework.domains import ImageDomain, WaveformDomain
 from metamery.framework.recipes import Recipe
 from metamery.framework.stimuli import Stimulus
 from metamery.framework.study import ModelUse, Use
-from metamery.training.conduct import conduct as train
-from metamery.training.conduct import prepare
+from metamery.training.run_training import conduct as train
+from metamery.training.run_training import prepare
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import xarray as xr
-from metamery.analysis import null as nulls
+from metamery.analysis.proof import null as nulls
 from metamery.framework.cli import main
 from metamery.framework.domains import ImageDomain
 

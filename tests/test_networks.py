@@ -14,7 +14,7 @@ import torch
 from metamery.analysis import match, null_distribution, synthesise
 from metamery.framework import Context, MetameryError, Plugins, Stimulus, examine
 from metamery.framework.contract import probe_signals
-from metamery.framework.modes import frozen
+from metamery.framework.running import frozen
 
 ROOT = Path(__file__).parents[1]
 TABLE = runpy.run_path(str(ROOT / "docs" / "networks.py"))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from metamery.framework import MetameryError
 from metamery.framework.devices import check_precision
-from metamery.training.conduct import Machine
+from metamery.training.run_training import Machine
 
 
 @pytest.mark.parametrize(

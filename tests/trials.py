@@ -33,16 +33,16 @@ import numpy as np
 import torch
 import torch._dynamo
 import torchvision.transforms.v2.functional
-from metamery.analysis import conduct as _conduct
-from metamery.analysis import evaluation as _evaluation
-from metamery.analysis import export as _export
 from metamery.analysis import report as _report
+from metamery.analysis.recognition import agreement as _agreement
+from metamery.analysis.studies import evaluate as _evaluation
+from metamery.analysis.studies import export as _export
+from metamery.analysis.studies import run_study as _conduct
 from metamery.framework import open_study
 from metamery.framework.cli import main
 from metamery.framework.store import RESULTS
-from metamery.plugins.evaluators import agreement as _agreement
 from metamery.plugins.files import folder as _folder
-from metamery.training import conduct as _training
+from metamery.training import run_training as _training
 from PIL import Image
 
 _EARLY = (torch._dynamo, torchvision.transforms.v2.functional, _folder, _agreement, _conduct, _evaluation, _export)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -15,7 +14,8 @@ from ..framework.domains import Domain
 from ..framework.errors import MetameryError
 from ..framework.layers import LayerName, Tap
 from ..framework.models import Model
-from ..framework.modes import frozen
+from ..framework.protocols import Perturbation
+from ..framework.running import frozen
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,10 @@ def behind(model: Model, layer: str, signals: torch.Tensor) -> tuple[Model, torc
     return replace(model, module=inner, domain=domain, layers=("output",)), activations
 
 
-Perturb = Callable[[Model, torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
-
-
 def perturbed(
     model: Model,
     layer: str,
-    perturb: Perturb,
+    perturb: Perturbation,
     signals: torch.Tensor,
     labels: torch.Tensor,
     generator: torch.Generator,

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..framework.hookspecs import hookimpl
-from ..framework.options import (
+from ..framework.command_options import (
     Antialias,
     Background,
     Device,
@@ -23,6 +22,7 @@ from ..framework.options import (
     reading,
     with_antialias,
 )
+from ..framework.hookspecs import hookimpl
 from ..framework.study import Use
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def train(
     """
     from ..framework.progress import ProgressBar
     from ..framework.registry import absolute
-    from .conduct import Machine, conduct, prepare
+    from .run_training import Machine, conduct, prepare
     from .runs import splits, splits_of_name
 
     plugins = loaded_plugins(context)

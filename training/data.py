@@ -6,7 +6,6 @@ workers there are, nor on whether the training was interrupted.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,18 +15,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ..framework.domains import Domain
 from ..framework.errors import MetameryError, unknown
 from ..framework.progress import Progress
+from ..framework.randomness import derived_seed
 from ..framework.stimuli import Stimuli
 
 Augment = Callable[[torch.Tensor], torch.Tensor]
 
 KEPT_BYTES = 2 * 2**30
 """Data sets up to this size are held in memory, decoded and fitted once."""
-
-
-def key(*parts: int | str) -> int:
-    """A seed for a generator, from what is to decide on its numbers."""
-    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:8], "little", signed=True)
 
 
 def classes_of(stimuli: Stimuli) -> list[str]:
@@ -90,7 +84,7 @@ class Examples(Dataset[tuple[torch.Tensor, int]]):
         signal = self.kept[index] if self.kept is not None else self.domain.fit(self.stimuli[index])
         if self.augment is not None:
             with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(key(self.seed, "augment", epoch, index))
+                torch.default_generator.manual_seed(derived_seed(self.seed, "augment", epoch, index))
                 signal = self.augment(signal)
         return signal, self.targets[index]
 
@@ -164,7 +158,7 @@ class Order(Sampler[list[tuple[int, int]]]):
         if self.seed is None:
             order = torch.arange(self.count, device="cpu")
         else:
-            generator = torch.Generator().manual_seed(key(self.seed, "order", self.epoch))
+            generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", self.epoch))
             order = torch.randperm(self.count, generator=generator, device=generator.device)
         for batch in range(self.first, self.first + len(self)):
             whole = order[batch * self.batch_size : (batch + 1) * self.batch_size]

@@ -16,7 +16,7 @@ import torch
 
 from ..framework.errors import MetameryError
 from ..framework.models import Model
-from ..framework.modes import frozen
+from ..framework.running import frozen
 from .data import Examples
 
 SAMPLED = 32

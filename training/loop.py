@@ -23,16 +23,16 @@ from torch import nn
 
 from ..framework.errors import MetameryError
 from ..framework.models import Model
-from ..framework.modes import frozen
 from ..framework.progress import Progress
+from ..framework.protocols import Loss, Perturbation
+from ..framework.randomness import derived_seed
 from ..framework.recipes import Recipe
-from .activations import Behind, Perturb, perturbed
-from .data import Examples, Order, batches, key
+from ..framework.running import frozen
+from .activations import Behind, perturbed
+from .data import Examples, Order, batches
 from .fingerprints import Fingerprint
 from .schedules import epsilon_share, learning_rate
 from .state import BEST, LAST, History, State, refuse_unkept, summed  # noqa: F401
-
-Loss = Callable[..., torch.Tensor]
 
 LOOK_EVERY = 50
 """Updates between two looks at the losses: each look waits for the device."""
@@ -61,9 +61,9 @@ class Tools:
 
     loss: Loss
     optimizer: Callable[[Any], torch.optim.Optimizer]
-    perturbation: Callable[[float], Perturb] | None = None
-    check: Perturb | None = None
-    augment: Sequence[Perturb] = ()
+    perturbation: Callable[[float], Perturbation] | None = None
+    check: Perturbation | None = None
+    augment: Sequence[Perturbation] = ()
 
     @cached_property
     def compares(self) -> bool:
@@ -159,10 +159,10 @@ def train(
                 group["lr"] = learning_rate(recipe, update, updates)
             size = epsilon_share(recipe, update, updates)
             perturb = tools.check if state.has_fallen else tools.perturbation and tools.perturbation(size)
-            randomness = key(seed, "update", update, fabric.global_rank)
+            randomness = derived_seed(seed, "update", update, fabric.global_rank)
             signals, labels = fabric.to_device(batch)
             if tools.augment:
-                generator = torch.Generator().manual_seed(key(randomness, "augment"))
+                generator = torch.Generator().manual_seed(derived_seed(randomness, "augment"))
                 for augment in tools.augment:
                     signals = augment(model, signals, labels, generator)
             if recipe.replays and not state.has_fallen:
@@ -198,11 +198,13 @@ def evaluate(model: Model, examples: Examples, batch_size: int, fabric: Fabric, 
     return {"validation_loss": loss, "validation_accuracy": accuracy}
 
 
-def _checked(model: Model, examples: Examples, perturb: Perturb, recipe: Recipe, fabric: Fabric, seed: int) -> float:
+def _checked(
+    model: Model, examples: Examples, perturb: Perturbation, recipe: Recipe, fabric: Fabric, seed: int
+) -> float:
     """Accuracy under a perturbation of some examples, each time the same."""
     order = Order(len(examples), recipe.batch_size, 0, seed, fabric.global_rank, fabric.world_size)
     some = islice(batches(examples, order), -(-CHECKED // recipe.batch_size))
-    generator = torch.Generator().manual_seed(key(seed, "check"))
+    generator = torch.Generator().manual_seed(derived_seed(seed, "check"))
 
     def look(signals: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         taking, shown = perturbed(model, recipe.layer, perturb, signals, labels, generator)
@@ -235,7 +237,7 @@ def _update(
     state: State,
     signals: torch.Tensor,
     labels: torch.Tensor,
-    perturb: Perturb | None,
+    perturb: Perturbation | None,
     tools: Tools,
     fabric: Fabric,
     randomness: int,
@@ -293,7 +295,7 @@ def _replay(
     for replay in range(state.recipe.replays):
         moved = state.moved.requires_grad_()
         shown = (signals + moved).clamp(model.domain.low, model.domain.high)
-        seen += _update(model, state, shown, labels, None, tools, fabric, key(randomness, replay))
+        seen += _update(model, state, shown, labels, None, tools, fabric, derived_seed(randomness, replay))
         assert moved.grad is not None
         direction = moved.grad.nan_to_num().sign()  # float16 may overflow
         state.moved = (moved.detach() + epsilon * direction).clamp_(-epsilon, epsilon)

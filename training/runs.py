@@ -26,13 +26,13 @@ from ..framework.folders import RESULTS
 from ..framework.limits import text_of
 from ..framework.manager import Plugins
 from ..framework.models import Model
+from ..framework.protocols import Perturbation
 from ..framework.recipes import Recipe
 from ..framework.registry import is_run
 from ..framework.schema import Variable
 from ..framework.store import Group, StudyStore
 from ..framework.study import Use, located
 from . import checkpoints
-from .activations import Perturb
 from .loop import Tools
 from .state import BEST, LAST, History
 
@@ -246,11 +246,11 @@ def tools(recipe: Recipe, plugins: Plugins) -> Tools:
         raise MetameryError("check_drop needs check, the perturbation under which the network is measured")
 
     @cache
-    def perturbation(share: float) -> Perturb:
+    def perturbation(share: float) -> Perturbation:
         options = dict(recipe.perturbation_options)
         if share < 1:
             options["epsilon"] = share * float(options["epsilon"])
-        built: Perturb = plugins.load("perturbation", recipe.perturbation, **options)
+        built: Perturbation = plugins.load("perturbation", recipe.perturbation, **options)
         return built
 
     if recipe.perturbation:
@@ -259,11 +259,13 @@ def tools(recipe: Recipe, plugins: Plugins) -> Tools:
     optimizer: Callable[[Any], torch.optim.Optimizer] = plugins.load(
         "optimizer", recipe.optimizer, lr=recipe.learning_rate, **recipe.optimizer_options
     )
-    check: Perturb | None = plugins.load("perturbation", recipe.check, **recipe.check_options) if recipe.check else None
+    check: Perturbation | None = (
+        plugins.load("perturbation", recipe.check, **recipe.check_options) if recipe.check else None
+    )
     return Tools(loss, optimizer, perturbation if recipe.perturbation else None, check, _augmentations(recipe, plugins))
 
 
-def _augmentations(recipe: Recipe, plugins: Plugins) -> tuple[Perturb, ...]:
+def _augmentations(recipe: Recipe, plugins: Plugins) -> tuple[Perturbation, ...]:
     """The perturbations among a recipe's augmentations; the others are of pictures, one by one."""
     names = [name for name in recipe.augment if is_perturbation(plugins, name)]
     options: dict[str, dict[str, Any]] = {name: {} for name in names}

@@ -13,7 +13,7 @@ from ...framework.errors import MetameryError
 from ...framework.folders import READABLE, check_input
 from ...framework.owners import clear, discard, owned
 from ...framework.results import open_study, steady
-from ..damage import without_lost
+from ..studies.damage import without_lost
 from .evaluations import evaluations
 from .layers import PARTS
 from .metrics import JUDGED

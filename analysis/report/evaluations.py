@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..tables import APART
 from .lines import ACROSS, clipped, item_text, levels, line_charts
 from .matrix import Cell, shade
 from .numbers import number
 from .places import at
 from .signals import Shown, is_signal, signals
+from .terminal import APART
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -106,7 +106,7 @@ def _proportions(model: StoredModel) -> tuple[list[dict[str, Proportion]], list[
     """Return each layer's proportions, and how many metamers no verdict can be given on."""
     if model.match is None or "agrees" not in model.match:
         return [dict.fromkeys(PARTS, NOTHING) for _ in model.layers], [0 for _ in model.layers]
-    from ..success import success_by_layer
+    from ..proof.success import success_by_layer
 
     unjudged = model.match["agrees"].copy(data=model.answers("none", -1).astype(np.int8))
     verdicts = [f"{way}{part}" for way in ("", "quantised_") for part in ("success", "agrees", "matches")]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...framework.domains import Domain, ImageDomain, WaveformDomain
-from .media import data_uri, jpeg, png, wav
+from ..studies.media import data_uri, jpeg, png, wav
 from .sounds import HEIGHT, WIDTH, picture_of_sound
 
 if TYPE_CHECKING:

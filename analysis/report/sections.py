@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...framework.schema import STATES
-from ..presets import PRESETS
+from ..synthesis.settings import PRESETS
 from .curves import curve, draw
 from .gallery import Row, gallery
 from .layers import LayerSummary, layer_summaries

@@ -13,7 +13,7 @@ from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
 from ...framework.domains import WaveformDomain
-from .media import data_uri, levels
+from ..studies.media import data_uri, levels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

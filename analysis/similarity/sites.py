@@ -12,8 +12,8 @@ from ...framework.domains import Domain
 from ...framework.errors import MetameryError, unknown
 from ...framework.layers import LayerName, Tap
 from ...framework.models import Model
-from ...framework.modes import signal_type
 from ...framework.progress import Progress
+from ...framework.running import signal_type
 from .streaming import Inner, Plan, inner_products, plan
 
 Signals = Callable[[slice], Mapping[Domain, torch.Tensor]]

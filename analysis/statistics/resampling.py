@@ -17,7 +17,7 @@ from scipy.special import ndtr, ndtri
 
 from ...framework.checks import MANY, number, whole
 from ...framework.errors import MetameryError, unknown
-from ..intervals import quantiles
+from .intervals import quantiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from ...framework.models import Model
-from ...framework.modes import signal_type
-from ..intervals import means
+from ...framework.running import signal_type
+from ..statistics.intervals import means
 from .families import named
 from .maps import Layout, layouts
 from .moves import Move, inside, moved, sources

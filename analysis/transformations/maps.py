@@ -9,7 +9,7 @@ import torch
 
 from ...framework.domains import Domain, ImageDomain
 from ...framework.models import Model
-from ...framework.modes import signal_type
+from ...framework.running import signal_type
 
 _ALIKE = 1.25
 """How much a map's sides may be to each other otherwise than the picture's."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from metamery.framework import Model, WaveformDomain
+from metamery.framework.seeding import seeded
 from metamery.plugins.audio.coch_cnn_digits import SAMPLE_RATE, SAMPLES, digits_front_end
 from metamery.plugins.vision.cifar_resnets import ResNet
-from metamery.plugins.vision.seeding import seeded
 from torch import nn
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from metamery.analysis.recognition import NATURAL
+from metamery.analysis.recognition.recognise import NATURAL
 from metamery.analysis.statistics import bootstrap
 from metamery.framework import open_study
 from numpy.typing import NDArray

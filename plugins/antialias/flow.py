@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from ...framework.modes import frozen
+from ...framework.running import frozen
 
 
 @dataclass

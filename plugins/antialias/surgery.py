@@ -31,7 +31,7 @@ from torch import nn
 
 from ...framework.errors import MetameryError
 from ...framework.models import Model
-from ...framework.modes import signal_type
+from ...framework.running import signal_type
 from .blur import Blur, Blurred, Grid
 from .flow import Flow, record, tensors
 from .placing import Place, place

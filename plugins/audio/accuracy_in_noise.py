@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import xarray as xr
 
+from ...analysis.statistics.proportions import proportion
+from ...analysis.studies.batches import Batch, batch_count, batches, drawn_seed, running
 from ...framework.checks import numbers, whole
 from ...framework.context import Context
 from ...framework.manager import Plugins
-from ...framework.proportions import proportion
-from ...training.data import key
-from ..evaluators.answers import Batch, batch_count, batches, drawn_seed, running
+from ...framework.protocols import Evaluator
+from ...framework.randomness import derived_seed
 from .perturbations import background
 
 
 def accuracy_in_noise(
     *, plugins: Plugins, snrs: Sequence[float] = (-10, -5, 0, 5, 10, 20), noise: str = "pink", batch_size: int = 100
-) -> Callable[[Context], xr.Dataset]:
+) -> Evaluator:
     """Build the evaluator: for each model the proportion of right answers at each signal-to-noise ratio.
 
     The noise that a sound gets depends on the seed and the stimulus's name alone, and is the same at all ratios.
@@ -64,5 +65,5 @@ def accuracy_in_noise(
 
 def _each(batch: Batch, seed: int) -> list[tuple[torch.Tensor, torch.Generator]]:
     """Each signal with a generator of its own."""
-    own = [torch.Generator().manual_seed(key(seed, "noise", stimulus.name)) for stimulus in batch.stimuli]
+    own = [torch.Generator().manual_seed(derived_seed(seed, "noise", stimulus.name)) for stimulus in batch.stimuli]
     return list(zip(batch.signals, own, strict=True))

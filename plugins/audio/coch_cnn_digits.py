@@ -10,12 +10,12 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import nn
 
+from ...framework.class_labels import check_number, class_labels
 from ...framework.domains import WaveformDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
+from ...framework.seeding import seeded
 from ..antialias.surgery import antialiased
-from ..vision.classes import check_number, class_labels
-from ..vision.seeding import seeded
 from .cochleagram import Cochleagram
 from .mel import LogMel
 

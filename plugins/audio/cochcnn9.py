@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ...framework.class_labels import class_labels
 from ...framework.domains import WaveformDomain
 from ...framework.models import Model
+from ...framework.seeding import seeded
 from ..antialias.surgery import antialiased
-from ..vision.classes import class_labels
-from ..vision.seeding import seeded
 from .cochleagram import Cochleagram
 
 SAMPLES, SAMPLE_RATE = 40_000, 20_000

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
+from ...framework.class_labels import class_labels
 from ...framework.domains import WaveformDomain
 from ...framework.models import Model
+from ...framework.seeding import seeded
 from ..antialias.surgery import antialiased
-from ..vision.classes import class_labels
-from ..vision.seeding import seeded
 from .cochcnn9 import SAMPLE_RATE, SAMPLES, WORDS
 from .cochleagram import Cochleagram
 

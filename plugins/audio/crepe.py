@@ -16,7 +16,7 @@ from torch import nn
 from ...framework.domains import WaveformDomain
 from ...framework.errors import MissingExtraError, unknown
 from ...framework.models import Model
-from ..vision.seeding import seeded
+from ...framework.seeding import seeded
 
 SAMPLES, SAMPLE_RATE = 1_024, 16_000
 

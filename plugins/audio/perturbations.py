@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
+from ...analysis.attacks.balls import check_signals, draw
 from ...framework.checks import number
 from ...framework.domains import WaveformDomain
 from ...framework.errors import MetameryError
 from ...framework.manager import Plugins
 from ...framework.models import Model
+from ...framework.protocols import Perturbation
 from ...framework.stimuli import Stimuli, Stimulus
 from ...framework.study import Use, load_stimuli
-from ...training.balls import check_signals, draw
-
-Perturb = Callable[[Model, torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
 
 NOISES = ("white", "pink")
 
@@ -31,7 +30,9 @@ _QUIET = 1e-4  # a stretch this far below its sound's level, 80 dB, is a pause, 
 _MOST_DRAWS = 100
 
 
-def background(*, plugins: Plugins, noise: str = "pink", snr_low: float = -10.0, snr_high: float = 10.0) -> Perturb:
+def background(
+    *, plugins: Plugins, noise: str = "pink", snr_low: float = -10.0, snr_high: float = 10.0
+) -> Perturbation:
     """Add noise at a signal-to-noise ratio drawn evenly from `snr_low` to `snr_high` dB (Feather et al. 2023, Methods).
 
     Signal and noise are mixed, set to the signal's root mean square, and clamped to the domain's range.
@@ -71,7 +72,7 @@ def background(*, plugins: Plugins, noise: str = "pink", snr_low: float = -10.0,
     return perturb
 
 
-def gain(low: float = -6.0, high: float = 6.0) -> Perturb:
+def gain(low: float = -6.0, high: float = 6.0) -> Perturbation:
     """Make each sound louder or softer, by dB drawn evenly from `low` to `high`, clamped to the domain's range."""
     for name, value in (("low", low), ("high", high)):
         number(name, value, -MOST_DECIBELS, MOST_DECIBELS, unit=" (dB)")

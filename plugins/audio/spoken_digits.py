@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ...framework.stimuli import Stimulus
-from ..files.limits import check_limit
+from ...framework.stimuli import Stimulus, check_limit
 from .speech_synthesis import SAMPLE_RATE, VOICES, Voice, speak
 
 SOURCE = "synthesised speech, not a recording: metamery's formant synthesiser"

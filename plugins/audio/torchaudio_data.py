@@ -17,8 +17,7 @@ from typing import Any
 from torchaudio import datasets
 
 from ...framework.errors import MetameryError, unknown
-from ...framework.stimuli import Stimulus
-from ..files.limits import spread
+from ...framework.stimuli import Stimulus, spread
 from .sounds import read_sound
 
 

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from torchaudio.models import Wav2Vec2Model, wav2vec2_model, wavlm_model
 from torchaudio.pipelines import Wav2Vec2ASRBundle, Wav2Vec2Bundle
 
+from ...framework.class_labels import check_number, class_labels
 from ...framework.domains import WaveformDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
-from ..vision.classes import check_number, class_labels
-from ..vision.seeding import seeded
+from ...framework.seeding import seeded
 
 WEIGHTS = ("DEFAULT", "none")
 

@@ -15,10 +15,9 @@ import torch
 
 from ...framework.errors import MetameryError
 from ...framework.folders import RESULTS
-from ...framework.stimuli import Stimulus, is_utf8
+from ...framework.stimuli import Stimulus, is_utf8, spread
 from ..audio import sounds
 from ..vision import pictures
-from .limits import spread
 from .listing import Contents, check_classes, check_names, contents, summary, warn_of_others
 
 

@@ -26,7 +26,7 @@ def register_perturbations(register: Register) -> None:
     register("random_l2", f"{place}:random_l2", "a random direction of length epsilon: the control of L2 attacks")
     register("random_linf", f"{place}:random_linf", "a random corner, ±epsilon: the control of Linf attacks")
     register("gaussian", f"{place}:gaussian", "independent Gaussian noise")
-    place = "metamery.plugins.robustness.distortions"
+    place = "metamery.analysis.transformations.distortions"
     register("shift", f"{place}:shift", "a random shift, in space or time, by whole pixels or samples")
     register("blur", f"{place}:blur", "a Gaussian blur, in space or time")
 

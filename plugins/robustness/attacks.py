@@ -1,4 +1,4 @@
-"""The attacks of `metamery.training.attacks` as perturbations: settings are checked here, once."""
+"""The attacks of `metamery.analysis.attacks.gradient` as perturbations: settings are checked here, once."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch.nn.functional import kl_div, log_softmax
 
+from ...analysis.attacks.balls import draw
+from ...analysis.attacks.gradient import LogitLoss, apgd, check_settings, fgsm, pgd
 from ...framework.models import Model
-from ...framework.modes import frozen
-from ...training.attacks import Loss, apgd, check_settings, fgsm, pgd
-from ...training.balls import draw
-from .random import Perturb
+from ...framework.protocols import Perturbation
+from ...framework.running import frozen
 
 _EPSILON_LINF = 8 / 255
 _EPSILON_L2 = 3.0
@@ -22,8 +22,8 @@ def fast_gradient_sign(
     epsilon: float = _EPSILON_LINF,
     step_size: float | None = None,
     random_start: bool = False,
-    loss: str | Loss = "cross_entropy",
-) -> Perturb:
+    loss: str | LogitLoss = "cross_entropy",
+) -> Perturbation:
     """One signed step of `step_size`, by default `epsilon`; 1.25 epsilon with a random start is fast training's."""
     return _ready(fgsm, epsilon=epsilon, step_size=step_size, random_start=random_start, loss=loss)
 
@@ -34,8 +34,8 @@ def pgd_linf(
     step_size: float | None = None,
     restarts: int = 1,
     random_start: bool = True,
-    loss: str | Loss = "cross_entropy",
-) -> Perturb:
+    loss: str | LogitLoss = "cross_entropy",
+) -> Perturbation:
     """Projected gradient descent in the Linf norm; `step_size` is 2.5 epsilon / steps by default."""
     return _ready(
         pgd,
@@ -55,8 +55,8 @@ def pgd_l2(
     step_size: float | None = None,
     restarts: int = 1,
     random_start: bool = True,
-    loss: str | Loss = "cross_entropy",
-) -> Perturb:
+    loss: str | LogitLoss = "cross_entropy",
+) -> Perturbation:
     """Projected gradient descent in the L2 norm; `step_size` is 2.5 epsilon / steps by default."""
     return _ready(
         pgd,
@@ -70,7 +70,7 @@ def pgd_l2(
     )
 
 
-def pgd_kl(epsilon: float = _EPSILON_LINF, steps: int = 10, step_size: float | None = None) -> Perturb:
+def pgd_kl(epsilon: float = _EPSILON_LINF, steps: int = 10, step_size: float | None = None) -> Perturbation:
     """Projected gradient descent, Linf, away from the model's own prediction, in the Kullback–Leibler divergence.
 
     The inner attack of TRADES (Zhang et al. 2019): labels are not used, and it starts 0.001 of the range away, at
@@ -101,19 +101,19 @@ def pgd_kl(epsilon: float = _EPSILON_LINF, steps: int = 10, step_size: float | N
 
 
 def apgd_linf(
-    epsilon: float = _EPSILON_LINF, steps: int = 100, restarts: int = 1, loss: str | Loss = "cross_entropy"
-) -> Perturb:
+    epsilon: float = _EPSILON_LINF, steps: int = 100, restarts: int = 1, loss: str | LogitLoss = "cross_entropy"
+) -> Perturbation:
     """Auto-PGD in the Linf norm; it finds its step sizes by itself."""
     return _ready(apgd, norm="linf", epsilon=epsilon, steps=steps, restarts=restarts, loss=loss)
 
 
 def apgd_l2(
-    epsilon: float = _EPSILON_L2, steps: int = 100, restarts: int = 1, loss: str | Loss = "cross_entropy"
-) -> Perturb:
+    epsilon: float = _EPSILON_L2, steps: int = 100, restarts: int = 1, loss: str | LogitLoss = "cross_entropy"
+) -> Perturbation:
     """Auto-PGD in the L2 norm; it finds its step sizes by itself."""
     return _ready(apgd, norm="l2", epsilon=epsilon, steps=steps, restarts=restarts, loss=loss)
 
 
-def _ready(attack: Any, **settings: Any) -> Perturb:
+def _ready(attack: Any, **settings: Any) -> Perturbation:
     check_settings(**settings)
     return partial(attack, **settings)

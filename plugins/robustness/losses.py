@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch.nn.functional import kl_div, log_softmax
 
 from ...framework.checks import number
 from ...framework.models import Model
-
-Loss = Callable[..., torch.Tensor]
+from ...framework.protocols import Loss
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> Loss:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
+from ...analysis.attacks.balls import check_epsilon, check_signals, draw, unit
 from ...framework.checks import number
 from ...framework.errors import MetameryError
 from ...framework.models import Model
-from ...training.balls import check_epsilon, check_signals, draw, unit
-
-Perturb = Callable[[Model, torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
+from ...framework.protocols import Perturbation
 
 
-def random_l2(epsilon: float = 3.0) -> Perturb:
+def random_l2(epsilon: float = 3.0) -> Perturbation:
     """Add to each signal a random direction of length `epsilon`, uniform on the sphere (Feather et al. 2023)."""
     number("epsilon", epsilon, 0)
 
@@ -25,7 +22,7 @@ def random_l2(epsilon: float = 3.0) -> Perturb:
     return perturb
 
 
-def random_linf(epsilon: float = 8 / 255) -> Perturb:
+def random_linf(epsilon: float = 8 / 255) -> Perturbation:
     """Add `epsilon` or −`epsilon` to each sample, with equal chance (Feather et al. 2023)."""
     number("epsilon", epsilon, 0)
 
@@ -37,7 +34,7 @@ def random_linf(epsilon: float = 8 / 255) -> Perturb:
     return perturb
 
 
-def gaussian(sigma: float = 0.1) -> Perturb:
+def gaussian(sigma: float = 0.1) -> Perturbation:
     """Add independent Gaussian noise of standard deviation `sigma`, in the signals' units, to each sample."""
     number("sigma", sigma, 0)
 

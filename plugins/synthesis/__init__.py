@@ -16,7 +16,7 @@ def register_distances(register: Register) -> None:
 
 @hookimpl
 def register_optimizers(register: Register) -> None:
-    place = "metamery.analysis.optimizers"
+    place = "metamery.analysis.synthesis.optimizers"
     register("normalised_gd", f"{place}:normalised_gradient_descent", "steps of fixed length, the published one")
     register("adam", f"{place}:adam", "Adam (Kingma & Ba 2015)")
     register("sgd", f"{place}:sgd", "gradient descent, with momentum if wanted")

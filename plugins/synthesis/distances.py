@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...analysis import distances
-from ...analysis.matching import Distance
+from ...analysis.proof import distances
+from ...framework.protocols import Distance
 
 
 def relative_l2() -> Distance:

@@ -18,12 +18,12 @@ import torch
 import torchattacks
 from torch import nn
 
+from ...analysis.attacks.balls import check_epsilon, check_signals, class_indices
 from ...framework.checks import number
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
-from ...framework.modes import frozen
-from ...training.balls import check_epsilon, check_signals, class_indices
-from ..robustness.random import Perturb
+from ...framework.protocols import Perturbation
+from ...framework.running import frozen
 
 _LENGTHS = {"alpha", "eps", "max_epsilon", "noise_sd"}
 _LENGTHS_OF = {"EADEN": {"beta"}, "EADL1": {"beta"}, "GN": {"std"}, "JSMA": {"theta"}, "SPSA": {"delta", "lr"}}
@@ -37,7 +37,7 @@ def torchattack_names() -> list[str]:
     return sorted(set(torchattacks.__all__) - set(torchattacks.__wrapper__))
 
 
-def torchattack(name: str, **options: Any) -> Perturb:
+def torchattack(name: str, **options: Any) -> Perturbation:
     """Build an attack of torchattacks.
 
     Images keep their form, and waveforms ``(B, T)`` are shown as pictures ``(B, 1, 1, T)``, with which attacks that

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import xarray as xr
 
+from ...analysis.attacks.balls import check_norm
+from ...analysis.statistics.proportions import proportion
+from ...analysis.studies.batches import batch_count, batches, drawn_seed, running
 from ...framework.checks import numbers, whole
 from ...framework.context import Context
-from ...framework.proportions import proportion
-from ...training.balls import check_norm
-from ...training.data import key
-from ..evaluators.answers import batch_count, batches, drawn_seed, running
+from ...framework.protocols import Evaluator
+from ...framework.randomness import derived_seed
 from .adapter import torchattack
 
 NORMS = {"linf": "Linf", "l2": "L2"}
@@ -20,7 +21,7 @@ NORMS = {"linf": "Linf", "l2": "L2"}
 
 def autoattack(
     norm: str = "linf", epsilons: Sequence[float] = (8 / 255,), steps: int = 100, batch_size: int = 100
-) -> Callable[[Context], xr.Dataset]:
+) -> Evaluator:
     """Build the evaluator: accuracy over the size of the perturbation, 0 being the signals as they are.
 
     AutoAttack's four attacks in turn, each on what the others left: APGD with cross-entropy, targeted APGD and
@@ -61,7 +62,7 @@ def autoattack(
                     some, labels = batch.some(correct), batch.best(logits)[correct]
                     for place, attack in enumerate(attacks):
                         if len(labels):
-                            generator = torch.Generator().manual_seed(key(seed, batch.stimuli[0].name))
+                            generator = torch.Generator().manual_seed(derived_seed(seed, batch.stimuli[0].name))
                             moved = attack(model, some.signals, labels, generator)
                             with torch.no_grad():
                                 right[name][1 + place] += int(some.correct(model.module(moved)).sum())

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ...framework.class_labels import check_number, class_labels
 from ...framework.domains import ImageDomain
 from ...framework.models import Model
+from ...framework.seeding import seeded
 from .cifar import CIFAR10_MEAN, CIFAR10_STD
-from .classes import check_number, class_labels
 from .normalisation import normalise_input
-from .seeding import seeded
 
 _convolution = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
 

@@ -19,8 +19,7 @@ from pathlib import Path
 import skimage
 
 from ...framework.errors import MetameryError
-from ...framework.stimuli import Stimulus
-from ..files.limits import check_limit
+from ...framework.stimuli import Stimulus, check_limit
 from .imagenet import IMAGENET_1K, IMAGENET_16
 from .pictures import read_picture
 

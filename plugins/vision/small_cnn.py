@@ -8,13 +8,13 @@ from math import gcd
 import torch
 from torch import nn
 
+from ...framework.class_labels import check_number, class_labels
 from ...framework.domains import ImageDomain
 from ...framework.errors import unknown
 from ...framework.models import Model
+from ...framework.seeding import seeded
 from .cifar import CIFAR10_MEAN, CIFAR10_STD
-from .classes import check_number, class_labels
 from .normalisation import normalise_input
-from .seeding import seeded
 
 NORMS = ("batch", "group")
 

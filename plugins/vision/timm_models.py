@@ -8,14 +8,14 @@ import timm
 from timm.data.config import resolve_model_data_config
 from timm.models import is_model
 
+from ...framework.class_labels import check_number
 from ...framework.domains import ImageDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
 from ...framework.outline import default_layers
-from .classes import check_number
+from ...framework.seeding import seeded
 from .imagenet import IMAGENET_1K, imagenet_labels
 from .normalisation import normalise_input
-from .seeding import seeded
 
 
 def timm_model_names() -> list[str]:

@@ -16,8 +16,7 @@ from typing import Any
 from torchvision import datasets
 
 from ...framework.errors import MetameryError, unknown
-from ...framework.stimuli import Stimulus
-from ..files.limits import spread
+from ...framework.stimuli import Stimulus, spread
 from .imagenet import IMAGENET_1K, imagenet_labels
 from .pictures import picture_signal
 

@@ -9,14 +9,14 @@ import torchvision
 from torch import nn
 from torchvision.models import WeightsEnum
 
+from ...framework.class_labels import check_number
 from ...framework.domains import ImageDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
 from ...framework.outline import default_layers
-from .classes import check_number
+from ...framework.seeding import seeded
 from .imagenet import IMAGENET_1K, imagenet_labels
 from .normalisation import normalise_input
-from .seeding import seeded
 
 _WITH_AUXILIARY_HEADS = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 

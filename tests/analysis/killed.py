@@ -24,7 +24,7 @@ import torch._dynamo
 import torchvision.transforms.v2.functional
 import xarray as xr
 import zarr.storage._local as local
-from metamery.analysis.conduct import conduct
+from metamery.analysis.studies.run_study import conduct
 from metamery.framework import MetameryError, Plugins, Study, open_study
 from metamery.framework.store import RESULTS
 from metamery.plugins.files import folder as _folder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from metamery.analysis.success import judge
+from metamery.analysis.proof.success import judge
 from metamery.framework import open_study
 from metamery.framework.domains import Domain, ImageDomain, WaveformDomain
 from metamery.framework.schema import (

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from metamery.analysis.character import (
+from metamery.analysis.character.signals import (
     ABOUT,
     Diversity,
     compare,
@@ -18,7 +18,7 @@ from metamery.analysis.character import (
     ssim,
     stretched,
 )
-from metamery.analysis.spectra import energy_above, spectral_slope
+from metamery.analysis.character.spectra import energy_above, spectral_slope
 from metamery.framework import ImageDomain, WaveformDomain
 
 

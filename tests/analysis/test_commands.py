@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import zarr
 from metamery.analysis import success_by_layer
-from metamery.analysis.commands import DEMO_STEPS
+from metamery.analysis.commands.studies import DEMO_STEPS
 from metamery.framework import MetameryError, Study, open_study
-from metamery.framework.options import duration, read_options
+from metamery.framework.command_options import duration, read_options
 from metamery.framework.schema import SCHEMA_VERSION, STATES
 from metamery.framework.store import RESULTS
 from PIL import Image

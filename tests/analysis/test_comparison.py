@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from metamery.analysis.comparison import compare
+from metamery.analysis.studies.compare import compare
 from metamery.framework import MetameryError, open_study
 from metamery.framework.schema import check_dataset
 from metamery.framework.store import StudyStore

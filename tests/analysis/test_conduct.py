@@ -14,13 +14,13 @@ import pytest
 import soundfile
 import torch
 import xarray as xr
-from metamery.analysis import conduct as conducting
 from metamery.analysis import judge
-from metamery.analysis import null as nulls
-from metamery.analysis.conduct import conduct
-from metamery.analysis.plan import plan
+from metamery.analysis.proof import null as nulls
 from metamery.analysis.report.stored import stored_models
-from metamery.analysis.synthesis import synthesise
+from metamery.analysis.studies import run_study as conducting
+from metamery.analysis.studies.estimate import plan
+from metamery.analysis.studies.run_study import conduct
+from metamery.analysis.synthesis.driver import synthesise
 from metamery.framework import MetameryError, Plugins, Stimulus, Study, WaveformDomain, open_study
 from metamery.framework.progress import Progress
 from metamery.framework.schema import STATES, VERDICTS, check_dataset

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from metamery.analysis.conduct import conduct
-from metamery.analysis.damage import damages
+from metamery.analysis.studies.damage import damages
+from metamery.analysis.studies.run_study import conduct
 from metamery.framework import MetameryError, Plugins, Study, open_study
 from metamery.framework.schema import STATES
 from metamery.framework.store import RESULTS

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from metamery.analysis.export import export
+from metamery.analysis.studies.export import export
 from metamery.framework import MetameryError, open_study
 from metamery.framework.domains import ImageDomain
 from metamery.framework.store import StudyStore

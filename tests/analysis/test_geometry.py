@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from metamery.analysis import geometry
-from metamery.analysis.geometry import distorted, krylov, local_geometry
-from metamery.analysis.jacobian import Jacobian
+from metamery.analysis.geometry import eigendistortions as geometry
+from metamery.analysis.geometry.eigendistortions import distorted, krylov, local_geometry
+from metamery.analysis.geometry.jacobian import Jacobian
 from metamery.framework import ImageDomain, MetameryError, WaveformDomain
 from metamery.framework.testing import example_model, example_signals
 from torch import nn

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from metamery.analysis.intervals import draws, means, percentiles, quantiles, with_ends
+from metamery.analysis.statistics.intervals import draws, means, percentiles, quantiles, with_ends
 
 
 def test_a_mean_is_that_of_what_was_drawn() -> None:

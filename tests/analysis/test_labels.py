@@ -5,7 +5,7 @@ from pathlib import Path
 import metamery.plugins.evaluators
 import pytest
 import torch
-from metamery.analysis.labels import Labels, OwnLabels, answered
+from metamery.analysis.recognition.labels import Labels, OwnLabels, answered
 from metamery.framework import ImageDomain, MetameryError, Model, Stimulus
 from metamery.plugins.vision.imagenet import IMAGENET_1K, imagenet_labels
 from torch import nn

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from metamery.analysis import match_layer
-from metamery.analysis.distances import correlation, cosine, relative_l2
-from metamery.analysis.optimizers import adam, normalised_gradient_descent, sgd
-from metamery.analysis.presets import settings
-from metamery.analysis.synthesis import starting_noise
+from metamery.analysis.proof.distances import correlation, cosine, relative_l2
+from metamery.analysis.synthesis.driver import starting_noise
+from metamery.analysis.synthesis.optimizers import adam, normalised_gradient_descent, sgd
+from metamery.analysis.synthesis.settings import settings
 from metamery.framework import Plugins, Stimulus, Tap
-from metamery.framework.modes import frozen
+from metamery.framework.running import frozen
 from metamery.framework.schema import STATES
 from torch import nn
 

@@ -10,7 +10,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from metamery.analysis import match, synthesise
-from metamery.analysis.measures import MEASURES, average_ranks, measure, measured_layers, pearson, snr_db, spearman
+from metamery.analysis.proof.measures import (
+    MEASURES,
+    average_ranks,
+    measure,
+    measured_layers,
+    pearson,
+    snr_db,
+    spearman,
+)
 from metamery.framework import ImageDomain, MetameryError, Model, Stimulus
 from metamery.framework.testing import example_model
 from scipy import stats

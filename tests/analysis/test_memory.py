@@ -17,8 +17,8 @@ from pathlib import Path
 
 import torch
 import torch._dynamo
-from metamery.analysis.conduct import conduct, load_parts
-from metamery.analysis.plan import plan
+from metamery.analysis.studies.run_study import conduct, load_parts
+from metamery.analysis.studies.estimate import plan
 from metamery.framework import ImageDomain, Model, Plugins, Stimulus, Study, hookimpl
 from metamery.framework.study import ModelUse, Use
 from torchvision.transforms.v2 import functional

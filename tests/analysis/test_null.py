@@ -13,11 +13,11 @@ import pytest
 import torch
 import xarray as xr
 import zarr
-from metamery.analysis import null as nulls
 from metamery.analysis import null_distribution
-from metamery.analysis.measures import MEASURES
-from metamery.analysis.null import NULL_METRICS, TooFewSignalsError, cache_folder
-from metamery.analysis.pairs import Rows
+from metamery.analysis.proof import null as nulls
+from metamery.analysis.proof.measures import MEASURES
+from metamery.analysis.proof.null import NULL_METRICS, TooFewSignalsError, cache_folder
+from metamery.analysis.proof.pairs import Rows
 from metamery.framework import ImageDomain, MetameryError, Model, Stimulus
 from metamery.framework.progress import Progress
 from metamery.framework.schema import check_dataset

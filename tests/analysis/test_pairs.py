@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from metamery.analysis import pairs
-from metamery.analysis.measures import pearson, snr_db, spearman
-from metamery.analysis.pairs import Rows, near_duplicates, pair_matrices
+from metamery.analysis.proof import pairs
+from metamery.analysis.proof.measures import pearson, snr_db, spearman
+from metamery.analysis.proof.pairs import Rows, near_duplicates, pair_matrices
 
 SLOW = {"pearson": pearson, "spearman": spearman, "snr_db": snr_db}
 

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from metamery.analysis.presets import SCHEDULES, Settings, settings
+from metamery.analysis.synthesis.settings import SCHEDULES, Settings, settings
 from metamery.framework import MetameryError
 
 

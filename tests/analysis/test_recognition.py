@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from metamery.analysis.made import Made
-from metamery.analysis.recognition import recognise, shown, summary
+from metamery.analysis.recognition.recognise import recognise, shown, summary
+from metamery.analysis.studies.metamers import Made
 from metamery.framework import ImageDomain, MetameryError, Model, Stimulus, WaveformDomain
 from metamery.framework.schema import check_dataset
 from torch import nn

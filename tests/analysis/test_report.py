@@ -14,9 +14,9 @@ from metamery.analysis.report.curves import curve, draw
 from metamery.analysis.report.evaluations import evaluations
 from metamery.analysis.report.matrix import shade
 from metamery.analysis.report.stored import stored_models
+from metamery.analysis.statistics.proportions import proportion
 from metamery.framework import open_study
 from metamery.framework.domains import ImageDomain, WaveformDomain
-from metamery.framework.proportions import proportion
 from metamery.framework.schema import match_variables, null_variables, success_variables
 from metamery.framework.store import StudyStore
 from PIL import Image

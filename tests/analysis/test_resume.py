@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metamery.analysis.synthesis import partition
+from metamery.analysis.synthesis.driver import partition
 from metamery.framework import Study
 from metamery.framework.study import ModelUse, Use
 

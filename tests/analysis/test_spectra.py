@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from metamery.analysis.spectra import Folding, check_cutoff, energy_above, folded_share, spectral_slope
+from metamery.analysis.character.spectra import Folding, check_cutoff, energy_above, folded_share, spectral_slope
 from metamery.framework import MetameryError, Plugins
 from metamery.framework.layers import Tap
 from torch import nn

@@ -13,8 +13,8 @@ import pytest
 import soundfile
 import torch
 import xarray as xr
-from metamery.analysis.conduct import conduct
-from metamery.analysis.evaluation import study_context
+from metamery.analysis.studies.evaluate import study_context
+from metamery.analysis.studies.run_study import conduct
 from metamery.framework import Context, ImageDomain, MetameryError, Plugins, Study, WaveformDomain
 from metamery.framework.progress import Progress
 from metamery.framework.study import ModelUse, Use, load_stimuli

@@ -7,8 +7,8 @@ import pytest
 import torch
 import xarray as xr
 from metamery.analysis import judge, match, null_distribution, success_by_layer, synthesise
+from metamery.analysis.statistics.proportions import wilson
 from metamery.framework import Model, Stimulus
-from metamery.framework.proportions import wilson
 from metamery.framework.schema import VERDICTS, check_dataset, success_variables
 from metamery.framework.testing import example_model
 

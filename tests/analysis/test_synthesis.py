@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from metamery.analysis import synthesise
-from metamery.analysis.distances import relative_l2
-from metamery.analysis.synthesis import partition, starting_noise
+from metamery.analysis.proof.distances import relative_l2
+from metamery.analysis.synthesis.driver import partition, starting_noise
 from metamery.framework import ImageDomain, MetameryError, Plugins, Stimulus, Tap, WaveformDomain, testing
 from metamery.framework.errors import MissingExtraError
-from metamery.framework.modes import frozen
 from metamery.framework.outline import outline
+from metamery.framework.running import frozen
 from metamery.framework.schema import check_dataset
 
 

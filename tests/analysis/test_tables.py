@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import xarray as xr
-from metamery.analysis.tables import lines
+from metamery.analysis.report.terminal import lines
 from metamery.framework.schema import site_coordinates
 
 ABOUT = {"long_name": "likeness", "units": "1"}

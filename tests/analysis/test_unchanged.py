@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from metamery.analysis.conduct import conduct
-from metamery.analysis.evaluation import study_context
-from metamery.analysis.fingerprint import PROBED, TOLERANCE, difference, fingerprint, sketch, tolerance
-from metamery.analysis.unchanged import KEPT, alike, kept_activations
+from metamery.analysis.studies.evaluate import study_context
+from metamery.analysis.studies.fingerprint import PROBED, TOLERANCE, difference, fingerprint, sketch, tolerance
+from metamery.analysis.studies.run_study import conduct
+from metamery.analysis.studies.unchanged import KEPT, alike, kept_activations
 from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Stimulus, Study, open_study
 from metamery.framework.progress import Progress
 from metamery.framework.schema import STATES

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metamery.framework import ImageDomain, LayerName, MetameryError, Tap
 from metamery.framework.layers import before_relu, is_relu
-from metamery.framework.modes import frozen
 from metamery.framework.outline import default_layers, outline
+from metamery.framework.running import frozen
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 

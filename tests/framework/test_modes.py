@@ -7,7 +7,7 @@ import pytest
 import torch
 import torchvision
 from metamery.framework import ImageDomain
-from metamery.framework.modes import channels_last, frozen
+from metamery.framework.running import channels_last, frozen
 from torch import nn
 
 DOMAIN = ImageDomain(3, 32, 32)
@@ -102,7 +102,7 @@ KEEPING = """
 import os
 from pathlib import Path
 import torch
-from metamery.framework.modes import keeping_memory
+from metamery.framework.running import keeping_memory
 
 def resident():
     pages = int(Path("/proc/self/statm").read_text().split()[1])

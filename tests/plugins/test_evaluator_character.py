@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from metamery.analysis.character import psnr, ssim
-from metamery.analysis.spectra import energy_above, folded_share, spectral_slope
+from metamery.analysis.character.signals import psnr, ssim
+from metamery.analysis.character.spectra import energy_above, folded_share, spectral_slope
 from metamery.framework import Context, MetameryError, Model, Plugins, WaveformDomain
 from metamery.framework.schema import STATES, check_dataset, model_key
 from metamery.framework.testing import check_evaluator, example_context, example_model, example_signals, example_study

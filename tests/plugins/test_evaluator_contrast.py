@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from metamery.analysis.spectra import spectral_slope
+from metamery.analysis.character.spectra import spectral_slope
 from metamery.framework import Context, ImageDomain, MetameryError, Model, Plugins
 from metamery.framework.schema import STATES, check_dataset, model_key
 from metamery.framework.testing import check_evaluator, example_context, example_study

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from metamery.analysis import geometry as algorithm
+from metamery.analysis.geometry import eigendistortions as algorithm
 from metamery.framework import Context, ImageDomain, MetameryError, Model, Plugins, Stimulus, WaveformDomain
 from metamery.framework.testing import check_evaluator, example_model, example_signals
 from torch import nn

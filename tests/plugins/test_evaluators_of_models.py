@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from metamery.analysis.attacks.masked import masked_gradients
 from metamery.framework import Context, ImageDomain, MetameryError, Model, Plugins, Stimulus, WaveformDomain
 from metamery.framework.testing import check_evaluator, example_model
-from metamery.plugins.evaluators.masked import masked_gradients
 from torch import nn
 
 DOMAIN = ImageDomain(3, 5, 5)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from metamery.analysis import distances, optimizers
-from metamery.analysis.presets import PRESETS
-from metamery.analysis.synthesis import _DISTANCES, _OPTIMIZERS
+from metamery.analysis.proof import distances
+from metamery.analysis.synthesis import optimizers
+from metamery.analysis.synthesis.driver import _DISTANCES, _OPTIMIZERS
+from metamery.analysis.synthesis.settings import PRESETS
 from metamery.framework import MetameryError, Plugins
 from metamery.framework.testing import check_distance, check_optimizer
 

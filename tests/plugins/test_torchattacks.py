@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from metamery.analysis.attacks import gradient as attacks
 from metamery.framework import ImageDomain, MetameryError, Model, Plugins, UnknownNameError, WaveformDomain
 from metamery.framework.testing import check_perturbation, example_model, example_signals
-from metamery.training import attacks
 from torch import nn
 
 torchattacks = pytest.importorskip("torchattacks", reason="the extra torchattacks is not installed")

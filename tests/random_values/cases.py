@@ -13,7 +13,7 @@ from typing import Any
 import material
 import tomli_w
 import typer
-from metamery.analysis.presets import Settings
+from metamery.analysis.synthesis.settings import Settings
 from metamery.framework.cli import make_app
 from metamery.framework.manager import Plugins
 from metamery.framework.recipes import Recipe

@@ -27,8 +27,8 @@ import torch._dynamo
 from metamery.framework import MetameryError, Plugins, Recipe, open_study
 from metamery.framework.study import Use
 from metamery.training import checkpoints
-from metamery.training.conduct import conduct
 from metamery.training.loop import BEST, LAST
+from metamery.training.run_training import conduct
 from metamery.training.runs import RUN_FILE, Run
 
 _EARLY = torch._dynamo

@@ -21,8 +21,8 @@ from metamery.framework import Plugins, Recipe
 from metamery.framework.progress import Progress
 from metamery.framework.study import Use
 from metamery.training import checkpoints
-from metamery.training.conduct import conduct
 from metamery.training.loop import BEST, LAST
+from metamery.training.run_training import conduct
 from metamery.training.runs import Run
 
 _EARLY = torch._dynamo

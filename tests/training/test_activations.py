@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from metamery.analysis.attacks.gradient import pgd
 from metamery.framework import ImageDomain, MetameryError, Model, Plugins, open_study
 from metamery.framework.testing import example_model, example_signals
 from metamery.training.activations import Behind, behind, perturbed
-from metamery.training.attacks import pgd
 from torch import nn
 
 LABELS = torch.tensor([0, 1, 2])

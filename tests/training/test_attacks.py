@@ -12,10 +12,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from metamery.analysis.attacks import gradient as attacks
+from metamery.analysis.attacks.balls import BALLS, L2Ball, LinfBall, check_epsilon, length, unit
+from metamery.analysis.attacks.gradient import apgd, fgsm, pgd
 from metamery.framework import ImageDomain, MetameryError, Model, UnknownNameError, WaveformDomain
-from metamery.training import attacks
-from metamery.training.attacks import apgd, fgsm, pgd
-from metamery.training.balls import BALLS, L2Ball, LinfBall, check_epsilon, length, unit
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 

@@ -51,7 +51,7 @@ from pathlib import Path
 import torch
 from metamery.framework import Plugins, Recipe
 from metamery.framework.study import Use
-from metamery.training.conduct import Machine, conduct
+from metamery.training.run_training import Machine, conduct
 from metamery.training.runs import Run
 
 torch.set_num_threads(1)

@@ -17,8 +17,9 @@ from metamery.framework import MetameryError, Plugins, claims, open_study
 from metamery.framework.progress import Progress
 from metamery.framework.store import StudyStore
 from metamery.framework.study import Use
-from metamery.training import checkpoints, conduct
-from metamery.training.conduct import conduct as conducted
+from metamery.training import checkpoints
+from metamery.training import run_training as conduct
+from metamery.training.run_training import conduct as conducted
 from metamery.training.runs import RUN_FILE, Run, write_history
 from metamery.training.state import BEST, LAST
 from safetensors.torch import save_file

@@ -16,8 +16,8 @@ from metamery.framework.schema import check_dataset
 from metamery.framework.study import Use
 from metamery.framework.testing import check_model
 from metamery.training.checkpoints import load
-from metamery.training.conduct import conduct
 from metamery.training.loop import BEST, LAST
+from metamery.training.run_training import conduct
 from metamery.training.runs import RUN_FILE, Run, tools
 
 

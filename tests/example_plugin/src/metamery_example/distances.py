@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from metamery.framework import MetameryError
-
-Distance = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+from metamery.framework.protocols import Distance
 
 
 def relative_lp(p: float = 1.0) -> Distance:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from metamery.framework import MetameryError, Model
+from metamery.framework.protocols import Perturbation
 
-Perturb = Callable[[Model, torch.Tensor, torch.Tensor, torch.Generator], torch.Tensor]
 
-
-def salt_and_pepper(fraction: float = 0.05) -> Perturb:
+def salt_and_pepper(fraction: float = 0.05) -> Perturbation:
     """Build noise that sets each sample, with probability `fraction`, to the range's lowest or highest value.
 
     Raises

@@ -1,0 +1,1 @@
+"""Which small changes fool a network? Attacks within a norm ball, and accuracy under them."""

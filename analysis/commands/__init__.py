@@ -1,0 +1,21 @@
+"""The commands that make, measure, show and hand out metamers."""
+
+from __future__ import annotations
+
+import typer
+
+from ...framework.hookspecs import hookimpl
+from .evaluations import compare, evaluate, statistics
+from .studies import demo, export, report, run_study, show, synthesise
+
+
+@hookimpl
+def register_commands(app: typer.Typer) -> None:
+    app.command()(demo)
+    app.command()(show)
+    app.command()(synthesise)
+    app.command("run")(run_study)
+    for command in (evaluate, compare, statistics):
+        app.command()(command)
+    app.command()(report)
+    app.command()(export)

@@ -1,0 +1,204 @@
+"""Commands that measure: `evaluate`, `compare` and `statistics`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...framework.command_options import (
+    Background,
+    Device,
+    DryRun,
+    Seed,
+    SkipUnreadable,
+    folder_or_name,
+    loaded_plugins,
+    read_options,
+    reading,
+)
+from ...framework.errors import MetameryError
+from ...framework.folders import READABLE, RESULTS, check_input, check_output, home
+from ...framework.groups import check_result_name, result_name
+from ...framework.registry import absolute, is_run
+from ...framework.study import Use
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MOST_SHUFFLES = 10**8
+
+
+def evaluate(
+    context: typer.Context,
+    evaluator: Annotated[str, typer.Argument(help="An evaluator's name.")],
+    what: Annotated[list[str], typer.Argument(metavar="STUDY|MODEL", help="A study's folder, or models or runs.")],
+    stimuli: Annotated[
+        str, typer.Option(help="Of models: a name or a folder; of runs, by default, what they were validated on.")
+    ] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="Of models: take only so many stimuli.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Of models: the folder that gets results and report.")
+    ] = Path("evaluation"),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the evaluator.")
+    ] = None,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take what it added to a folder out again, and measure nothing.")
+    ] = False,
+    skip_unreadable: SkipUnreadable = False,
+    background: Background = "",
+    device: Device = "cpu",
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+) -> None:
+    """Measure a study, or models.
+
+    What is found is added to the study's results and its report; of models, to those of a folder of its own.
+    """
+    import torch
+
+    from ...framework.devices import resolve_device
+    from ...framework.progress import ProgressBar
+    from ..report import write_report
+    from ..report.terminal import lines
+    from ..studies.evaluate import check_place, held_out, is_study, keep, measure, models_context, study_context
+
+    plugins = loaded_plugins(context)
+    found = plugins.find("evaluator", evaluator)
+    name, options = result_name(found.entry.name + found.member), read_options(set_)
+    check_result_name(name)
+    folder = home(Path(what[0]))
+    if remove:
+        typer.echo(f"report:  {_without(name, folder)}")
+        return
+    of_study = len(what) == 1 and (is_study(folder) or (folder.is_dir() and not is_run(folder)))
+    if of_study and (stimuli or limit or skip_unreadable or background):
+        raise MetameryError(
+            f"'{folder}' is a study, whose stimuli are its own: --stimuli, --limit, --skip-unreadable and --background "
+            "are for models"
+        )
+    plugins.load("evaluator", evaluator, **options)
+    where = resolve_device(device)
+    about: dict[str, Any] = {"seed": seed}
+    if of_study:
+        check_input(folder, ("study", "damaged"), "a study, or models to evaluate")
+    check_place(folder if of_study else output, name, of_study)
+    if not of_study:
+        names = [absolute(each) for each in what]
+        use = folder_or_name(plugins, Use(stimuli)) if stimuli else held_out(names)
+        use = Use(use.name, {**use.options, **({"limit": limit} if limit else {})})
+        use = reading(plugins, use, skip_unreadable, background)
+        about["stimuli"] = json.dumps(use.table())
+    if dry_run:
+        typer.echo(f"'{found.qualified}' would measure {', '.join(what)}")
+        return
+    with ProgressBar() as progress:
+        given = (plugins, where, torch.Generator().manual_seed(seed), progress)
+        measured = study_context(folder, *given) if of_study else models_context(names, use, *given)
+        dataset = measure(evaluator, options, measured, plugins, about)
+    folder = folder if of_study else output
+    keep(folder, name, dataset)
+    for line in lines(dataset):
+        typer.echo(line)
+    for warning in dataset.attrs.get("warnings", ()):
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"\nadded as '{name}' to {folder / 'results.zarr'}")
+    typer.echo(f"report:  {write_report(folder).resolve()}")
+
+
+def compare(
+    studies: Annotated[list[Path], typer.Argument(metavar="STUDY STUDY…", help="Studies' folders.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder that gets results and report.")] = Path(
+        "comparison"
+    ),
+) -> None:
+    """Lay the models of several studies side by side, with intervals.
+
+    Compared are how their metamers came out, layer by layer, and what each evaluator found that all studies have.
+    """
+    from ...framework.results import open_study, steady
+    from ..studies.compare import compare as lay_side_by_side
+    from ..studies.damage import without_lost
+
+    check_output(output, "evaluations")
+    folders = [check_input(folder, ("study", "damaged"), "a study's folder").resolve() for folder in studies]
+    if again := next((folder for folder in folders if folders.count(folder) > 1), None):
+        raise MetameryError(f"'{again}' is given twice, expected different studies")
+    short = [folder.name for folder in folders]
+    names = short if len({*short}) == len(short) else [str(folder) for folder in studies]
+    found = steady(
+        folders,
+        lambda: lay_side_by_side(
+            {name: without_lost(folder, open_study(folder)) for name, folder in zip(names, folders, strict=True)}
+        ),
+    )
+    _tell(found, output)
+
+
+def statistics(
+    people: Annotated[Path, typer.Argument(help="A CSV table: participants' recognition of each model's stages.")],
+    models: Annotated[str, typer.Option(metavar="A,B,…", help="Models to hold against each other.")] = "",
+    recognition: Annotated[
+        Path | None, typer.Option(help="A CSV table of models on each other's metamers, that may predict people.")
+    ] = None,
+    shuffles: Annotated[int, typer.Option(min=1, max=MOST_SHUFFLES, help="Of each permutation test.")] = 10_000,
+    scheme: Annotated[str, typer.Option(help="Of the permutations: proper, or feather2023, as published.")] = "proper",
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder that gets results and report.")] = Path(
+        "statistics"
+    ),
+    seed: Seed = 0,
+) -> None:
+    """Analyse people's recognition: against each network, between networks, and as other networks predict it."""
+    import numpy as np
+
+    from ...framework.errors import unknown
+    from ..statistics import overview, read_participants, read_recognition
+    from ..statistics.permutation import SCHEMES
+
+    if scheme not in SCHEMES:
+        raise unknown("scheme", scheme, SCHEMES)
+    compared = [name.strip() for name in models.split(",") if name.strip()]
+    if models and not compared:
+        raise MetameryError(f"--models is '{models}', expected names between commas")
+    check_output(output, "evaluations")
+    found = overview(
+        read_participants(people),
+        read_recognition(recognition) if recognition else None,
+        compared,
+        generator=np.random.default_rng(seed),
+        shuffles=shuffles,
+        scheme=scheme,
+    )
+    _tell(found, output)
+
+
+def _tell(found: Mapping[str, xr.Dataset], output: Path) -> None:
+    """Keep datasets in a folder of evaluations, and print them."""
+    from ..report import write_report
+    from ..report.terminal import lines
+    from ..studies.evaluate import keep
+
+    for name, dataset in found.items():
+        keep(output, name, dataset)
+        typer.echo(f"\n{dataset.attrs['title']}")
+        for line in lines(dataset):
+            typer.echo(line)
+    typer.echo(f"\nresults: {(output / RESULTS).resolve()}")
+    typer.echo(f"report:  {write_report(output).resolve()}")
+
+
+def _without(evaluator: str, folder: Path) -> Path:
+    """Take what an evaluator added out of a folder's results, and write their report anew."""
+    from ...framework.store import StudyStore
+    from ..report import write_report
+
+    check_input(folder, READABLE, "a study's folder, or that of evaluations")
+    store = StudyStore.reopen(folder)
+    if evaluator not in store.children():
+        raise MetameryError(f"'{folder}' holds nothing of evaluator '{evaluator}'")
+    store.remove(evaluator)
+    return write_report(folder).resolve()

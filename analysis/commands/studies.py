@@ -1,0 +1,294 @@
+"""The commands that make, show and hand out metamers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...framework.command_options import (
+    Antialias,
+    Background,
+    Device,
+    DryRun,
+    ModelOptions,
+    Seed,
+    SkipUnreadable,
+    duration,
+    folder_or_name,
+    loaded_plugins,
+    read_options,
+    reading,
+    with_antialias,
+)
+from ...framework.errors import MetameryError
+from ...framework.folders import STUDY_FILE, home, kind
+from ...framework.registry import absolute
+from ...framework.study import ModelUse, Study, Use
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from ...framework.manager import Plugins
+    from ...framework.store import StudyStore
+
+DEMO_LAYERS = ("_blocks.1", "_blocks.4", "_blocks.8", "_blocks.12", "_blocks.15", "output")
+AUDIO_DEMO_LAYERS = ("cochleagram", "relu1", "relu3", "relu5", "output")
+DEMO_STEPS = 450
+DEMO_STIMULI = 6
+DEMO_NULL_SIGNALS = 200
+FEW_PAIRS = 1000
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="The study's folder.")]
+
+
+def demo(
+    context: typer.Context,
+    audio: Annotated[bool, typer.Option("--audio", help="Sounds, spoken digits, in place of photographs.")] = False,
+    stimuli: Annotated[str, typer.Option(help="Six of your own in their place: a name, or a folder.")] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The study's folder; by default demo, or demo-audio.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Updates of each metamer.")] = DEMO_STEPS,
+    skip_unreadable: SkipUnreadable = False,
+    background: Background = "",
+    device: Device = "cpu",
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+) -> None:
+    """Make metamers of six photographs or sounds, and a page to look at them or hear them.
+
+    Of photographs at six layers of EfficientNet-Lite0, whose weights come with the extra ``demo``; with --audio, of
+    synthesised speech, the bundled words, at five layers of coch-cnn-digits.
+    """
+    if audio:
+        model, bundled = ModelUse("coch-cnn-digits", AUDIO_DEMO_LAYERS), "spoken-digits"
+    else:
+        model, bundled = ModelUse("efficientnet-lite0", DEMO_LAYERS), "natural"
+    plugins = loaded_plugins(context)
+    named = reading(plugins, folder_or_name(plugins, Use(stimuli or bundled)), skip_unreadable, background)
+    study = Study(
+        models=(model,),
+        stimuli=Use(named.name, {**named.options, "limit": DEMO_STIMULI}),
+        null_stimuli=named,
+        synthesis={"preset": "fast", "steps": steps},
+        seed=seed,
+        null_signals=DEMO_NULL_SIGNALS if stimuli else None,
+    )
+    _conduct(context, study, output or Path("demo-audio" if audio else "demo"), device, dry_run)
+
+
+def show(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="A model's name, or FILE.py:FUNCTION.")],
+    set_: ModelOptions = None,
+    antialias: Antialias = "",
+    full: Annotated[bool, typer.Option("--all", help="Every module, not only the model's own layers.")] = False,
+) -> None:
+    """Show what a model takes, and its layers.
+
+    Of each layer: its shape, the number of its units, whether it ends in a ReLU, and the memory that synthesis takes.
+    """
+    from ...framework.contract import examine
+
+    plugins = loaded_plugins(context)
+    model = with_antialias(model, antialias)
+    found = plugins.find("model", model)
+    loaded = plugins.load("model", model, **read_options(set_))
+    for note in loaded.notes:
+        typer.echo(f"note: {note}")
+    layers = examine(loaded, loaded.layers).outline
+    weights = sum(weight.numel() for weight in loaded.module.parameters())
+    typer.echo(f"{found.qualified}: {loaded.domain}")
+    classes = f"{len(loaded.labels)} classes ({loaded.label_space})" if loaded.labels else "classes without names"
+    typer.echo(f"{weights / 1e6:.2f} M weights, {classes}")
+    if options := found.options():
+        typer.echo(f"options, for --set: {options}")
+    typer.echo(f"\n{'layer':<32} {'module':<20} {'shape':>16} {'units':>10} {'ReLU':>5} {'MB each':>8}")
+    for layer in layers:
+        if full or layer.name in loaded.layers:
+            shape = " × ".join(map(str, layer.shape)) if layer.shape is not None else "no tensor"
+            relu = "yes" if layer.ends_in_relu else ""
+            size = f"{layer.kept_bytes / 1e6:.{1 if layer.kept_bytes >= 1e5 else 3}f}"
+            typer.echo(f"{layer.name:<32} {layer.kind:<20} {shape:>16} {layer.units:>10} {relu:>5} {size:>8}")
+    typer.echo("\nReLU: the modified ReLU applies. MB each: what synthesis keeps in memory for each signal of a batch.")
+
+
+def synthesise(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="A model's name, or FILE.py:FUNCTION.")],
+    stimuli: Annotated[str, typer.Option(help="A name, or a folder of pictures or sounds, CLASS/FILE or FILE.")],
+    output: Output,
+    layers: Annotated[str, typer.Option(help="Layers between commas; the model's own by default.")] = "",
+    preset: Annotated[str, typer.Option(help="fast or feather2023.")] = "fast",
+    steps: Annotated[int | None, typer.Option(min=1, help="Updates; the schedule keeps its shape.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Metamers of each stimulus, from different noise.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Take only so many stimuli.")] = None,
+    null_stimuli: Annotated[
+        str, typer.Option(help="Signals of the null, a name or a folder; the stimuli themselves by default.")
+    ] = "",
+    null_signals: Annotated[
+        int | None, typer.Option(min=2, help="Take only so many of them, at random; 1415 by default.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Stimuli worked on at once.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any setting of the preset, set otherwise.")
+    ] = None,
+    set_: ModelOptions = None,
+    antialias: Antialias = "",
+    skip_unreadable: SkipUnreadable = False,
+    background: Background = "",
+    device: Device = "cpu",
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+) -> None:
+    """Make metamers of stimuli at layers of a model.
+
+    The same command on the same folder goes on where an interrupted one was.
+    """
+    options: dict[str, Any] = {}
+    if limit is not None:
+        options["limit"] = limit
+    given = {"steps": steps, "seeds": seeds if seeds > 1 else None, "batch_size": batch_size}
+    named = tuple(name.strip() for name in layers.split(",") if name.strip())
+    plugins = loaded_plugins(context)
+    study = Study(
+        models=(ModelUse(with_antialias(absolute(model), antialias), named, read_options(set_)),),
+        stimuli=folder_or_name(plugins, Use(stimuli, options)),
+        null_stimuli=folder_or_name(plugins, Use(null_stimuli)) if null_stimuli else None,
+        synthesis={
+            "preset": preset,
+            **{key: value for key, value in given.items() if value is not None},
+            **read_options(setting),
+        },
+        seed=seed,
+        null_signals=null_signals,
+    )
+    study = _read_so(plugins, study, skip_unreadable, background)
+    _conduct(context, Study.from_toml(study.to_toml()), output, device, dry_run)
+
+
+def run_study(
+    context: typer.Context,
+    study: Annotated[Path, typer.Argument(help="A study file, or the folder it lies in.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The study's folder; by default the file's own.")
+    ] = None,
+    skip_unreadable: SkipUnreadable = False,
+    background: Background = "",
+    device: Device = "cpu",
+    dry_run: DryRun = False,
+) -> None:
+    """Make the metamers that a study file asks for.
+
+    A file may name several models. The same command goes on where an interrupted one was.
+    """
+    study = home(study)
+    file = study if kind(study) in ("file", "missing") else study / STUDY_FILE
+    asked = _read_so(loaded_plugins(context), Study.read(file), skip_unreadable, background)
+    _conduct(context, asked, output or file.parent, device, dry_run)
+
+
+def report(
+    study: Annotated[Path, typer.Argument(help="A study's folder, or that of evaluations or of a run.")],
+) -> None:
+    """Write a page that shows a study, evaluations or a run: one HTML file."""
+    from ..report import write_report
+
+    typer.echo(f"report: {write_report(study).resolve()}")
+
+
+def export(
+    study: Annotated[Path, typer.Argument(help="A study's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the files go.")],
+    level: Annotated[
+        float | None,
+        typer.Option(metavar="DBFS", help="Set each sound's RMS, peaks never beyond full scale; by default as is."),
+    ] = None,
+) -> None:
+    """Write signals and metamers as PNG or WAV, with a table."""
+    from ..studies.export import export as write
+
+    typer.echo(f"{write(study, output, level)} files in {output.resolve()}, listed in metamers.csv")
+
+
+def _read_so(plugins: Plugins, study: Study, skip_unreadable: bool, background: str) -> Study:
+    """A study whose files are read as a command says; that is part of the study, and so of going on with it."""
+    null = study.null_stimuli
+    return replace(
+        study,
+        stimuli=reading(plugins, study.stimuli, skip_unreadable, background),
+        null_stimuli=null and reading(plugins, null, skip_unreadable, background, is_asked=False),
+    )
+
+
+def _conduct(context: typer.Context, study: Study, folder: Path, device: str, dry_run: bool) -> None:
+    from ...framework.devices import resolve_device
+    from ...framework.progress import ProgressBar
+    from ..report import write_report
+    from ..studies.estimate import plan
+    from ..studies.run_study import conduct
+
+    plugins = loaded_plugins(context)
+    where = resolve_device(device)
+    if dry_run:
+        planned = plan(study, plugins, where)
+        typer.echo(study.to_toml())
+        typer.echo(
+            f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)} of updates; "
+            f"{planned.memory_bytes / 1e6:.0f} MB of memory beside PyTorch and the networks, "
+            f"at most {planned.disk_bytes / 1e6:.0f} MB on disk, and {planned.scratch_bytes / 1e6:.0f} MB meanwhile"
+        )
+        return
+    with ProgressBar() as progress:
+        store = conduct(study, folder, plugins, where, progress)
+    failed, total = _count(store)
+    for line in _success(folder):
+        typer.echo(line)
+    typer.echo(f"results: {store.path.resolve()}")
+    typer.echo(f"report:  {write_report(folder).resolve()}")
+    if failed:
+        raise MetameryError(f"{failed} of {total} metamers failed; the report says why")
+
+
+def _count(store: StudyStore) -> tuple[int, int]:
+    from ...framework.schema import STATES
+
+    states = [store.read(f"models/{key}/metamers", "state") for key in store.children("models")]
+    return sum(int((s == STATES["failed"]).sum()) for s in states), sum(s.size for s in states)
+
+
+def _success(folder: Path) -> Iterator[str]:
+    """Say for each model and layer how many metamers succeed, with 95 % Wilson intervals."""
+    from ...framework.results import open_study
+    from ..proof.success import success_by_layer
+
+    with open_study(folder) as tree:
+        for group in tree["models"].children.values():
+            yield ""
+            if "null" not in group.children:
+                yield f"{group.attrs['model']}: no null, which takes two unlike signals; see --null-stimuli"
+                continue
+            null = group["null"].attrs
+            few = ": few, see --null-stimuli" if null["pairs"] < FEW_PAIRS else ""
+            pairs = "1 pair" if null["pairs"] == 1 else f"{null['pairs']:,} pairs"
+            yield f"{group.attrs['model']}, against {pairs} of {null['signals']:,} natural signals{few}"
+            yield f"{'layer':<24} {'success':<22} {'same label':<22} {'match':<22} 8-bit or 16-bit"
+            counts = success_by_layer(group["match"].to_dataset())
+            for layer in counts["layer"].values:
+                here = counts.sel(layer=layer)
+                parts = [_share(here, part) for part in ("success", "agrees", "matches", "quantised_success")]
+                yield f"{layer:<24} " + " ".join(f"{part:<22}" for part in parts).rstrip()
+    yield ""
+
+
+def _share(counts: xr.Dataset, part: str) -> str:
+    """A proportion of `success_by_layer`, as people read it."""
+    counted = int(counts[f"{part}_counted"])
+    if not counted:
+        return "unattainable" if int(counts["unattainable"]) and part != "agrees" else "–"
+    low, high = (100 * float(counts[f"{part}_{end}"]) for end in ("low", "high"))
+    return f"{round(counted * float(counts[part]))}/{counted} ({low:.0f} to {high:.0f} %)"

@@ -1,0 +1,158 @@
+"""The Jacobian of a layer at a signal, as products with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ...framework.errors import MetameryError
+from ...framework.layers import BatchAxis, Tap
+from ...framework.running import frozen
+
+BLOCK = 2
+"""Vectors that go through the network at once."""
+
+
+class Jacobian:
+    """The Jacobian of a layer's activation with respect to one signal, by its products with vectors.
+
+    Several copies of the signal pass through the network once, in eval mode with frozen weights; what autograd keeps
+    of that pass (a few times what a training step keeps) serves all products, `copies` vectors in one go. ``Jᵀu`` is a
+    backward pass. ``Jv`` is the gradient of ``Jᵀu``, which is linear in u, with respect to u: a second backward pass.
+
+    Parameters
+    ----------
+    module
+        The network. Each row of its result is taken to depend on the same row of the signals alone.
+    layer
+        As `LayerName` reads it.
+    signal
+        ``(…)``, without a batch dimension, on the network's device and of its type.
+    copies
+        Vectors in one pass.
+    axes
+        As `Tap` has them.
+
+    Raises
+    ------
+    MetameryError
+        There is no such layer, its activation is not one row of real numbers for each signal, or the network has an
+        operation that autograd cannot differentiate twice.
+
+    Attributes
+    ----------
+    samples, units
+        Numbers in the signal and in the layer's activation.
+    finite
+        Whether all entries are; not where a root is taken of 0, say.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        layer: str,
+        signal: torch.Tensor,
+        copies: int = BLOCK,
+        axes: Mapping[str, BatchAxis] | None = None,
+    ) -> None:
+        self.layer = layer
+        self.shape = tuple(signal.shape)
+        self.samples = signal.numel()
+        self.dtype = signal.dtype
+        self._signals = signal.detach().repeat(copies, *[1] * signal.ndim).requires_grad_()
+        with frozen(module), torch.enable_grad(), _exactly(), Tap(module, [layer], axes=axes) as tap:
+            activations = tap(self._signals)[layer]
+        rows = activations.ndim > 0 and len(activations) == copies
+        if not (rows and activations.is_floating_point() and activations.numel()):
+            given = f"{activations.dtype} of shape {tuple(activations.shape)}"
+            raise MetameryError(
+                f"layer '{layer}' returns {given} for {copies} signals, expected a row of real numbers for each"
+            )
+        self._activations = activations.reshape(copies, -1)  # (copies, U)
+        self.units = self._activations.shape[1]
+        self._covectors = torch.zeros_like(self._activations, requires_grad=True)
+        self._pulled = self._gradient(self._activations, self._signals, self._covectors, keep=True)
+        self.finite = self._check()
+
+    def push(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return ``Jv`` of each of the vectors ``(K, samples)``: ``(K, units)``."""
+
+        def product(rows: torch.Tensor) -> torch.Tensor:
+            return self._gradient(self._pulled, self._covectors, rows.reshape(self._signals.shape))
+
+        return self._in_batches(vectors, product)
+
+    def pull(self, covectors: torch.Tensor) -> torch.Tensor:
+        """Return ``Jᵀu`` of each of the covectors ``(K, units)``: ``(K, samples)``."""
+
+        def product(rows: torch.Tensor) -> torch.Tensor:
+            return self._gradient(self._activations, self._signals, rows).flatten(1)
+
+        return self._in_batches(covectors, product)
+
+    def dense(self) -> torch.Tensor:
+        """Return the Jacobian itself, ``(units, samples)``, by as many products as its shorter side has entries."""
+        side = min(self.units, self.samples)
+        identity = torch.eye(side, dtype=self._signals.dtype, device=self._signals.device)
+        return self.pull(identity) if self.units <= self.samples else self.push(identity).T
+
+    def draw(self, count: int, generator: torch.Generator, signs: bool = False) -> torch.Tensor:
+        """Return random vectors ``(count, samples)``: normal, or signs; drawn on the CPU, the same on every device."""
+        drawn = torch.randn(count, self.samples, generator=generator, device=generator.device, dtype=torch.float32)
+        return (drawn.sign() if signs else drawn).to(self._signals)
+
+    def _check(self) -> bool:
+        """Whether products are finite; some operations that cannot be differentiated twice say so, others give 0."""
+        generator = torch.Generator().manual_seed(0)
+        vector = self.draw(1, generator)
+        covector = torch.randn(1, self.units, generator=generator, device=generator.device, dtype=torch.float32).to(
+            vector
+        )
+        refused = f"layer '{self.layer}': the network has an operation that cannot be differentiated twice"
+        try:
+            pushed, pulled = self.push(vector), self.pull(covector)
+        except RuntimeError as error:
+            if "not implemented" not in str(error):
+                raise
+            raise MetameryError(f"{refused}: {str(error).splitlines()[0]}") from None
+        if not bool(pushed.isfinite().all() & pulled.isfinite().all()):
+            return False
+        if bool(((pushed * covector).sum() - (pulled * vector).sum()).abs() > 1e-3 * pulled.norm()):
+            raise MetameryError(refused)
+        return True
+
+    def _in_batches(self, vectors: torch.Tensor, product: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        copies = len(self._signals)
+        padded = torch.cat([vectors, vectors.new_zeros(-len(vectors) % copies, vectors.shape[1])])
+        return torch.cat([product(rows) for rows in padded.reshape(-1, copies, padded.shape[1])])[: len(vectors)].to(
+            self.dtype
+        )
+
+    def _gradient(self, of: torch.Tensor, by: torch.Tensor, at: torch.Tensor, keep: bool = False) -> torch.Tensor:
+        if not of.requires_grad:  # nothing on the way depends on the signal
+            return torch.zeros_like(by)
+        with _exactly():
+            (found,) = torch.autograd.grad(
+                of, by, at.to(of.dtype), retain_graph=True, create_graph=keep, materialize_grads=True
+            )
+        return found
+
+
+@contextmanager
+def _exactly() -> Iterator[None]:
+    """Have attention run plainly, since fused it cannot be differentiated twice, and GPUs convolve in full float32.
+
+    With TF32's 11 bits a product with J and one with its transpose would not belong together.
+    """
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    before = convolutions.fp32_precision
+    convolutions.fp32_precision = "ieee"
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        convolutions.fp32_precision = before

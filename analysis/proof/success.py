@@ -1,0 +1,116 @@
+"""Success: a metamer that matches better than any two unrelated natural signals, and gets its original's label.
+
+The two parts of Feather et al. (2023, Methods): (a) the model gives the metamer the label that it gives the natural
+signal, and (b) at its own layer Pearson's r, Spearman's ρ and the SNR each exceed the null's maximum.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from ...framework.schema import VERDICTS, success_variables
+from ..statistics.proportions import proportion
+from .measures import NULL_METRICS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+UNATTAINABLE_FROM = 0.999
+"""Correlation of the null's best pair from which no metamer can be told from it."""
+
+_PARTS = ("success", "agrees", "matches", "quantised_success", "quantised_agrees", "quantised_matches")
+_EACH = ("layer", "stimulus", "seed")
+
+
+def judge(metamers: xr.Dataset, null: xr.Dataset) -> xr.Dataset:
+    """Hold metamers against a null distribution, as they are and again quantised.
+
+    Parameters
+    ----------
+    metamers
+        With ``match``, ``agrees`` and their quantised twins: what `synthesise` returns, or a study's group ``match``.
+    null
+        From `null_distribution`, or a study's group ``null``.
+
+    Returns
+    -------
+    xr.Dataset
+        ``margin`` and ``percentile (layer, stimulus, seed, metric)``, ``matches`` and ``success (layer, stimulus,
+        seed)``, and the same with ``quantised_`` before the name (`success_variables`). A layer that the null does not
+        have, or at which one of its maxima is NaN, is missing. Where two signals of the null correlate .999 or more, or
+        fit perfectly, ``matches`` says ``unattainable``; so does ``success``, unless the label is another.
+    """
+    own = _at_own_layer(metamers["match"]).transpose(*_EACH, "metric")
+    found: dict[str, NDArray[np.generic]] = {}
+    for prefix, fit in (("", own), ("quantised_", metamers["quantised_match"].transpose(*_EACH, "metric"))):
+        agrees = metamers[f"{prefix}agrees"].transpose(*_EACH).values
+        judged = _judge(fit, agrees, null)
+        found |= {f"{prefix}{name}": values for name, values in judged.items()}
+    variables = success_variables()
+    data = {name: (variables[name].dims, values, variables[name].attributes()) for name, values in found.items()}
+    return xr.Dataset(data, {dim: own[dim] for dim in own.dims})
+
+
+def success_by_layer(match: xr.Dataset) -> xr.Dataset:
+    """Count successes at each layer, over stimuli and seeds.
+
+    Parameters
+    ----------
+    match
+        A study's group ``match``, or ``metamers.merge(judge(metamers, null))``.
+
+    Returns
+    -------
+    xr.Dataset
+        Over ``layer``: for ``success``, its two parts ``agrees`` and ``matches``, and all three quantised, the
+        proportion, its 95 % Wilson interval (``…_low``, ``…_high``), which takes metamers for independent, and
+        ``…_counted``, the number of metamers that are decided; and how many are ``unattainable``, which are not.
+    """
+    result: dict[str, Any] = {}
+    for part in _PARTS:
+        verdicts = match[part].transpose("layer", "stimulus", "seed").values.reshape(match.sizes["layer"], -1)
+        counted = np.isin(verdicts, (0, 1)).sum(axis=1)
+        passed = (verdicts == VERDICTS["yes"]).sum(axis=1)
+        what = match[part].attrs.get("long_name", part)
+        result |= proportion(part, ["layer"], passed, counted, f"proportion: {what}")
+        result[f"{part}_counted"] = ("layer", counted, {"long_name": f"metamers decided: {what}", "units": "1"})
+    unattainable = (match["matches"] == VERDICTS["unattainable"]).sum(("stimulus", "seed")).values
+    about = {"long_name": "metamers at a layer where no match can be told from chance", "units": "1"}
+    return xr.Dataset({**result, "unattainable": ("layer", unattainable, about)}, {"layer": match["layer"]})
+
+
+def _at_own_layer(match: xr.DataArray) -> xr.DataArray:
+    own = xr.DataArray(match["layer"].values, dims="layer")
+    return match.sel(measured_layer=own).drop_vars("measured_layer")
+
+
+def _judge(fit: xr.DataArray, agrees: NDArray[np.int8], null: xr.Dataset) -> dict[str, NDArray[np.generic]]:
+    """`fit` is ``(layer, stimulus, seed, metric)``, `agrees` ``(layer, stimulus, seed)``."""
+    layers, metrics = [str(name) for name in fit["layer"].values], [str(name) for name in fit["metric"].values]
+    columns = [metrics.index(metric) for metric in NULL_METRICS]
+    margin, percentile = (np.full(fit.shape, np.nan, dtype=np.float32) for _ in range(2))
+    matches = np.full(agrees.shape, VERDICTS["missing"], dtype=np.int8)
+    for row, layer in enumerate(layers):
+        if layer not in null["layer"].values:
+            continue
+        here = null.sel(layer=layer, metric=list(NULL_METRICS))
+        values = fit.values[row][..., columns]
+        maximum = here["maximum"].values
+        with np.errstate(invalid="ignore"):  # ∞ − ∞
+            margin[row][..., columns] = values - maximum
+        for place, metric in enumerate(NULL_METRICS):
+            quantiles = here["quantiles"].sel(metric=metric)
+            ranks = np.interp(values[..., place], quantiles.values, 100 * quantiles["quantile"].values)
+            percentile[row][..., columns[place]] = np.where(np.isnan(values[..., place]), np.nan, ranks)
+        verdict = (values > maximum).all(axis=-1).astype(np.int8)
+        if np.isnan(maximum).any():
+            verdict[:] = VERDICTS["missing"]
+        if (maximum[:2] >= UNATTAINABLE_FROM).any() or np.isposinf(maximum).any():
+            verdict[:] = VERDICTS["unattainable"]
+        matches[row] = np.where(np.isnan(values).any(axis=-1), VERDICTS["missing"], verdict)
+    undecided = (matches == VERDICTS["missing"]) | (agrees < 0)
+    success = np.where(undecided, VERDICTS["missing"], np.where(agrees == 1, matches, VERDICTS["no"]))
+    return {"margin": margin, "percentile": percentile, "matches": matches, "success": success.astype(np.int8)}

@@ -1,0 +1,1 @@
+"""What do others recognise? Models asked what metamers of other models, or natural signals, show."""

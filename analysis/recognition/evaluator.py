@@ -1,0 +1,108 @@
+"""Recognition: how often other models recognise metamers, and how far a model's invariances are its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from ...framework.checks import MANY, whole
+from ...framework.context import Context
+from ...framework.errors import MetameryError, unknown
+from ...framework.manager import Plugins
+from ...framework.models import Model
+from ...framework.protocols import Evaluator
+from ...framework.stimuli import Stimulus
+from ..studies.batches import drawn_seed
+from ..studies.metamers import made_models
+from .labels import Labels
+from .recognise import BATCH_SIZE, recognise, summary
+
+_TABLES = {path.stem: path for path in sorted((Path(__file__).parent / "label_spaces").glob("*.toml"))}
+
+
+def recognition(
+    *,
+    plugins: Plugins,
+    recognisers: Sequence[str] = (),
+    labels: str = "",
+    siblings: bool = True,
+    resamples: int = 2000,
+    batch_size: int = BATCH_SIZE,
+) -> Evaluator:
+    """Build the evaluator: for each model and layer, how often every recogniser gets the study's metamers right.
+
+    The study's own models are recognisers, too. See `metamery.analysis.recognition.recognise`.
+
+    Parameters
+    ----------
+    recognisers
+        Further models, by name or a run's folder.
+    labels
+        In which words models answer: by default each in its own classes; ``imagenet-16`` or ``cifar-10``, into which
+        ImageNet's classes are joined; or a TOML file with a table for each label space, ``category = [classes]``.
+    siblings
+        Whether the study's own models count among the others, too; they may be kin.
+    resamples
+        Of the bootstrap over stimuli.
+    """
+    if isinstance(recognisers, str) or not isinstance(recognisers, Sequence):
+        raise MetameryError(f'recognisers is {recognisers!r}, expected a list of models: ["NAME", "runs/FOLDER"]')
+    whole("resamples", resamples, 1, MANY)
+    whole("batch_size", batch_size, 1)
+    if not siblings and not recognisers:
+        raise MetameryError("without siblings there are no others: expected recognisers")
+    words = _labels(labels) if labels else None
+
+    def evaluate(context: Context) -> xr.Dataset:
+        made = made_models(context, "recognition")
+        stimuli = _stimuli(context, made[0].stimuli)
+        asked = _recognisers(context.models, recognisers, plugins)
+        found = recognise(
+            asked,
+            made,
+            stimuli,
+            words,
+            device=context.device,
+            batch_size=batch_size,
+            progress=context.progress,
+        )
+        if not (found["correct"] >= 0).any():
+            raise MetameryError("of none of the study's stimuli a right answer is known to a recogniser")
+        judges = list(asked) if siblings else [name for name in asked if name not in context.models]
+        drawn = np.random.default_rng(drawn_seed(context))
+        result = found.merge(summary(found, drawn, resamples, judges))
+        result.attrs |= {
+            "title": "Recognition by models",
+            "recognisers_sha256": [model.weights_sha256() for model in asked.values()],
+        }
+        return result
+
+    return evaluate
+
+
+def _labels(name: str) -> Labels:
+    if name in _TABLES:
+        return Labels.read(_TABLES[name])
+    if not os.path.isfile(name):
+        raise unknown("labels", name, [*_TABLES, "FILE.toml"])
+    return Labels.read(Path(name))
+
+
+def _stimuli(context: Context, names: Sequence[str]) -> list[Stimulus]:
+    by_name = {stimulus.name: stimulus for stimulus in context.stimuli}
+    if gone := [name for name in names if name not in by_name]:
+        raise MetameryError(f"the study's stimulus '{gone[0]}' is not among its stimuli any more")
+    return [by_name[name] for name in names]
+
+
+def _recognisers(models: Mapping[str, Model], names: Sequence[str], plugins: Plugins) -> dict[str, Model]:
+    found = dict(models)
+    for name in names:
+        qualified = plugins.find("model", name).qualified
+        if qualified not in found:
+            found[qualified] = plugins.load("model", name)
+    return found

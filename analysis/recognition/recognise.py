@@ -1,0 +1,302 @@
+"""Recognition: what models say of signals that were made for others, and statistics of it over stimuli.
+
+The signals are rounded as people would see or hear them, then brought into each recogniser's own domain; proportions
+have bootstrap intervals over stimuli (Feather et al. 2023: "one number for a network and layer").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ...framework.contract import on_device
+from ...framework.domains import Domain, WaveformDomain
+from ...framework.errors import MetameryError
+from ...framework.models import Model
+from ...framework.progress import Progress
+from ...framework.running import channels_last, drawing, frozen, ordinary
+from ...framework.schema import site_coordinates
+from ...framework.stimuli import Stimulus
+from ..statistics.intervals import draws, means, percentiles, with_ends
+from ..studies.metamers import Made
+from .labels import Labels, OwnLabels, answered
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BATCH_SIZE = 100
+
+NATURAL = "natural"
+"""In place of a layer: the natural signals themselves, as the generator got them."""
+
+
+def shown(signals: torch.Tensor, domain: Domain, other: Domain) -> tuple[torch.Tensor, torch.Tensor]:
+    """Show signals of one domain to a model of another.
+
+    They are rounded to 8-bit pictures or 16-bit sound. In a domain of their own they stay as they are then; into
+    another they are brought as any natural signal is (`Domain.fit`), sounds of a domain that goes beyond ±1 and beyond
+    the other's full scale as fractions of their own.
+
+    Parameters
+    ----------
+    signals
+        ``(B, …)`` of `domain`.
+
+    Returns
+    -------
+    (torch.Tensor, torch.Tensor)
+        ``(B, …)`` of `other`, and which could be brought there ``(B,)``: a silent sound cannot, where its level is to
+        be set, and is 0 throughout.
+
+    Raises
+    ------
+    MetameryError
+        One domain is of pictures, the other of sounds; or their channels differ.
+    """
+    rounded = domain.quantise(signals)
+    if other == domain:
+        return rounded, torch.ones(len(signals), dtype=torch.bool, device="cpu")
+    if other.kind != domain.kind:
+        raise MetameryError(f"a model of {other.kind}s cannot recognise {domain.kind}s")
+    fitted = torch.zeros(len(signals), *other.shape, dtype=torch.float32, device="cpu")
+    there = torch.ones(len(signals), dtype=torch.bool, device="cpu")
+    rate = domain.sample_rate if isinstance(domain, WaveformDomain) else None
+    if isinstance(domain, WaveformDomain) and isinstance(other, WaveformDomain):
+        unit = rounded if domain.full_scale <= other.full_scale else rounded / domain.full_scale
+    else:
+        unit = (rounded - domain.low) / (domain.high - domain.low)
+    for place, signal in enumerate(unit):
+        if rate and not bool(signal.any()):
+            there[place] = False
+        else:
+            fitted[place] = other.fit(Stimulus(signal, sample_rate=rate, name=str(place)))
+    return fitted, there
+
+
+@ordinary()
+def recognise(
+    recognisers: Mapping[str, Model],
+    generated: Sequence[Made],
+    stimuli: Sequence[Stimulus],
+    labels: Labels | OwnLabels | None = None,
+    *,
+    device: str | torch.device = "cpu",
+    batch_size: int = BATCH_SIZE,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Ask models what metamers show.
+
+    Memory is that of the signals of one model and layer, and of a batch in the recogniser.
+
+    Parameters
+    ----------
+    recognisers
+        By name; those that are also generators under the same name.
+    generated
+        What was made for each generator.
+    stimuli
+        In the order of the signals; they say which answers are right.
+    labels
+        In which words they answer; by default each in its own.
+    device, batch_size, progress
+        Where the models run, on how many signals at once, and who is told.
+
+    Returns
+    -------
+    xr.Dataset
+        ``correct (site, recogniser, stimulus, seed)``: 1 right, 0 wrong, −1 where there is no signal or it is not known
+        which answer is right, or not in the recogniser's words; ``predicted``, places in ``attrs["answers"]``. A site
+        is a generator's layer; before them comes ``natural``, the natural signals as it got them.
+
+    Raises
+    ------
+    MetameryError
+        A recogniser has no labels, none of them is an answer, or its domain is of another kind.
+    """
+    labels = labels or OwnLabels()
+    progress = progress or Progress()
+    answers = {name: labels.answers(name, model) for name, model in recognisers.items()}
+    words = sorted({word for own in answers.values() for word in own if word})
+    place_of = {word: place for place, word in enumerate(words)}
+    sites = [(made, layer) for made in generated for layer in (NATURAL, *made.layers)]
+    seeds = generated[0].seeds
+    predicted = np.full((len(sites), len(recognisers), len(stimuli), len(seeds)), -1, np.int32)
+    progress.start(len(recognisers) * len(sites), "recognition")
+    for column, (name, model) in enumerate(recognisers.items()):
+        meaning = np.array([place_of.get(word, -1) for word in answers[name]])
+        module = on_device(model, device)
+        with frozen(module), channels_last(module, model.domain), drawing(model, 0):
+            for row, (made, layer) in enumerate(sites):
+                signals = _signals(made, layer)
+                said = _answers(
+                    model, answers[name], signals.reshape(-1, *made.domain.shape), made.domain, device, batch_size
+                )
+                predicted[row, column] = np.where(said >= 0, meaning[said], -1).reshape(len(stimuli), -1)
+                progress.advance()
+    right = _right_answers(recognisers, stimuli, labels, answers, words)
+    dims = ("site", "recogniser", "stimulus", "seed")
+    correct = {
+        "long_name": "whether the recogniser's answer is right",
+        "units": "1",
+        "flag_values": [-1, 0, 1],
+        "flag_meanings": "missing wrong right",
+    }
+    answer = {"long_name": "the recogniser's answer, a place in the attribute `answers`", "units": "1"}
+    return xr.Dataset(
+        {
+            "correct": (dims, _judged(predicted, right[None, :, :, None]), correct),
+            "predicted": (dims, predicted, answer),
+        },
+        {
+            **site_coordinates([(made.name, layer) for made, layer in sites]),
+            "recogniser": list(recognisers),
+            "stimulus": [stimulus.name for stimulus in stimuli],
+            "seed": seeds,
+        },
+        {"answers": words},
+    )
+
+
+def summary(
+    found: xr.Dataset,
+    generator: np.random.Generator,
+    resamples: int = 2000,
+    judges: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Proportions over stimuli of what `recognise` found, with 95 % percentile intervals of a bootstrap over stimuli.
+
+    All intervals share their resamples; the seeds of a stimulus stay together. A model's *own* recognition is that of
+    its metamers by itself; *others* is the mean of all other recognisers; their difference is its *idiosyncrasy*.
+    Each also comes *given right*: on the stimuli whose natural signal the generator gets right, so that networks of
+    different accuracy compare; without an answer of the generator's own it is not a number.
+
+    Parameters
+    ----------
+    found
+        From `recognise`.
+    generator, resamples
+        Of the bootstrap.
+    judges
+        The recognisers that count as others; by default all.
+
+    Returns
+    -------
+    xr.Dataset
+        ``recognised`` and ``recognised_given_right (site, recogniser)``; ``own``, ``others``, ``idiosyncrasy`` and
+        the same ``_given_right (site)``; each with ``_low`` and ``_high``, which are no numbers where a single
+        stimulus counts; ``counted`` and ``counted_given_right (site)``, how many do.
+    """
+    recognisers = [str(name) for name in found["recogniser"].values]
+    generators = [str(name) for name in found["model"].values]
+    places = np.array([recognisers.index(name) if name in recognisers else -1 for name in generators])
+    natural = {name: row for row, name in enumerate(generators) if found["layer"].values[row] == NATURAL}
+    rows = np.array([natural[name] for name in generators])
+    by_stimulus = _proportions(found["correct"].values)  # (site, recogniser, stimulus)
+    stimuli = by_stimulus.shape[-1]
+    counts = np.concatenate([np.ones((1, stimuli)), draws(stimuli, resamples, generator)])
+    is_right = (by_stimulus[rows, places] == 1) & (places >= 0)[:, None]  # (site, stimulus)
+    given = np.where(is_right[:, None], by_stimulus, np.nan)
+    is_judge = np.isin(recognisers, recognisers if judges is None else list(judges))
+    is_other = is_judge & (places[:, None] != np.arange(len(recognisers)))
+    variables: dict[str, Any] = {}
+
+    def put(
+        name: str, dims: tuple[str, ...], samples: NDArray[np.float64], counted: NDArray[np.int64], what: str
+    ) -> None:
+        ends = np.where(counted > 1, percentiles(samples[1:]), np.nan)
+        variables.update(with_ends(name, dims, samples[0], ends, what))
+
+    for ending, values, whose in (
+        ("", by_stimulus, ""),
+        ("_given_right", given, ", on stimuli whose natural signal the generator gets right"),
+    ):
+        asked = means(values, counts)  # (1 + resamples, site, recogniser)
+        known = np.isfinite(values)
+        by_recogniser = known.sum(axis=-1)
+        own, by_itself = (
+            np.where(places >= 0, each[..., np.arange(len(places)), places], none)
+            for each, none in ((asked, np.nan), (by_recogniser, 0))
+        )
+        by_others = (known & is_other[..., None]).any(axis=1).sum(axis=-1)
+        others = np.where(is_other, asked, np.nan)
+        there = np.isfinite(others)
+        mean = np.where(there, others, 0).sum(axis=-1) / np.where(there.any(axis=-1), there.sum(axis=-1), np.nan)
+        what, both = "proportion of signals that", np.minimum(by_itself, by_others)
+        cells = ("site", "recogniser")
+        put(f"recognised{ending}", cells, asked, by_recogniser, f"{what} the recogniser gets right{whose}")
+        put(f"own{ending}", ("site",), own, by_itself, f"{what} the generator itself gets right{whose}")
+        put(f"others{ending}", ("site",), mean, by_others, f"{what} other models get right{whose}")
+        put(f"idiosyncrasy{ending}", ("site",), own - mean, both, f"own less other models' recognition{whose}")
+        and_right = ", and whose natural signal the generator gets right" if ending else ""
+        about = {"long_name": f"stimuli of which a recogniser knows the right answer{and_right}", "units": "1"}
+        variables[f"counted{ending}"] = ("site", known.any(axis=1).sum(axis=-1), about)
+    return xr.Dataset(variables, {name: found[name] for name in ("site", "model", "layer", "recogniser")})
+
+
+def _signals(made: Made, layer: str) -> NDArray[np.float32]:
+    """The metamers of a layer, or the natural signals as if of one seed, ``(stimulus, seed, …)``."""
+    if layer == NATURAL:
+        return made.natural.transpose("stimulus", *made.domain.dims).values[:, None]
+    return made.signals(layer)
+
+
+def _answers(
+    model: Model,
+    answers: Sequence[str],
+    signals: NDArray[np.float32],
+    domain: Domain,
+    device: str | torch.device,
+    batch_size: int,
+) -> NDArray[np.int64]:
+    """The class that a recogniser gives each signal ``(N, …)``; −1 where there is none."""
+    there = np.isfinite(signals).all(axis=tuple(range(1, signals.ndim)))
+    said = np.full(len(signals), -1)
+    for batch in _batches(np.flatnonzero(there), batch_size):
+        fitted, could = shown(torch.from_numpy(signals[batch]), domain, model.domain)
+        with torch.no_grad():
+            classes = answered(model.module(fitted.to(device)), answers).cpu()
+        said[batch] = np.where(could.numpy(), classes.numpy(), -1)
+    return said
+
+
+def _batches(places: NDArray[np.intp], batch_size: int) -> Iterator[NDArray[np.intp]]:
+    return (places[first : first + batch_size] for first in range(0, len(places), batch_size))
+
+
+def _right_answers(
+    recognisers: Mapping[str, Model],
+    stimuli: Sequence[Stimulus],
+    labels: Labels | OwnLabels,
+    answers: Mapping[str, Sequence[str]],
+    words: Sequence[str],
+) -> NDArray[np.object_]:
+    """For each recogniser and stimulus, the places of the answers that are right; none where they are not known."""
+    place_of = {word: place for place, word in enumerate(words)}
+    right = np.empty((len(recognisers), len(stimuli)), dtype=object)
+    for row, (name, model) in enumerate(recognisers.items()):
+        own = {*answers[name]}
+        for column, stimulus in enumerate(stimuli):
+            right[row, column] = frozenset(place_of[word] for word in labels.right(stimulus, model) & own)
+    return right
+
+
+def _judged(predicted: NDArray[np.int32], right: NDArray[np.object_]) -> NDArray[np.int8]:
+    found = np.full(predicted.shape, -1, np.int8)
+    wide = np.broadcast_to(right, predicted.shape)
+    for place in zip(*np.nonzero(predicted >= 0), strict=True):
+        if answers := wide[place]:
+            found[place] = predicted[place] in answers
+    return found
+
+
+def _proportions(correct: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Mean over the last axis of what is known; not a number without any."""
+    known = correct >= 0
+    count = known.sum(axis=-1)
+    shares = np.full(count.shape, np.nan)
+    np.divide((correct == 1).sum(axis=-1), count, out=shares, where=count > 0)
+    return shares

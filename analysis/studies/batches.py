@@ -1,0 +1,121 @@
+"""Stimuli in batches, as each model gets them, with the answers that are right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from ...framework.context import Context
+from ...framework.contract import examine, require_classes
+from ...framework.domains import Domain
+from ...framework.errors import MetameryError
+from ...framework.models import Model
+from ...framework.running import channels_last, drawing, frozen, ordinary
+from ...framework.stimuli import Stimulus
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some stimuli as one model gets them.
+
+    Parameters
+    ----------
+    signals
+        ``(B, …)``, on the model's device.
+    right
+        Which classes are right answers, ``(B, classes)``; none is where that is not known.
+    stimuli
+        What they are of.
+    """
+
+    signals: torch.Tensor
+    right: torch.Tensor
+    stimuli: Sequence[Stimulus]
+
+    @property
+    def known(self) -> torch.Tensor:
+        """Of which signals a right answer is known, ``(B,)``."""
+        return self.right.any(dim=1)
+
+    def correct(self, logits: torch.Tensor) -> torch.Tensor:
+        """Whether the class with the highest logit is a right answer, ``(B,)``."""
+        return self.right.gather(1, logits.argmax(dim=1, keepdim=True)).squeeze(1)
+
+    def best(self, logits: torch.Tensor) -> torch.Tensor:
+        """The right answer with the highest logit, ``(B,)``."""
+        return logits.masked_fill(~self.right, -torch.inf).argmax(dim=1)
+
+    def some(self, which: torch.Tensor) -> Batch:
+        """Those signals alone; `which` is ``(B,)``, boolean."""
+        places = which.nonzero().squeeze(1).tolist()
+        return Batch(self.signals[which], self.right[which], [self.stimuli[place] for place in places])
+
+
+def batches(context: Context, batch_size: int) -> Iterator[dict[str, Batch]]:
+    """Load the stimuli, each once, and yield them by model's name.
+
+    Raises
+    ------
+    MetameryError
+        A model has no labels, or of no stimulus a right answer is known to it.
+    """
+    known = dict.fromkeys(context.models, 0)
+    for name, model in context.models.items():
+        require_classes(name, model)
+    for first in range(0, len(context.stimuli), batch_size):
+        last = min(first + batch_size, len(context.stimuli))
+        stimuli = [context.stimuli[index] for index in range(first, last)]
+        fitted = fit(stimuli, {model.domain for model in context.models.values()}, context.device)
+        given = {
+            name: Batch(fitted[model.domain], _right(model, stimuli).to(context.device), stimuli)
+            for name, model in context.models.items()
+        }
+        for name, batch in given.items():
+            known[name] += int(batch.known.sum())
+        yield given
+    for name, count in known.items():
+        if not count:
+            raise MetameryError(f"none of the stimuli shows what one of the labels of model '{name}' says")
+
+
+def fit(stimuli: Sequence[Stimulus], domains: set[Domain], device: torch.device) -> dict[Domain, torch.Tensor]:
+    """Bring stimuli into domains: ``(B, …)`` for each."""
+    return {domain: torch.stack([domain.fit(stimulus) for stimulus in stimuli]).to(device) for domain in domains}
+
+
+@contextmanager
+def running(context: Context) -> Iterator[None]:
+    """Have all models frozen, and laid out as the device runs them best; stochastic ones draw from a fixed seed.
+
+    Raises
+    ------
+    MetameryError
+        A network does not keep its contract, see `examine`.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(ordinary())
+        for model in context.models.values():
+            examine(model, model.layers)
+            stack.enter_context(drawing(model, 0))
+            stack.enter_context(frozen(model.module))
+            stack.enter_context(channels_last(model.module, model.domain))
+        yield
+
+
+def drawn_seed(context: Context) -> int:
+    """A seed from the context's generator, for generators that each signal has for itself."""
+    return int(torch.randint(2**62, (), generator=context.generator, device=context.generator.device))
+
+
+def batch_count(context: Context, batch_size: int) -> int:
+    return -(-len(context.stimuli) // batch_size)
+
+
+def _right(model: Model, stimuli: Sequence[Stimulus]) -> torch.Tensor:
+    right = torch.zeros(len(stimuli), len(model.labels or ()), dtype=torch.bool, device="cpu")
+    for row, stimulus in zip(right, stimuli, strict=True):
+        row[[*model.class_numbers(stimulus.right_answers(model.label_space) or ())]] = True
+    return right

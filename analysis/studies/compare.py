@@ -1,0 +1,124 @@
+"""Several studies side by side: the same measures of all their models, in one dataset each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import xarray as xr
+
+from ...framework.errors import MetameryError
+from ...framework.schema import METRIC_UNITS, STATES, site_coordinates
+from ..proof.success import success_by_layer
+
+_EACH = {"stimulus", "seed", "step", "participant", "channel", "y", "x", "time"}
+_OWN = ("stimuli", "models")
+_MODELS = ("model", "other_model", "recogniser")
+_SITES = {"site": ("model", "layer"), "other_site": ("other_model", "other_layer")}
+
+
+def compare(studies: Mapping[str, xr.DataTree]) -> dict[str, xr.Dataset]:
+    """Lay the models of several studies side by side.
+
+    Parameters
+    ----------
+    studies
+        Open studies, each under a name, by which models of one name are told apart: ``MODEL (NAME)``.
+
+    Returns
+    -------
+    dict of xr.Dataset
+        ``synthesis``: over ``site``, each model's layers, how many metamers succeed and how close they came, and then
+        what each evaluator found that all studies have, with the intervals that it gave, over ``site`` or ``model``.
+        What is of single stimuli, seeds or people is left out.
+
+    Raises
+    ------
+    MetameryError
+        There are fewer than two studies, or one holds no metamers.
+    """
+    if len(studies) < 2:
+        raise MetameryError(f"one study is nothing to compare: {', '.join(studies)}")
+    renamed = _names(studies)
+    made = [_synthesis(name, tree, renamed[name]) for name, tree in studies.items()]
+    found = {"synthesis": _joined(made, "site").assign_attrs(title="Metamers")}
+    shared = [{*tree.children} - {*_OWN} for tree in studies.values()]
+    for group in sorted(set.intersection(*shared)):
+        parts = [_part(tree.children[group].to_dataset(inherit=False), renamed[name]) for name, tree in studies.items()]
+        dim = next((dim for dim in ("site", "model") if all(dim in part.dims for part in parts)), None)
+        if dim is not None:
+            title = next(iter(studies.values())).children[group].attrs.get("title", group)
+            found[group] = _joined(parts, dim).assign_attrs(title=title)
+    return found
+
+
+def _names(studies: Mapping[str, xr.DataTree]) -> dict[str, dict[str, str]]:
+    """For each study, what its models are called among all."""
+    own = {
+        study: [str(group.attrs["model"]) for group in tree["models"].children.values()] if "models" in tree else []
+        for study, tree in studies.items()
+    }
+    for study, models in own.items():
+        if not models:
+            raise MetameryError(f"'{study}' holds no metamers, expected a study")
+    count = Counter(model for models in own.values() for model in models)
+    return {
+        study: {model: model if count[model] == 1 else f"{model} ({study})" for model in models}
+        for study, models in own.items()
+    }
+
+
+def _synthesis(study: str, tree: xr.DataTree, names: Mapping[str, str]) -> xr.Dataset:
+    parts = []
+    for group in tree["models"].children.values():
+        if "match" not in group.children:
+            raise MetameryError(f"'{study}' holds no match of '{group.attrs['model']}': finish it first")
+        match = group.children["match"].to_dataset(inherit=False).load()
+        metamers = group.children["metamers"].to_dataset(inherit=False)[["loss", "steps", "state"]].load()
+        done = metamers["state"] == STATES["done"]
+        last = metamers["loss"].isel(step=metamers["steps"].clip(min=0)).drop_vars("step").where(done)
+        result = success_by_layer(match)
+        own = xr.DataArray(match["layer"].values, dims="layer")
+        fit = match["match"].sel(measured_layer=own).drop_vars("measured_layer").median(("stimulus", "seed"))
+        result["loss"] = last.median(("stimulus", "seed")).assign_attrs(
+            long_name="distance to the stimulus after the last update, median", units="1"
+        )
+        result["match"] = fit.assign_attrs(
+            long_name="how closely metamers fit at their own layer, median", units=METRIC_UNITS
+        )
+        parts.append(_at_sites(result, names[str(group.attrs["model"])]))
+    return _joined(parts, "site")
+
+
+def _at_sites(dataset: xr.Dataset, model: str) -> xr.Dataset:
+    layers = [str(layer) for layer in dataset["layer"].values]
+    moved = dataset.drop_vars("layer").rename_dims(layer="site")
+    return moved.assign_coords(site_coordinates([(model, layer) for layer in layers]))
+
+
+def _part(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
+    """What of an evaluator's dataset goes into a comparison, its models called by other names."""
+    kept = dataset[[name for name, array in dataset.data_vars.items() if not _EACH & {*array.dims}]]
+    kept = kept[[name for name, array in kept.data_vars.items() if array.dtype.kind in "biuf"]].load()
+    for coordinate in _MODELS:
+        if coordinate in kept.coords:
+            values = [names.get(str(name), str(name)) for name in kept[coordinate].values]
+            kept = kept.assign_coords({coordinate: (kept[coordinate].dims, values, kept[coordinate].attrs)})
+    for site, (model, layer) in _SITES.items():
+        if site in kept.coords:
+            called = [f"{m} {name}" for m, name in zip(kept[model].values, kept[layer].values, strict=True)]
+            kept = kept.assign_coords({site: called})
+    return kept
+
+
+def _joined(parts: list[xr.Dataset], dim: str) -> xr.Dataset:
+    """Put parts behind one another; along other dimensions, what one of them lacks is not a number."""
+    joined = xr.concat(
+        parts, dim, data_vars="minimal", coords="minimal", compat="override", join="outer", combine_attrs="drop"
+    )
+    for other in {*joined.dims} - {dim}:  # an outer join sorts; as the parts have it is better
+        order = dict.fromkeys(value for part in parts if other in part.coords for value in part[other].values.tolist())
+        joined = joined.sel({other: list(order)})
+    for name, array in joined.data_vars.items():
+        array.attrs = dict(parts[0][name].attrs) if name in parts[0] else {}
+    return joined

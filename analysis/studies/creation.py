@@ -1,0 +1,157 @@
+"""Creating a study: its stimuli as fitted to each model, empty arrays for all that is to come, and provenance."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ...framework.contract import examine
+from ...framework.errors import MetameryError
+from ...framework.limits import check_disk, check_memory
+from ...framework.manager import Plugins
+from ...framework.schema import fitted_variables, stimuli_variables
+from ...framework.stimuli import Stimulus, is_utf8
+from ...framework.store import Group, StudyStore
+from ...framework.study import Study, load_stimuli
+from ..proof.measures import MEASURES
+from ..synthesis.driver import match_group, metamer_group
+from ..synthesis.settings import Settings
+from .fingerprint import PROBED
+from .unchanged import domain_attributes, kept_activations, known_answers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .run_study import Part
+
+_KEPT = ("category", "labels", "name", "source", "licence", "group", "sample_rate")
+
+
+def create(
+    study: Study, folder: Path, plugins: Plugins, parts: list[Part], chosen: Settings, device: torch.device
+) -> StudyStore:
+    """Read a study's stimuli, fit them to each model, and create its results with all that is known before synthesis.
+
+    Each domain's signals are in memory once.
+
+    Raises
+    ------
+    MetameryError
+        A stimulus does not fit or has no name of its own, or what is asked for is more than memory or disk can hold.
+    """
+    stimuli = load_stimuli(plugins, study.stimuli)
+    known: list[Stimulus] = []
+    # A small block for each, between large ones that go, would leave holes of their size.
+    nothing = torch.empty(0, dtype=torch.float32, device="cpu")
+    domains = {part.model.domain for part in parts}
+    fitted = {domain: np.empty((len(stimuli), *domain.shape), dtype=np.float32) for domain in domains}
+    for index in range(len(stimuli)):
+        stimulus = stimuli[index]
+        for domain, signals in fitted.items():
+            signals[index] = domain.fit(stimulus).numpy()
+        known.append(Stimulus(nothing, *(getattr(stimulus, name) for name in _KEPT)))
+    names = [stimulus.name for stimulus in known]
+    if not names:
+        raise MetameryError(f"stimuli '{study.stimuli.name}' are empty")
+    if unwritable := next((name for name in names if not is_utf8(name)), None):
+        raise MetameryError(f"stimuli '{study.stimuli.name}': the name {unwritable!a} cannot be written as text")
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise MetameryError(f"stimuli '{study.stimuli.name}': the name '{repeated[0]}' is not unique")
+
+    _check_room(parts, len(names), chosen, folder)
+    groups = {"stimuli": Group(stimuli_variables(), {"stimulus": names})}
+    contents: dict[str, dict[str, Any]] = {
+        "stimuli": {
+            name: np.array([getattr(stimulus, name) for stimulus in known], dtype=object)
+            for name in stimuli_variables()
+        }
+    }
+    for part in parts:
+        metamers = metamer_group(part.model, part.layers, names, chosen)
+        path = f"models/{part.key}"
+        signals = fitted[part.model.domain]
+        groups[path] = Group(
+            attributes=_model_attributes(part)
+            | kept_activations(part.model, torch.from_numpy(signals[:PROBED]), part.measured)
+        )
+        groups[f"{path}/stimuli"] = Group(
+            fitted_variables(part.model.domain.dims), {"stimulus": names}, metamers.sizes, metamers.chunks
+        )
+        groups[f"{path}/metamers"] = metamers
+        groups[f"{path}/match"] = match_group(part.layers, part.measured, names, chosen)
+        contents[f"{path}/stimuli"] = {"signal": signals}
+        contents[f"{path}/metamers"] = {"modified_relu": relus(part, chosen)}
+    attributes = {
+        **_provenance(study, plugins, parts, chosen, device),
+        "answers": json.dumps(
+            {s.name: {space: sorted(right, key=str) for space, right in known_answers(s).items()} for s in known}
+        ),
+        "settings": json.dumps(chosen.table()),
+    }
+    return StudyStore.create(folder, groups, attributes, contents)
+
+
+def relus(part: Part, chosen: Settings) -> NDArray[np.int8]:
+    """Whether the modified ReLU applies at each layer, ``(layer,)``: 0 or 1."""
+    return np.array([int(relu and chosen.modified_relu) for relu in part.relus], dtype=np.int8)
+
+
+def _check_room(parts: list[Part], stimuli: int, chosen: Settings, folder: Path) -> None:
+    """Hold the results that a study asks for against free memory and disk, before any of it is asked for.
+
+    In memory at once are the coordinates, the losses of a batch and, where success is judged, one model's match.
+    """
+    disk = memory = 0
+    losses = 4 * (chosen.steps + 1)
+    for part in parts:
+        metamers = len(part.layers) * stimuli * chosen.seeds
+        match = metamers * (len(part.measured) + 1) * 4 * len(MEASURES)
+        disk += metamers * (4 * math.prod(part.model.domain.shape) + losses) + match
+        memory = max(memory, match + 2 * losses * min(chosen.batch_size, stimuli) + 8 * chosen.seeds)
+    what = f"metamers of {stimuli} stimuli with {chosen.seeds} seeds and {chosen.steps} steps"
+    check_memory(what, memory)
+    check_disk(what, disk, folder)
+
+
+def _model_attributes(part: Part) -> dict[str, Any]:
+    return {
+        "model": part.name,
+        "options": json.dumps(dict(part.use.options), default=str),
+        "labels": list(part.model.labels or ()),
+        "label_space": part.model.label_space,
+        "weights_sha256": part.weights_sha256,
+        "stochastic": int(part.model.stochastic),
+        "notes": [*part.model.notes, *examine(part.model).notes],
+        **domain_attributes(part.model.domain),
+    }
+
+
+def _provenance(
+    study: Study, plugins: Plugins, parts: list[Part], chosen: Settings, device: torch.device
+) -> Mapping[str, Any]:
+    used = [
+        *(part.name for part in parts),
+        plugins.find("distance", chosen.distance).qualified,
+        plugins.find("optimizer", chosen.optimizer).qualified,
+        *(plugins.find("stimuli", use.name).qualified for use in (study.stimuli, study.null_stimuli) if use),
+    ]
+    suppliers = {name.partition(":")[0] for name in used}
+    return {
+        "metamery_version": version("metamery"),
+        "torch_version": torch.__version__,
+        "plugins": sorted(f"{p.name} ({p.distribution} {p.version})" for p in plugins.loaded if p.name in suppliers),
+        "names": used,
+        "device": str(device) if device.type == "cpu" else f"{device} ({torch.cuda.get_device_name(device)})",
+        "threads": torch.get_num_threads(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "study": study.to_toml(),
+    }

@@ -1,0 +1,107 @@
+"""What a study would take in time, memory and disk, told before it is made."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ...framework.contract import examine
+from ...framework.devices import check_precision
+from ...framework.manager import Plugins
+from ...framework.protocols import Distance, OptimizerFactory
+from ...framework.running import channels_last, frozen, keeping_memory
+from ...framework.study import Study, load_stimuli
+from ..proof.null import MOST_SIGNALS, null_bytes
+from ..synthesis.matching import match_layer
+from ..synthesis.settings import Settings, settings
+from .run_study import Part, load_parts, load_tools
+
+_WRITTEN = 10
+"""Batches of signals that Zarr holds at once while it writes many, each as it is and compressed."""
+
+_PASSING = 5
+"""Copies of the largest activation that pass by in an update, and what the C library keeps of them: measured."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What conducting a study would take, as far as it can be told beforehand."""
+
+    metamers: int
+    updates: int
+    memory_bytes: int
+    disk_bytes: int
+    scratch_bytes: int
+    seconds: float
+
+
+def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
+    """Estimate what a study takes, by a few updates of a single signal at each layer.
+
+    Memory is the most that creating the study, its null or a batch of metamers takes beside PyTorch and the networks;
+    disk is before compression, scratch what the null takes meanwhile; the time is that of synthesis, one signal after
+    another, and batches are usually faster.
+    """
+    chosen = settings(study.synthesis)
+    check_precision(chosen.precision, device)
+    stimuli = len(load_stimuli(plugins, study.stimuli))
+    tools = load_tools(plugins, chosen)
+    metamers = most = disk = scratch = 0
+    signals = len(load_stimuli(plugins, study.null_stimuli or study.stimuli))
+    signals = min(signals, MOST_SIGNALS if study.null_signals is None else study.null_signals)
+    seconds = 0.0
+    parts = load_parts(study, plugins, device)
+    fitted = {part.model.domain: 4 * math.prod(part.model.domain.shape) for part in parts}
+    together = min(chosen.batch_size, stimuli)
+    largest_signal = max(fitted.values())
+    most = stimuli * sum(fitted.values()) + 2 * min(_WRITTEN * together, stimuli) * largest_signal
+    for part in parts:
+        each = stimuli * chosen.seeds
+        metamers += len(part.layers) * each
+        found = examine(part.model, part.layers).outline
+        kept = {layer.name: layer.kept_bytes for layer in found}
+        units = {layer.name: layer.units for layer in found}
+        measured = 4 * sum(units.get(layer, 0) for layer in part.measured)
+        largest = 4 * max(units.values())
+        of_layer = max(kept.get(layer, max(kept.values())) for layer in part.layers)
+        most = max(most, together * (of_layer + 2 * measured + _PASSING * largest + 2 * largest_signal))
+        sizes = [units.get(layer, 0) for layer in part.layers]
+        most = max(most, null_bytes(signals, [units["input"], *sizes], largest // 4))
+        scratch = max(scratch, 4 * signals * (units["input"] + sum(sizes) + max(sizes)))
+        signal = fitted[part.model.domain]
+        disk += stimuli * signal + len(part.layers) * each * (signal + 4 * (chosen.steps + 1))
+        seconds += each * chosen.steps * sum(_update_seconds(part, tools, chosen, device))
+    return Plan(metamers, metamers * chosen.steps, most, disk, scratch, seconds)
+
+
+def _update_seconds(
+    part: Part, tools: tuple[Distance, OptimizerFactory], chosen: Settings, device: torch.device
+) -> Iterator[float]:
+    """Time an update of one signal at each layer."""
+    module, domain = part.model.module, part.model.domain
+    middle = (domain.low + domain.high) / 2
+    start = torch.full((1, *domain.shape), middle, dtype=torch.float32, device=device)
+    with frozen(module), channels_last(module, domain), keeping_memory():
+        for layer in part.layers:
+            with part.model.tap([layer]) as tap:
+                with torch.no_grad():
+                    target = tap(start + 0.1 * (domain.high - domain.low))[layer].clone()
+                for steps in (1, 3):  # the first to warm up
+                    began = time.perf_counter()
+                    trial = settings(chosen, steps=steps)
+                    match_layer(
+                        tap,
+                        target,
+                        start,
+                        trial,
+                        distance=tools[0],
+                        optimizer=tools[1],
+                        low=domain.low,
+                        high=domain.high,
+                    )
+                    taken = time.perf_counter() - began
+            yield taken / steps

@@ -1,0 +1,260 @@
+"""Export: a study's signals as files that every program opens, with a table of what each is."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...framework.claims import work
+from ...framework.domains import ImageDomain, WaveformDomain
+from ...framework.errors import MetameryError
+from ...framework.folders import EXPORT_TABLE, check_input, check_output
+from ...framework.owners import abandoned, clear, scratch
+from ...framework.results import open_study
+from ...framework.schema import VERDICTS
+from ..proof.measures import NULL_METRICS
+from ..report.sounds import level as level_of
+from ..report.stored import STATE_NAMES, StoredModel, stimulus_facts, stored_models
+from .damage import without_lost
+from .media import png, wav
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TABLE = EXPORT_TABLE
+_STAGED = ".export."
+_NATURAL = "natural"
+_VERDICTS = {number: name if number >= 0 else "" for name, number in VERDICTS.items()}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A row of the table, in the order of its columns; empty where there is nothing to say."""
+
+    file: str
+    model: str
+    layer: str
+    stimulus: str
+    seed: str
+    category: str
+    state: str
+    reason: str
+    loss: str
+    steps: str
+    predicted: str
+    natural_predicted: str
+    agrees: str
+    success: str
+    matches: str
+    quantised_success: str
+    pearson: str
+    spearman: str
+    snr_db: str
+    peak_dbfs: str
+    rms_dbfs: str
+    gain_db: str
+    limited: str
+    licence: str
+    source: str
+
+
+def export(study_folder: Path, out_folder: Path, level: float | None = None) -> int:
+    """Write every natural signal and every metamer as an 8-bit PNG or a 16-bit WAV, and a table of them.
+
+    Natural signals go to ``KEY/natural/STIMULUS.png``, metamers to ``KEY/LAYER/STIMULUS_seedN.png``, where
+    each part is made safe for a file's name; the table ``metamers.csv`` has a row for each, and one without a
+    file for each metamer that failed or is missing. All is written in a folder of its own and then moved into place.
+
+    Of sounds the table states the level of what the file holds: peak and root mean square in dBFS, and the gain in dB
+    that was applied to what the study holds and measured, 0 unless `level` is given. With it, columns such as
+    ``quantised_success`` still speak of the sound at its own level.
+
+    Parameters
+    ----------
+    study_folder
+        The study; it need not be finished.
+    out_folder
+        Made where it is missing. An earlier export in it is replaced, file by file, the table last.
+    level
+        The root mean square that each sound is set to, in dBFS, at most 0 (a square wave of full scale). A sound whose
+        peak would then pass full scale is made as loud as it can be, and the table says ``yes`` under ``limited``.
+        None leaves all samples as they were measured.
+
+    Returns
+    -------
+    int
+        How many signals were written.
+
+    Raises
+    ------
+    MetameryError
+        There is no study, or it is damaged; the folder holds what is not an export, or it cannot be written to;
+        `level` is above 0 or not finite, or the study has no sounds to set it of.
+    """
+    if level is not None and not -np.inf < level <= 0:
+        raise MetameryError(f"the level is {level:g}, expected dBFS of at most 0, such as -23")
+    study = check_input(Path(study_folder), ("study",), "a study's folder")
+    check_output(Path(out_folder), "export", others=False)
+    out = Path(out_folder).resolve()
+    with open_study(study) as opened:
+        tree = without_lost(study, opened)
+        models, facts = stored_models(tree), stimulus_facts(tree)
+        if level is not None and all(isinstance(model.domain, ImageDomain) for model in models):
+            raise MetameryError(f"the level is {level:g} dBFS, but '{study_folder}' holds pictures only")
+        with _writing_to(out), work(out), scratch(out, _STAGED) as staging:
+            rows = (row for model in models for row in _model(model, facts, staging, level))
+            files = _write_table(staging / TABLE, rows)
+            _move(staging, out, files)
+            clear(out, _STAGED)
+    return len(files)
+
+
+@contextmanager
+def _writing_to(out: Path) -> Iterator[None]:
+    """Say of a full or locked disk where it is."""
+    try:
+        yield
+    except OSError as error:
+        raise MetameryError(f"cannot write to '{out}': {error.strerror or error}") from error
+
+
+def _model(
+    model: StoredModel, facts: Mapping[str, Mapping[str, str]], folder: Path, level: float | None
+) -> Iterator[_Entry]:
+    """Write one model's signals, one after the other, and yield their rows."""
+    stimuli = model.stimuli
+    names = dict(zip(stimuli, _file_names(stimuli), strict=True))
+    places = dict(zip(model.layers, _file_names(model.layers, taken=[_NATURAL]), strict=True))
+    suffix = "png" if isinstance(model.domain, ImageDomain) else "wav"
+    natural = [model.label(int(number)) for number in model.natural["predicted"].values]
+
+    def entry(file: str, index: int, layer: str, **rest: str) -> _Entry:
+        stimulus = stimuli[index]
+        blank = dict.fromkeys((field.name for field in fields(_Entry)), "")
+        known = {"file": file, "model": model.name, "layer": layer, "stimulus": stimulus}
+        return _Entry(**{**blank, **known, **facts.get(stimulus, {}), "natural_predicted": natural[index], **rest})
+
+    for index, signal in enumerate(model.natural_signals()):
+        file = "" if signal is None else f"{model.key}/{_NATURAL}/{names[stimuli[index]]}.{suffix}"
+        written = {} if signal is None else _write_signal(folder / file, signal, model, level)
+        state = "missing" if signal is None else "done"
+        yield entry(file, index, _NATURAL, state=state, predicted=natural[index], **written)
+
+    for layer, name in enumerate(model.layers):
+        here = _answers(model, layer)
+        for index, signals in enumerate(model.metamer_signals(layer)):
+            for place, signal in enumerate(signals):
+                rest = {column: values[index][place] for column, values in here.items()}
+                file = ""
+                if rest["state"] == "done" and signal is not None:
+                    stem = f"{names[stimuli[index]]}_seed{model.seeds[place]}"
+                    file = f"{model.key}/{places[name]}/{stem}.{suffix}"
+                    rest |= _write_signal(folder / file, signal, model, level)
+                yield entry(file, index, name, seed=str(model.seeds[place]), **rest)
+
+
+def _answers(model: StoredModel, layer: int) -> dict[str, list[list[str]]]:
+    """What the table says of the metamers at one layer: by column, then stimulus, then seed."""
+    stored = {name: model.metamers[name].isel(layer=layer).values for name in ("state", "reason", "steps")}
+    words: dict[str, tuple[NDArray[Any], Any]] = {
+        "state": (stored["state"], lambda value: STATE_NAMES[int(value)]),
+        "reason": (stored["reason"], str),
+        "steps": (stored["steps"], lambda value: str(value) if value >= 0 else ""),
+        "loss": (model.losses(layer)[..., -1], lambda value: str(value) if np.isfinite(value) else ""),
+        "predicted": (model.answers("predicted", -1)[layer], lambda value: model.label(int(value))),
+        "agrees": (model.answers("agrees", -1)[layer], lambda value: {0: "no", 1: "yes"}.get(int(value), "")),
+    }
+    for verdict in ("success", "matches", "quantised_success"):
+        words[verdict] = model.answers(verdict, -1)[layer], lambda value: _VERDICTS[int(value)]
+    for metric in NULL_METRICS:
+        words[metric] = model.own_match(metric)[layer], lambda value: "" if np.isnan(value) else str(value)
+    return {column: [[word(value) for value in row] for row in values] for column, (values, word) in words.items()}
+
+
+def _write_signal(path: Path, signal: NDArray[np.float32], model: StoredModel, level: float | None) -> dict[str, str]:
+    """Write one signal, and return what the table says of a sound's level."""
+    domain = model.domain
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(domain, ImageDomain):
+        path.write_bytes(png(signal, domain))
+        return {}
+    gain, limited = _gain(signal, domain, level)
+    sound = (signal * gain).astype(np.float32)
+    path.write_bytes(wav(sound, domain))
+    peak, rms = level_of(sound, domain)
+    decibels = {"peak_dbfs": peak, "rms_dbfs": rms, "gain_db": 20 * np.log10(gain)}
+    told = {column: f"{value:z.2f}" for column, value in decibels.items()}
+    return told | ({} if level is None else {"limited": "yes" if limited else "no"})
+
+
+def _gain(signal: NDArray[np.float32], domain: WaveformDomain, level: float | None) -> tuple[float, bool]:
+    """What brings a sound to a level in dBFS, 1 for silence, and whether its peak allows less than that."""
+    samples = signal.astype(np.float64) / max(abs(domain.low), abs(domain.high))
+    if level is None or not samples.any():
+        return 1.0, False
+    wanted = 10 ** (level / 20) / float(np.sqrt(np.square(samples).mean()))
+    most = 1 / float(np.abs(samples).max())
+    return min(wanted, most), wanted > most
+
+
+def _write_table(path: Path, rows: Iterable[_Entry]) -> list[str]:
+    """Write the table and return the files in it."""
+    files = []
+    with path.open("w", newline="", encoding="utf-8") as file:
+        columns = [field.name for field in fields(_Entry)]
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for row in rows:
+            writer.writerow([getattr(row, column) for column in columns])
+            if row.file:
+                files.append(row.file)
+    return files
+
+
+def _move(fresh: Path, out: Path, files: list[str]) -> None:
+    """Put a finished export in its place; files of an earlier one, or of one that was killed, go if not in it."""
+    unfinished = [staging / TABLE for staging in abandoned(out, _STAGED)]
+    earlier = {name for table in (out / TABLE, *unfinished) for name in _listed(table)}
+    for name in [*files, TABLE]:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(fresh / name, out / name)
+    for name in earlier - {*files}:
+        path = (out / name).resolve()
+        if path.is_relative_to(out) and path.is_file() and path.suffix in (".png", ".wav"):
+            path.unlink()
+
+
+def _listed(table: Path) -> set[str]:
+    """The files that a table lists, which may be cut off."""
+    try:
+        with table.open(newline="", encoding="utf-8", errors="replace") as file:
+            return {row.get("file") or "" for row in csv.DictReader(file)} - {""}
+    except (FileNotFoundError, csv.Error):
+        return set()
+
+
+def _file_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Return a file's name for each name: safe everywhere, and no two alike, even where case is ignored.
+
+    >>> _file_names(["blocks.8", "a/b", "A b", "a b", ".."])
+    ['blocks.8', 'a_b', 'A_b-2', 'a_b-3', '_']
+    """
+    used = {name.casefold() for name in taken}
+    result = []
+    for name in names:
+        safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip(".")[:120] or "_"
+        unique, count = safe, 1
+        while unique.casefold() in used:
+            count += 1
+            unique = f"{safe}-{count}"
+        used.add(unique.casefold())
+        result.append(unique)
+    return result

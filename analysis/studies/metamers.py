@@ -1,0 +1,177 @@
+"""What a study has of each of its models: metamers, and the natural signals that they are of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from ...framework.context import Context
+from ...framework.domains import Domain
+from ...framework.errors import MetameryError, unknown
+from ...framework.models import Model
+from ...framework.running import signal_type
+from ...framework.schema import STATES, site_coordinates
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some stimuli ``(b, …)`` and those of their metamers at one layer that are done, ``(n, …)``.
+
+    `stimulus` and `seed`, ``(n,)``, are the places of a metamer's stimulus and seed; `first` is that of the first
+    stimulus.
+    """
+
+    natural: torch.Tensor
+    metamers: torch.Tensor
+    stimulus: NDArray[np.intp]
+    seed: NDArray[np.intp]
+    first: int
+
+    @property
+    def row(self) -> torch.Tensor:
+        """Of each metamer, the place of its stimulus in this batch."""
+        return torch.from_numpy(self.stimulus - self.first).to(self.natural.device)
+
+    @property
+    def paired(self) -> torch.Tensor:
+        """Of each metamer, its natural signal, ``(n, …)``."""
+        return self.natural[self.row]
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What a study has of one model; signals are read from its store when they are asked for.
+
+    Parameters
+    ----------
+    name, model
+        That it was made for.
+    natural
+        ``(stimulus, …)``, the natural signals as the model got them.
+    metamers
+        ``signal (layer, stimulus, seed, …)`` and ``state``.
+    device
+        Where batches are wanted.
+    limit
+        The first so many stimuli are taken; None takes all.
+    """
+
+    name: str
+    model: Model
+    natural: xr.DataArray
+    metamers: xr.Dataset
+    device: torch.device = torch.device("cpu")
+    limit: int | None = None
+
+    @property
+    def domain(self) -> Domain:
+        return self.model.domain
+
+    @property
+    def layers(self) -> list[str]:
+        return [str(name) for name in self.metamers["layer"].values]
+
+    @property
+    def stimuli(self) -> list[str]:
+        return [str(name) for name in self.metamers["stimulus"].values[: self.limit]]
+
+    @property
+    def seeds(self) -> list[int]:
+        return [int(seed) for seed in self.metamers["seed"].values]
+
+    @property
+    def coordinates(self) -> dict[str, Any]:
+        """The coordinates of what is measured of each metamer."""
+        return {
+            **site_coordinates([(self.name, layer) for layer in self.layers]),
+            "stimulus": self.stimuli,
+            "seed": self.seeds,
+        }
+
+    @property
+    def priors(self) -> dict[str, Any]:
+        """What the study says of how the metamers were made: the preset and the weights of the priors."""
+        given = json.loads(self.metamers.attrs.get("settings", "{}"))
+        return {name: given[name] for name in ("preset", "total_variation", "bounds") if name in given}
+
+    def naturals(self, batch_size: int) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield the natural signals, ``(b, …)`` at a time, and which stimuli they are of."""
+        for first in range(0, len(self.stimuli), batch_size):
+            part = slice(first, min(first + batch_size, len(self.stimuli)))
+            yield part, self._tensor(self.natural.isel(stimulus=part).transpose("stimulus", *self.domain.dims))
+
+    def batches(self, layer: int, batch_size: int) -> Iterator[Batch]:
+        """Yield the metamers of one layer, those of one stimulus together."""
+        for part, natural in self.naturals(max(1, batch_size // max(1, len(self.seeds)))):
+            here = self.metamers.isel(layer=layer, stimulus=part)
+            done = here["state"].transpose("stimulus", "seed").values == STATES["done"]
+            stimulus, seed = done.nonzero()
+            signals = here["signal"].transpose("stimulus", "seed", *self.domain.dims)
+            yield Batch(natural, self._tensor(signals)[stimulus, seed], part.start + stimulus, seed, part.start)
+
+    def signals(self, layer: str) -> NDArray[np.float32]:
+        """All metamers of one layer, ``(stimulus, seed, …)``; not a number where there is none."""
+        own = self.metamers[["signal", "state"]].sel(layer=layer).isel(stimulus=slice(self.limit)).load()
+        return own["signal"].where(own["state"] == STATES["done"]).transpose("stimulus", "seed", ...).values
+
+    def complete(self, layer: str, places: Sequence[int]) -> list[int]:
+        """Which of some stimuli have all of their metamers at a layer."""
+        done = (self.metamers["state"].sel(layer=layer) == STATES["done"]).all("seed").values
+        return [place for place in places if done[place]]
+
+    def _tensor(self, signals: xr.DataArray) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(signals.values)).to(self.device, signal_type(self.model.module))
+
+
+def made_models(context: Context, evaluator: str, limit: int | None = None) -> list[Made]:
+    """What a context's study has of each of its models; of no more stimuli than `limit`.
+
+    Raises
+    ------
+    MetameryError
+        There is no study, it has no metamers, or the context lacks one of its models.
+    """
+    if context.study is None:
+        raise MetameryError(f"evaluator '{evaluator}' needs a study")
+    groups = context.study.children["models"].children if "models" in context.study.children else {}
+    found = []
+    for key, group in groups.items():
+        if "metamers" in group.children:
+            name = str(group.attrs.get("model", key))
+            if name not in context.models:
+                raise unknown("model of the study", name, context.models)
+            natural, metamers = group.children["stimuli"].dataset, group.children["metamers"].dataset
+            model = context.models[name]
+            found.append(
+                Made(name, model, natural["signal"], metamers.drop_dims("step", errors="ignore"), context.device, limit)
+            )
+    if not found:
+        raise MetameryError(f"evaluator '{evaluator}' needs a study with metamers, and this one has none")
+    return found
+
+
+def join(parts: Sequence[xr.Dataset], fill: Mapping[str, int] | None = None) -> xr.Dataset:
+    """Put the sites of several models side by side.
+
+    Where one lacks a measured layer or a measure it is NaN, or what `fill` says for a variable.
+    """
+    whole = xr.concat(
+        parts,
+        "site",
+        data_vars="all",
+        coords="minimal",
+        compat="override",
+        join="outer",
+        fill_value={**(fill or {})} or np.nan,
+        combine_attrs="override",
+    )
+    names = dict.fromkeys(name for part in parts for name in part.data_vars)
+    layers = dict.fromkeys(layer for part in parts for layer in part["measured_layer"].values)  # a join sorts them
+    return whole[list(names)].sel(measured_layer=list(layers), stimulus=parts[0]["stimulus"].values)

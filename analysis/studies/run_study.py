@@ -1,0 +1,382 @@
+"""Conducting a study: from its file, through synthesis, to its results; resumed where it was left."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ...framework import claims, owners
+from ...framework.contract import examine, on_device
+from ...framework.devices import check_precision
+from ...framework.errors import MetameryError
+from ...framework.folders import RESULTS, STUDY_FILE, check_output
+from ...framework.manager import Plugins
+from ...framework.models import Model
+from ...framework.progress import Progress
+from ...framework.protocols import Distance, OptimizerFactory
+from ...framework.results import open_study
+from ...framework.schema import STATES, model_key
+from ...framework.staging import STAGED
+from ...framework.stopping import ANEW, GOES_ON, say
+from ...framework.store import StudyStore
+from ...framework.study import ModelUse, Study, load_stimuli
+from ..proof.measures import measured_layers
+from ..proof.null import MOST_SIGNALS, TooFewSignalsError, cache_folder, draw, null_of_signals
+from ..proof.success import judge
+from ..synthesis.driver import make_metamers
+from ..synthesis.settings import Settings, settings
+from .creation import create, relus
+from .damage import Damage, check_natural, damages, told
+from .unchanged import check_layers, check_models, check_stimuli
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One model of a study, loaded.
+
+    Its name is the qualified one; where a study has the same model twice, with other options, the second's ends in
+    ``+2``.
+    """
+
+    key: str
+    name: str
+    use: ModelUse
+    model: Model
+    layers: tuple[str, ...]
+    measured: tuple[str, ...]
+    relus: tuple[bool, ...]
+    weights_sha256: str
+
+
+def conduct(
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    device: torch.device = torch.device("cpu"),
+    progress: Progress | None = None,
+) -> StudyStore:
+    """Make the metamers of a study that are not there yet, and return its results.
+
+    A new study is created whole before the first update: its stimuli are read, fitted to each model and stored, so
+    that a picture which cannot be used is found at once. They are held in memory while that is done.
+
+    Raises
+    ------
+    MetameryError
+        A name is unknown, a stimulus does not fit, the folder cannot be written to, or it holds the results of a
+        study with other settings, of other models or of other stimuli. Of a new study nothing is then left, unless
+        metamers were made.
+    """
+    _check_folder(study, folder)
+    with claims.work(folder) as claim:
+        try:
+            return _conduct(study, folder, plugins, device, progress or Progress(), claim)
+        except KeyboardInterrupt:
+            say(GOES_ON if (folder / RESULTS).exists() and _holds_results(StudyStore(folder)) else ANEW)
+            raise
+
+
+def _conduct(
+    study: Study, folder: Path, plugins: Plugins, device: torch.device, progress: Progress, claim: claims.Claim
+) -> StudyStore:
+    chosen = settings(study.synthesis)
+    check_precision(chosen.precision, device)
+    distance, optimizer = load_tools(plugins, chosen)
+    parts = load_parts(study, plugins, device)
+    is_new = not (folder / RESULTS).exists()
+    store = _open(study, folder, plugins, parts, chosen, device, progress)
+    names = [str(name) for name in store.read("stimuli", "stimulus")]
+    try:
+        for part in parts:
+            attainable = study.null_stimuli is not None or len(names) > 1
+            if attainable and "null" not in store.children(f"models/{part.key}"):
+                _add_null(study, folder, plugins, part, store, device, progress, needed=is_new)
+    except MetameryError:
+        if is_new and not _holds_results(store):
+            store.discard()
+        raise
+    _keep_file(study, folder)
+    states = {part.key: store.read(f"models/{part.key}/metamers", "state") for part in parts}
+    missing = sum(int((state == STATES["missing"]).sum()) for state in states.values())
+    progress.start(missing * chosen.steps)
+    for part in parts:
+        place = _Place(store, f"models/{part.key}", claim)
+        try:
+            make_metamers(
+                part.model,
+                place.natural,
+                names,
+                part.layers,
+                part.measured,
+                chosen,
+                distance=distance,
+                optimizer=optimizer,
+                seed=study.seed,
+                write=place.write,
+                done=states[part.key] != STATES["missing"],
+                right=_Answers(part.model, names, json.loads(store.attributes["answers"])).judge,
+                device=device,
+                progress=progress,
+            )
+        finally:  # of what there is
+            _judge(folder, part, place)
+    return store
+
+
+def _add_null(
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    part: Part,
+    store: StudyStore,
+    device: torch.device,
+    progress: Progress,
+    *,
+    needed: bool,
+) -> None:
+    """Add the null of one model, unless the study names no signals for it and its own are all alike.
+
+    Where its signals cannot be read, a study that is not `needed` to have it goes on without, with a warning.
+    """
+    place = _Place(store, f"models/{part.key}")
+    most = MOST_SIGNALS if study.null_signals is None else study.null_signals
+    signals: Iterator[tuple[str, torch.Tensor]]
+    if study.null_stimuli is None:
+        names = [str(name) for name in store.read("stimuli", "stimulus")]
+        drawn = draw(len(names), most, study.seed)
+        signals = ((names[index], place.natural(slice(index, index + 1))[0]) for index in drawn)
+        what = f"{study.stimuli.name} (the study's own)"
+    else:
+        try:
+            stimuli = load_stimuli(plugins, study.null_stimuli)
+        except MetameryError as error:
+            if needed:
+                raise
+            warnings.warn(f"the null is not measured, since its stimuli cannot be read any more: {error}", stacklevel=3)
+            return
+        drawn = draw(len(stimuli), most, study.seed)
+        signals = ((each.name, part.model.domain.fit(each)) for each in map(stimuli.__getitem__, drawn))
+        what = study.null_stimuli.name
+    with owners.scratch(folder, STAGED) as scratch:
+        try:
+            null = null_of_signals(
+                part.model,
+                signals,
+                len(drawn),
+                part.layers,
+                device=device,
+                progress=progress,
+                scratch=scratch,
+                cache=cache_folder(),
+            )
+        except TooFewSignalsError:
+            if study.null_stimuli is not None:
+                raise
+            return
+    _check_null(folder, part, null, store)
+    store.add(f"models/{part.key}/null", null.assign_attrs(stimuli=what))
+
+
+def _check_null(folder: Path, part: Part, null: xr.Dataset, store: StudyStore) -> None:
+    """Raise `MetameryError` where the nulls of a study's models are not of the same signals."""
+    own = store.group_attributes(f"models/{part.key}")
+    for key in store.children("models"):
+        if key != part.key and "null" in store.children(f"models/{key}"):
+            there, other = store.group_attributes(f"models/{key}/null"), store.group_attributes(f"models/{key}")
+            digests = ["names_sha256", *(["signals_sha256"] if other["domain"] == own["domain"] else [])]
+            if any(name in there and there[name] != null.attrs[name] for name in digests):
+                raise MetameryError(
+                    f"the null's stimuli of '{folder}' are others now than when the null of '{other['model']}' was "
+                    "measured. Choose another folder, or put back what was there"
+                )
+
+
+def _judge(folder: Path, part: Part, place: _Place) -> None:
+    with open_study(folder) as tree:
+        group = tree[f"models/{part.key}"]
+        if "null" in group.children:
+            verdicts = judge(group["match"].to_dataset()[_JUDGED].load(), group["null"].to_dataset().load())
+            place.write("match", {}, {str(name): verdicts[name].values for name in verdicts.data_vars})
+
+
+def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Part]:
+    """Load the models of a study and check that all of their layers can be reached.
+
+    Raises
+    ------
+    MetameryError
+        A model or a layer is unknown or cannot be used.
+    """
+    parts: list[Part] = []
+    for use in study.models:
+        found = plugins.find("model", use.name).qualified
+        model: Model = plugins.load("model", use.name, **use.options)
+        on_device(model, device)
+        layers = tuple(use.layers or model.layers)
+        name, count = found, 1
+        while model_key(name).casefold() in {part.key.casefold() for part in parts}:
+            count += 1
+            name = f"{found}+{count}"
+        measured = measured_layers(model, layers)
+        contract = examine(model, layers)
+        relus = tuple(contract.relus[layer] for layer in layers)
+        parts.append(Part(model_key(name), name, use, model, layers, measured, relus, model.weights_sha256()))
+    return parts
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where one model's results lie in the store."""
+
+    store: StudyStore
+    path: str
+    claim: claims.Claim | None = None
+
+    def natural(self, stimuli: slice) -> torch.Tensor:
+        return torch.from_numpy(self.store.read_region(f"{self.path}/stimuli", "signal", stimuli))
+
+    def write(self, group: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
+        if self.claim is not None:
+            self.claim.check()
+        self.store.write(f"{self.path}/{group}", region, values)
+
+
+@dataclass(frozen=True, eq=False)
+class _Answers:
+    """The right answers to each stimulus, by label space."""
+
+    model: Model
+    names: list[str]
+    known: Mapping[str, Mapping[str, list[str | int]]]
+
+    def judge(self, stimulus: int, predicted: int) -> int:
+        """Whether a class is a right answer: 1, 0, or −1 where that is not known."""
+        right = self.model.class_numbers(self.known[self.names[stimulus]].get(self.model.label_space, ()))
+        return -1 if predicted < 0 or not right else int(predicted in right)  # −1: the model has no class for it
+
+
+def load_tools(plugins: Plugins, chosen: Settings) -> tuple[Distance, OptimizerFactory]:
+    """Load the distance and the optimizer, and try whether the optimizer takes its options."""
+    distance = plugins.load("distance", chosen.distance, **chosen.distance_options)
+    optimizer = plugins.load("optimizer", chosen.optimizer, lr=chosen.step_size, **chosen.optimizer_options)
+    try:
+        optimizer([torch.zeros(1, dtype=torch.float32, device="cpu")])
+    except (TypeError, ValueError) as error:
+        raise MetameryError(f"optimizer '{chosen.optimizer}': {error}") from error
+    return distance, optimizer
+
+
+def _open(
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    parts: list[Part],
+    chosen: Settings,
+    device: torch.device,
+    progress: Progress,
+) -> StudyStore:
+    if not (folder / RESULTS).exists():
+        return create(study, folder, plugins, parts, chosen, device)
+    store = StudyStore.reopen(folder)
+    try:
+        _check_same(study, folder, plugins, parts, chosen, store, progress)
+    except MetameryError:
+        if _holds_results(store):
+            raise
+        _give_way(folder, store)
+        return create(study, folder, plugins, parts, chosen, device)
+    return store
+
+
+def _check_same(
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    parts: list[Part],
+    chosen: Settings,
+    store: StudyStore,
+    progress: Progress,
+) -> None:
+    """Raise `MetameryError` where a folder's results are of another study; what is lost of it is made again."""
+    differences = study.differences(Study.from_toml(store.attributes["study"]))
+    if not differences and json.loads(store.attributes["settings"]) != chosen.table():
+        differences = ["the preset, which another version of metamery defines otherwise"]
+    if differences:
+        raise MetameryError(
+            f"'{folder}' holds a study with other settings: {'; '.join(differences)}. "
+            "Choose another folder to keep both"
+        )
+    found = damages(folder)
+    check_natural(folder, found)
+    with open_study(folder) as tree:
+        check_models(folder, parts, tree)
+        check_layers(folder, parts, tree)
+        check_stimuli(folder, study.stimuli, plugins, {part.key: part.model for part in parts}, tree, progress)
+    for part in parts:
+        _mend(folder, part, store, found[part.key], chosen)
+
+
+def _check_folder(study: Study, folder: Path) -> None:
+    """Raise `MetameryError` where a folder cannot take a study's results, before anything is computed."""
+    check_output(folder, "study")
+    if (folder / STUDY_FILE).exists() and not (folder / RESULTS).exists():
+        asked = Study.read(folder / STUDY_FILE)
+        if differences := study.differences(asked):
+            raise MetameryError(
+                f"'{folder / STUDY_FILE}' asks for another study: {'; '.join(differences)}. Choose another folder"
+            )
+
+
+def _holds_results(store: StudyStore) -> bool:
+    """Whether a study holds any metamer, or what an evaluator found."""
+    if {*store.children()} - {"models", "stimuli"}:
+        return True
+    states = (store.read(f"models/{key}/metamers", "state") for key in store.children("models"))
+    return any(bool((state != STATES["missing"]).any()) for state in states)
+
+
+def _give_way(folder: Path, store: StudyStore) -> None:
+    """Remove a study in which nothing was made, so that the folder is free for what was meant."""
+    file = folder / STUDY_FILE
+    if file.exists() and file.read_text(encoding="utf-8") == store.attributes["study"]:  # written with the results
+        file.unlink()
+    store.discard()
+
+
+def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, chosen: Settings) -> None:
+    """Take what is lost of one model for missing, so that it is made again, and say so."""
+    for what in told(damage):
+        warnings.warn(f"'{folder}' was damaged: {what}", stacklevel=4)
+    path = f"models/{part.key}"
+    if damage.null:
+        store.remove_null(part.key)
+    if damage.lost or damage.unreadable or (store.read(f"{path}/metamers", "modified_relu") < 0).any():
+        state = np.where(damage.metamers, STATES["missing"], damage.state)
+        store.write(f"{path}/metamers", {}, {"state": state, "modified_relu": relus(part, chosen)})
+
+
+def _keep_file(study: Study, folder: Path) -> None:
+    """Write the study's file, unless there is one, in one step."""
+    if not (folder / STUDY_FILE).exists():
+        partial = owners.owned(folder, STAGED)  # so called, it is cleared away with the store's own leftovers
+        try:
+            partial.write_text(study.to_toml(), encoding="utf-8")
+            partial.replace(folder / STUDY_FILE)
+        except OSError as error:
+            raise MetameryError(f"cannot write to '{folder}': {error.strerror or error}") from error
+        finally:
+            owners.discard(partial)
+
+
+_JUDGED = ["match", "agrees", "quantised_match", "quantised_agrees"]

@@ -1,0 +1,109 @@
+"""A study's stimuli as its store has them; the originals are read only for signals of another size or rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ...framework.domains import Domain, ImageDomain
+from ...framework.errors import MetameryError
+from ...framework.models import Model
+from ...framework.stimuli import Stimuli, Stimulus
+from ...framework.study import Use, load_stimuli
+from .unchanged import is_replaced, right_answers
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from ...framework.manager import Plugins
+
+
+class StoredStimuli:
+    """The stimuli of a study: names, right answers and what else is known of them, and the signals as models got them.
+
+    `Domain.fit` gives the stored signal, bit for bit, for the domain of any model of the study. For another domain the
+    original is read, and refused if it is not what the study was made of. A stimulus's own ``signal`` is the first
+    model's, a picture in [0, 1].
+
+    Parameters
+    ----------
+    folder
+        The study's.
+    tree
+        Its results.
+    models
+        By the key of their groups.
+    use, plugins
+        Where the originals come from.
+    """
+
+    def __init__(
+        self, folder: Path, tree: xr.DataTree, models: Mapping[str, Model], use: Use, plugins: Plugins
+    ) -> None:
+        self._folder, self._tree, self._models = folder, tree, models
+        self._use, self._plugins = use, plugins
+        self._names = [str(name) for name in tree["stimuli"].dataset["stimulus"].values]
+        self._answers = right_answers(tree)
+        kept = tree["stimuli"].to_dataset().load()
+        self._facts = {
+            name: [str(value) for value in kept[name].values] for name in ("category", "source", "licence", "group")
+        }
+        self._keys: dict[Domain, str] = {}
+        for key, model in models.items():
+            self._keys.setdefault(model.domain, key)
+        self._blocks: dict[Domain, tuple[slice, NDArray[np.float32]]] = {}
+        self._originals: Stimuli | None = None
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: int, /) -> Stimulus:
+        index = range(len(self))[index]
+        domain = next(iter(self._keys))
+        signal = self._stored(index, domain)
+        if isinstance(domain, ImageDomain):
+            signal = ((signal - domain.low) / (domain.high - domain.low)).clamp(0, 1)
+        return Stimulus(
+            signal,
+            labels=self._answers.get(self._names[index], {}),
+            name=self._names[index],
+            sample_rate=None if isinstance(domain, ImageDomain) else domain.sample_rate,
+            **{name: values[index] for name, values in self._facts.items()},
+        ).known_as(partial(self._fitted, index))
+
+    def __iter__(self) -> Iterator[Stimulus]:
+        return (self[index] for index in range(len(self)))
+
+    def _fitted(self, index: int, domain: Domain) -> torch.Tensor:
+        return self._stored(index, domain) if domain in self._keys else domain.fit(self._original(index))
+
+    def _stored(self, index: int, domain: Domain) -> torch.Tensor:
+        block, signals = self._blocks.get(domain, (slice(0), None))
+        if signals is None or not block.start <= index < block.stop:
+            stored = self._tree[f"models/{self._keys[domain]}/stimuli"].dataset["signal"]
+            length = stored.encoding.get("preferred_chunks", {}).get("stimulus", 1)
+            block = slice(index - index % length, index - index % length + length)
+            signals = stored[block].transpose("stimulus", *domain.dims).values
+            self._blocks[domain] = block, signals
+        return torch.from_numpy(signals[index - block.start].copy())
+
+    def _original(self, index: int) -> Stimulus:
+        name = self._names[index]
+        why = f"an evaluation at another size or rate than the models' reads the stimuli of '{self._folder}' again, "
+        try:
+            if self._originals is None:
+                self._originals = load_stimuli(self._plugins, self._use)
+            found = self._originals[index] if index < len(self._originals) else None
+        except MetameryError as error:
+            raise MetameryError(f"{why}which cannot be: {error}") from error
+        if found is None or found.name != name:
+            raise MetameryError(f"{why}and '{name}' is not where it was: expected the stimuli that it was made of")
+        if is_replaced(found, index, self._models, self._tree):
+            raise MetameryError(f"{why}and '{name}' was replaced: expected the stimuli that it was made of")
+        return found

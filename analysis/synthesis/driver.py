@@ -1,0 +1,381 @@
+"""Metamers of a model's stimuli, at every layer: the driver over batches, and `synthesise` for the notebook."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ...framework.contract import examine, on_device
+from ...framework.devices import check_precision
+from ...framework.domains import Domain
+from ...framework.errors import unknown
+from ...framework.models import Model
+from ...framework.progress import Progress
+from ...framework.protocols import Distance, OptimizerFactory
+from ...framework.randomness import derived_seed
+from ...framework.running import channels_last, drawing, frozen, keeping_memory, ordinary, signal_type
+from ...framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, metamer_variables, success_variables
+from ...framework.stimuli import Stimuli, Stimulus
+from ...framework.store import Group
+from ..proof import distances
+from ..proof.measures import MEASURES, measure, measured_layers
+from . import optimizers
+from .matching import Record, match_layer
+from .settings import Settings, settings
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+Write = Callable[[str, Mapping[str, slice], Mapping[str, "ArrayLike"]], None]
+"""``write(group, region, values)``, where group is ``stimuli``, ``metamers`` or ``match`` of one model."""
+
+_DISTANCES: Mapping[str, Distance] = {
+    name: getattr(distances, name) for name in ("relative_l2", "cosine", "correlation")
+}
+_OPTIMIZERS: Mapping[str, Callable[..., OptimizerFactory]] = {
+    "normalised_gd": optimizers.normalised_gradient_descent,
+    "adam": optimizers.adam,
+    "sgd": optimizers.sgd,
+}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One unit of work: some stimuli at one layer from one seed."""
+
+    layer: int
+    stimuli: slice
+    seed: int
+
+    @property
+    def region(self) -> dict[str, slice]:
+        """Where its results lie."""
+        return {
+            "layer": slice(self.layer, self.layer + 1),
+            "stimulus": self.stimuli,
+            "seed": slice(self.seed, self.seed + 1),
+        }
+
+
+def partition(layers: int, stimuli: int, seeds: int, batch_size: int) -> list[list[Batch]]:
+    """Divide the work into batches; those of the same stimuli stand together, since they share one forward pass.
+
+    A pure function of the study: an interrupted study is resumed by whole batches.
+    """
+    blocks = [slice(first, min(first + batch_size, stimuli)) for first in range(0, stimuli, batch_size)]
+    return [[Batch(layer, block, seed) for layer in range(layers) for seed in range(seeds)] for block in blocks]
+
+
+def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: int, name: str) -> torch.Tensor:
+    """Draw the signal that a synthesis starts from; it depends on the seeds and the stimulus's name alone.
+
+    Images: the middle of the range plus normal noise of 0.05 of the range, clamped to it. Waveforms: normal noise
+    of 1e-7 (Feather et al. 2023, Methods). The same for every layer.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the domain's shape, float32, on the CPU.
+    """
+    generator = torch.Generator().manual_seed(derived_seed(seed, repetition, name))
+    drawn = torch.randn(domain.shape, generator=generator, dtype=torch.float32, device="cpu")
+    middle = (domain.low + domain.high) / 2
+    if domain.kind == "image":
+        scale = (0.05 if noise is None else noise) * (domain.high - domain.low)
+    else:
+        scale = 1e-7 if noise is None else noise
+    return (middle + scale * drawn).clamp(domain.low, domain.high)
+
+
+def make_metamers(
+    model: Model,
+    natural: Callable[[slice], torch.Tensor],
+    names: Sequence[str],
+    layers: Sequence[str],
+    measured: Sequence[str],
+    chosen: Settings,
+    *,
+    distance: Distance,
+    optimizer: OptimizerFactory,
+    seed: int,
+    write: Write,
+    done: NDArray[np.bool_],
+    right: Callable[[int, int], int] = lambda _stimulus, _predicted: -1,
+    device: torch.device = torch.device("cpu"),
+    progress: Progress | None = None,
+) -> None:
+    """Make the metamers of one model that are not yet done, batch by batch, and write each batch when it is ready.
+
+    Parameters
+    ----------
+    natural
+        Gives the natural signals ``(B, …)`` of some stimuli, as fitted to the domain.
+    names
+        The stimuli's names; the starting noise hangs on them.
+    measured
+        The layers at which the match is measured, `layers` among them: the activations of a batch at all of these
+        are in memory at once, twice.
+    right
+        Says of a stimulus and a predicted class whether it is right: 1, 0, or −1 where that is not known.
+    done
+        Which metamers are there already, ``(layer, stimulus, seed)``.
+    write
+        Takes the results; the metamers' ``state`` comes last.
+    """
+    progress = progress or Progress()
+    module = on_device(model, device)
+    dtype = signal_type(module)
+    with frozen(module), channels_last(module, model.domain), keeping_memory():
+        for batches in partition(len(layers), len(names), chosen.seeds, chosen.batch_size):
+            waiting = [batch for batch in batches if not done[batch.layer, batch.stimuli, batch.seed].all()]
+            if not waiting:
+                continue
+            block = waiting[0].stimuli
+            with drawing(model, derived_seed(seed, "natural", block.start)):
+                targets, natural_classes, confidence = _pass(model, natural(block).to(device, dtype), measured)
+            correct = [right(i, int(p)) for i, p in zip(range(block.start, block.stop), natural_classes, strict=True)]
+            write(
+                "stimuli",
+                {"stimulus": block},
+                {"predicted": natural_classes, "confidence": confidence, "correct": correct},
+            )
+            for batch in waiting:
+                layer = layers[batch.layer]
+                progress.describe(f"{layer}, stimuli {block.start + 1} to {block.stop}")
+                noise = [starting_noise(model.domain, chosen.noise, seed, batch.seed, name) for name in names[block]]
+                with drawing(model, derived_seed(seed, layer, batch.seed, block.start)), model.tap([layer]) as tap:
+                    record = match_layer(
+                        tap,
+                        targets[layer],
+                        torch.stack(noise).to(device, dtype),
+                        chosen,
+                        distance=distance,
+                        optimizer=optimizer,
+                        low=model.domain.low,
+                        high=model.domain.high,
+                        advance=progress.advance,
+                    )
+                    answers = _match(model, record, targets, layer, natural_classes)
+                write("match", batch.region, answers)
+                write("metamers", batch.region, _placed(_made(record)))
+
+
+@ordinary()
+def synthesise(
+    model: Model,
+    stimuli: Stimuli | Sequence[Stimulus],
+    layers: Sequence[str] | None = None,
+    preset: str | Settings = "fast",
+    *,
+    seed: int = 0,
+    distance: Distance | None = None,
+    optimizer: OptimizerFactory | None = None,
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
+    **changes: Any,
+) -> xr.Dataset:
+    """Make metamers of stimuli at layers of a model, in memory.
+
+    Parameters
+    ----------
+    model
+        The network.
+    stimuli
+        Natural signals; each is fitted to the model's domain.
+    layers
+        Names of layers; the model's own by default.
+    preset
+        ``fast``, ``feather2023`` or `Settings`.
+    seed
+        Where all randomness starts.
+    distance
+        ``(activations, targets) -> (B,)``, in place of the one that the settings name.
+    optimizer
+        ``make(parameters) -> torch.optim.Optimizer``, in place of the one that the settings name; the learning rate
+        is that of the settings.
+    device
+        Where to compute.
+    progress
+        For example a `ProgressBar`.
+    **changes
+        Any field of `Settings` to be set otherwise, such as ``steps=200`` or ``seeds=2``.
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables of the groups ``metamers`` and ``match`` of a study, with the natural signals as ``natural``.
+
+    Raises
+    ------
+    MetameryError
+        A name is unknown, or a stimulus does not fit the domain.
+    """
+    chosen = settings(preset, **changes)
+    layers = tuple(layers if layers is not None else model.layers)
+    device = torch.device(device)
+    check_precision(chosen.precision, device)
+    distance = distance or _named(_DISTANCES, "distance", chosen.distance)
+    if optimizer is None:
+        factory = _named(_OPTIMIZERS, "optimizer", chosen.optimizer)
+        optimizer = factory(lr=chosen.step_size, **chosen.optimizer_options)
+    items = [stimuli[index] for index in range(len(stimuli))]
+    names = [stimulus.name for stimulus in items]
+    natural = torch.stack([model.domain.fit(stimulus) for stimulus in items])
+    on_device(model, device)
+    measured = measured_layers(model, layers)
+    relus = [examine(model, layers).relus[layer] for layer in layers]
+    group, at = metamer_group(model, layers, names, chosen), match_group(layers, measured, names, chosen)
+    result = Group(
+        {**group.variables, **match_variables()},
+        {**group.coordinates, **at.coordinates},
+        group.sizes,
+        attributes=group.attributes,
+    ).empty()
+    result["modified_relu"].values[:] = [relu and chosen.modified_relu for relu in relus]
+
+    def write(path: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
+        if path == "stimuli":
+            return
+        for name, value in values.items():
+            places = tuple(region.get(str(dim), slice(None)) for dim in result[name].dims)
+            result[name].values[places] = value
+
+    progress = progress or Progress()
+    progress.start(updates(len(layers), len(names), chosen))
+    make_metamers(
+        model,
+        lambda block: natural[block],
+        names,
+        layers,
+        measured,
+        chosen,
+        distance=distance,
+        optimizer=optimizer,
+        seed=seed,
+        write=write,
+        done=np.zeros((len(layers), len(names), chosen.seeds), dtype=bool),
+        device=device,
+        progress=progress,
+    )
+    attributes = {"long_name": "natural signal, as the model gets it", "units": "1"}
+    return result.assign(natural=(("stimulus", *model.domain.dims), natural.numpy(), attributes))
+
+
+def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], chosen: Settings) -> Group:
+    """The group that holds a model's metamers: its chunks are the batches."""
+    domain = model.domain
+    return Group(
+        variables=metamer_variables(domain.dims),
+        coordinates={
+            "layer": list(layers),
+            "stimulus": list(names),
+            "seed": list(range(chosen.seeds)),
+            "step": list(range(chosen.steps + 1)),
+        },
+        sizes={dim: size for dim, size in zip(domain.dims, domain.shape, strict=True) if dim in SIGNAL_DIMENSIONS},
+        chunks={"layer": 1, "stimulus": min(chosen.batch_size, max(1, len(names))), "seed": 1},
+        attributes={"settings": json.dumps(chosen.table())},
+    )
+
+
+def match_group(layers: Sequence[str], measured: Sequence[str], names: Sequence[str], chosen: Settings) -> Group:
+    """The group that holds the match of a model's metamers; its chunks are the batches."""
+    return Group(
+        variables={**match_variables(), **success_variables()},
+        coordinates={
+            "layer": list(layers),
+            "measured_layer": list(measured),
+            "stimulus": list(names),
+            "seed": list(range(chosen.seeds)),
+            "metric": list(MEASURES),
+        },
+        chunks={"layer": 1, "stimulus": min(chosen.batch_size, max(1, len(names))), "seed": 1},
+    )
+
+
+def updates(layers: int, stimuli: int, chosen: Settings) -> int:
+    """How many updates of single signals a synthesis makes at the most."""
+    return layers * stimuli * chosen.seeds * chosen.steps
+
+
+def _made(record: Record) -> dict[str, NDArray[Any]]:
+    """What is to be written of a batch to the group ``metamers``."""
+    return {
+        "signal": record.signals.cpu().numpy(),
+        "loss": record.losses.numpy(),
+        "steps": record.steps.numpy(),
+        "reason": np.array(record.reasons, dtype=object),
+        "state": record.states.numpy(),  # last: what says that the others are there
+    }
+
+
+def _match(
+    model: Model,
+    record: Record,
+    targets: Mapping[str, torch.Tensor],
+    layer: str,
+    natural_classes: NDArray[np.int64],
+) -> dict[str, NDArray[Any]]:
+    """What is to be written of a batch to the group ``match``; what has failed stays missing."""
+    failed = record.states.numpy() == STATES["failed"]
+    activations, predicted, confidence = _pass(model, record.signals, list(targets))
+    everywhere = np.stack([measure(activations[name], target) for name, target in targets.items()])
+    everywhere[:, failed] = np.nan
+    found = {"": _answered(failed, natural_classes, predicted, confidence)}
+    activations, predicted, confidence = _pass(model, model.domain.quantise(record.signals), [layer])
+    rounded = measure(activations[layer], targets[layer])
+    rounded[failed] = np.nan
+    found["quantised_"] = _answered(failed, natural_classes, predicted, confidence)
+    return {
+        "match": everywhere[None, :, :, None],
+        "quantised_match": rounded[None, :, None],
+        **{prefix + name: values for prefix, own in found.items() for name, values in _placed(own).items()},
+    }
+
+
+def _answered(
+    failed: NDArray[np.bool_],
+    natural: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    confidence: NDArray[np.float32],
+) -> dict[str, NDArray[Any]]:
+    agrees = np.where((predicted < 0) | (natural < 0), -1, predicted == natural)
+    return {
+        "predicted": np.where(failed, -1, predicted),
+        "confidence": np.where(failed, np.nan, confidence),
+        "agrees": np.where(failed, -1, agrees),
+    }
+
+
+@torch.no_grad()
+def _pass(
+    model: Model, signals: torch.Tensor, layers: Sequence[str]
+) -> tuple[dict[str, torch.Tensor], NDArray[np.int64], NDArray[np.float32]]:
+    """Activations at some layers, and of each signal the best class and its softmax probability.
+
+    The classes are −1 where the network does not return a row of two or more logits.
+    """
+    with model.tap(list(dict.fromkeys([*layers, "output"]))) as tap:
+        activations = tap(signals)
+    logits = activations["output"]
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        return activations, np.full(len(logits), -1), np.full(len(logits), np.nan, dtype=np.float32)
+    best = logits.float().softmax(dim=1).max(dim=1)
+    return activations, best.indices.cpu().numpy(), best.values.cpu().numpy()
+
+
+def _placed(values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Put values of a batch ``(B, …)`` into their region, ``(1, B, 1, …)``."""
+    return {name: value[None, :, None] for name, value in values.items()}
+
+
+def _named(table: Mapping[str, Any], kind: str, name: str) -> Any:
+    if name not in table:
+        raise unknown(kind, name, table, " (load a plugin's with Plugins().load and give the object)")
+    return table[name]

@@ -1,0 +1,224 @@
+"""The heart of metamer synthesis: a batch of signals whose activations at one layer approach given targets.
+
+`match_layer` is a function from arrays to a `Record`. Every signal of the batch is optimised for itself: its own
+loss, its own gradient, its own parameter of the optimizer; one that has finished or failed leaves the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+
+from ...framework.layers import Tap, before_relu
+from ...framework.protocols import Distance, OptimizerFactory
+from ...framework.schema import STATES
+from .priors import bounds, total_variation
+from .settings import Settings
+
+LOOK_EVERY = 10
+"""Updates between two looks at the losses: each look waits for the device."""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What became of a batch of B signals.
+
+    Parameters
+    ----------
+    signals
+        ``(B, …)``, the last iterates.
+    losses
+        ``(B, steps + 1)``, before each update and after the last; NaN after a signal has left.
+    steps
+        ``(B,)``, updates made.
+    states
+        ``(B,)``, done (1) or failed (2), as in `STATES`.
+    reasons
+        Why each failed; empty where it did not.
+    """
+
+    signals: torch.Tensor
+    losses: torch.Tensor
+    steps: torch.Tensor
+    states: torch.Tensor
+    reasons: Sequence[str]
+
+
+def match_layer(
+    tap: Tap,
+    targets: torch.Tensor,
+    start: torch.Tensor,
+    settings: Settings,
+    *,
+    distance: Distance,
+    optimizer: OptimizerFactory,
+    low: float,
+    high: float,
+    advance: Callable[[int], None] = lambda _updates: None,
+) -> Record:
+    """Move signals until their activations at a layer match the targets.
+
+    Parameters
+    ----------
+    tap
+        Open on one layer of a network in eval mode with frozen weights.
+    targets
+        Activations to match, ``(B, …)``.
+    start
+        Signals to start from, ``(B, …)``; they are not changed.
+    settings
+        Steps, step size and schedule, tolerance, modified ReLU, priors' weights and precision.
+    distance
+        ``(activations, targets) -> (B,)``.
+    optimizer
+        ``make(parameters) -> torch.optim.Optimizer``; each signal is one parameter.
+    low, high
+        The domain's range, to which every iterate is clamped.
+    advance
+        Told how many updates of single signals were made since the last call.
+
+    Returns
+    -------
+    Record
+        A signal whose target is silent (all 0) or not finite, whose loss becomes NaN, or which no gradient reaches
+        is marked as failed, with the reason; the others go on.
+    """
+    batch = len(start)
+    targets = targets.to(torch.promote_types(targets.dtype, torch.float32))
+    losses = start.new_full((batch, settings.steps + 1), torch.nan, dtype=targets.dtype)
+    steps = torch.zeros(batch, dtype=torch.int32, device="cpu")
+    states = torch.full((batch,), STATES["done"], dtype=torch.int8, device="cpu")
+    reasons = [_unfit(target) for target in targets]
+    finished = start.clone()
+
+    rows = [row for row, reason in enumerate(reasons) if not reason]
+    advance((batch - len(rows)) * settings.steps)
+    pool = _Pool(finished, targets, rows)
+    maker = optimizer(pool.parameters) if rows else None
+    at_home = torch.get_default_device().type == "cpu"
+    for update in range(settings.steps + 1):
+        if not pool.rows:
+            break
+        assert maker is not None
+        last = update == settings.steps
+        wanted, gradient = _pull(tap, pool, settings, distance, low, high, differentiate=not last)
+        losses[pool.index, update] = wanted
+        if update % LOOK_EVERY == 0 or last:
+            leaving = _look(wanted, gradient, settings, update)
+            for place, reason in leaving.items():
+                row = pool.rows[place]
+                reasons[row], steps[row] = reason, update
+                finished[row] = pool.signals[place]
+                advance(settings.steps - update)
+            if leaving:
+                kept = [place for place in range(len(pool.rows)) if place not in leaving]
+                gradient = None if gradient is None else gradient[kept]
+                pool.keep(kept)
+                maker.param_groups[0]["params"] = pool.parameters
+        if not pool.rows or gradient is None:
+            break
+        for parameter, own in zip(pool.parameters, gradient, strict=True):
+            parameter.grad = own
+        maker.param_groups[0]["lr"] = settings.rate(update)
+        with nullcontext() if at_home else torch.device("cpu"):  # where optimizers count their steps
+            maker.step()
+        pool.signals.clamp_(low, high)
+        advance(len(pool.rows))
+    for row, reason in enumerate(reasons):
+        if reason:
+            states[row] = STATES["failed"]
+    return Record(finished, losses.cpu(), steps, states, reasons)
+
+
+class _Pool:
+    """The signals still being worked on: one tensor, and each signal as a parameter that shares its memory."""
+
+    def __init__(self, signals: torch.Tensor, targets: torch.Tensor, rows: list[int]) -> None:
+        self.rows = rows
+        self.signals = signals[rows].clone()
+        self.targets = targets[rows]
+        self.parameters = list(self.signals.unbind())
+        self._reindex()
+
+    def keep(self, places: list[int]) -> None:
+        """Let the other signals go."""
+        self.rows = [self.rows[place] for place in places]
+        self.signals = self.signals[places].clone()
+        self.targets = self.targets[places]
+        self.parameters = [self.parameters[place] for place in places]
+        for parameter, signal in zip(self.parameters, self.signals, strict=True):
+            parameter.data = signal
+        self._reindex()
+
+    def _reindex(self) -> None:
+        self.index = torch.tensor(self.rows, dtype=torch.long, device=self.signals.device)
+
+
+def _pull(
+    tap: Tap, pool: _Pool, settings: Settings, distance: Distance, low: float, high: float, *, differentiate: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return each signal's distance ``(B,)``, and the gradient of its own objective ``(B, …)``.
+
+    The gradient is None where the activation does not depend on the signals, or nobody asked to differentiate.
+    """
+    signals = pool.signals.detach().requires_grad_(differentiate)
+    reduced = None if settings.precision == "float32" else getattr(torch, settings.precision)
+    with (
+        torch.set_grad_enabled(differentiate),
+        torch.autocast(signals.device.type, reduced, enabled=reduced is not None),
+    ):
+        (activations,) = tap(signals).values()
+    if not differentiate:
+        return distance(activations.to(pool.targets.dtype), pool.targets), None
+    leaf = activations.detach().to(pool.targets.dtype).requires_grad_()
+    with torch.enable_grad():
+        distances = distance(leaf, pool.targets)
+        (pull,) = torch.autograd.grad(distances.sum(), leaf)
+        if not activations.requires_grad:
+            return distances.detach(), None
+        point = before_relu(activations) if settings.modified_relu else activations
+        if activations.dtype == torch.float16:  # whose smallest numbers are larger than many gradients
+            scale = pull.flatten(1).abs().amax(dim=1).clamp_min(torch.finfo(pull.dtype).tiny)
+            per_signal = scale.reshape(-1, *[1] * (signals.ndim - 1))
+            pull = pull / scale.reshape(-1, *[1] * (pull.ndim - 1))
+        else:
+            per_signal = None
+        (gradient,) = torch.autograd.grad(point, signals, pull.to(activations.dtype), allow_unused=True)
+        if gradient is None:  # on the way is something that hands no gradient on, such as a quantised layer
+            return distances.detach(), None
+        if per_signal is not None:
+            gradient = gradient * per_signal
+        for prior, weight in ((total_variation, settings.total_variation), (bounds, settings.bounds)):
+            if weight:
+                gradient = gradient + weight * torch.autograd.grad(prior(signals, low, high).sum(), signals)[0]
+    return distances.detach(), gradient
+
+
+def _unfit(target: torch.Tensor) -> str:
+    if not target.isfinite().all():
+        return "the stimulus's own activations are not finite here"
+    return "" if target.any() else "the layer is silent for this stimulus: all of its activations are 0"
+
+
+def _look(losses: torch.Tensor, gradient: torch.Tensor | None, settings: Settings, update: int) -> dict[int, str]:
+    """Return the places of the signals that leave the batch now, each with the reason if it failed."""
+    leaving = {}
+    reached = [True] * len(losses)
+    if update == 0:
+        reached = [False] * len(losses) if gradient is None else gradient.flatten(1).any(dim=1).tolist()
+    for place, loss in enumerate(losses.tolist()):
+        if math.isnan(loss):
+            leaving[place] = f"the loss became NaN after {update} updates"
+        elif update == settings.steps:
+            leaving[place] = ""
+        elif gradient is None:
+            leaving[place] = "the layer does not depend on the signal"
+        elif settings.tolerance and loss <= settings.tolerance:
+            leaving[place] = ""
+        elif loss > 0 and not reached[place]:
+            leaving[place] = "no gradient reaches the starting signal"
+    return leaving

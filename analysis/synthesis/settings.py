@@ -1,0 +1,166 @@
+"""Settings of a synthesis, and the presets: names and numbers only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from ...framework.checks import FLOAT32, flag, number, one_of, text, whole, wrong
+from ...framework.errors import MetameryError, unknown
+
+
+def constant(_update: int, _steps: int) -> float:
+    return 1.0
+
+
+def halving(update: int, steps: int) -> float:
+    """Halve after every eighth of the updates: 1, ½, … 1⁄128 (Feather et al. 2023: 8 rounds of 3,000)."""
+    return 0.5 ** (8 * update // steps)
+
+
+def cosine_decay(update: int, steps: int) -> float:
+    """Fall from 1 towards 0 along half a cosine (Loshchilov & Hutter 2017)."""
+    return 0.5 * (1 + math.cos(math.pi * update / steps))
+
+
+SCHEDULES: Mapping[str, Callable[[int, int], float]] = {
+    "constant": constant,
+    "cosine": cosine_decay,
+    "halving": halving,
+}
+"""What the step size is multiplied by at an update, given the number of updates."""
+
+MOST = 2**31 - 2
+"""Of updates, seeds and a batch: results count updates in 32 bits, the last of them included."""
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a synthesis depends on besides the model, the stimuli and the seed.
+
+    Parameters
+    ----------
+    preset
+        Where the other fields come from.
+    distance, optimizer
+        Registered names.
+    step_size
+        The optimizer's learning rate at the first update.
+    schedule
+        What becomes of it: ``constant``, ``cosine`` or ``halving``.
+    steps
+        Updates.
+    tolerance
+        A metamer whose distance is at most this leaves the batch; looked at every 10 updates. 0 means never.
+    modified_relu
+        Whether the ReLU at the end of the matched layer lets gradients of units that are off pass.
+    total_variation, bounds
+        Weights of the priors, added to the distance.
+    noise
+        Standard deviation of the starting noise, as a part of the domain's range for images (about its middle), in
+        units of full scale for waveforms (about 0); None takes 0.05 and 1e-7.
+    precision
+        Of the forward and backward pass; the signal, the distance and the update stay in float32.
+    seeds
+        Metamers of each stimulus and layer, from different noise.
+    batch_size
+        Stimuli that are worked on at once. Results depend on it as far as the network rounds otherwise, which descent
+        amplifies: single metamers may be others, as from another seed but less so (``benchmarks/batch_size.py``).
+    distance_options, optimizer_options
+        Further options of the two factories.
+    """
+
+    preset: str
+    distance: str = "relative_l2"
+    optimizer: str = "adam"
+    step_size: float = 0.01
+    schedule: str = "cosine"
+    steps: int = 1000
+    tolerance: float = 0.0
+    modified_relu: bool = True
+    total_variation: float = 0.0
+    bounds: float = 0.0
+    noise: float | None = None
+    precision: str = "float32"
+    seeds: int = 1
+    batch_size: int = 8
+    distance_options: Mapping[str, Any] = field(default_factory=dict)
+    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        one_of("schedule", self.schedule, SCHEDULES)
+        one_of("precision", self.precision, PRECISIONS)
+        for name in ("steps", "seeds", "batch_size"):
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1, MOST))
+        for name in ("tolerance", "total_variation", "bounds", "noise"):
+            if (value := getattr(self, name)) is not None or name != "noise":
+                object.__setattr__(self, name, number(name, value, 0, FLOAT32))
+        object.__setattr__(self, "step_size", number("step_size", self.step_size, most=FLOAT32, above=0))
+        for name in ("distance", "optimizer"):
+            text(name, getattr(self, name))
+            options = getattr(self, f"{name}_options")
+            if not isinstance(options, Mapping):
+                raise wrong(f"{name}_options", options, "a table, such as { beta2 = 0.9 }")
+        if "lr" in self.optimizer_options:
+            raise MetameryError("optimizer_options has lr: the learning rate is step_size")
+        flag("modified_relu", self.modified_relu)
+
+    def rate(self, update: int) -> float:
+        """The learning rate at one update, counted from 0."""
+        return self.step_size * SCHEDULES[self.schedule](update, self.steps)
+
+    def table(self) -> dict[str, Any]:
+        """As plain data, without what is unset."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+PRESETS: Mapping[str, Settings] = {
+    "fast": Settings(
+        "fast", optimizer="adam", optimizer_options={"beta2": 0.9}, step_size=0.01, schedule="cosine", steps=2000
+    ),
+    "feather2023": Settings("feather2023", optimizer="normalised_gd", step_size=1.0, schedule="halving", steps=24_000),
+}
+"""``feather2023`` is the published procedure to the letter; ``fast`` reaches an equal or better match sooner.
+
+``benchmarks/presets.py`` compares their metamers, ``benchmarks/synthesis.py`` their speed.
+"""
+
+
+def settings(given: Mapping[str, Any] | Settings | str = "fast", **changes: Any) -> Settings:
+    """Resolve a preset with any of its fields set otherwise.
+
+    A preset's options go with its own distance and optimizer: naming another drops them.
+
+    Raises
+    ------
+    MetameryError
+        The preset or a field is unknown, with the nearest that is known, or a value does not fit.
+
+    Examples
+    --------
+    >>> settings("feather2023", steps=800).steps
+    800
+    """
+    if isinstance(given, Settings):
+        return _changed(given, changes)
+    table = {"preset": given} if isinstance(given, str) else {"preset": "fast", **given}
+    name = table.pop("preset")
+    one_of("preset", name, PRESETS)
+    return _changed(PRESETS[name], {**table, **changes})
+
+
+def _changed(preset: Settings, changes: Mapping[str, Any]) -> Settings:
+    names = [f.name for f in fields(Settings) if f.name != "preset"]
+    for name in changes:
+        if name not in names:
+            raise unknown("synthesis setting", name, names)
+    dropped: dict[str, Any] = {
+        f"{tool}_options": {}
+        for tool in ("distance", "optimizer")
+        if changes.get(tool, getattr(preset, tool)) != getattr(preset, tool)
+    }
+    return replace(preset, **{**dropped, **changes})

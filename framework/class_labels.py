@@ -1,0 +1,39 @@
+"""The classes of a network that is to be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .checks import whole
+from .errors import MetameryError
+
+MOST = 2**24
+"""Of anything that a network's size is given by: beyond it the weights of one layer are more than any memory holds."""
+
+
+def class_labels(
+    model: str, num_classes: int | None, labels: Sequence[str] | None, default: int
+) -> tuple[int, tuple[str, ...] | None]:
+    """Return how many classes there are and what they are called, None where that is not said.
+
+    >>> class_labels("small-cnn", None, ["cat", "dog"], default=10)
+    (2, ('cat', 'dog'))
+
+    Raises
+    ------
+    MetameryError
+        There are no classes, or not as many as labels, or the labels are one text.
+    """
+    if isinstance(labels, str):
+        raise MetameryError(f"model '{model}': labels are {labels!r}, expected a list of names")
+    names = None if labels is None else tuple(labels)
+    count = num_classes if num_classes is not None else default if names is None else len(names)
+    check_number(model, "num_classes", count)
+    if names is not None and len(names) != count:
+        raise MetameryError(f"model '{model}': {len(names)} labels for {count} classes")
+    return count, names
+
+
+def check_number(model: str, option: str, value: int, least: int = 1) -> None:
+    """Raise `MetameryError` unless a value is a whole number of at least so much."""
+    whole(f"model '{model}': {option}", value, least, MOST)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,6 @@ from metamery.framework import MetameryError
 from metamery.framework.domains import ImageDomain
 from metamery.framework.folders import KINDS, check_input, check_output, home, kind
 from metamery.framework.store import StudyStore
-
-sys.path.insert(0, str(Path(__file__).with_name("analysis")))
 from studies import make_study
 
 PEOPLE = "participant,model,layer,correct\n"

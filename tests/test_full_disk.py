@@ -12,10 +12,9 @@ import xarray as xr
 from metamery.analysis.proof import null as nulls
 from metamery.framework.cli import main
 from metamery.framework.domains import ImageDomain
+from studies import make_study
 
 resource = pytest.importorskip("resource")
-sys.path.insert(0, str(Path(__file__).with_name("analysis")))
-from studies import make_study  # noqa: E402
 
 
 def with_room_for(size: int, *arguments: object) -> tuple[int, str]:

@@ -20,7 +20,7 @@ from metamery.analysis.statistics import (
     repeated_measures_anova,
 )
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
+DATA = Path(__file__).parents[4] / "shared" / "data"
 STATS = DATA / "published_stats.csv"
 TABLES = [DATA / "human_recognition_participants.csv", DATA / "network_network.csv"]
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import metamery.plugins.evaluators
+import metamery.analysis.recognition
 import pytest
 import torch
 from metamery.analysis.recognition.labels import Labels, OwnLabels, answered
@@ -10,7 +10,7 @@ from metamery.framework import ImageDomain, MetameryError, Model, Stimulus
 from metamery.plugins.vision.imagenet import IMAGENET_1K, imagenet_labels
 from torch import nn
 
-TABLES = Path(metamery.plugins.evaluators.__file__).parent / "labels"
+TABLES = Path(metamery.analysis.recognition.__file__).parent / "label_spaces"
 
 
 def model(labels, space="category"):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .synthesis.matching import match_layer as match_layer
     from .synthesis.settings import Settings as Settings
 
-_PLACES = {
+_EXPORTS = {
     "Record": "synthesis.matching",
     "Settings": "synthesis.settings",
     "judge": "proof.success",
@@ -26,10 +26,10 @@ _PLACES = {
     "synthesise": "synthesis.driver",
 }
 
-__all__ = sorted(_PLACES)  # noqa: PLE0605
+__all__ = sorted(_EXPORTS)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _EXPORTS:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(f".{_PLACES[name]}", __name__), name)
+    return getattr(import_module(f".{_EXPORTS[name]}", __name__), name)

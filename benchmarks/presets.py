@@ -18,7 +18,7 @@ import torch
 import xarray as xr
 from metamery.analysis.proof.distances import relative_l2
 from metamery.analysis.studies.run_study import conduct
-from metamery.framework import Model, Plugins, Stimulus, Study, Tap
+from metamery.framework import Model, Plugins, Stimulus, Study, Tap, models_of
 from metamery.framework.progress import ProgressBar
 from metamery.framework.running import channels_last, frozen
 from metamery.framework.study import ModelUse, Use
@@ -94,11 +94,9 @@ def compare(plugins: Plugins, trees: dict[str, xr.DataTree], layers: tuple[str, 
     print(f"{'layer':<12}{'preset':<14}" + "".join(f"{column:>14}" for column in columns))
     for layer in layers:
         for preset, tree in trees.items():
-            (model,) = tree["models"].children.values()
-            made = model["metamers"].to_dataset().sel(layer=layer).isel(seed=0)
-            signals, natural = (
-                torch.from_numpy(data.values) for data in (made.signal, model["stimuli"].to_dataset().signal)
-            )
+            (model,) = models_of(tree)
+            made = model.metamers.sel(layer=layer).isel(seed=0)
+            signals, natural = (torch.from_numpy(data.values) for data in (made.signal, model.natural.signal))
             own = classes(generator, signals) == classes(generator, natural)
             same = torch.stack([classes(other, signals) == classes(other, natural) for other in others])
             values = (

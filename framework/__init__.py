@@ -22,24 +22,45 @@ if TYPE_CHECKING:
     from .layers import LayerName as LayerName
     from .layers import Tap as Tap
     from .manager import Plugins as Plugins
+    from .model_results import ModelResults as ModelResults
+    from .model_results import models_of as models_of
     from .models import Model as Model
+    from .progress import Progress as Progress
+    from .progress import ProgressBar as ProgressBar
+    from .protocols import Distance as Distance
+    from .protocols import Evaluator as Evaluator
+    from .protocols import Loss as Loss
+    from .protocols import OptimizerFactory as OptimizerFactory
+    from .protocols import Perturbation as Perturbation
     from .recipes import Recipe as Recipe
     from .registry import Register as Register
     from .results import open_study as open_study
+    from .schema import check_dataset as check_dataset
     from .stimuli import Stimuli as Stimuli
     from .stimuli import Stimulus as Stimulus
+    from .study import ModelUse as ModelUse
     from .study import Study as Study
+    from .study import Use as Use
 
-_PLACES = {
+_EXPORTS = {
     "Context": "context",
     "Contract": "contract",
+    "Distance": "protocols",
     "Domain": "domains",
+    "Evaluator": "protocols",
     "ImageDomain": "domains",
     "LayerName": "layers",
+    "Loss": "protocols",
     "MetameryError": "errors",
     "MissingExtraError": "errors",
     "Model": "models",
+    "ModelResults": "model_results",
+    "ModelUse": "study",
+    "OptimizerFactory": "protocols",
+    "Perturbation": "protocols",
     "Plugins": "manager",
+    "Progress": "progress",
+    "ProgressBar": "progress",
     "Recipe": "recipes",
     "Register": "registry",
     "Stimuli": "stimuli",
@@ -47,20 +68,23 @@ _PLACES = {
     "Study": "study",
     "Tap": "layers",
     "UnknownNameError": "errors",
+    "Use": "study",
     "WaveformDomain": "domains",
+    "check_dataset": "schema",
     "examine": "contract",
     "hookimpl": "hookspecs",
+    "models_of": "model_results",
     "open_study": "results",
 }
 
-__all__ = sorted(_PLACES)  # noqa: PLE0605
+__all__ = sorted(_EXPORTS)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _EXPORTS:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(f".{_PLACES[name]}", __name__), name)
+    return getattr(import_module(f".{_EXPORTS[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PLACES])
+    return sorted([*globals(), *_EXPORTS])

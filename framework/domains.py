@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -71,6 +72,10 @@ class ImageDomain:
         """Round signals to the 256 levels of an 8-bit picture; the same shape and range."""
         span = self.high - self.low
         return ((signals - self.low) / span * 255).round() / 255 * span + self.low
+
+    def attributes(self) -> dict[str, Any]:
+        """What results say of the domain beside the signals' shape; `domain_from` reads it."""
+        return {"domain": str(self), "domain_kind": self.kind, "low": self.low, "high": self.high}
 
     def __str__(self) -> str:
         return f"image, {self.channels} × {self.height} × {self.width}, values in [{self.low:g}, {self.high:g}]"
@@ -161,6 +166,12 @@ class WaveformDomain:
         full = max(abs(self.low), abs(self.high))
         return (signals / full * 32767).round() / 32767 * full
 
+    def attributes(self) -> dict[str, Any]:
+        """What results say of the domain beside the signals' shape; `domain_from` reads it."""
+        level = {} if self.rms is None else {"rms": self.rms}
+        about = {"domain": str(self), "domain_kind": self.kind, "low": self.low, "high": self.high}
+        return {**about, "sample_rate": self.sample_rate, **level}
+
     def __str__(self) -> str:
         seconds = self.samples / self.sample_rate
         size = f"{self.samples} samples ({seconds:g} s at {self.sample_rate} Hz)"
@@ -169,3 +180,28 @@ class WaveformDomain:
 
 
 Domain = ImageDomain | WaveformDomain
+
+
+def domain_from(attributes: Mapping[str, Any], sizes: Mapping[str, int]) -> Domain:
+    """Return the domain that results say a model has.
+
+    Parameters
+    ----------
+    attributes
+        Of the model's group, see `ImageDomain.attributes`.
+    sizes
+        Length of each dimension of its signals, by name.
+
+    Raises
+    ------
+    MetameryError
+        The kind of domain is neither image nor waveform.
+    """
+    kind = attributes.get("domain_kind")
+    limits = {name: float(attributes[name]) for name in ("low", "high") if name in attributes}
+    if kind == "image":
+        return ImageDomain(sizes["channel"], sizes["y"], sizes["x"], **limits)
+    if kind == "waveform":
+        rms = float(attributes["rms"]) if "rms" in attributes else None
+        return WaveformDomain(sizes["time"], int(attributes["sample_rate"]), **limits, rms=rms)
+    raise MetameryError(f"a model has domain '{kind}', expected image or waveform")

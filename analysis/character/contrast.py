@@ -26,7 +26,7 @@ from ..proof.distances import relative_l2
 from ..proof.measures import measured_layers
 from ..statistics.proportions import proportion
 from ..studies.batches import drawn_seed, running
-from ..studies.metamers import Batch, Made, join, made_models
+from ..studies.metamers import Batch, ModelMetamers, join, metamers_of
 from .evaluator import Floats
 from .signals import ABOUT, compare, describe, measures_of, stretched
 from .spectra import check_cutoff, exact
@@ -92,7 +92,7 @@ def contrast(steps: int = 20, limit: int | None = 50, cutoff: float = 0.5, batch
         whole("limit", limit, 1)
 
     def evaluate(context: Context) -> xr.Dataset:
-        made = made_models(context, "contrast", limit)
+        made = metamers_of(context, "contrast", limit)
         for name, model in context.models.items():
             require_logits(name, model)
         seed = drawn_seed(context)
@@ -113,7 +113,9 @@ def contrast(steps: int = 20, limit: int | None = 50, cutoff: float = 0.5, batch
     return evaluate
 
 
-def _contrast(made: Made, context: Context, seed: int, steps: int, cutoff: float, batch_size: int) -> xr.Dataset:
+def _contrast(
+    made: ModelMetamers, context: Context, seed: int, steps: int, cutoff: float, batch_size: int
+) -> xr.Dataset:
     domain = made.domain
     names = list(measured_layers(made.model, made.layers))
     others = {n: m.module for n, m in context.models.items() if n != made.name and m.domain == domain}
@@ -171,7 +173,7 @@ def _variables(found: Mapping[str, Floats], own: Floats, distance: Floats, agree
 
 
 def _changed(
-    made: Made, batch: Batch, layer: str, answers: torch.Tensor, seed: int, steps: int
+    made: ModelMetamers, batch: Batch, layer: str, answers: torch.Tensor, seed: int, steps: int
 ) -> tuple[torch.Tensor, ...]:
     """The metamers, and an adversarial example and noise of the size of each, as in `KINDS`."""
     natural, domain = batch.paired, made.domain

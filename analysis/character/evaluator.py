@@ -16,7 +16,7 @@ from ...framework.protocols import Evaluator
 from ...framework.schema import METRIC_UNITS
 from ..proof.measures import measured_layers
 from ..studies.batches import running
-from ..studies.metamers import Made, join, made_models
+from ..studies.metamers import ModelMetamers, join, metamers_of
 from .signals import ABOUT, Diversity, compare, describe, measures_of
 from .spectra import Folding, check_cutoff
 
@@ -56,7 +56,7 @@ def character(cutoff: float = 0.5, batch_size: int = 16) -> Evaluator:
     whole("batch_size", batch_size, 1)
 
     def evaluate(context: Context) -> xr.Dataset:
-        made = made_models(context, "character")
+        made = metamers_of(context, "character")
         context.progress.start(sum(1 + len(each.layers) for each in made), "character")
         with running(context), torch.no_grad():
             dataset = join([_character(each, context, cutoff, batch_size) for each in made])
@@ -72,7 +72,7 @@ def character(cutoff: float = 0.5, batch_size: int = 16) -> Evaluator:
     return evaluate
 
 
-def _character(made: Made, context: Context, cutoff: float, batch_size: int) -> xr.Dataset:
+def _character(made: ModelMetamers, context: Context, cutoff: float, batch_size: int) -> xr.Dataset:
     module, domain = made.model.module, made.domain
     measured = measured_layers(made.model, ["input", *made.layers])
     natural: dict[str, list[Floats]] = {}

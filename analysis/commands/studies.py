@@ -263,21 +263,22 @@ def _count(store: StudyStore) -> tuple[int, int]:
 
 def _success(folder: Path) -> Iterator[str]:
     """Say for each model and layer how many metamers succeed, with 95 % Wilson intervals."""
+    from ...framework.model_results import models_of
     from ...framework.results import open_study
     from ..proof.success import success_by_layer
 
     with open_study(folder) as tree:
-        for group in tree["models"].children.values():
+        for results in models_of(tree):
             yield ""
-            if "null" not in group.children:
-                yield f"{group.attrs['model']}: no null, which takes two unlike signals; see --null-stimuli"
+            if results.null is None or results.match is None:
+                yield f"{results.name}: no null, which takes two unlike signals; see --null-stimuli"
                 continue
-            null = group["null"].attrs
+            null = results.null.attrs
             few = ": few, see --null-stimuli" if null["pairs"] < FEW_PAIRS else ""
             pairs = "1 pair" if null["pairs"] == 1 else f"{null['pairs']:,} pairs"
-            yield f"{group.attrs['model']}, against {pairs} of {null['signals']:,} natural signals{few}"
+            yield f"{results.name}, against {pairs} of {null['signals']:,} natural signals{few}"
             yield f"{'layer':<24} {'success':<22} {'same label':<22} {'match':<22} 8-bit or 16-bit"
-            counts = success_by_layer(group["match"].to_dataset())
+            counts = success_by_layer(results.match)
             for layer in counts["layer"].values:
                 here = counts.sel(layer=layer)
                 parts = [_share(here, part) for part in ("success", "agrees", "matches", "quantised_success")]

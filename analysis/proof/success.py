@@ -43,7 +43,7 @@ def judge(metamers: xr.Dataset, null: xr.Dataset) -> xr.Dataset:
         have, or at which one of its maxima is NaN, is missing. Where two signals of the null correlate .999 or more, or
         fit perfectly, ``matches`` says ``unattainable``; so does ``success``, unless the label is another.
     """
-    own = _at_own_layer(metamers["match"]).transpose(*_EACH, "metric")
+    own = at_own_layer(metamers["match"]).transpose(*_EACH, "metric")
     found: dict[str, NDArray[np.generic]] = {}
     for prefix, fit in (("", own), ("quantised_", metamers["quantised_match"].transpose(*_EACH, "metric"))):
         agrees = metamers[f"{prefix}agrees"].transpose(*_EACH).values
@@ -82,7 +82,8 @@ def success_by_layer(match: xr.Dataset) -> xr.Dataset:
     return xr.Dataset({**result, "unattainable": ("layer", unattainable, about)}, {"layer": match["layer"]})
 
 
-def _at_own_layer(match: xr.DataArray) -> xr.DataArray:
+def at_own_layer(match: xr.DataArray) -> xr.DataArray:
+    """Return the match of each metamer at the layer that it was made at, without the dimension ``measured_layer``."""
     own = xr.DataArray(match["layer"].values, dims="layer")
     return match.sel(measured_layer=own).drop_vars("measured_layer")
 

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-import numpy as np
 import xarray as xr
 
 from ...framework.context import Context
 from ...framework.errors import MetameryError
+from ...framework.model_results import ModelResults, models_of
 from ...framework.protocols import Evaluator
+from ...framework.schema import site_coordinates
+from ..proof.success import success_by_layer
+
+_PARTS = ("agrees", "agrees_low", "agrees_high", "agrees_counted")
 
 
 def agreement() -> Evaluator:
-    """Build the evaluator: for each model and layer, the proportion of agreeing metamers and their number.
+    """Build the evaluator: at each layer of each model the proportion of metamers that get the stimulus's label.
 
-    Metamers that failed or are missing do not count; a layer without any is NaN.
+    It has a 95 % Wilson interval, which takes metamers for independent, and the number of metamers that count: those
+    that are done, of a model with classes. A layer without any is NaN.
     """
 
     def evaluate(context: Context) -> xr.Dataset:
         if context.study is None:
             raise MetameryError("evaluator 'agreement' needs a study")
-        by_model = []
-        for name, group in context.study["models"].children.items():
-            agrees = group["match/agrees"].load()
-            known = agrees >= 0
-            counted = known.sum(("stimulus", "seed"))
-            proportion = (agrees == 1).sum(("stimulus", "seed")) / counted.where(counted > 0)
-            model = group.attrs.get("model", name)
-            by_model.append(
-                xr.Dataset(
-                    {"agreement": proportion.astype(np.float64), "counted": counted.astype(np.int64)}
-                ).expand_dims(model=[model])
-            )
-        result = xr.concat(by_model, "model", join="outer", fill_value={"counted": 0}, combine_attrs="drop")
-        order = dict.fromkeys(layer for part in by_model for layer in part.layer.values)
-        result = result.sel(layer=list(order))  # the studies' order; an outer join sorts by name
-        result["agreement"].attrs = {
-            "long_name": "proportion of metamers with the natural signal's label",
-            "units": "1",
-        }
-        result["counted"].attrs = {"long_name": "metamers that count", "units": "1"}
-        return result
+        found = [_agreement(results) for results in models_of(context.study) if results.match is not None]
+        if not found:
+            raise MetameryError("evaluator 'agreement' needs a study with metamers, and this one has none")
+        return xr.concat(found, "site").assign_attrs(title="Label agreement")
 
     return evaluate
+
+
+def _agreement(results: ModelResults) -> xr.Dataset:
+    assert results.match is not None
+    counts = success_by_layer(results.match.load())[list(_PARTS)]
+    named = counts.rename_vars({part: part.replace("agrees", "agreement") for part in _PARTS})
+    named = named.rename_vars(agreement_counted="counted").drop_vars("layer").rename_dims(layer="site")
+    return named.assign_coords(site_coordinates([(results.name, layer) for layer in results.layers]))

@@ -17,7 +17,7 @@ from ...framework.models import Model
 from ...framework.protocols import Evaluator
 from ...framework.stimuli import Stimulus
 from ..studies.batches import drawn_seed
-from ..studies.metamers import made_models
+from ..studies.metamers import metamers_of
 from .labels import Labels
 from .recognise import BATCH_SIZE, recognise, summary
 
@@ -58,7 +58,7 @@ def recognition(
     words = _labels(labels) if labels else None
 
     def evaluate(context: Context) -> xr.Dataset:
-        made = made_models(context, "recognition")
+        made = metamers_of(context, "recognition")
         stimuli = _stimuli(context, made[0].stimuli)
         asked = _recognisers(context.models, recognisers, plugins)
         found = recognise(

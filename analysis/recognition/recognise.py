@@ -22,7 +22,7 @@ from ...framework.running import channels_last, drawing, frozen, ordinary
 from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimulus
 from ..statistics.intervals import draws, means, percentiles, with_ends
-from ..studies.metamers import Made
+from ..studies.metamers import ModelMetamers
 from .labels import Labels, OwnLabels, answered
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def shown(signals: torch.Tensor, domain: Domain, other: Domain) -> tuple[torch.T
 @ordinary()
 def recognise(
     recognisers: Mapping[str, Model],
-    generated: Sequence[Made],
+    generated: Sequence[ModelMetamers],
     stimuli: Sequence[Stimulus],
     labels: Labels | OwnLabels | None = None,
     *,
@@ -237,7 +237,7 @@ def summary(
     return xr.Dataset(variables, {name: found[name] for name in ("site", "model", "layer", "recogniser")})
 
 
-def _signals(made: Made, layer: str) -> NDArray[np.float32]:
+def _signals(made: ModelMetamers, layer: str) -> NDArray[np.float32]:
     """The metamers of a layer, or the natural signals as if of one seed, ``(stimulus, seed, …)``."""
     if layer == NATURAL:
         return made.natural.transpose("stimulus", *made.domain.dims).values[:, None]

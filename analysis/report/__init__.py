@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from ...framework.errors import MetameryError
 from ...framework.folders import READABLE, check_input
+from ...framework.model_results import models_of, stimulus_facts
 from ...framework.owners import clear, discard, owned
 from ...framework.results import open_study, steady
 from ..studies.damage import without_lost
@@ -21,7 +22,6 @@ from .numbers import number
 from .pictures import room
 from .places import CODES, at
 from .sections import date, model_section
-from .stored import stimulus_facts, stored_models
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -82,7 +82,7 @@ def write_report(study_folder: Path, count: int = 40) -> Path:
 def render(tree: xr.DataTree, count: int = 40) -> str:
     """Return the report of an open study as HTML; see `write_report`."""
     facts = stimulus_facts(tree)
-    models = stored_models(tree)
+    models = models_of(tree)
     attributes = tree.attrs
     environment = Environment(
         loader=FileSystemLoader(_HERE),

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...framework.model_results import STATE_NAMES
 from .metrics import JUDGED, Metric
 from .pictures import Picture, picture, pictures_that_fit
-from .stored import STATE_NAMES
 from .verdicts import SUCCEEDS, UNKNOWN, Verdict, verdicts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .stored import StoredModel
+    from ...framework.model_results import ModelResults
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Row:
 
 
 def gallery(
-    model: StoredModel,
+    model: ModelResults,
     facts: Mapping[str, Mapping[str, str]],
     final: NDArray[np.float32],
     count: int,
@@ -115,7 +115,7 @@ def gallery(
     return rows
 
 
-def _columns(model: StoredModel, final: NDArray[np.float32], count: int, size: int) -> list[list[list[Metamer]]]:
+def _columns(model: ModelResults, final: NDArray[np.float32], count: int, size: int) -> list[list[list[Metamer]]]:
     """Gather the metamers, layer by layer and stimulus by stimulus, each a list over seeds."""
     domain = model.domain
     stored: dict[str, NDArray[Any]] = {name: np.asarray(model.metamers[name].values) for name in ("state", "reason")}

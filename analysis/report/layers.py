@@ -13,7 +13,7 @@ from ...framework.schema import STATES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .stored import StoredModel
+    from ...framework.model_results import ModelResults
 
 PARTS = {
     "success": "success",
@@ -69,7 +69,7 @@ class LayerSummary:
     unattainable: int
 
 
-def layer_summaries(model: StoredModel, final: NDArray[np.float32]) -> list[LayerSummary]:
+def layer_summaries(model: ModelResults, final: NDArray[np.float32]) -> list[LayerSummary]:
     """Summarise each layer; `final` are the last losses, ``(layer, stimulus, seed)``."""
     proportions, unattainable = _proportions(model)
     return [
@@ -79,7 +79,11 @@ def layer_summaries(model: StoredModel, final: NDArray[np.float32]) -> list[Laye
 
 
 def _summary(
-    model: StoredModel, layer: int, final: NDArray[np.float32], proportions: Mapping[str, Proportion], unattainable: int
+    model: ModelResults,
+    layer: int,
+    final: NDArray[np.float32],
+    proportions: Mapping[str, Proportion],
+    unattainable: int,
 ) -> LayerSummary:
     here: dict[str, NDArray[Any]] = {
         name: np.asarray(model.metamers[name].isel(layer=layer).values) for name in ("state", "steps", "modified_relu")
@@ -102,7 +106,7 @@ def _summary(
     )
 
 
-def _proportions(model: StoredModel) -> tuple[list[dict[str, Proportion]], list[int]]:
+def _proportions(model: ModelResults) -> tuple[list[dict[str, Proportion]], list[int]]:
     """Return each layer's proportions, and how many metamers no verdict can be given on."""
     if model.match is None or "agrees" not in model.match:
         return [dict.fromkeys(PARTS, NOTHING) for _ in model.layers], [0 for _ in model.layers]

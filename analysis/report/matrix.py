@@ -13,7 +13,7 @@ from .metrics import METRICS, Metric
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .stored import StoredModel
+    from ...framework.model_results import ModelResults
 
 _DARK = 62  # percent of the scale from which the text is printed in the other colour
 
@@ -42,7 +42,7 @@ class Matrix:
     deep: str
 
 
-def matrices(model: StoredModel) -> list[Matrix]:
+def matrices(model: ModelResults) -> list[Matrix]:
     """Return the median match over stimuli and seeds, one matrix per metric; empty where nothing was measured."""
     matches = model.matches
     if matches is None:
@@ -69,7 +69,7 @@ def median(values: NDArray[Any]) -> float:
     return float(np.median(known)) if known.size else float("nan")
 
 
-def _matrix(model: StoredModel, metric: Metric, values: NDArray[np.float32]) -> Matrix:
+def _matrix(model: ModelResults, metric: Metric, values: NDArray[np.float32]) -> Matrix:
     medians = [[median(each) for each in measured] for measured in values]
     pale, deep = _ends(metric, medians)
     unit = " dB" if metric.units == "dB" else ""

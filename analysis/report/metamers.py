@@ -16,7 +16,7 @@ from .verdicts import UNKNOWN, Verdict, verdicts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .stored import StoredModel
+    from ...framework.model_results import ModelResults
 
 MOST = 2000
 """Rows at most."""
@@ -68,7 +68,7 @@ class MetamerTable:
     total: int
 
 
-def metamer_table(model: StoredModel, final: NDArray[np.float32]) -> MetamerTable:
+def metamer_table(model: ModelResults, final: NDArray[np.float32]) -> MetamerTable:
     """Gather the first metamers that were made, layer by layer; `final` are the last losses."""
     made = np.asarray(model.metamers["state"].values) == STATES["done"]
     predicted = model.answers("predicted", -1)

@@ -14,7 +14,7 @@ from .metrics import JUDGED, Metric
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .stored import StoredModel
+    from ...framework.model_results import ModelResults
 
 FEW = 1000
 """Pairs below which the page says that they are few."""
@@ -59,7 +59,7 @@ class Null:
         return self.pairs < FEW
 
 
-def null(model: StoredModel) -> Null | None:
+def null(model: ModelResults) -> Null | None:
     """Gather what the page says of a model's null; None where there is none, or nothing in it yet."""
     maximum = model.of_null("maximum", JUDGED[0].name)
     if model.null is None or maximum is None or maximum.isnull().all():
@@ -76,19 +76,19 @@ def null(model: StoredModel) -> Null | None:
     )
 
 
-def match_charts(model: StoredModel) -> list[str]:
+def match_charts(model: ModelResults) -> list[str]:
     """Draw match at the metamers' own layers against the null, one SVG element per metric."""
     layers = names("layer at which they were made", model.layers)
     return [_match_chart(model, metric, layers) for metric in JUDGED]
 
 
-def histograms(model: StoredModel) -> list[list[str]]:
+def histograms(model: ModelResults) -> list[list[str]]:
     """Draw the null's histograms, for each layer one SVG element per metric; empty without pairs."""
     drawn = [_histograms(model, metric) for metric in JUDGED]
     return [list(row) for row in zip(*drawn, strict=True)] if all(drawn) else []
 
 
-def _maxima(model: StoredModel, metric: Metric) -> list[Maximum]:
+def _maxima(model: ModelResults, metric: Metric) -> list[Maximum]:
     value, first, second = (model.of_null(name, metric.name) for name in ("maximum", "first", "second"))
     assert value is not None
     pairs = ([""] * len(model.layers) if signals is None else _texts(signals.values) for signals in (first, second))
@@ -102,7 +102,7 @@ def _texts(values: NDArray[Any]) -> list[str]:
     return [value if isinstance(value, str) else "" for value in values]
 
 
-def _match_chart(model: StoredModel, metric: Metric, layers: Axis) -> str:
+def _match_chart(model: ModelResults, metric: Metric, layers: Axis) -> str:
     exact, rounded = model.own_match(metric.name), model.judged("quantised_match", metric.name)
     quantiles, maximum = model.of_null("quantiles", metric.name), model.of_null("maximum", metric.name)
     places = np.arange(len(model.layers))
@@ -140,7 +140,7 @@ def _axis(metric: Metric, shown: Sequence[Any]) -> Axis:
     return linear(metric.axis, low - 0.04, 1.04)
 
 
-def _histograms(model: StoredModel, metric: Metric) -> list[str]:
+def _histograms(model: ModelResults, metric: Metric) -> list[str]:
     counts, low, high = (model.of_null(name, metric.name) for name in ("histogram", "bin_low", "bin_high"))
     if counts is None or low is None or high is None:
         return []

@@ -22,7 +22,7 @@ from .pictures import is_tiny, picture_size
 from .places import at
 
 if TYPE_CHECKING:
-    from .stored import StoredModel
+    from ...framework.model_results import ModelResults
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class ModelSection:
         return None if str(own) == self.updates else own
 
 
-def model_section(model: StoredModel, facts: Mapping[str, Mapping[str, str]], count: int, room: int) -> ModelSection:
+def model_section(model: ModelResults, facts: Mapping[str, Mapping[str, str]], count: int, room: int) -> ModelSection:
     """Gather one model's section; its gallery has at most `count` stimuli, and pictures or sounds of `room` bytes."""
     reduced, finals = [], []
     updates = np.asarray(model.metamers["step"].values, dtype=np.float64)

@@ -13,7 +13,7 @@ from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
 from ...framework.domains import WaveformDomain
-from ..studies.media import data_uri, levels
+from ..studies.media import data_uri, level
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,17 +30,6 @@ _POWER = 0.3
 _OCTAVES = (100, 500, 1000, 2000, 4000, 8000, 16000)  # Hz
 _MAP = "magma"
 _INK = "#767676"  # stands out against both the light and the dark page
-
-
-def level(signal: NDArray[np.float32], domain: WaveformDomain) -> tuple[float, float]:
-    """Return peak and root mean square of a waveform ``(T,)`` as a 16-bit file holds it, in dBFS.
-
-    Both are against full scale, so that a sine of full scale has an RMS of −3.01 dBFS; silence has minus infinity.
-    """
-    samples = levels(signal, domain) / 32767
-    with np.errstate(divide="ignore"):
-        peak, rms = 20 * np.log10([np.abs(samples).max(), np.sqrt(np.square(samples).mean())])
-    return float(peak), float(rms)
 
 
 def picture_of_sound(signal: NDArray[np.float32], domain: WaveformDomain) -> str:

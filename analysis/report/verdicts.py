@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ...framework.schema import VERDICTS
 
 if TYPE_CHECKING:
-    from .stored import StoredModel
+    from ...framework.model_results import ModelResults
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def verdict(success: int, matches: int, agrees: int) -> Verdict:
     return UNKNOWN
 
 
-def verdicts(model: StoredModel, prefix: str = "") -> list[list[list[Verdict]]]:
+def verdicts(model: ModelResults, prefix: str = "") -> list[list[list[Verdict]]]:
     """Return the verdict on each metamer, by layer, stimulus and seed; `prefix` may be ``quantised_``."""
     success, matches, agrees = (model.answers(prefix + name, -1) for name in ("success", "matches", "agrees"))
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from ...framework.stimuli import Stimuli
 from ..recognition.recognise import shown
 from ..statistics.intervals import percentiles, with_ends
 from ..studies.batches import drawn_seed, fit, running
-from ..studies.metamers import Made, made_models
+from ..studies.metamers import ModelMetamers, metamers_of
 from .cka import BANDWIDTH
 from .comparison import FEWEST, FEWEST_DRAWN, bootstrap, check_measure, compare, draw_stimuli
 from .sites import Signals, Sites, choose_sites, reading
@@ -171,7 +171,7 @@ def _on_natural(
 def _on_metamers(
     work: Sites,
     sites: Sequence[tuple[str, str]],
-    made: Made,
+    made: ModelMetamers,
     places: Sequence[int],
     measures: Sequence[str],
     bandwidth: float,
@@ -208,7 +208,7 @@ def _on_metamers(
 def _on_both(
     work: Sites,
     sites: Sequence[tuple[str, str]],
-    generators: Sequence[Made],
+    generators: Sequence[ModelMetamers],
     places: Sequence[int],
     measures: Sequence[str],
     bandwidth: float,
@@ -303,11 +303,11 @@ def _measured(
     return matrix, bootstrap(comparison, drawn)
 
 
-def _chosen(context: Context, made_at: str | None, signals: str) -> list[Made]:
+def _chosen(context: Context, made_at: str | None, signals: str) -> list[ModelMetamers]:
     """The models whose metamers are asked for, with the layers that are."""
     if context.study is None:
         raise MetameryError(f"signals '{signals}' needs a study; of models alone there are 'natural' ones")
-    generators = made_models(context, "similarity")
+    generators = metamers_of(context, "similarity")
     known = [f"{made.name} {layer}" for made in generators for layer in made.layers]
     if made_at is None:
         if signals == "both" or len(known) == 1:
@@ -316,15 +316,10 @@ def _chosen(context: Context, made_at: str | None, signals: str) -> list[Made]:
     asked = f"{generators[0].name} {made_at}" if len(generators) == 1 and made_at not in known else made_at
     if asked not in known:
         raise unknown("place where metamers were made", made_at, known)
-    return [
-        replace(made, metamers=made.metamers.sel(layer=[layer]))
-        for made in generators
-        for layer in made.layers
-        if f"{made.name} {layer}" == asked
-    ]
+    return [made.at(layer) for made in generators for layer in made.layers if f"{made.name} {layer}" == asked]
 
 
-def _signals(made: Made, stored: xr.DataArray, places: Sequence[int], domains: set[Domain]) -> Signals:
+def _signals(made: ModelMetamers, stored: xr.DataArray, places: Sequence[int], domains: set[Domain]) -> Signals:
     """Some stimuli's metamers or natural signals ``(stimulus, …)`` in each domain, brought there as `shown` does.
 
     Raises `MetameryError` when they are read, if one is silent, and so cannot be brought into a domain of sounds.
@@ -344,7 +339,7 @@ def _signals(made: Made, stored: xr.DataArray, places: Sequence[int], domains: s
     return read
 
 
-def _called(made: Made, places: Sequence[int]) -> Callable[[int], str]:
+def _called(made: ModelMetamers, places: Sequence[int]) -> Callable[[int], str]:
     """What the stimuli at some places are called, by their place among these."""
     return lambda place: made.stimuli[places[place]]
 

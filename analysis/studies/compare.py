@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import xarray as xr
 
 from ...framework.errors import MetameryError
-from ...framework.schema import METRIC_UNITS, STATES, site_coordinates
-from ..proof.success import success_by_layer
+from ...framework.model_results import models_of
+from ...framework.schema import METRIC_UNITS, site_coordinates
+from ..proof.success import at_own_layer, success_by_layer
 
 _EACH = {"stimulus", "seed", "step", "participant", "channel", "y", "x", "time"}
 _OWN = ("stimuli", "models")
@@ -54,10 +55,7 @@ def compare(studies: Mapping[str, xr.DataTree]) -> dict[str, xr.Dataset]:
 
 def _names(studies: Mapping[str, xr.DataTree]) -> dict[str, dict[str, str]]:
     """For each study, what its models are called among all."""
-    own = {
-        study: [str(group.attrs["model"]) for group in tree["models"].children.values()] if "models" in tree else []
-        for study, tree in studies.items()
-    }
+    own = {study: [results.name for results in models_of(tree)] for study, tree in studies.items()}
     for study, models in own.items():
         if not models:
             raise MetameryError(f"'{study}' holds no metamers, expected a study")
@@ -70,23 +68,19 @@ def _names(studies: Mapping[str, xr.DataTree]) -> dict[str, dict[str, str]]:
 
 def _synthesis(study: str, tree: xr.DataTree, names: Mapping[str, str]) -> xr.Dataset:
     parts = []
-    for group in tree["models"].children.values():
-        if "match" not in group.children:
-            raise MetameryError(f"'{study}' holds no match of '{group.attrs['model']}': finish it first")
-        match = group.children["match"].to_dataset(inherit=False).load()
-        metamers = group.children["metamers"].to_dataset(inherit=False)[["loss", "steps", "state"]].load()
-        done = metamers["state"] == STATES["done"]
-        last = metamers["loss"].isel(step=metamers["steps"].clip(min=0)).drop_vars("step").where(done)
+    for results in models_of(tree):
+        if results.match is None:
+            raise MetameryError(f"'{study}' holds no match of '{results.name}': finish it first")
+        match = results.match.load()
         result = success_by_layer(match)
-        own = xr.DataArray(match["layer"].values, dims="layer")
-        fit = match["match"].sel(measured_layer=own).drop_vars("measured_layer").median(("stimulus", "seed"))
-        result["loss"] = last.median(("stimulus", "seed")).assign_attrs(
+        fit = at_own_layer(match["match"]).median(("stimulus", "seed"))
+        result["loss"] = results.final_loss.median(("stimulus", "seed")).assign_attrs(
             long_name="distance to the stimulus after the last update, median", units="1"
         )
         result["match"] = fit.assign_attrs(
             long_name="how closely metamers fit at their own layer, median", units=METRIC_UNITS
         )
-        parts.append(_at_sites(result, names[str(group.attrs["model"])]))
+        parts.append(_at_sites(result, names[results.name]))
     return _joined(parts, "site")
 
 

@@ -26,7 +26,7 @@ from ..proof.measures import MEASURES
 from ..synthesis.driver import match_group, metamer_group
 from ..synthesis.settings import Settings
 from .fingerprint import PROBED
-from .unchanged import domain_attributes, kept_activations, known_answers
+from .unchanged import kept_activations, known_answers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,7 +131,7 @@ def _model_attributes(part: Part) -> dict[str, Any]:
         "weights_sha256": part.weights_sha256,
         "stochastic": int(part.model.stochastic),
         "notes": [*part.model.notes, *examine(part.model).notes],
-        **domain_attributes(part.model.domain),
+        **part.model.domain.attributes(),
     }
 
 

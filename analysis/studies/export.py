@@ -17,13 +17,13 @@ from ...framework.claims import work
 from ...framework.domains import ImageDomain, WaveformDomain
 from ...framework.errors import MetameryError
 from ...framework.folders import EXPORT_TABLE, check_input, check_output
+from ...framework.model_results import STATE_NAMES, ModelResults, models_of, stimulus_facts
 from ...framework.owners import abandoned, clear, scratch
 from ...framework.results import open_study
 from ...framework.schema import VERDICTS
 from ..proof.measures import NULL_METRICS
-from ..report.sounds import level as level_of
-from ..report.stored import STATE_NAMES, StoredModel, stimulus_facts, stored_models
 from .damage import without_lost
+from .media import level as level_of
 from .media import png, wav
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def export(study_folder: Path, out_folder: Path, level: float | None = None) -> 
     out = Path(out_folder).resolve()
     with open_study(study) as opened:
         tree = without_lost(study, opened)
-        models, facts = stored_models(tree), stimulus_facts(tree)
+        models, facts = models_of(tree), stimulus_facts(tree)
         if level is not None and all(isinstance(model.domain, ImageDomain) for model in models):
             raise MetameryError(f"the level is {level:g} dBFS, but '{study_folder}' holds pictures only")
         with _writing_to(out), work(out), scratch(out, _STAGED) as staging:
@@ -127,7 +127,7 @@ def _writing_to(out: Path) -> Iterator[None]:
 
 
 def _model(
-    model: StoredModel, facts: Mapping[str, Mapping[str, str]], folder: Path, level: float | None
+    model: ModelResults, facts: Mapping[str, Mapping[str, str]], folder: Path, level: float | None
 ) -> Iterator[_Entry]:
     """Write one model's signals, one after the other, and yield their rows."""
     stimuli = model.stimuli
@@ -161,7 +161,7 @@ def _model(
                 yield entry(file, index, name, seed=str(model.seeds[place]), **rest)
 
 
-def _answers(model: StoredModel, layer: int) -> dict[str, list[list[str]]]:
+def _answers(model: ModelResults, layer: int) -> dict[str, list[list[str]]]:
     """What the table says of the metamers at one layer: by column, then stimulus, then seed."""
     stored = {name: model.metamers[name].isel(layer=layer).values for name in ("state", "reason", "steps")}
     words: dict[str, tuple[NDArray[Any], Any]] = {
@@ -179,7 +179,7 @@ def _answers(model: StoredModel, layer: int) -> dict[str, list[list[str]]]:
     return {column: [[word(value) for value in row] for row in values] for column, (values, word) in words.items()}
 
 
-def _write_signal(path: Path, signal: NDArray[np.float32], model: StoredModel, level: float | None) -> dict[str, str]:
+def _write_signal(path: Path, signal: NDArray[np.float32], model: ModelResults, level: float | None) -> dict[str, str]:
     """Write one signal, and return what the table says of a sound's level."""
     domain = model.domain
     path.parent.mkdir(parents=True, exist_ok=True)

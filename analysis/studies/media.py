@@ -58,6 +58,17 @@ def wav(signal: NDArray[np.float32], domain: WaveformDomain) -> bytes:
     return buffer.getvalue()
 
 
+def level(signal: NDArray[np.float32], domain: WaveformDomain) -> tuple[float, float]:
+    """Return peak and root mean square of a waveform ``(T,)`` as a 16-bit file holds it, in dBFS.
+
+    Both are against full scale, so that a sine of full scale has an RMS of −3.01 dBFS; silence has minus infinity.
+    """
+    samples = levels(signal, domain) / 32767
+    with np.errstate(divide="ignore"):
+        peak, rms = 20 * np.log10([np.abs(samples).max(), np.sqrt(np.square(samples).mean())])
+    return float(peak), float(rms)
+
+
 def data_uri(content: bytes, kind: str) -> str:
     """Return the content itself as an address; `kind` is its media type."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

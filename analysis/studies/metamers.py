@@ -1,10 +1,9 @@
-"""What a study has of each of its models: metamers, and the natural signals that they are of."""
+"""The metamers of a study's models in batches, with the natural signals that they are of."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from ...framework.context import Context
 from ...framework.domains import Domain
 from ...framework.errors import MetameryError, unknown
+from ...framework.model_results import ModelResults, models_of
 from ...framework.models import Model
 from ...framework.running import signal_type
 from ...framework.schema import STATES, site_coordinates
@@ -46,29 +46,29 @@ class Batch:
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
-    """What a study has of one model; signals are read from its store when they are asked for.
+class ModelMetamers:
+    """The metamers of one model of a study, with the model; signals are read from the store when they are asked for.
 
     Parameters
     ----------
-    name, model
-        That it was made for.
-    natural
-        ``(stimulus, …)``, the natural signals as the model got them.
-    metamers
-        ``signal (layer, stimulus, seed, …)`` and ``state``.
+    results
+        What the study holds of the model.
+    model
+        The model itself.
     device
-        Where batches are wanted.
+        Device of the batches.
     limit
-        The first so many stimuli are taken; None takes all.
+        Number of stimuli, the first ones; None takes all.
     """
 
-    name: str
+    results: ModelResults
     model: Model
-    natural: xr.DataArray
-    metamers: xr.Dataset
     device: torch.device = torch.device("cpu")
     limit: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.results.name
 
     @property
     def domain(self) -> Domain:
@@ -76,15 +76,29 @@ class Made:
 
     @property
     def layers(self) -> list[str]:
-        return [str(name) for name in self.metamers["layer"].values]
+        return self.results.layers
 
     @property
     def stimuli(self) -> list[str]:
-        return [str(name) for name in self.metamers["stimulus"].values[: self.limit]]
+        return self.results.stimuli[: self.limit]
 
     @property
     def seeds(self) -> list[int]:
-        return [int(seed) for seed in self.metamers["seed"].values]
+        return self.results.seeds
+
+    @property
+    def natural(self) -> xr.DataArray:
+        """The natural signals as the model got them, ``(stimulus, …)``."""
+        return self.results.natural["signal"]
+
+    @property
+    def metamers(self) -> xr.Dataset:
+        """The signals and states of the metamers, ``(layer, stimulus, seed, …)``."""
+        return self.results.metamers[["signal", "state"]]
+
+    def at(self, layer: str) -> ModelMetamers:
+        """Only the metamers of one layer."""
+        return replace(self, results=replace(self.results, metamers=self.results.metamers.sel(layer=[layer])))
 
     @property
     def coordinates(self) -> dict[str, Any]:
@@ -98,8 +112,8 @@ class Made:
     @property
     def priors(self) -> dict[str, Any]:
         """What the study says of how the metamers were made: the preset and the weights of the priors."""
-        given = json.loads(self.metamers.attrs.get("settings", "{}"))
-        return {name: given[name] for name in ("preset", "total_variation", "bounds") if name in given}
+        settings = self.results.settings
+        return {name: settings[name] for name in ("preset", "total_variation", "bounds") if name in settings}
 
     def naturals(self, batch_size: int) -> Iterator[tuple[slice, torch.Tensor]]:
         """Yield the natural signals, ``(b, …)`` at a time, and which stimuli they are of."""
@@ -130,8 +144,8 @@ class Made:
         return torch.from_numpy(np.asarray(signals.values)).to(self.device, signal_type(self.model.module))
 
 
-def made_models(context: Context, evaluator: str, limit: int | None = None) -> list[Made]:
-    """What a context's study has of each of its models; of no more stimuli than `limit`.
+def metamers_of(context: Context, evaluator: str, limit: int | None = None) -> list[ModelMetamers]:
+    """Return the metamers of each model of a context's study; of no more stimuli than `limit`.
 
     Raises
     ------
@@ -140,21 +154,13 @@ def made_models(context: Context, evaluator: str, limit: int | None = None) -> l
     """
     if context.study is None:
         raise MetameryError(f"evaluator '{evaluator}' needs a study")
-    groups = context.study.children["models"].children if "models" in context.study.children else {}
-    found = []
-    for key, group in groups.items():
-        if "metamers" in group.children:
-            name = str(group.attrs.get("model", key))
-            if name not in context.models:
-                raise unknown("model of the study", name, context.models)
-            natural, metamers = group.children["stimuli"].dataset, group.children["metamers"].dataset
-            model = context.models[name]
-            found.append(
-                Made(name, model, natural["signal"], metamers.drop_dims("step", errors="ignore"), context.device, limit)
-            )
+    found = models_of(context.study)
     if not found:
         raise MetameryError(f"evaluator '{evaluator}' needs a study with metamers, and this one has none")
-    return found
+    for results in found:
+        if results.name not in context.models:
+            raise unknown("model of the study", results.name, context.models)
+    return [ModelMetamers(results, context.models[results.name], context.device, limit) for results in found]
 
 
 def join(parts: Sequence[xr.Dataset], fill: Mapping[str, int] | None = None) -> xr.Dataset:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ...framework.domains import Domain, WaveformDomain
+from ...framework.domains import Domain
 from ...framework.errors import MetameryError
 from ...framework.models import Model
 from ...framework.progress import Progress
@@ -42,19 +42,6 @@ def kept_activations(model: Model, signals: torch.Tensor, layers: Sequence[str])
     if first_difference(once, again, tolerance(model.module)) is not None:
         return {}
     return {KEPT: json.dumps({name: [[float(f"{n:.9g}") for n in row] for row in own] for name, own in once.items()})}
-
-
-def domain_attributes(domain: Domain) -> dict[str, Any]:
-    """What a study keeps of a domain beside the signals' shape."""
-    attributes: dict[str, Any] = {
-        "domain": str(domain),
-        "domain_kind": domain.kind,
-        "low": domain.low,
-        "high": domain.high,
-    }
-    if isinstance(domain, WaveformDomain):
-        attributes |= {"sample_rate": domain.sample_rate} | ({} if domain.rms is None else {"rms": domain.rms})
-    return attributes
 
 
 def check_models(folder: Path, parts: Sequence[Part], tree: xr.DataTree) -> None:
@@ -208,7 +195,7 @@ def _other_model(part: Part, attributes: Mapping[Any, Any], natural: xr.DataArra
     if attributes["weights_sha256"] != part.weights_sha256:
         return "other weights"
     shape = tuple(natural.sizes[dim] for dim in natural.dims if dim != "stimulus")
-    now = {name: value for name, value in domain_attributes(model.domain).items() if name != "domain"}
+    now = {name: value for name, value in model.domain.attributes().items() if name != "domain"}
     there = {
         name: attributes[name] for name in ("domain_kind", "low", "high", "sample_rate", "rms") if name in attributes
     }

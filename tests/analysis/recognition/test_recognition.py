@@ -5,8 +5,9 @@ import pytest
 import torch
 import xarray as xr
 from metamery.analysis.recognition.recognise import recognise, shown, summary
-from metamery.analysis.studies.metamers import Made
+from metamery.analysis.studies.metamers import ModelMetamers
 from metamery.framework import ImageDomain, MetameryError, Model, Stimulus, WaveformDomain
+from metamery.framework.model_results import ModelResults
 from metamery.framework.schema import check_dataset
 from torch import nn
 
@@ -52,7 +53,8 @@ def made(share_late=0.5, seeds=2, name="a"):
     )
     shows = [NAMES[colour] for colour in colours]
     stimuli = [Stimulus(torch.from_numpy(natural[i]), shows[i], name=str(i)) for i in range(COUNT)]
-    return Made(name, net(), xr.DataArray(natural, dims=("stimulus", "channel", "y", "x")), metamers), stimuli
+    signals = xr.Dataset({"signal": (("stimulus", "channel", "y", "x"), natural)})
+    return ModelMetamers(ModelResults(name, {"model": name}, signals, metamers, None), net()), stimuli
 
 
 def numbers(seed=0):

@@ -13,10 +13,10 @@ from metamery.analysis.report.charts import Chart, linear
 from metamery.analysis.report.curves import curve, draw
 from metamery.analysis.report.evaluations import evaluations
 from metamery.analysis.report.matrix import shade
-from metamery.analysis.report.stored import stored_models
 from metamery.analysis.statistics.proportions import proportion
 from metamery.framework import open_study
 from metamery.framework.domains import ImageDomain, WaveformDomain
+from metamery.framework.model_results import models_of
 from metamery.framework.schema import match_variables, null_variables, success_variables
 from metamery.framework.store import StudyStore
 from PIL import Image
@@ -288,7 +288,7 @@ def test_a_study_without_match_and_labels_is_shown(tmp_path: Path) -> None:
     folder = make_study(tmp_path, {"vision:net": IMAGE})
     shutil.rmtree(folder / "results.zarr" / "models" / "vision+net" / "match")
     with open_study(folder) as tree:
-        model = stored_models(tree)[0]
+        model = models_of(tree)[0]
         assert model.label(2) == "missile"
         assert model.label(7) == "class 7"
         assert model.label(-1) == ""
@@ -331,7 +331,7 @@ def test_a_loss_goes_on_after_an_early_stop(study: Path) -> None:
         {"loss": np.full((1, 1, 1, STEPS - 3), math.nan)},
     )
     with open_study(study) as tree:
-        [losses] = [model.losses(0) for model in stored_models(tree) if model.name == "vision:net"]
+        [losses] = [model.losses(0) for model in models_of(tree) if model.name == "vision:net"]
     assert losses[0, 0].tolist() == [1.0, 0.5, 0.25, 0.25, 0.25, 0.25, 0.25]
 
 

@@ -16,12 +16,12 @@ import torch
 import xarray as xr
 from metamery.analysis import judge
 from metamery.analysis.proof import null as nulls
-from metamery.analysis.report.stored import stored_models
 from metamery.analysis.studies import run_study as conducting
 from metamery.analysis.studies.estimate import plan
 from metamery.analysis.studies.run_study import conduct
 from metamery.analysis.synthesis.driver import synthesise
 from metamery.framework import MetameryError, Plugins, Stimulus, Study, WaveformDomain, open_study
+from metamery.framework.model_results import models_of
 from metamery.framework.progress import Progress
 from metamery.framework.schema import STATES, VERDICTS, check_dataset
 from metamery.framework.store import RESULTS
@@ -225,7 +225,7 @@ def test_sounds_go_the_whole_way_and_their_domain_is_read_back(tmp_path: Path, r
     tree = open_study(tmp_path / "study").load()
     assert tree["stimuli/category"].values.tolist() == ["one", "one", "two"]
     assert tree["stimuli/group"].values.tolist() == ["anna", "ben", "anna"]
-    (model,) = stored_models(tree)
+    (model,) = models_of(tree)
     assert model.domain == WaveformDomain(400, 8000, -0.5, 0.5, rms)
     assert model.attributes["domain"] == str(model.domain)
     levels = np.sqrt(np.square(single(tree)["stimuli/signal"].values).mean(axis=1))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import xarray as xr
-from metamery.framework import Context, MetameryError
+from metamery.framework import Context, Evaluator, MetameryError, ModelResults, models_of
 from metamery.framework.schema import SIGNAL_DIMENSIONS, STATES
 
 
-def signal_rms() -> Callable[[Context], xr.Dataset]:
+def signal_rms() -> Evaluator:
     """Build the evaluator: how far metamers are from their natural signals, sample by sample.
 
     ``rms`` (model, layer) is the root mean square of the difference, averaged over the metamers that are done; NaN
@@ -21,11 +19,11 @@ def signal_rms() -> Callable[[Context], xr.Dataset]:
     def evaluate(context: Context) -> xr.Dataset:
         if context.study is None:
             raise MetameryError("evaluator 'signal_rms' needs a study")
-        groups = {group.attrs["model"]: group for group in context.study.children["models"].children.values()}
-        rms = {name: _rms_by_layer(group) for name, group in groups.items()}
+        models = models_of(context.study)
+        rms = {results.name: _rms_by_layer(results) for results in models}
         layers = list(dict.fromkeys(layer for by_layer in rms.values() for layer in by_layer))
         table = [[by_layer.get(layer, np.nan) for layer in layers] for by_layer in rms.values()]
-        chance = [_chance(group.children["stimuli"].dataset["signal"]) for group in groups.values()]
+        chance = [_chance(results.natural["signal"]) for results in models]
         return xr.Dataset(
             {
                 "rms": (
@@ -45,14 +43,13 @@ def signal_rms() -> Callable[[Context], xr.Dataset]:
     return evaluate
 
 
-def _rms_by_layer(group: xr.DataTree) -> dict[str, float]:
+def _rms_by_layer(results: ModelResults) -> dict[str, float]:
     """Average over the metamers of each layer; the signals of one layer are in memory at a time."""
-    natural = group.children["stimuli"].dataset["signal"].load()
-    metamers = group.children["metamers"].dataset
-    done = metamers["state"] == STATES["done"]
+    natural, metamers = results.natural["signal"].load(), results.metamers["signal"]
+    done = results.metamers["state"] == STATES["done"]
     return {
-        str(layer): float(_rms(metamers["signal"].sel(layer=layer) - natural).where(done.sel(layer=layer)).mean())
-        for layer in metamers["layer"].values
+        layer: float(_rms(metamers.sel(layer=layer) - natural).where(done.sel(layer=layer)).mean())
+        for layer in results.layers
     }
 
 

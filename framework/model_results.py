@@ -1,4 +1,4 @@
-"""What a study's store holds of each model, read piece by piece: a store may be larger than the memory."""
+"""What a study holds of each of its models, read piece by piece: a study may be larger than the memory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...framework.domains import Domain, ImageDomain, WaveformDomain
-from ...framework.errors import MetameryError
-from ...framework.schema import STATES
+from .domains import Domain, domain_from
+from .errors import MetameryError
+from .schema import (
+    STATES,
+    fitted_variables,
+    match_variables,
+    metamer_variables,
+    null_variables,
+    success_variables,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,7 +29,7 @@ STATE_NAMES = {number: name for name, number in STATES.items()}
 
 
 @dataclass(frozen=True)
-class StoredModel:
+class ModelResults:
     """One model's part of a study, lazily.
 
     Parameters
@@ -78,15 +85,8 @@ class StoredModel:
         MetameryError
             The store names a kind of domain that this version does not know.
         """
-        kind = self.attributes.get("domain_kind")
-        sizes = self.natural["signal"].sizes
-        limits = {name: float(self.attributes[name]) for name in ("low", "high") if name in self.attributes}
-        if kind == "image":
-            return ImageDomain(sizes["channel"], sizes["y"], sizes["x"], **limits)
-        if kind == "waveform":
-            rms = float(self.attributes["rms"]) if "rms" in self.attributes else None
-            return WaveformDomain(sizes["time"], int(self.attributes["sample_rate"]), **limits, rms=rms)
-        raise MetameryError(f"model '{self.name}' has domain '{kind}', expected image or waveform")
+        sizes = {str(dim): size for dim, size in self.natural["signal"].sizes.items()}
+        return domain_from(self.attributes, sizes)
 
     def label(self, number: int) -> str:
         """Name of a class; empty where the model was not asked."""
@@ -133,6 +133,13 @@ class StoredModel:
     def _unknown(self) -> NDArray[np.float32]:
         return np.full((len(self.layers), len(self.stimuli), len(self.seeds)), np.nan, dtype=np.float32)
 
+    @cached_property
+    def final_loss(self) -> xr.DataArray:
+        """Distance of each metamer after its last update, ``(layer, stimulus, seed)``; NaN where it is not done."""
+        part = self.metamers[["loss", "steps", "state"]].load()
+        last = part["loss"].isel(step=part["steps"].clip(min=0)).drop_vars("step", errors="ignore")
+        return last.where(part["state"] == STATES["done"])
+
     def losses(self, layer: int) -> NDArray[np.float32]:
         """Read the losses at one layer, ``(stimulus, seed, step)``; the last goes on after an early stop."""
         loss = np.asarray(self.metamers["loss"].isel(layer=layer).values)
@@ -150,19 +157,46 @@ class StoredModel:
             yield from ([_whole(signal) for signal in seeds] for seeds in block)
 
 
-def stored_models(tree: xr.DataTree) -> list[StoredModel]:
-    """Return the models of a study, by name; evaluations and runs have none."""
+def models_of(tree: xr.DataTree) -> list[ModelResults]:
+    """Return the results of each model of a study, by name; evaluations and runs have none.
+
+    Raises
+    ------
+    MetameryError
+        A group or a variable is not as the schema has it.
+
+    Examples
+    --------
+    ``{results.name: results.layers for results in models_of(open_study("study"))}``
+    """
     groups = tree["models"].children if "models" in tree.children else {}
-    return [
-        StoredModel(
-            key,
-            {str(name): value for name, value in node.attrs.items()},
-            node["stimuli"].to_dataset(),
-            node["metamers"].to_dataset(),
-            *(node[part].to_dataset() if part in node.children else None for part in ("match", "null")),
-        )
-        for key, node in sorted(groups.items())
-    ]
+    return [_model(key, node) for key, node in sorted(groups.items())]
+
+
+def _model(key: str, node: xr.DataTree) -> ModelResults:
+    parts: dict[str, xr.Dataset | None] = {}
+    for part in ("stimuli", "metamers", "match", "null"):
+        parts[part] = node.children[part].to_dataset() if part in node.children else None
+    natural, metamers = parts["stimuli"], parts["metamers"]
+    if natural is None or metamers is None:
+        raise MetameryError(f"the results are damaged: model '{key}' has no group 'stimuli' or 'metamers'")
+    signal_dims = tuple(str(dim) for dim in natural["signal"].dims if dim != "stimulus") if "signal" in natural else ()
+    expected = {
+        "stimuli": fitted_variables(signal_dims),
+        "metamers": metamer_variables(signal_dims),
+        "match": {**match_variables(), **success_variables()},
+        "null": null_variables(),
+    }
+    for part, dataset in parts.items():
+        for name, variable in expected[part].items():
+            if dataset is not None and name in dataset and {*dataset[name].dims} != {*variable.dims}:
+                dims = ", ".join(map(str, dataset[name].dims))
+                raise MetameryError(
+                    f"the results are damaged: 'models/{key}/{part}/{name}' has dimensions ({dims}), "
+                    f"expected ({', '.join(variable.dims)})"
+                )
+    attributes = {str(name): value for name, value in node.attrs.items()}
+    return ModelResults(key, attributes, natural, metamers, parts["match"], parts["null"])
 
 
 def stimulus_facts(tree: xr.DataTree) -> dict[str, dict[str, str]]:

@@ -34,8 +34,6 @@ def context(**models: tuple[list[str], Any]) -> Context:
         nodes[f"/models/{name}/stimuli"] = Group(fitted_variables(("time",)), at, {"time": 1}).empty()
         made = Group(metamer_variables(("time",)), {**at, "step": [0]}, {"time": 1})
         nodes[f"/models/{name}/metamers"] = made.empty()
-            metamer_variables(("time",)), {**at, "step": [0]}, {"time": 1}
-        ).empty()
         nodes[f"/models/{name}/match"] = match
     return Context({}, [], xr.DataTree.from_dict(nodes))  # type: ignore[arg-type]
 

@@ -22,7 +22,10 @@ SHORTEST = 0.01
 
 @dataclass(frozen=True)
 class ImageDomain:
-    """Images ``(B, channels, height, width)``, floating point, in ``[low, high]``."""
+    """Images ``(B, channels, height, width)``, floating point, in ``[low, high]``.
+
+    `axes` are the dimensions of a signal that are space, from its last.
+    """
 
     channels: int
     height: int
@@ -32,12 +35,34 @@ class ImageDomain:
 
     kind = "image"
     dims = ("channel", "y", "x")
+    axes = (-2, -1)
     quantisation = "8-bit"
+    suffix = "png"
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Shape of one signal, ``(channels, height, width)``."""
         return self.channels, self.height, self.width
+
+    @property
+    def middle(self) -> float:
+        """The middle of the range: grey."""
+        return (self.low + self.high) / 2
+
+    @property
+    def empty(self) -> float:
+        """The value of what is beyond a signal's edges: black."""
+        return self.low
+
+    @property
+    def unit(self) -> float:
+        """What sizes of changes are told in: the range."""
+        return self.high - self.low
+
+    @property
+    def starting_noise(self) -> float:
+        """Standard deviation of the noise about the middle that a synthesis starts from, by default."""
+        return 0.05 * self.unit
 
     def fit(self, stimulus: Stimulus) -> torch.Tensor:
         """Bring a picture into this domain.
@@ -86,6 +111,7 @@ class WaveformDomain:
     """Mono waveforms ``(B, samples)``, floating point, in ``[low, high]``, `sample_rate` in Hz.
 
     `rms` is the root mean square that natural sounds are set to, in units of full scale; None leaves their level.
+    `axes` are the dimensions of a signal that are time, from its last.
     """
 
     samples: int
@@ -96,7 +122,9 @@ class WaveformDomain:
 
     kind = "waveform"
     dims = ("time",)
+    axes = (-1,)
     quantisation = "16-bit"
+    suffix = "wav"
 
     def __post_init__(self) -> None:
         if self.rms is not None and not 0 < self.rms < math.inf:
@@ -106,6 +134,26 @@ class WaveformDomain:
     def shape(self) -> tuple[int]:
         """Shape of one signal, ``(samples,)``."""
         return (self.samples,)
+
+    @property
+    def middle(self) -> float:
+        """The middle of the range."""
+        return (self.low + self.high) / 2
+
+    @property
+    def empty(self) -> float:
+        """The value of what is beyond a signal's edges: silence, or the value in the range next to it."""
+        return min(max(0.0, self.low), self.high)
+
+    @property
+    def unit(self) -> float:
+        """What sizes of changes are told in: full scale, 1."""
+        return 1.0
+
+    @property
+    def starting_noise(self) -> float:
+        """Standard deviation of the noise that a synthesis starts from, by default (Feather et al. 2023, Methods)."""
+        return 1e-7
 
     @property
     def full_scale(self) -> float:
@@ -180,6 +228,13 @@ class WaveformDomain:
 
 
 Domain = ImageDomain | WaveformDomain
+
+
+def blank_signal(
+    domain: Domain, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+) -> torch.Tensor:
+    """Return a signal ``(1, …)`` of the domain that is at the middle of its range everywhere, to try a network on."""
+    return torch.full((1, *domain.shape), domain.middle, dtype=dtype, device=device)
 
 
 def domain_from(attributes: Mapping[str, Any], sizes: Mapping[str, int]) -> Domain:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .domains import Domain
+from .domains import Domain, blank_signal
 from .layers import is_relu
 from .running import frozen
 
@@ -88,7 +88,7 @@ def outline(module: nn.Module, domain: Domain, signal: torch.Tensor | None = Non
     if signal is None:
         dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
         device = next((p.device for p in module.parameters()), torch.device("cpu"))
-        signal = torch.full((1, *domain.shape), (domain.low + domain.high) / 2, dtype=dtype, device=device)
+        signal = blank_signal(domain, dtype, device)
     with ExitStack() as stack:
         stack.enter_context(frozen(module))
         stack.enter_context(torch.enable_grad())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from .domains import Domain
+from .domains import Domain, blank_signal
 
 if TYPE_CHECKING:
     from .models import Model
@@ -138,8 +138,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # malloc.h
 
 
 def _runs(module: nn.Module, domain: Domain) -> bool:
-    middle = (domain.low + domain.high) / 2
-    signal = torch.full((1, *domain.shape), middle, dtype=torch.float32, device="cpu", requires_grad=True)
+    signal = blank_signal(domain).requires_grad_()
     try:
         with frozen(module), torch.enable_grad(), torch.random.fork_rng(devices=[]):
             torch.autograd.grad(module(signal).sum(), signal)

@@ -97,7 +97,7 @@ def _each(array: xr.DataArray, dims: Sequence[str], most: int) -> Iterator[tuple
 def _scaled(values: NDArray[np.float32], domain: Domain) -> NDArray[np.float32]:
     """About the middle of the range: a picture up to its ends, a sound to a soft level."""
     largest = float(np.abs(values).max()) or 1.0
-    middle, half = (domain.low + domain.high) / 2, (domain.high - domain.low) / 2
+    middle, half = domain.middle, (domain.high - domain.low) / 2
     share = half / largest
     if isinstance(domain, WaveformDomain):
         share = min(share, _PLAYED * half / (float(np.sqrt(np.square(values).mean())) or 1.0))

@@ -11,6 +11,7 @@ import torch
 
 from ...framework.contract import examine
 from ...framework.devices import check_precision
+from ...framework.domains import blank_signal
 from ...framework.manager import Plugins
 from ...framework.protocols import Distance, OptimizerFactory
 from ...framework.running import channels_last, frozen, keeping_memory
@@ -83,8 +84,7 @@ def _update_seconds(
 ) -> Iterator[float]:
     """Time an update of one signal at each layer."""
     module, domain = part.model.module, part.model.domain
-    middle = (domain.low + domain.high) / 2
-    start = torch.full((1, *domain.shape), middle, dtype=torch.float32, device=device)
+    start = blank_signal(domain, device=device)
     with frozen(module), channels_last(module, domain), keeping_memory():
         for layer in part.layers:
             with part.model.tap([layer]) as tap:

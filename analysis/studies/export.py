@@ -133,7 +133,6 @@ def _model(
     stimuli = model.stimuli
     names = dict(zip(stimuli, _file_names(stimuli), strict=True))
     places = dict(zip(model.layers, _file_names(model.layers, taken=[_NATURAL]), strict=True))
-    suffix = "png" if isinstance(model.domain, ImageDomain) else "wav"
     natural = [model.label(int(number)) for number in model.natural["predicted"].values]
 
     def entry(file: str, index: int, layer: str, **rest: str) -> _Entry:
@@ -143,7 +142,7 @@ def _model(
         return _Entry(**{**blank, **known, **facts.get(stimulus, {}), "natural_predicted": natural[index], **rest})
 
     for index, signal in enumerate(model.natural_signals()):
-        file = "" if signal is None else f"{model.key}/{_NATURAL}/{names[stimuli[index]]}.{suffix}"
+        file = "" if signal is None else f"{model.key}/{_NATURAL}/{names[stimuli[index]]}.{model.domain.suffix}"
         written = {} if signal is None else _write_signal(folder / file, signal, model, level)
         state = "missing" if signal is None else "done"
         yield entry(file, index, _NATURAL, state=state, predicted=natural[index], **written)
@@ -156,7 +155,7 @@ def _model(
                 file = ""
                 if rest["state"] == "done" and signal is not None:
                     stem = f"{names[stimuli[index]]}_seed{model.seeds[place]}"
-                    file = f"{model.key}/{places[name]}/{stem}.{suffix}"
+                    file = f"{model.key}/{places[name]}/{stem}.{model.domain.suffix}"
                     rest |= _write_signal(folder / file, signal, model, level)
                 yield entry(file, index, name, seed=str(model.seeds[place]), **rest)
 

@@ -85,12 +85,8 @@ def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: i
     """
     generator = torch.Generator().manual_seed(derived_seed(seed, repetition, name))
     drawn = torch.randn(domain.shape, generator=generator, dtype=torch.float32, device="cpu")
-    middle = (domain.low + domain.high) / 2
-    if domain.kind == "image":
-        scale = (0.05 if noise is None else noise) * (domain.high - domain.low)
-    else:
-        scale = 1e-7 if noise is None else noise
-    return (middle + scale * drawn).clamp(domain.low, domain.high)
+    scale = domain.starting_noise if noise is None else noise * domain.unit
+    return (domain.middle + scale * drawn).clamp(domain.low, domain.high)
 
 
 def make_metamers(

@@ -42,7 +42,6 @@ def shift(maximum: int = 4, padding: str = "reflect") -> Perturbation:
 
 def moved(signals: torch.Tensor, by: torch.Tensor, domain: Domain, padding: str) -> torch.Tensor:
     """Signals ``(B, …)``, each moved along its axes by whole numbers, ``(axes, B)``, shorter than the signals."""
-    empty = min(max(0.0, domain.low), domain.high) if signals.ndim == 2 else domain.low
     result = signals.clone()
     for dim, steps in zip(_dims(signals), by.to(signals.device), strict=True):
         size = signals.shape[dim]
@@ -53,7 +52,7 @@ def moved(signals: torch.Tensor, by: torch.Tensor, domain: Domain, padding: str)
         view[dim] = size
         result = result.gather(dim, source.reshape(view).expand_as(result))
         if padding == "zero":
-            result = result.where(known.reshape(view), empty)
+            result = result.where(known.reshape(view), domain.empty)
     return result
 
 

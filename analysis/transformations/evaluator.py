@@ -21,7 +21,7 @@ from ...framework.stimuli import Stimulus
 from ..statistics.intervals import draws, percentiles, with_ends
 from ..studies.batches import batch_count, drawn_seed, fit, running
 from .curves import Curves, Recorder, area
-from .families import KINDS, TRANSFORMATIONS, check_strengths, named, outside, through_aperture, transform
+from .families import NOUNS, TRANSFORMATIONS, check_strengths, named, outside, through_aperture, transform
 from .moves import check_edges
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _chosen(context: Context, asked: Asked | None) -> Asked:
     for name in asked:
         if named(name).kind != kind:
             raise MetameryError(
-                f"transformation '{name}' is of {KINDS[named(name).kind]}, and the models take {KINDS[kind]}"
+                f"transformation '{name}' is of {NOUNS[named(name).kind]}, and the models take {NOUNS[kind]}"
             )
     return asked
 
@@ -177,7 +177,7 @@ def _dataset(context: Context, chosen: Asked, curves: Sequence[Curves], drawn: N
     variables: dict[str, Any] = {}
     for what, (take, meaning) in _MEASURES.items():
         own, samples = (  # (1, T, S) and (R, T, S)
-            _from_still(chosen, np.concatenate([take(each, stimuli) for each in curves], axis=-1), 1.0)
+            _from_identity(chosen, np.concatenate([take(each, stimuli) for each in curves], axis=-1), 1.0)
             for stimuli in (each_once, drawn)
         )
         ends = zip(*(percentiles(values) for values in samples), strict=True)
@@ -188,16 +188,16 @@ def _dataset(context: Context, chosen: Asked, curves: Sequence[Curves], drawn: N
             about = "area under the curve of invariance over levels, from 0 to 1"
             variables |= with_ends("profile", at[::2], profile, percentiles(areas), about)
     relative = np.concatenate([each.relative() for each in curves], axis=1).transpose(2, 0, 1)  # (K, T, S)
-    distance = np.moveaxis(_padded(_from_still(chosen, relative, 0.0)), 0, -1).astype(np.float32)
+    distance = np.moveaxis(_padded(_from_identity(chosen, relative, 0.0)), 0, -1).astype(np.float32)
     about = "distance from the unchanged signal's activation over that of unrelated signals"
     variables["distance"] = ((*at, "stimulus"), distance, {"long_name": about, "units": "1"})
     return xr.Dataset(variables, _coordinates(context, chosen))
 
 
-def _from_still(chosen: Asked, values: NDArray[np.float64], still: float) -> list[NDArray[np.float64]]:
+def _from_identity(chosen: Asked, values: NDArray[np.float64], identity: float) -> list[NDArray[np.float64]]:
     """Cut ``(…, T, S)`` by transformation, and begin each with what no change gives: ``(…, 1 + strengths, S)``."""
     parts = np.split(values, np.cumsum([len(strengths) for strengths in chosen.values()])[:-1], axis=-2)
-    return [np.concatenate([np.where(np.isnan(p[..., :1, :]), np.nan, still), p], axis=-2) for p in parts]
+    return [np.concatenate([np.where(np.isnan(p[..., :1, :]), np.nan, identity), p], axis=-2) for p in parts]
 
 
 def _padded(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -211,7 +211,9 @@ def _coordinates(context: Context, chosen: Asked) -> dict[str, Any]:
     sites = [(name, layer, place) for name, m in context.models.items() for place, layer in enumerate(m.layers)]
     lasts = [max(1, len(context.models[name].layers) - 1) for name, _, _ in sites]
     families = [named(name) for name in chosen]
-    values = _padded([np.array([[f.still], *[[s] for s in chosen[n]]]) for n, f in zip(chosen, families, strict=True)])
+    values = _padded(
+        [np.array([[f.identity], *[[s] for s in chosen[n]]]) for n, f in zip(chosen, families, strict=True)]
+    )
     depth = "place among the model's layers, from 0 for the first to 1 for the last"
     return {
         "transformation": list(chosen),
@@ -239,4 +241,4 @@ def _outside(context: Context, chosen: Asked, edges: str, aperture: bool) -> NDA
         for domain in {model.domain for model in context.models.values()}
     }
     columns = [by_domain[model.domain] for model in context.models.values() for _ in model.layers]
-    return _padded(_from_still(chosen, np.array(columns).T, 0.0))
+    return _padded(_from_identity(chosen, np.array(columns).T, 0.0))

@@ -18,7 +18,7 @@ from ...framework.errors import MetameryError, unknown
 from .moves import Move, check_edges, inside, moved, smoothed, sources
 from .pitch import pitch_shifted
 
-KINDS = {"image": "pictures", "waveform": "sounds"}
+NOUNS = {"image": "pictures", "waveform": "sounds"}
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Transformation:
     unit
         Of the strength.
     strengths
-        By default, ever further from `still`.
-    still
+        By default, ever further from `identity`.
+    identity
         The strength that changes nothing.
     limits
         Between which strengths lie, ends included.
@@ -48,7 +48,7 @@ class Transformation:
     kind: str
     unit: str
     strengths: tuple[float, ...]
-    still: float = 0.0
+    identity: float = 0.0
     limits: tuple[float, float] = (-math.inf, math.inf)
     move: Callable[[float, Domain], Move] | None = None
     change: Callable[[torch.Tensor, float, Domain, torch.Tensor | None], torch.Tensor] | None = None
@@ -93,16 +93,15 @@ def transform(
     family = named(name)
     check_edges(edges)
     if family.kind != domain.kind:
-        raise MetameryError(f"transformation '{name}' is of {KINDS[family.kind]}, not of {KINDS[domain.kind]}")
-    if strength == family.still:
+        raise MetameryError(f"transformation '{name}' is of {NOUNS[family.kind]}, not of {NOUNS[domain.kind]}")
+    if strength == family.identity:
         return signals
     _check_strength(name, family, strength)
     if family.noisy and (noise is None or noise.shape != signals.shape):
         raise MetameryError(f"transformation '{name}' needs noise in the signals' shape, {tuple(signals.shape)}")
     if family.move is not None:
-        still = min(max(0.0, domain.low), domain.high) if isinstance(domain, WaveformDomain) else domain.low
-        rows = signals.unsqueeze(-2) if isinstance(domain, WaveformDomain) else signals
-        changed = moved(rows, family.move(strength, domain), edges=edges, empty=still).reshape(signals.shape)
+        rows = signals if len(domain.axes) == 2 else signals.unsqueeze(-2)
+        changed = moved(rows, family.move(strength, domain), edges=edges, empty=domain.empty).reshape(signals.shape)
     else:
         assert family.change is not None
         changed = family.change(signals, strength, domain, noise)
@@ -124,20 +123,19 @@ def check_strengths(name: str, strengths: Sequence[float]) -> None:
         raise MetameryError(f"strengths of '{name}' are {strengths!r}, expected a list of numbers, such as {example}")
     for strength in strengths:
         _check_strength(name, family, strength)
-    way = [family.still, *strengths]
+    way = [family.identity, *strengths]
     rises = [after > before for before, after in pairwise(way)]
     falls = [after < before for before, after in pairwise(way)]
     if not all(rises) and not all(falls):
         raise MetameryError(
             f"strengths of '{name}' are {list(strengths)}, expected numbers that lead ever further away from "
-            f"{family.still:g}, which changes nothing, to one side"
+            f"{family.identity:g}, which changes nothing, to one side"
         )
 
 
 def through_aperture(signals: torch.Tensor, domain: ImageDomain) -> torch.Tensor:
     """Show pictures ``(B, C, H, W)`` through the disc that just fits them, amid the grey of the range's middle."""
-    grey = (domain.low + domain.high) / 2
-    return grey + (signals - grey) * aperture(domain).to(signals)
+    return domain.middle + (signals - domain.middle) * aperture(domain).to(signals)
 
 
 def aperture(domain: ImageDomain) -> torch.Tensor:
@@ -156,7 +154,7 @@ def outside(name: str, strength: float, domain: Domain, *, edges: str, shown: bo
     family = named(name)
     if family.move is None:
         return 0.0
-    size = domain.shape[-2:] if isinstance(domain, ImageDomain) else (1, domain.samples)
+    size = (1, *domain.shape)[-2:]
     beyond = ~inside(sources(family.move(strength, domain), size), edges)
     seen = (
         aperture(domain)

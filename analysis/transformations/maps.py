@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ...framework.domains import Domain, ImageDomain
+from ...framework.domains import Domain
 from ...framework.models import Model
 from ...framework.running import signal_type
 
@@ -53,7 +53,7 @@ def layouts(model: Model, layers: Sequence[str], device: torch.device) -> Mappin
 
 
 def _layout(domain: Domain, plain: torch.Size, grown: torch.Size | None) -> Layout | None:
-    count = 2 if isinstance(domain, ImageDomain) else 1
+    count = len(domain.axes)
     sizes, extra = domain.shape[-count:], _extra(domain)[-count:]
     axes = tuple(axis for axis, n in enumerate(plain) if grown and len(grown) == len(plain) and grown[axis] > n)
     if grown and len(axes) == count:
@@ -73,15 +73,14 @@ def _layout(domain: Domain, plain: torch.Size, grown: torch.Size | None) -> Layo
 def _extra(domain: Domain) -> tuple[int, ...]:
     """By how much each side of a signal ``(1, …)`` is made larger: a multiple of 64, so that most strides divide it."""
     more = tuple(-(-n // 64) * 64 for n in domain.shape)
-    return (0, 0, *more[1:]) if isinstance(domain, ImageDomain) else (0, *more)
+    return (*[0] * (1 + len(more) - len(domain.axes)), *more[-len(domain.axes) :])
 
 
 def _shapes(
     model: Model, layers: Sequence[str], shape: Sequence[int], device: torch.device
 ) -> Mapping[str, torch.Size]:
     """Shapes of the activations of one signal; none where the network takes no signal of this shape."""
-    middle = (model.domain.low + model.domain.high) / 2
-    signal = torch.full(tuple(shape), middle, device=device, dtype=signal_type(model.module))
+    signal = torch.full(tuple(shape), model.domain.middle, device=device, dtype=signal_type(model.module))
     try:
         with model.tap(layers) as tap, torch.no_grad():
             return {layer: activation.shape for layer, activation in tap(signal).items()}

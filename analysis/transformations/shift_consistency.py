@@ -93,11 +93,10 @@ def _moved(
     signals: torch.Tensor, domain: Domain, edges: str, most: int, seed: int, names: list[str], number: int
 ) -> torch.Tensor:
     """Signals, each moved by its own draw, ``(B, …)`` of the domain."""
-    count = 2 if isinstance(domain, ImageDomain) else 1
     draws = []
     for name in names:
         own = torch.Generator().manual_seed(derived_seed(seed, "shift", number, name))
-        draws.append(torch.randint(-most, most + 1, (count,), generator=own, device="cpu"))
+        draws.append(torch.randint(-most, most + 1, (len(domain.axes),), generator=own, device="cpu"))
     by = torch.stack(draws, dim=1)  # (axes, B)
     if edges != "crop" or not isinstance(domain, ImageDomain):
         return moved(signals, by, domain, edges)

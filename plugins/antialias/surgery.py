@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...framework.domains import blank_signal
 from ...framework.errors import MetameryError
 from ...framework.models import Model
 from ...framework.running import signal_type
@@ -77,9 +78,8 @@ class Replaced:
 
 def antialiased(model: Model, kind: str, keep: Sequence[str] = ()) -> tuple[Model, list[Replaced]]:
     """Make a model whose network blurs before it subsamples; its domain, layers and labels stay; see `antialias`."""
-    middle = (model.domain.low + model.domain.high) / 2
     device = next((weight.device for weight in model.module.parameters()), torch.device("cpu"))
-    signal = torch.full((1, *model.domain.shape), middle, dtype=signal_type(model.module), device=device)
+    signal = blank_signal(model.domain, signal_type(model.module), device)
     module, found = antialias(model.module, kind, signal, keep)
     return dataclasses.replace(model, module=module), found
 

@@ -47,7 +47,7 @@ def test_a_family_begins_with_no_change_and_ends_inside_the_range(name: str, edg
     domain, given = DOMAINS[family.kind], signals(family.kind)
     noise = torch.randn(given.shape, generator=torch.Generator().manual_seed(1))
     kept = given.clone()
-    assert torch.equal(transform(name, given, family.still, domain, edges=edges, noise=noise), given)
+    assert torch.equal(transform(name, given, family.identity, domain, edges=edges, noise=noise), given)
     check_strengths(name, family.strengths)
     apart = []
     for strength in family.strengths:

@@ -41,7 +41,7 @@ if sys.argv[1:3] != ["--worker", "plenoptic"]:  # whose environment has no metam
     from metamery.analysis import synthesise
     from metamery.analysis.proof.distances import relative_l2
     from metamery.analysis.synthesis.driver import starting_noise
-    from metamery.analysis.synthesis.settings import settings
+    from metamery.analysis.synthesis.settings import resolve_settings
     from metamery.framework import Model, Plugins
     from metamery.framework.running import frozen
     from metamery.plugins.vision.efficientnet import MEAN, STD
@@ -169,7 +169,7 @@ def main() -> None:
     if given.updates % STORED or given.updates < 2000:
         parser.error(f"--updates {given.updates}: expected a multiple of {STORED} from 2000")
     given.peer_python = given.peer_python or peer_python(given.environment)
-    marks = {updates: max(updates, settings("fast").steps) for updates in (1000, 2000, given.updates)}
+    marks = {updates: max(updates, resolve_settings("fast").steps) for updates in (1000, 2000, given.updates)}
     model = Plugins(installed=()).load("model", "efficientnet-lite0")
     stimulus = Plugins(installed=()).load("stimuli", "natural")[0]
     natural = model.domain.fit(stimulus)[None]

@@ -30,7 +30,8 @@ from metamery.analysis import match_layer, synthesise
 from metamery.analysis.proof.distances import relative_l2
 from metamery.analysis.synthesis.driver import starting_noise
 from metamery.analysis.synthesis.optimizers import adam
-from metamery.analysis.synthesis.settings import settings
+from metamery.analysis.synthesis.procedure import Procedure
+from metamery.analysis.synthesis.settings import resolve_settings
 from metamery.framework import Model, Plugins, Tap
 from metamery.framework.running import channels_last, frozen, keeping_memory
 from torch import nn
@@ -119,7 +120,8 @@ def per_update(model: Model, signals: torch.Tensor, start: torch.Tensor, rounds:
     )
     print(f"{'layer':<12}{'(a) published':>14}{'(b) by hand':>13}{'(b′)':>8}{'(c) metamery':>14}", end="")
     print(f"{'(a)/(c)':>10}{'wanted':>8}{'(c)/(b)':>9}{'(c)/(b′)':>10}")
-    fast = settings("fast", steps=updates)
+    fast = resolve_settings("fast", steps=updates)
+    procedure = Procedure(fast, relative_l2, adam(fast.step_size, **fast.optimizer_options))
     for layer in LAYERS:
         with frozen(model.module), channels_last(model.module, model.domain):
             target = activations(model, layer, signals)
@@ -135,16 +137,7 @@ def per_update(model: Model, signals: torch.Tensor, start: torch.Tensor, rounds:
 
         def ours(layer: str = layer, target: torch.Tensor = target) -> None:
             with quick(model.module, model), Tap(model.module, [layer]) as tap:
-                match_layer(
-                    tap,
-                    target,
-                    start,
-                    fast,
-                    distance=relative_l2,
-                    optimizer=adam(fast.step_size, **fast.optimizer_options),
-                    low=0.0,
-                    high=1.0,
-                )
+                match_layer(tap, target, start, procedure, model.domain)
 
         times = []
         with frozen(model.module):

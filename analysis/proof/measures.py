@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import xarray as xr
+from scipy.stats import rankdata
 
 from ...framework.contract import examine, on_device
 from ...framework.errors import MetameryError
@@ -69,16 +70,8 @@ def measure(activations: torch.Tensor, targets: torch.Tensor) -> NDArray[np.floa
 
 
 def average_ranks(values: torch.Tensor) -> torch.Tensor:
-    """Rank each row ``(B, D)`` from 1; ties take the average of their ranks. Float64, as `scipy.stats.rankdata`."""
-    ordered, order = values.sort(dim=1)
-    place = torch.arange(values.shape[1], device=values.device).expand_as(order)
-    begins = torch.ones_like(ordered, dtype=torch.bool)
-    begins[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    ends = torch.ones_like(begins)
-    ends[:, :-1] = begins[:, 1:]
-    first = place.where(begins, 0).cummax(dim=1).values
-    last = place.where(ends, values.shape[1]).flip(1).cummin(dim=1).values.flip(1)
-    return torch.empty_like(values, dtype=torch.float64).scatter_(1, order, (first + last).double() / 2 + 1)
+    """Rank each row ``(B, D)`` from 1, in float64; ties take the average of their ranks."""
+    return torch.from_numpy(rankdata(values.numpy(), axis=1))
 
 
 def _standardised(values: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,7 @@ from ...framework.staging import exchange
 from ...framework.stimuli import Stimuli, Stimulus
 from ...framework.store import Group, write_dataset
 from .measures import NULL_METRICS
-from .pairs import BLOCK_BYTES, Rows, near_duplicates, pair_matrices
+from .pairs import BLOCK_BYTES, RowFile, near_duplicates, pair_matrices
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -160,7 +160,7 @@ def null_bytes(signals: int, units: Sequence[int], largest: int) -> int:
     block = min(BLOCK_BYTES, 4 * signals * max(units))
     pairs = signals * signals // 2
     batch = 4 * min(_BATCH, signals) * (2 * sum(units) + 2 * largest)
-    return max(7 * block + 40 * pairs, batch)
+    return max(7 * block + 80 * pairs, batch)
 
 
 @ordinary()
@@ -238,9 +238,9 @@ def _room(place: Path | None) -> Iterator[Path]:
 
 def _write_down(
     signals: Iterable[tuple[str, torch.Tensor]], folder: Path, progress: Progress
-) -> tuple[Rows, list[str], str]:
+) -> tuple[RowFile, list[str], str]:
     """Write the signals to a file; return it, their names, and the SHA-256 of both."""
-    rows, names, digest = Rows(folder / "input"), [], hashlib.sha256()
+    rows, names, digest = RowFile(folder / "input"), [], hashlib.sha256()
     for name, signal in signals:
         values = signal.numpy().reshape(1, -1)
         rows.append(values)
@@ -252,7 +252,7 @@ def _write_down(
 
 @torch.no_grad()
 def _activations(
-    model: Model, inputs: Rows, places: Sequence[int], layers: Sequence[str]
+    model: Model, inputs: RowFile, places: Sequence[int], layers: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
     """Activations of some signals at layers, each ``(B, D)``."""
     signals = inputs.pick([place for place in places if place < inputs.count])
@@ -264,16 +264,16 @@ def _activations(
 
 def _spill(
     model: Model,
-    inputs: Rows,
+    inputs: RowFile,
     places: Sequence[int],
     layers: Sequence[str],
     names: Sequence[str],
     folder: Path,
     progress: Progress,
-) -> dict[str, Rows]:
+) -> dict[str, RowFile]:
     """Write the activations of some signals at layers down."""
     progress.describe("null: activations")
-    rows = {layer: Rows(folder / f"layer-{number}") for number, layer in enumerate(layers)}
+    rows = {layer: RowFile(folder / f"layer-{number}") for number, layer in enumerate(layers)}
     for first in range(0, len(places), _BATCH):
         batch = places[first : first + _BATCH]
         for layer, values in _activations(model, inputs, batch, layers).items():

@@ -24,17 +24,14 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 64 * 2**20
 """Of float32 in memory at once; work on a block takes about four times as much."""
 
-TOLERANCE = 2e-6
-"""How far a correlation of the Gram matrix may be from its exact value; float32 sums of standardised rows."""
+ROUNDING = 1e-11
+"""Difference of a correlation from 1 below which rounding decides, and pairs are computed again directly."""
 
-UNSURE_DB = 0.1
-"""From this uncertainty an SNR is computed again directly."""
-
-MOST_DIRECT = 2000
-"""Pairs that are computed again directly, at most."""
+MAX_DIRECT = 2000
+"""Number of pairs that are computed again directly, at most; the others are as far apart as `ROUNDING`."""
 
 
-class Rows:
+class RowFile:
     """A matrix ``(K, D)`` of float32 in a file, appended to row by row and read block by block."""
 
     def __init__(self, path: Path) -> None:
@@ -81,11 +78,10 @@ class _Moments:
     norm: torch.Tensor
 
 
-def pair_matrices(rows: Rows, ranks: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def pair_matrices(rows: RowFile, ranks: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Yield ``pearson``, ``snr_db`` and ``spearman`` of each row with each, ``(K, K)`` float32.
 
-    Row i of a matrix has signal i in the natural signal's place, which matters to the SNR alone. The best pairs, and
-    those whose SNR a Gram matrix cannot tell, are computed again directly, in float64.
+    Row i of a matrix has signal i in the natural signal's place, which matters to the SNR alone. Sums are in float64.
 
     Parameters
     ----------
@@ -96,20 +92,15 @@ def pair_matrices(rows: Rows, ranks: Path) -> Iterator[tuple[str, NDArray[np.flo
     """
     moments = _moments(rows)
     correlations = _gram(rows, moments)
-    ratios, natural, other = _snr(correlations, moments, rows.width)
-    _refine(ratios, natural, other, rows, snr_db)
-    yield "snr_db", ratios.numpy()
-    _refine_correlations(correlations, rows)
-    yield "pearson", correlations.numpy()
-    ranked = Rows(ranks)
+    yield "snr_db", _snr(correlations, moments, rows).float().numpy()
+    yield "pearson", correlations.float().numpy()
+    ranked = RowFile(ranks)
     for block in rows.blocks():
         ranked.append(average_ranks(torch.from_numpy(block)).float().numpy())
-    correlations = _gram(ranked, _moments(ranked))
-    _refine_correlations(correlations, ranked)
-    yield "spearman", correlations.numpy()
+    yield "spearman", _gram(ranked, _moments(ranked)).float().numpy()
 
 
-def near_duplicates(rows: Rows, correlation: float) -> list[tuple[int, int]]:
+def near_duplicates(rows: RowFile, correlation: float) -> list[tuple[int, int]]:
     """Find rows that correlate with an earlier one by `correlation` or more, or equal it.
 
     Returns
@@ -128,7 +119,7 @@ def near_duplicates(rows: Rows, correlation: float) -> list[tuple[int, int]]:
     return sorted(found.items())
 
 
-def _moments(rows: Rows) -> _Moments:
+def _moments(rows: RowFile) -> _Moments:
     means, norms = [], []
     for block in rows.blocks():
         values = torch.from_numpy(block).double()
@@ -139,71 +130,52 @@ def _moments(rows: Rows) -> _Moments:
     return _Moments(torch.cat(means), torch.cat(norms))
 
 
-def _gram(rows: Rows, moments: _Moments) -> torch.Tensor:
-    """Correlations of each row with each, ``(K, K)`` float32; a constant row correlates 0."""
+def _gram(rows: RowFile, moments: _Moments) -> torch.Tensor:
+    """Correlations of each row with each, ``(K, K)`` float64; a constant row correlates 0, equal ones exactly 1."""
     scale = torch.where(moments.norm > 0, 1 / moments.norm, 0.0)[:, None]
-    gram = torch.zeros(rows.count, rows.count, dtype=torch.float32, device="cpu")
+    gram = torch.zeros(rows.count, rows.count, dtype=torch.float64, device="cpu")
     for columns in rows.columns():
-        standardised = torch.from_numpy(columns).double().sub_(moments.mean[:, None]).mul_(scale).float()
+        standardised = torch.from_numpy(columns).double().sub_(moments.mean[:, None]).mul_(scale)
         gram.addmm_(standardised, standardised.T)
-    return gram.clamp_(-1, 1)
+    one, two = _nearly_equal(gram)
+    gram.clamp_(-1, 1)
+    gram[gram.triu(1) + gram.tril(-1) > 1 - ROUNDING] = 1 - ROUNDING
+    gram[one, two] = gram[two, one] = _directly(rows, one, two, pearson)
+    return gram
 
 
-def _snr(
-    correlations: torch.Tensor, moments: _Moments, width: int
-) -> tuple[torch.Tensor, NDArray[np.intp], NDArray[np.intp]]:
-    """SNR of all pairs in dB, ``(K, K)`` float32, and which pairs have to be computed again directly."""
+def _snr(correlations: torch.Tensor, moments: _Moments, rows: RowFile) -> torch.Tensor:
+    """SNR of all pairs in dB, ``(K, K)``, from what ‖a − b‖² = (‖a‖ − ‖b‖)² + 2 ‖a‖ ‖b‖ (1 − r) is without means."""
     mean, norm = moments.mean, moments.norm
-    size = (norm.square() + width * mean.square()).clamp_min(0)
+    size = norm.square() + rows.width * mean.square()
     found = torch.empty_like(correlations)
-    unsure: list[torch.Tensor] = []
-    best = -torch.inf
     step = max(1, BLOCK_BYTES // (32 * len(mean)))
     for first in range(0, len(mean), step):
         here = slice(first, first + step)
-        product = norm[here, None] * norm
-        squared = (norm[here, None] - norm).square() + 2 * product * (1 - correlations[here].double())
-        squared += width * (mean[here, None] - mean).square()
-        doubt = 2 * TOLERANCE * product
-        itself = torch.eye(len(mean), dtype=torch.bool, device="cpu")[here]
-        low, middle, high = (
-            _decibel(size[here, None] / distance.clamp_min(0)).masked_fill_(itself, -torch.inf)
-            for distance in (squared + doubt, squared, squared - doubt)
-        )
-        found[here] = middle
-        best = max(best, float(low.max()))
-        candidates = ((high >= best) | (high - low > UNSURE_DB)).logical_and_(~itself)
-        places = candidates.nonzero()
-        unsure.append(torch.column_stack([places[:, 0] + first, places[:, 1], high[candidates]]))
-    pairs = torch.cat(unsure)
-    natural, other = pairs[pairs[:, 2].argsort(descending=True)[:MOST_DIRECT], :2].long().numpy().T
-    return found, natural, other
+        squared = (norm[here, None] - norm).square() + 2 * norm[here, None] * norm * (1 - correlations[here])
+        squared += rows.width * (mean[here, None] - mean).square()
+        # 0/0 is the ratio of a silent signal to its distance from another, and so infinite.
+        found[here] = (10 * (size[here, None] / squared).log10()).nan_to_num(torch.inf, torch.inf, -torch.inf)
+    one, two = _nearly_equal(correlations)
+    for natural, other in ((one, two), (two, one)):
+        found[natural, other] = _directly(rows, natural, other, snr_db)
+    return found.fill_diagonal_(-torch.inf)
 
 
-def _decibel(power: torch.Tensor) -> torch.Tensor:
-    """10·log₁₀; 0/0 is the ratio of a silent signal to its distance from another, and so infinite."""
-    return (10 * power.log10()).nan_to_num(torch.inf, torch.inf, -torch.inf)
+def _nearly_equal(gram: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pairs of rows whose correlation is 1 but for rounding, the first `MAX_DIRECT`."""
+    one, two = (gram.triu(1) > 1 - 2 * ROUNDING).nonzero()[:MAX_DIRECT].T
+    return one, two
 
 
-def _refine(
-    matrix: torch.Tensor,
-    natural: NDArray[np.intp],
-    other: NDArray[np.intp],
-    rows: Rows,
+def _directly(
+    rows: RowFile,
+    natural: torch.Tensor,
+    other: torch.Tensor,
     take: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-) -> None:
-    """Compute some pairs again directly, a few at a time, and put them in their places."""
+) -> torch.Tensor:
+    """Take a measure of some pairs, a few at a time."""
     step = max(1, BLOCK_BYTES // (16 * rows.width))
-    for first in range(0, len(natural), step):
-        one, two = natural[first : first + step], other[first : first + step]
-        matrix[one, two] = take(rows.pick(two), rows.pick(one)).float()
-
-
-def _refine_correlations(matrix: torch.Tensor, rows: Rows) -> None:
-    """Compute the pairs that may be the best again directly, in place."""
-    upper = matrix.triu(1) + torch.full_like(matrix, -torch.inf).tril()
-    one, two = (upper >= upper.max() - 2 * TOLERANCE).nonzero().T
-    order = upper[one, two].argsort(descending=True)[:MOST_DIRECT]
-    one, two = one[order].numpy(), two[order].numpy()
-    _refine(matrix, one, two, rows, pearson)
-    matrix[two, one] = matrix[one, two]
+    blocks = [slice(first, first + step) for first in range(0, len(natural), step)]
+    found = [take(rows.pick(other[block].tolist()), rows.pick(natural[block].tolist())) for block in blocks]
+    return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64, device="cpu")

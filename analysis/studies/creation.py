@@ -36,7 +36,7 @@ _KEPT = ("category", "labels", "name", "source", "licence", "group", "sample_rat
 
 
 def create(
-    study: Study, folder: Path, plugins: Plugins, parts: list[Part], chosen: Settings, device: torch.device
+    study: Study, folder: Path, plugins: Plugins, parts: list[Part], settings: Settings, device: torch.device
 ) -> StudyStore:
     """Read a study's stimuli, fit them to each model, and create its results with all that is known before synthesis.
 
@@ -66,7 +66,7 @@ def create(
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise MetameryError(f"stimuli '{study.stimuli.name}': the name '{repeated[0]}' is not unique")
 
-    _check_room(parts, len(names), chosen, folder)
+    _check_room(parts, len(names), settings, folder)
     groups = {"stimuli": Group(stimuli_variables(), {"stimulus": names})}
     contents: dict[str, dict[str, Any]] = {
         "stimuli": {
@@ -75,7 +75,7 @@ def create(
         }
     }
     for part in parts:
-        metamers = metamer_group(part.model, part.layers, names, chosen)
+        metamers = metamer_group(part.model, part.layers, names, settings)
         path = f"models/{part.key}"
         signals = fitted[part.model.domain]
         groups[path] = Group(
@@ -86,37 +86,37 @@ def create(
             fitted_variables(part.model.domain.dims), {"stimulus": names}, metamers.sizes, metamers.chunks
         )
         groups[f"{path}/metamers"] = metamers
-        groups[f"{path}/match"] = match_group(part.layers, part.measured, names, chosen)
+        groups[f"{path}/match"] = match_group(part.layers, part.measured, names, settings)
         contents[f"{path}/stimuli"] = {"signal": signals}
-        contents[f"{path}/metamers"] = {"modified_relu": relus(part, chosen)}
+        contents[f"{path}/metamers"] = {"modified_relu": relus(part, settings)}
     attributes = {
-        **_provenance(study, plugins, parts, chosen, device),
+        **_provenance(study, plugins, parts, settings, device),
         "answers": json.dumps(
             {s.name: {space: sorted(right, key=str) for space, right in known_answers(s).items()} for s in known}
         ),
-        "settings": json.dumps(chosen.table()),
+        "settings": json.dumps(settings.table()),
     }
     return StudyStore.create(folder, groups, attributes, contents)
 
 
-def relus(part: Part, chosen: Settings) -> NDArray[np.int8]:
+def relus(part: Part, settings: Settings) -> NDArray[np.int8]:
     """Whether the modified ReLU applies at each layer, ``(layer,)``: 0 or 1."""
-    return np.array([int(relu and chosen.modified_relu) for relu in part.relus], dtype=np.int8)
+    return np.array([int(relu and settings.modified_relu) for relu in part.relus], dtype=np.int8)
 
 
-def _check_room(parts: list[Part], stimuli: int, chosen: Settings, folder: Path) -> None:
+def _check_room(parts: list[Part], stimuli: int, settings: Settings, folder: Path) -> None:
     """Hold the results that a study asks for against free memory and disk, before any of it is asked for.
 
     In memory at once are the coordinates, the losses of a batch and, where success is judged, one model's match.
     """
     disk = memory = 0
-    losses = 4 * (chosen.steps + 1)
+    losses = 4 * (settings.steps + 1)
     for part in parts:
-        metamers = len(part.layers) * stimuli * chosen.seeds
+        metamers = len(part.layers) * stimuli * settings.seeds
         match = metamers * (len(part.measured) + 1) * 4 * len(MEASURES)
         disk += metamers * (4 * math.prod(part.model.domain.shape) + losses) + match
-        memory = max(memory, match + 2 * losses * min(chosen.batch_size, stimuli) + 8 * chosen.seeds)
-    what = f"metamers of {stimuli} stimuli with {chosen.seeds} seeds and {chosen.steps} steps"
+        memory = max(memory, match + 2 * losses * min(settings.batch_size, stimuli) + 8 * settings.seeds)
+    what = f"metamers of {stimuli} stimuli with {settings.seeds} seeds and {settings.steps} steps"
     check_memory(what, memory)
     check_disk(what, disk, folder)
 
@@ -135,12 +135,12 @@ def _model_attributes(part: Part) -> dict[str, Any]:
 
 
 def _provenance(
-    study: Study, plugins: Plugins, parts: list[Part], chosen: Settings, device: torch.device
+    study: Study, plugins: Plugins, parts: list[Part], settings: Settings, device: torch.device
 ) -> Mapping[str, Any]:
     used = [
         *(part.name for part in parts),
-        plugins.find("distance", chosen.distance).qualified,
-        plugins.find("optimizer", chosen.optimizer).qualified,
+        plugins.find("distance", settings.distance).qualified,
+        plugins.find("optimizer", settings.optimizer).qualified,
         *(plugins.find("stimuli", use.name).qualified for use in (study.stimuli, study.null_stimuli) if use),
     ]
     suppliers = {name.partition(":")[0] for name in used}

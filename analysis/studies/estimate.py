@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -13,13 +13,13 @@ from ...framework.contract import examine
 from ...framework.devices import check_precision
 from ...framework.domains import blank_signal
 from ...framework.manager import Plugins
-from ...framework.protocols import Distance, OptimizerFactory
 from ...framework.running import channels_last, frozen, keeping_memory
 from ...framework.study import Study, load_stimuli
 from ..proof.null import MOST_SIGNALS, null_bytes
 from ..synthesis.matching import match_layer
-from ..synthesis.settings import Settings, settings
-from .run_study import Part, load_parts, load_tools
+from ..synthesis.procedure import Procedure
+from ..synthesis.settings import resolve_settings
+from .run_study import Part, load_parts
 
 _WRITTEN = 10
 """Batches of signals that Zarr holds at once while it writes many, each as it is and compressed."""
@@ -47,21 +47,21 @@ def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
     disk is before compression, scratch what the null takes meanwhile; the time is that of synthesis, one signal after
     another, and batches are usually faster.
     """
-    chosen = settings(study.synthesis)
-    check_precision(chosen.precision, device)
+    settings = resolve_settings(study.synthesis)
+    check_precision(settings.precision, device)
     stimuli = len(load_stimuli(plugins, study.stimuli))
-    tools = load_tools(plugins, chosen)
+    procedure = Procedure.load(settings, plugins)
     metamers = most = disk = scratch = 0
     signals = len(load_stimuli(plugins, study.null_stimuli or study.stimuli))
     signals = min(signals, MOST_SIGNALS if study.null_signals is None else study.null_signals)
     seconds = 0.0
     parts = load_parts(study, plugins, device)
     fitted = {part.model.domain: 4 * math.prod(part.model.domain.shape) for part in parts}
-    together = min(chosen.batch_size, stimuli)
+    together = min(settings.batch_size, stimuli)
     largest_signal = max(fitted.values())
     most = stimuli * sum(fitted.values()) + 2 * min(_WRITTEN * together, stimuli) * largest_signal
     for part in parts:
-        each = stimuli * chosen.seeds
+        each = stimuli * settings.seeds
         metamers += len(part.layers) * each
         found = examine(part.model, part.layers).outline
         kept = {layer.name: layer.kept_bytes for layer in found}
@@ -74,14 +74,12 @@ def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
         most = max(most, null_bytes(signals, [units["input"], *sizes], largest // 4))
         scratch = max(scratch, 4 * signals * (units["input"] + sum(sizes) + max(sizes)))
         signal = fitted[part.model.domain]
-        disk += stimuli * signal + len(part.layers) * each * (signal + 4 * (chosen.steps + 1))
-        seconds += each * chosen.steps * sum(_update_seconds(part, tools, chosen, device))
-    return Plan(metamers, metamers * chosen.steps, most, disk, scratch, seconds)
+        disk += stimuli * signal + len(part.layers) * each * (signal + 4 * (settings.steps + 1))
+        seconds += each * settings.steps * sum(_update_seconds(part, procedure, device))
+    return Plan(metamers, metamers * settings.steps, most, disk, scratch, seconds)
 
 
-def _update_seconds(
-    part: Part, tools: tuple[Distance, OptimizerFactory], chosen: Settings, device: torch.device
-) -> Iterator[float]:
+def _update_seconds(part: Part, procedure: Procedure, device: torch.device) -> Iterator[float]:
     """Time an update of one signal at each layer."""
     module, domain = part.model.module, part.model.domain
     start = blank_signal(domain, device=device)
@@ -92,16 +90,7 @@ def _update_seconds(
                     target = tap(start + 0.1 * (domain.high - domain.low))[layer].clone()
                 for steps in (1, 3):  # the first to warm up
                     began = time.perf_counter()
-                    trial = settings(chosen, steps=steps)
-                    match_layer(
-                        tap,
-                        target,
-                        start,
-                        trial,
-                        distance=tools[0],
-                        optimizer=tools[1],
-                        low=domain.low,
-                        high=domain.high,
-                    )
+                    trial = replace(procedure, settings=replace(procedure.settings, steps=steps))
+                    match_layer(tap, target, start, trial, domain)
                     taken = time.perf_counter() - began
             yield taken / steps

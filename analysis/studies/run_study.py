@@ -21,7 +21,6 @@ from ...framework.groups import numbered
 from ...framework.manager import Plugins
 from ...framework.models import Model
 from ...framework.progress import Progress
-from ...framework.protocols import Distance, OptimizerFactory
 from ...framework.replacing import replaced, writing_to
 from ...framework.results import open_study
 from ...framework.schema import STATES, model_key
@@ -32,8 +31,9 @@ from ...framework.study import ModelUse, Study, load_stimuli
 from ..proof.measures import measured_layers
 from ..proof.null import MOST_SIGNALS, TooFewSignalsError, cache_folder, draw, null_of_signals
 from ..proof.success import judge
-from ..synthesis.driver import make_metamers
-from ..synthesis.settings import Settings, settings
+from ..synthesis.driver import NaturalSignals, make_metamers
+from ..synthesis.procedure import Procedure
+from ..synthesis.settings import Settings, resolve_settings
 from .creation import create, relus
 from .damage import Damage, check_natural, damages, told
 from .unchanged import check_layers, check_models, check_stimuli
@@ -92,12 +92,12 @@ def conduct(
 def _conduct(
     study: Study, folder: Path, plugins: Plugins, device: torch.device, progress: Progress, claim: claims.Claim
 ) -> StudyStore:
-    chosen = settings(study.synthesis)
-    check_precision(chosen.precision, device)
-    distance, optimizer = load_tools(plugins, chosen)
+    settings = resolve_settings(study.synthesis)
+    check_precision(settings.precision, device)
+    procedure = Procedure.load(settings, plugins)
     parts = load_parts(study, plugins, device)
     is_new = not (folder / RESULTS).exists()
-    store = _open(study, folder, plugins, parts, chosen, device, progress)
+    store = _open(study, folder, plugins, parts, settings, device, progress)
     names = [str(name) for name in store.read("stimuli", "stimulus")]
     try:
         for part in parts:
@@ -111,23 +111,20 @@ def _conduct(
     _keep_file(study, folder)
     states = {part.key: store.read(f"models/{part.key}/metamers", "state") for part in parts}
     missing = sum(int((state == STATES["missing"]).sum()) for state in states.values())
-    progress.start(missing * chosen.steps)
+    progress.start(missing * settings.steps)
+    answers = json.loads(store.attributes["answers"])
     for part in parts:
         place = _Place(store, f"models/{part.key}", claim)
         try:
             make_metamers(
                 part.model,
-                place.natural,
-                names,
+                NaturalSignals(names, place.natural, _Answers(part.model, names, answers).grade),
                 part.layers,
                 part.measured,
-                chosen,
-                distance=distance,
-                optimizer=optimizer,
+                procedure,
                 seed=study.seed,
                 write=place.write,
                 done=states[part.key] != STATES["missing"],
-                right=_Answers(part.model, names, json.loads(store.attributes["answers"])).judge,
                 device=device,
                 progress=progress,
             )
@@ -265,21 +262,10 @@ class _Answers:
     names: list[str]
     known: Mapping[str, Mapping[str, list[str | int]]]
 
-    def judge(self, stimulus: int, predicted: int) -> int:
+    def grade(self, stimulus: int, predicted: int) -> int:
         """Whether a class is a right answer: 1, 0, or −1 where that is not known."""
         right = self.model.class_numbers(self.known[self.names[stimulus]].get(self.model.label_space, ()))
         return -1 if predicted < 0 or not right else int(predicted in right)  # −1: the model has no class for it
-
-
-def load_tools(plugins: Plugins, chosen: Settings) -> tuple[Distance, OptimizerFactory]:
-    """Load the distance and the optimizer, and try whether the optimizer takes its options."""
-    distance = plugins.load("distance", chosen.distance, **chosen.distance_options)
-    optimizer = plugins.load("optimizer", chosen.optimizer, lr=chosen.step_size, **chosen.optimizer_options)
-    try:
-        optimizer([torch.zeros(1, dtype=torch.float32, device="cpu")])
-    except (TypeError, ValueError) as error:
-        raise MetameryError(f"optimizer '{chosen.optimizer}': {error}") from error
-    return distance, optimizer
 
 
 def _open(
@@ -287,20 +273,20 @@ def _open(
     folder: Path,
     plugins: Plugins,
     parts: list[Part],
-    chosen: Settings,
+    settings: Settings,
     device: torch.device,
     progress: Progress,
 ) -> StudyStore:
     if not (folder / RESULTS).exists():
-        return create(study, folder, plugins, parts, chosen, device)
+        return create(study, folder, plugins, parts, settings, device)
     store = StudyStore.reopen(folder)
     try:
-        _check_same(study, folder, plugins, parts, chosen, store, progress)
+        _check_same(study, folder, plugins, parts, settings, store, progress)
     except MetameryError:
         if _holds_results(store):
             raise
         _give_way(folder, store)
-        return create(study, folder, plugins, parts, chosen, device)
+        return create(study, folder, plugins, parts, settings, device)
     return store
 
 
@@ -309,13 +295,13 @@ def _check_same(
     folder: Path,
     plugins: Plugins,
     parts: list[Part],
-    chosen: Settings,
+    settings: Settings,
     store: StudyStore,
     progress: Progress,
 ) -> None:
     """Raise `MetameryError` where a folder's results are of another study; what is lost of it is made again."""
     differences = study.differences(Study.from_toml(store.attributes["study"]))
-    if not differences and json.loads(store.attributes["settings"]) != chosen.table():
+    if not differences and json.loads(store.attributes["settings"]) != settings.table():
         differences = ["the preset, which another version of metamery defines otherwise"]
     if differences:
         raise MetameryError(
@@ -329,7 +315,7 @@ def _check_same(
         check_layers(folder, parts, tree)
         check_stimuli(folder, study.stimuli, plugins, {part.key: part.model for part in parts}, tree, progress)
     for part in parts:
-        _mend(folder, part, store, found[part.key], chosen)
+        _mend(folder, part, store, found[part.key], settings)
 
 
 def _check_folder(study: Study, folder: Path) -> None:
@@ -359,7 +345,7 @@ def _give_way(folder: Path, store: StudyStore) -> None:
     store.discard()
 
 
-def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, chosen: Settings) -> None:
+def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, settings: Settings) -> None:
     """Take what is lost of one model for missing, so that it is made again, and say so."""
     for what in told(damage):
         warnings.warn(f"'{folder}' was damaged: {what}", stacklevel=4)
@@ -368,7 +354,7 @@ def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, chosen: S
         store.remove_null(part.key)
     if damage.lost or damage.unreadable or (store.read(f"{path}/metamers", "modified_relu") < 0).any():
         state = np.where(damage.metamers, STATES["missing"], damage.state)
-        store.write(f"{path}/metamers", {}, {"state": state, "modified_relu": relus(part, chosen)})
+        store.write(f"{path}/metamers", {}, {"state": state, "modified_relu": relus(part, settings)})
 
 
 def _keep_file(study: Study, folder: Path) -> None:

@@ -14,7 +14,7 @@ import xarray as xr
 from ...framework.contract import examine, on_device
 from ...framework.devices import check_precision
 from ...framework.domains import Domain
-from ...framework.errors import unknown
+from ...framework.manager import Plugins
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.protocols import Distance, OptimizerFactory
@@ -23,26 +23,16 @@ from ...framework.running import channels_last, drawing, frozen, keeping_memory,
 from ...framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, metamer_variables, success_variables
 from ...framework.stimuli import Stimuli, Stimulus
 from ...framework.store import Group
-from ..proof import distances
 from ..proof.measures import MEASURES, measure, measured_layers
-from . import optimizers
 from .matching import Record, match_layer
-from .settings import Settings, settings
+from .procedure import Procedure
+from .settings import Settings, resolve_settings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 Write = Callable[[str, Mapping[str, slice], Mapping[str, "ArrayLike"]], None]
 """``write(group, region, values)``, where group is ``stimuli``, ``metamers`` or ``match`` of one model."""
-
-_DISTANCES: Mapping[str, Distance] = {
-    name: getattr(distances, name) for name in ("relative_l2", "cosine", "correlation")
-}
-_OPTIMIZERS: Mapping[str, Callable[..., OptimizerFactory]] = {
-    "normalised_gd": optimizers.normalised_gradient_descent,
-    "adam": optimizers.adam,
-    "sgd": optimizers.sgd,
-}
 
 
 @dataclass(frozen=True)
@@ -89,20 +79,36 @@ def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: i
     return (domain.middle + scale * drawn).clamp(domain.low, domain.high)
 
 
+@dataclass(frozen=True)
+class NaturalSignals:
+    """The natural signals that metamers are made of.
+
+    Parameters
+    ----------
+    names
+        Names of the stimuli; the starting noise is seeded from them.
+    signals
+        Returns the signals ``(B, …)`` of some stimuli, fitted to the model's domain.
+    grade
+        Returns for a stimulus's index and a predicted class 1 if it is a right answer, 0 if not, −1 where that is not
+        known.
+    """
+
+    names: Sequence[str]
+    signals: Callable[[slice], torch.Tensor]
+    grade: Callable[[int, int], int] = lambda _stimulus, _predicted: -1
+
+
 def make_metamers(
     model: Model,
-    natural: Callable[[slice], torch.Tensor],
-    names: Sequence[str],
+    natural: NaturalSignals,
     layers: Sequence[str],
     measured: Sequence[str],
-    chosen: Settings,
+    procedure: Procedure,
     *,
-    distance: Distance,
-    optimizer: OptimizerFactory,
     seed: int,
     write: Write,
     done: NDArray[np.bool_],
-    right: Callable[[int, int], int] = lambda _stimulus, _predicted: -1,
     device: torch.device = torch.device("cpu"),
     progress: Progress | None = None,
 ) -> None:
@@ -110,32 +116,27 @@ def make_metamers(
 
     Parameters
     ----------
-    natural
-        Gives the natural signals ``(B, …)`` of some stimuli, as fitted to the domain.
-    names
-        The stimuli's names; the starting noise hangs on them.
     measured
         The layers at which the match is measured, `layers` among them: the activations of a batch at all of these
         are in memory at once, twice.
-    right
-        Says of a stimulus and a predicted class whether it is right: 1, 0, or −1 where that is not known.
     done
         Which metamers are there already, ``(layer, stimulus, seed)``.
     write
         Takes the results; the metamers' ``state`` comes last.
     """
     progress = progress or Progress()
+    names, settings = natural.names, procedure.settings
     module = on_device(model, device)
     dtype = signal_type(module)
     with frozen(module), channels_last(module, model.domain), keeping_memory():
-        for batches in partition(len(layers), len(names), chosen.seeds, chosen.batch_size):
+        for batches in partition(len(layers), len(names), settings.seeds, settings.batch_size):
             waiting = [batch for batch in batches if not done[batch.layer, batch.stimuli, batch.seed].all()]
             if not waiting:
                 continue
             block = waiting[0].stimuli
             with drawing(model, derived_seed(seed, "natural", block.start)):
-                targets, natural_classes, confidence = _pass(model, natural(block).to(device, dtype), measured)
-            correct = [right(i, int(p)) for i, p in zip(range(block.start, block.stop), natural_classes, strict=True)]
+                targets, natural_classes, confidence = _pass(model, natural.signals(block).to(device, dtype), measured)
+            correct = [natural.grade(block.start + i, int(predicted)) for i, predicted in enumerate(natural_classes)]
             write(
                 "stimuli",
                 {"stimulus": block},
@@ -144,18 +145,15 @@ def make_metamers(
             for batch in waiting:
                 layer = layers[batch.layer]
                 progress.describe(f"{layer}, stimuli {block.start + 1} to {block.stop}")
-                noise = [starting_noise(model.domain, chosen.noise, seed, batch.seed, name) for name in names[block]]
+                noise = [starting_noise(model.domain, settings.noise, seed, batch.seed, name) for name in names[block]]
                 with drawing(model, derived_seed(seed, layer, batch.seed, block.start)), model.tap([layer]) as tap:
                     record = match_layer(
                         tap,
                         targets[layer],
                         torch.stack(noise).to(device, dtype),
-                        chosen,
-                        distance=distance,
-                        optimizer=optimizer,
-                        low=model.domain.low,
-                        high=model.domain.high,
-                        advance=progress.advance,
+                        procedure,
+                        model.domain,
+                        progress.advance,
                     )
                     answers = _match(model, record, targets, layer, natural_classes)
                 write("match", batch.region, answers)
@@ -172,6 +170,7 @@ def synthesise(
     seed: int = 0,
     distance: Distance | None = None,
     optimizer: OptimizerFactory | None = None,
+    plugins: Plugins | None = None,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
     **changes: Any,
@@ -195,6 +194,8 @@ def synthesise(
     optimizer
         ``make(parameters) -> torch.optim.Optimizer``, in place of the one that the settings name; the learning rate
         is that of the settings.
+    plugins
+        Where the distance and the optimizer that the settings name are looked up; by default all that are installed.
     device
         Where to compute.
     progress
@@ -212,28 +213,25 @@ def synthesise(
     MetameryError
         A name is unknown, or a stimulus does not fit the domain.
     """
-    chosen = settings(preset, **changes)
+    settings = resolve_settings(preset, **changes)
     layers = tuple(layers if layers is not None else model.layers)
     device = torch.device(device)
-    check_precision(chosen.precision, device)
-    distance = distance or _named(_DISTANCES, "distance", chosen.distance)
-    if optimizer is None:
-        factory = _named(_OPTIMIZERS, "optimizer", chosen.optimizer)
-        optimizer = factory(lr=chosen.step_size, **chosen.optimizer_options)
+    check_precision(settings.precision, device)
+    procedure = Procedure.load(settings, plugins or Plugins(), distance, optimizer)
     items = [stimuli[index] for index in range(len(stimuli))]
     names = [stimulus.name for stimulus in items]
     natural = torch.stack([model.domain.fit(stimulus) for stimulus in items])
     on_device(model, device)
     measured = measured_layers(model, layers)
     relus = [examine(model, layers).relus[layer] for layer in layers]
-    group, at = metamer_group(model, layers, names, chosen), match_group(layers, measured, names, chosen)
+    group, at = metamer_group(model, layers, names, settings), match_group(layers, measured, names, settings)
     result = Group(
         {**group.variables, **match_variables()},
         {**group.coordinates, **at.coordinates},
         group.sizes,
         attributes=group.attributes,
     ).empty()
-    result["modified_relu"].values[:] = [relu and chosen.modified_relu for relu in relus]
+    result["modified_relu"].values[:] = [relu and settings.modified_relu for relu in relus]
 
     def write(path: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
         if path == "stimuli":
@@ -243,19 +241,16 @@ def synthesise(
             result[name].values[places] = value
 
     progress = progress or Progress()
-    progress.start(updates(len(layers), len(names), chosen))
+    progress.start(updates(len(layers), len(names), settings))
     make_metamers(
         model,
-        lambda block: natural[block],
-        names,
+        NaturalSignals(names, lambda block: natural[block]),
         layers,
         measured,
-        chosen,
-        distance=distance,
-        optimizer=optimizer,
+        procedure,
         seed=seed,
         write=write,
-        done=np.zeros((len(layers), len(names), chosen.seeds), dtype=bool),
+        done=np.zeros((len(layers), len(names), settings.seeds), dtype=bool),
         device=device,
         progress=progress,
     )
@@ -263,7 +258,7 @@ def synthesise(
     return result.assign(natural=(("stimulus", *model.domain.dims), natural.numpy(), attributes))
 
 
-def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], chosen: Settings) -> Group:
+def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], settings: Settings) -> Group:
     """The group that holds a model's metamers: its chunks are the batches."""
     domain = model.domain
     return Group(
@@ -271,16 +266,16 @@ def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], cho
         coordinates={
             "layer": list(layers),
             "stimulus": list(names),
-            "seed": list(range(chosen.seeds)),
-            "step": list(range(chosen.steps + 1)),
+            "seed": list(range(settings.seeds)),
+            "step": list(range(settings.steps + 1)),
         },
         sizes={dim: size for dim, size in zip(domain.dims, domain.shape, strict=True) if dim in SIGNAL_DIMENSIONS},
-        chunks={"layer": 1, "stimulus": min(chosen.batch_size, max(1, len(names))), "seed": 1},
-        attributes={"settings": json.dumps(chosen.table())},
+        chunks={"layer": 1, "stimulus": min(settings.batch_size, max(1, len(names))), "seed": 1},
+        attributes={"settings": json.dumps(settings.table())},
     )
 
 
-def match_group(layers: Sequence[str], measured: Sequence[str], names: Sequence[str], chosen: Settings) -> Group:
+def match_group(layers: Sequence[str], measured: Sequence[str], names: Sequence[str], settings: Settings) -> Group:
     """The group that holds the match of a model's metamers; its chunks are the batches."""
     return Group(
         variables={**match_variables(), **success_variables()},
@@ -288,16 +283,16 @@ def match_group(layers: Sequence[str], measured: Sequence[str], names: Sequence[
             "layer": list(layers),
             "measured_layer": list(measured),
             "stimulus": list(names),
-            "seed": list(range(chosen.seeds)),
+            "seed": list(range(settings.seeds)),
             "metric": list(MEASURES),
         },
-        chunks={"layer": 1, "stimulus": min(chosen.batch_size, max(1, len(names))), "seed": 1},
+        chunks={"layer": 1, "stimulus": min(settings.batch_size, max(1, len(names))), "seed": 1},
     )
 
 
-def updates(layers: int, stimuli: int, chosen: Settings) -> int:
+def updates(layers: int, stimuli: int, settings: Settings) -> int:
     """How many updates of single signals a synthesis makes at the most."""
-    return layers * stimuli * chosen.seeds * chosen.steps
+    return layers * stimuli * settings.seeds * settings.steps
 
 
 def _made(record: Record) -> dict[str, NDArray[Any]]:
@@ -369,9 +364,3 @@ def _pass(
 def _placed(values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Put values of a batch ``(B, …)`` into their region, ``(1, B, 1, …)``."""
     return {name: value[None, :, None] for name, value in values.items()}
-
-
-def _named(table: Mapping[str, Any], kind: str, name: str) -> Any:
-    if name not in table:
-        raise unknown(kind, name, table, " (load a plugin's with Plugins().load and give the object)")
-    return table[name]

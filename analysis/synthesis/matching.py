@@ -13,14 +13,15 @@ from dataclasses import dataclass
 
 import torch
 
+from ...framework.domains import Domain
 from ...framework.layers import Tap, before_relu
-from ...framework.protocols import Distance, OptimizerFactory
 from ...framework.schema import STATES
 from .priors import bounds, total_variation
+from .procedure import Procedure
 from .settings import Settings
 
-LOOK_EVERY = 10
-"""Updates between two looks at the losses: each look waits for the device."""
+SYNC_EVERY = 10
+"""Number of updates between two looks at the losses, each of which waits for the device."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +53,8 @@ def match_layer(
     tap: Tap,
     targets: torch.Tensor,
     start: torch.Tensor,
-    settings: Settings,
-    *,
-    distance: Distance,
-    optimizer: OptimizerFactory,
-    low: float,
-    high: float,
+    procedure: Procedure,
+    domain: Domain,
     advance: Callable[[int], None] = lambda _updates: None,
 ) -> Record:
     """Move signals until their activations at a layer match the targets.
@@ -70,14 +67,10 @@ def match_layer(
         Activations to match, ``(B, …)``.
     start
         Signals to start from, ``(B, …)``; they are not changed.
-    settings
-        Steps, step size and schedule, tolerance, modified ReLU, priors' weights and precision.
-    distance
-        ``(activations, targets) -> (B,)``.
-    optimizer
-        ``make(parameters) -> torch.optim.Optimizer``; each signal is one parameter.
-    low, high
-        The domain's range, to which every iterate is clamped.
+    procedure
+        Settings, distance and optimizer.
+    domain
+        Domain of the signals; every iterate is clamped to its range.
     advance
         Told how many updates of single signals were made since the last call.
 
@@ -87,6 +80,7 @@ def match_layer(
         A signal whose target is silent (all 0) or not finite, whose loss becomes NaN, or which no gradient reaches
         is marked as failed, with the reason; the others go on.
     """
+    settings = procedure.settings
     batch = len(start)
     targets = targets.to(torch.promote_types(targets.dtype, torch.float32))
     losses = start.new_full((batch, settings.steps + 1), torch.nan, dtype=targets.dtype)
@@ -98,16 +92,16 @@ def match_layer(
     rows = [row for row, reason in enumerate(reasons) if not reason]
     advance((batch - len(rows)) * settings.steps)
     pool = _Pool(finished, targets, rows)
-    maker = optimizer(pool.parameters) if rows else None
+    maker = procedure.optimizer(pool.parameters) if rows else None
     at_home = torch.get_default_device().type == "cpu"
     for update in range(settings.steps + 1):
         if not pool.rows:
             break
         assert maker is not None
         last = update == settings.steps
-        wanted, gradient = _pull(tap, pool, settings, distance, low, high, differentiate=not last)
+        wanted, gradient = _pull(tap, pool, procedure, domain, differentiate=not last)
         losses[pool.index, update] = wanted
-        if update % LOOK_EVERY == 0 or last:
+        if update % SYNC_EVERY == 0 or last:
             leaving = _look(wanted, gradient, settings, update)
             for place, reason in leaving.items():
                 row = pool.rows[place]
@@ -126,7 +120,7 @@ def match_layer(
         maker.param_groups[0]["lr"] = settings.rate(update)
         with nullcontext() if at_home else torch.device("cpu"):  # where optimizers count their steps
             maker.step()
-        pool.signals.clamp_(low, high)
+        pool.signals.clamp_(domain.low, domain.high)
         advance(len(pool.rows))
     for row, reason in enumerate(reasons):
         if reason:
@@ -159,12 +153,13 @@ class _Pool:
 
 
 def _pull(
-    tap: Tap, pool: _Pool, settings: Settings, distance: Distance, low: float, high: float, *, differentiate: bool
+    tap: Tap, pool: _Pool, procedure: Procedure, domain: Domain, *, differentiate: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return each signal's distance ``(B,)``, and the gradient of its own objective ``(B, …)``.
 
     The gradient is None where the activation does not depend on the signals, or nobody asked to differentiate.
     """
+    settings, distance = procedure.settings, procedure.distance
     signals = pool.signals.detach().requires_grad_(differentiate)
     reduced = None if settings.precision == "float32" else getattr(torch, settings.precision)
     with (
@@ -194,7 +189,8 @@ def _pull(
             gradient = gradient * per_signal
         for prior, weight in ((total_variation, settings.total_variation), (bounds, settings.bounds)):
             if weight:
-                gradient = gradient + weight * torch.autograd.grad(prior(signals, low, high).sum(), signals)[0]
+                penalty = prior(signals, domain.low, domain.high).sum()
+                gradient = gradient + weight * torch.autograd.grad(penalty, signals)[0]
     return distances.detach(), gradient
 
 

@@ -32,7 +32,7 @@ SCHEDULES: Mapping[str, Callable[[int, int], float]] = {
 }
 """What the step size is multiplied by at an update, given the number of updates."""
 
-MOST = 2**31 - 2
+MAX_COUNT = 2**31 - 2
 """Of updates, seeds and a batch: results count updates in 32 bits, the last of them included."""
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -95,7 +95,7 @@ class Settings:
         one_of("schedule", self.schedule, SCHEDULES)
         one_of("precision", self.precision, PRECISIONS)
         for name in ("steps", "seeds", "batch_size"):
-            object.__setattr__(self, name, whole(name, getattr(self, name), 1, MOST))
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1, MAX_COUNT))
         for name in ("tolerance", "total_variation", "bounds", "noise"):
             if (value := getattr(self, name)) is not None or name != "noise":
                 object.__setattr__(self, name, number(name, value, 0, FLOAT32))
@@ -130,7 +130,7 @@ PRESETS: Mapping[str, Settings] = {
 """
 
 
-def settings(given: Mapping[str, Any] | Settings | str = "fast", **changes: Any) -> Settings:
+def resolve_settings(given: Mapping[str, Any] | Settings | str = "fast", **changes: Any) -> Settings:
     """Resolve a preset with any of its fields set otherwise.
 
     A preset's options go with its own distance and optimizer: naming another drops them.
@@ -142,7 +142,7 @@ def settings(given: Mapping[str, Any] | Settings | str = "fast", **changes: Any)
 
     Examples
     --------
-    >>> settings("feather2023", steps=800).steps
+    >>> resolve_settings("feather2023", steps=800).steps
     800
     """
     if isinstance(given, Settings):

@@ -17,7 +17,7 @@ from metamery.analysis import null_distribution
 from metamery.analysis.proof import null as nulls
 from metamery.analysis.proof.measures import MEASURES
 from metamery.analysis.proof.null import NULL_METRICS, TooFewSignalsError, cache_folder
-from metamery.analysis.proof.pairs import Rows
+from metamery.analysis.proof.pairs import RowFile
 from metamery.framework import ImageDomain, MetameryError, Model, Stimulus
 from metamery.framework.progress import Progress
 from metamery.framework.schema import check_dataset
@@ -242,7 +242,7 @@ def test_a_cache_that_cannot_be_written_to_costs_a_warning(stimuli: list[Stimulu
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows").symlink_to("/dev/full")
     with pytest.raises(MetameryError, match="No space left on device"):
-        Rows(tmp_path / "rows").append(np.zeros((1, 10), dtype=np.float32))
+        RowFile(tmp_path / "rows").append(np.zeros((1, 10), dtype=np.float32))
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

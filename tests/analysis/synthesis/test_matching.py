@@ -7,8 +7,9 @@ from metamery.analysis import match_layer
 from metamery.analysis.proof.distances import correlation, cosine, relative_l2
 from metamery.analysis.synthesis.driver import starting_noise
 from metamery.analysis.synthesis.optimizers import adam, normalised_gradient_descent, sgd
-from metamery.analysis.synthesis.settings import settings
-from metamery.framework import Plugins, Stimulus, Tap
+from metamery.analysis.synthesis.procedure import Procedure
+from metamery.analysis.synthesis.settings import resolve_settings
+from metamery.framework import ImageDomain, Plugins, Stimulus, Tap
 from metamery.framework.running import frozen
 from metamery.framework.schema import STATES
 from torch import nn
@@ -47,11 +48,12 @@ def wide_sound_network():
     ).double()
 
 
-def make(network, layer, targets, start, chosen, **options):
-    options = {"distance": relative_l2, "low": 0.0, "high": 1.0} | options
-    options.setdefault("optimizer", normalised_gradient_descent())
+def make(
+    network, layer, targets, start, settings, *, distance=relative_l2, optimizer=None, low=0.0, high=1.0, **options
+):
+    procedure = Procedure(settings, distance, optimizer or normalised_gradient_descent())
     with frozen(network), Tap(network, [layer]) as tap:
-        return match_layer(tap, targets, start, chosen, **options)
+        return match_layer(tap, targets, start, procedure, ImageDomain(1, 1, 1, low, high), **options)
 
 
 def activation(network, layer, x):
@@ -99,7 +101,7 @@ def twin(layers, high, target, start, low_high, steps):
 def test_feather2023_is_the_published_procedure_update_by_update(network, depth, high, layer, shape, low):
     natural, start = rand(2, *shape), rand(2, *shape, seed=1)
     targets = activation(network, layer, natural)
-    record = make(network, layer, targets, start, settings("feather2023", steps=200), low=low, high=1.0)
+    record = make(network, layer, targets, start, resolve_settings("feather2023", steps=200), low=low, high=1.0)
     for row in range(2):
         iterates, losses = twin(list(network)[:depth], high, targets[row], start[row], (low, 1.0), 200)
         np.testing.assert_allclose(record.losses[row, :200], losses, rtol=1e-6)
@@ -124,7 +126,9 @@ def test_feather2023_on_sounds_is_the_published_procedure_update_by_update(name,
     natural = model.domain.fit(Stimulus(vowel.float(), name="vowel", sample_rate=model.domain.sample_rate)).double()
     start = starting_noise(model.domain, None, 0, 0, "vowel").double()
     targets = activation(network, layer, natural[None])
-    record = make(network, layer, targets, start[None], settings("feather2023", steps=steps), low=-1.0, high=1.0)
+    record = make(
+        network, layer, targets, start[None], resolve_settings("feather2023", steps=steps), low=-1.0, high=1.0
+    )
     with frozen(network):
         iterates, losses = twin(list(network)[:depth], None, targets[0], start, (-1.0, 1.0), steps)
     np.testing.assert_allclose(record.losses[0, :steps], losses, rtol=1e-6)
@@ -141,7 +145,7 @@ def test_a_linear_networks_metamer_is_the_start_plus_the_minimum_norm_correction
     network = nn.Linear(columns, rows, bias=False).double()
     network.weight.data = weight
     natural, start = rand(3, columns) * 4 - 2, rand(3, columns, seed=5) * 4 - 2
-    chosen = settings("feather2023", steps=4000, step_size=0.5)
+    chosen = resolve_settings("feather2023", steps=4000, step_size=0.5)
     record = make(network, "output", natural @ weight.T, start, chosen, low=-100.0, high=100.0)
     expected = start + ((natural - start) @ weight.T) @ torch.linalg.pinv(weight).T
     off = record.signals - expected
@@ -155,7 +159,7 @@ def test_a_batch_of_eight_equals_eight_batches_of_one(optimizer):
     network = image_network()
     natural, start = rand(8, 3, 9, 9), rand(8, 3, 9, 9, seed=1)
     targets = activation(network, "3", natural)
-    chosen = settings("feather2023", steps=120, step_size=0.2)
+    chosen = resolve_settings("feather2023", steps=120, step_size=0.2)
     together = make(network, "3", targets, start, chosen, optimizer=optimizer)
     for row in range(8):
         own = slice(row, row + 1)
@@ -169,11 +173,11 @@ def test_what_has_converged_leaves_and_the_others_do_not_notice():
     natural, start = rand(4, 3, 9, 9), rand(4, 3, 9, 9, seed=1)
     start[2] = natural[2]
     targets = activation(network, "3", natural)
-    chosen = settings("fast", steps=300, step_size=0.05)
+    chosen = resolve_settings("fast", steps=300, step_size=0.05)
     full = make(network, "3", targets, start, chosen, optimizer=adam(0.05))
     limit = float(full.losses[1, 200])
     told = []
-    stopping = settings(chosen, tolerance=limit)
+    stopping = resolve_settings(chosen, tolerance=limit)
     stopped = make(network, "3", targets, start, stopping, optimizer=adam(0.05), advance=told.append)
     assert stopped.steps[2] == 0
     assert torch.equal(stopped.signals[2], start[2])
@@ -196,7 +200,7 @@ def test_the_last_loss_is_that_of_the_signal_that_is_returned():
     network = image_network()
     natural, start = rand(2, 3, 9, 9), rand(2, 3, 9, 9, seed=1)
     targets = activation(network, "3", natural)
-    record = make(network, "3", targets, start, settings("feather2023", steps=40))
+    record = make(network, "3", targets, start, resolve_settings("feather2023", steps=40))
     torch.testing.assert_close(record.losses[:, -1], relative_l2(activation(network, "3", record.signals), targets))
     torch.testing.assert_close(record.losses[:, 0], relative_l2(activation(network, "3", start), targets))
     assert record.steps.tolist() == [40, 40]
@@ -206,7 +210,7 @@ def test_the_start_the_weights_and_the_global_generator_are_left_as_they_were():
     network = image_network().train()
     natural, start = rand(2, 3, 9, 9), rand(2, 3, 9, 9, seed=1)
     kept, weights, state = start.clone(), [p.clone() for p in network.parameters()], torch.get_rng_state()
-    make(network, "3", activation(network, "3", natural), start, settings("feather2023", steps=20))
+    make(network, "3", activation(network, "3", natural), start, resolve_settings("feather2023", steps=20))
     assert torch.equal(start, kept)
     assert all(map(torch.equal, weights, network.parameters()))
     assert all(p.grad is None and p.requires_grad for p in network.parameters())
@@ -218,7 +222,7 @@ def test_the_start_the_weights_and_the_global_generator_are_left_as_they_were():
 def test_every_distance_is_lowered(distance):
     network = image_network()
     targets = activation(network, "2", rand(2, 3, 9, 9))
-    chosen = settings("fast", steps=200, step_size=0.02)
+    chosen = resolve_settings("fast", steps=200, step_size=0.02)
     record = make(network, "2", targets, rand(2, 3, 9, 9, seed=1), chosen, distance=distance, optimizer=adam(0.02))
     assert (record.losses[:, -1] < 0.05 * record.losses[:, 0]).all()
 
@@ -236,9 +240,9 @@ def test_priors_make_signals_smoother_and_keep_them_from_the_ends():
     network = image_network()
     targets = activation(network, "3", rand(2, 3, 9, 9))
     start = rand(2, 3, 9, 9, seed=1)
-    chosen = settings("fast", steps=200, step_size=0.02)
+    chosen = resolve_settings("fast", steps=200, step_size=0.02)
     plain, smooth, inner = (
-        make(network, "3", targets, start, settings(chosen, **weights), optimizer=adam(0.02)).signals
+        make(network, "3", targets, start, resolve_settings(chosen, **weights), optimizer=adam(0.02)).signals
         for weights in ({}, {"total_variation": 10.0}, {"bounds": 10.0})
     )
     assert smooth.diff(dim=-1).square().mean() < 0.5 * plain.diff(dim=-1).square().mean()
@@ -250,7 +254,7 @@ def test_reduced_precision_still_matches(precision):
     network = image_network().float()
     natural, start = rand(2, 3, 9, 9).float(), rand(2, 3, 9, 9, seed=1).float()
     targets = activation(network, "2", natural)
-    chosen = settings("fast", steps=200, step_size=0.02, precision=precision)
+    chosen = resolve_settings("fast", steps=200, step_size=0.02, precision=precision)
     record = make(network, "2", targets, start, chosen, optimizer=adam(0.02))
     assert record.signals.dtype == torch.float32
     assert (record.losses[:, -1] < 0.1).all()
@@ -271,7 +275,7 @@ def test_a_silent_layer_fails_by_name_and_the_others_go_on():
     network = Awkward()
     natural = rand(3, 4)
     natural[1] = 0.1
-    record = make(network, "relu", activation(network, "relu", natural), rand(3, 4, seed=1), settings(steps=20))
+    record = make(network, "relu", activation(network, "relu", natural), rand(3, 4, seed=1), resolve_settings(steps=20))
     assert record.states.tolist() == [STATES["done"], STATES["failed"], STATES["done"]]
     assert "silent" in record.reasons[1]
     assert record.losses[[0, 2], -1].isfinite().all()
@@ -285,11 +289,11 @@ def test_a_nan_fails_by_name_and_the_others_go_on():
     natural, start = 0.5 + 0.5 * rand(3, 4), 0.5 + 0.3 * rand(3, 4, seed=1)
     start[0] = 0.1
     network = Root()
-    record = make(network, "output", activation(network, "output", natural), start, settings(steps=30))
+    record = make(network, "output", activation(network, "output", natural), start, resolve_settings(steps=30))
     assert record.states.tolist() == [STATES["failed"], STATES["done"], STATES["done"]]
     assert record.reasons[0] == "the loss became NaN after 0 updates"
     natural[2] = 0.1
-    record = make(network, "output", activation(network, "output", natural), start, settings(steps=30))
+    record = make(network, "output", activation(network, "output", natural), start, resolve_settings(steps=30))
     assert record.reasons[2] == "the stimulus's own activations are not finite here"
 
 
@@ -304,7 +308,7 @@ def test_a_layer_that_does_not_depend_on_the_signal_fails():
 
     network = Constant()
     target = torch.full((2, 3), 1.5)
-    record = make(network, "output", target, rand(2, 4).float(), settings(steps=30))
+    record = make(network, "output", target, rand(2, 4).float(), resolve_settings(steps=30))
     assert record.reasons == ["the layer does not depend on the signal"] * 2
 
 
@@ -316,11 +320,13 @@ def test_a_start_without_gradient_fails():
     network = Dead()
     start = rand(2, 4) * 0.4
     targets = activation(network, "output", 0.6 + 0.4 * rand(2, 4))
-    record = make(network, "output", targets, start, settings(steps=30))
+    record = make(network, "output", targets, start, resolve_settings(steps=30))
     assert record.reasons == ["no gradient reaches the starting signal"] * 2
 
 
 def test_the_signal_itself_can_be_matched():
     natural = rand(2, 4)
-    record = make(image_network(), "input", natural, rand(2, 4, seed=1), settings(steps=300), optimizer=adam(0.02))
+    record = make(
+        image_network(), "input", natural, rand(2, 4, seed=1), resolve_settings(steps=300), optimizer=adam(0.02)
+    )
     assert (record.losses[:, -1] < 0.01).all()

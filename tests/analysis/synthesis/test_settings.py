@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from metamery.analysis.synthesis.settings import SCHEDULES, Settings, settings
+from metamery.analysis.synthesis.settings import SCHEDULES, Settings, resolve_settings
 from metamery.framework import MetameryError
 
 
 def test_feather2023_is_what_the_paper_says():
-    chosen = settings("feather2023")
+    chosen = resolve_settings("feather2023")
     assert (chosen.optimizer, chosen.distance, chosen.steps) == ("normalised_gd", "relative_l2", 24_000)
     assert [chosen.rate(update) for update in (0, 2999, 3000, 23_999)] == [1, 1, 0.5, 1 / 128]
     assert chosen.modified_relu
@@ -18,7 +18,7 @@ def test_feather2023_is_what_the_paper_says():
 @given(rounds=st.integers(1, 500), update=st.floats(0, 1, exclude_max=True))
 def test_steps_scale_the_schedule_and_keep_its_shape(rounds, update):
     steps = 8 * rounds
-    chosen = settings("feather2023", steps=steps)
+    chosen = resolve_settings("feather2023", steps=steps)
     place = int(update * steps)
     assert chosen.rate(place) == 0.5 ** (place // rounds)
 
@@ -49,23 +49,23 @@ def test_schedules_start_at_one_and_never_rise(name, steps, data):
 )
 def test_what_is_no_setting_is_named(changes, said):
     with pytest.raises(MetameryError) as error:
-        settings("fast", **changes)
+        resolve_settings("fast", **changes)
     assert str(error.value).startswith(said)
 
 
 def test_an_unknown_preset_is_named_with_the_nearest():
     with pytest.raises(MetameryError, match="unknown preset 'fasst'; did you mean 'fast'"):
-        settings("fasst")
+        resolve_settings("fasst")
 
 
 def test_another_optimizer_comes_without_the_presets_options():
-    assert settings("fast", optimizer="sgd").optimizer_options == {}
-    assert settings("fast", optimizer="adam").optimizer_options == {"beta2": 0.9}
-    chosen = settings("fast", optimizer="sgd", optimizer_options={"momentum": 0.9})
+    assert resolve_settings("fast", optimizer="sgd").optimizer_options == {}
+    assert resolve_settings("fast", optimizer="adam").optimizer_options == {"beta2": 0.9}
+    chosen = resolve_settings("fast", optimizer="sgd", optimizer_options={"momentum": 0.9})
     assert chosen.optimizer_options == {"momentum": 0.9}
 
 
 def test_settings_are_plain_data_and_come_back_from_it():
-    chosen = settings("fast", steps=7, optimizer_options={"beta2": 0.5})
-    assert settings(chosen.table()) == chosen
+    chosen = resolve_settings("fast", steps=7, optimizer_options={"beta2": 0.5})
+    assert resolve_settings(chosen.table()) == chosen
     assert isinstance(chosen, Settings)

@@ -1,0 +1,58 @@
+"""A procedure of synthesis: settings, with the distance and the optimizer that they name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ...framework.errors import MetameryError
+from ...framework.manager import Plugins
+from ...framework.protocols import Distance, OptimizerFactory
+from .settings import Settings
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """How metamers are made, whatever the model and the stimuli.
+
+    Parameters
+    ----------
+    settings
+        Steps, step size and schedule, tolerance, modified ReLU, weights of the priors, precision, seeds, batch size.
+    distance
+        What is lowered.
+    optimizer
+        Called with the signals of a batch, each as a parameter of its own; the learning rate is set at each update.
+    """
+
+    settings: Settings
+    distance: Distance
+    optimizer: OptimizerFactory
+
+    @classmethod
+    def load(
+        cls,
+        settings: Settings,
+        plugins: Plugins,
+        distance: Distance | None = None,
+        optimizer: OptimizerFactory | None = None,
+    ) -> Procedure:
+        """Load what the settings name, unless it is given as an object.
+
+        Raises
+        ------
+        MetameryError
+            A name or an option is unknown, or the optimizer does not take its options.
+        """
+        if distance is None:
+            distance = plugins.load("distance", settings.distance, **settings.distance_options)
+        if optimizer is None:
+            optimizer = plugins.load(
+                "optimizer", settings.optimizer, lr=settings.step_size, **settings.optimizer_options
+            )
+            try:
+                optimizer([torch.zeros(1, dtype=torch.float32, device="cpu")])
+            except (TypeError, ValueError) as error:
+                raise MetameryError(f"optimizer '{settings.optimizer}': {error}") from error
+        return cls(settings, distance, optimizer)

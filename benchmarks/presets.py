@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import xarray as xr
 from metamery.analysis.proof.distances import relative_l2
-from metamery.analysis.studies.run_study import conduct
+from metamery.analysis.studies.run_study import run_study
 from metamery.framework import Model, Plugins, Stimulus, Study, Tap, models_of
 from metamery.framework.progress import ProgressBar
 from metamery.framework.running import channels_last, frozen
@@ -81,7 +81,7 @@ def main() -> None:
             (ModelUse(GENERATOR, layers),), Use("natural", {"limit": arguments.limit}), synthesis={"preset": preset}
         )
         with ProgressBar() as progress:
-            store = conduct(study, arguments.folder / preset, plugins, progress=progress)
+            store = run_study(study, arguments.folder / preset, plugins, progress=progress)
         trees[preset] = xr.open_datatree(store.path, engine="zarr", consolidated=False)
     if not arguments.only:
         compare(plugins, trees, layers)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from metamery.analysis.studies.evaluate import models_context, study_context
-from metamery.analysis.studies.run_study import conduct
+from metamery.analysis.studies.run_study import run_study
 from metamery.framework import Context, MetameryError, Plugins
 from metamery.framework.progress import Progress
 from metamery.framework.study import ModelUse, Study, Use
@@ -74,7 +74,7 @@ def tried(name: str, folder: Path) -> tuple[dict[str, str], ...]:
     given = plugins, torch.device("cpu"), torch.Generator().manual_seed(0), Progress()
 
     def made() -> Iterator[str]:
-        store = conduct(study, folder / "study", plugins)
+        store = run_study(study, folder / "study", plugins)
         for key in store.children("models"):
             yield from sorted({f"fails: {why}" for why in store.read(f"models/{key}/metamers", "reason").flat if why})
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 import xarray as xr
 from metamery.analysis.geometry.jacobian import Jacobian
-from metamery.analysis.studies.run_study import conduct
+from metamery.analysis.studies.run_study import run_study
 from metamery.analysis.synthesis.driver import starting_noise
 from metamery.framework import Model, Plugins, Study, open_study
 from metamery.framework.context import Context
@@ -104,9 +104,9 @@ def study_of(pictures: Path) -> Study:
 @pytest.mark.parametrize("default", DEFAULTS)
 def test_a_study(default: Callable[..., Any], pictures: Path, tmp_path: Path) -> None:
     plugins = Plugins(installed=[])
-    conduct(study_of(pictures), tmp_path / "before", plugins)
+    run_study(study_of(pictures), tmp_path / "before", plugins)
     with default():
-        conduct(study_of(pictures), tmp_path / "after", plugins)
+        run_study(study_of(pictures), tmp_path / "after", plugins)
     with open_study(tmp_path / "before") as before, open_study(tmp_path / "after") as after:
         for node in before.subtree:
             xr.testing.assert_equal(node.to_dataset(inherit=False), after[node.path].to_dataset(inherit=False))

@@ -37,7 +37,7 @@ from metamery.analysis import report as _report
 from metamery.analysis.recognition import agreement as _agreement
 from metamery.analysis.studies import evaluate as _evaluation
 from metamery.analysis.studies import export as _export
-from metamery.analysis.studies import run_study as _conduct
+from metamery.analysis.studies import run_study as _run_study
 from metamery.framework import open_study
 from metamery.framework.cli import main
 from metamery.framework.store import RESULTS
@@ -45,7 +45,7 @@ from metamery.plugins.files import folder as _folder
 from metamery.training import run_training as _training
 from PIL import Image
 
-_EARLY = (torch._dynamo, torchvision.transforms.v2.functional, _folder, _agreement, _conduct, _evaluation, _export)
+_EARLY = (torch._dynamo, torchvision.transforms.v2.functional, _folder, _agreement, _run_study, _evaluation, _export)
 _EARLY += (_report, _training)
 
 TINY = """

@@ -6,7 +6,7 @@ import typer
 
 from ...framework.hookspecs import hookimpl
 from .evaluations import compare, evaluate, statistics
-from .studies import demo, export, report, run_study, show, synthesise
+from .studies import demo, export, report, run, show, synthesise
 
 
 @hookimpl
@@ -14,7 +14,7 @@ def register_commands(app: typer.Typer) -> None:
     app.command()(demo)
     app.command()(show)
     app.command()(synthesise)
-    app.command("run")(run_study)
+    app.command("run")(run)
     for command in (evaluate, compare, statistics):
         app.command()(command)
     app.command()(report)

@@ -78,7 +78,7 @@ def demo(
         seed=seed,
         null_signals=DEMO_NULL_SIGNALS if stimuli else None,
     )
-    _conduct(context, study, output or Path("demo-audio" if audio else "demo"), device, dry_run)
+    _make(context, study, output or Path("demo-audio" if audio else "demo"), device, dry_run)
 
 
 def show(
@@ -170,10 +170,10 @@ def synthesise(
         null_signals=null_signals,
     )
     study = _read_so(plugins, study, skip_unreadable, background)
-    _conduct(context, Study.from_toml(study.to_toml()), output, device, dry_run)
+    _make(context, Study.from_toml(study.to_toml()), output, device, dry_run)
 
 
-def run_study(
+def run(
     context: typer.Context,
     study: Annotated[Path, typer.Argument(help="A study file, or the folder it lies in.")],
     output: Annotated[
@@ -191,7 +191,7 @@ def run_study(
     study = home(study)
     file = study if kind(study) in ("file", "missing") else study / STUDY_FILE
     asked = _read_so(loaded_plugins(context), Study.read(file), skip_unreadable, background)
-    _conduct(context, asked, output or file.parent, device, dry_run)
+    _make(context, asked, output or file.parent, device, dry_run)
 
 
 def report(
@@ -227,12 +227,12 @@ def _read_so(plugins: Plugins, study: Study, skip_unreadable: bool, background: 
     )
 
 
-def _conduct(context: typer.Context, study: Study, folder: Path, device: str, dry_run: bool) -> None:
+def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_run: bool) -> None:
     from ...framework.devices import resolve_device
     from ...framework.progress import ProgressBar
     from ..report import write_report
     from ..studies.estimate import plan
-    from ..studies.run_study import conduct
+    from ..studies.run_study import run_study
 
     plugins = loaded_plugins(context)
     where = resolve_device(device)
@@ -246,7 +246,7 @@ def _conduct(context: typer.Context, study: Study, folder: Path, device: str, dr
         )
         return
     with ProgressBar() as progress:
-        store = conduct(study, folder, plugins, where, progress)
+        store = run_study(study, folder, plugins, where, progress)
     failed, total = _count(store)
     for line in _success(folder):
         typer.echo(line)

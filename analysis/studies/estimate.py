@@ -30,7 +30,7 @@ _PASSING = 5
 
 @dataclass(frozen=True)
 class Plan:
-    """What conducting a study would take, as far as it can be told beforehand."""
+    """What running a study would take, as far as it can be told beforehand."""
 
     metamers: int
     updates: int

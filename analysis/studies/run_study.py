@@ -1,4 +1,4 @@
-"""Conducting a study: from its file, through synthesis, to its results; resumed where it was left."""
+"""Running a study: from its file, through synthesis, to its results; resumed where it was left."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Part:
     weights_sha256: str
 
 
-def conduct(
+def run_study(
     study: Study,
     folder: Path,
     plugins: Plugins,
@@ -83,13 +83,13 @@ def conduct(
     _check_folder(study, folder)
     with claims.work(folder) as claim:
         try:
-            return _conduct(study, folder, plugins, device, progress or Progress(), claim)
+            return _run(study, folder, plugins, device, progress or Progress(), claim)
         except KeyboardInterrupt:
             say(GOES_ON if (folder / RESULTS).exists() and _holds_results(StudyStore(folder)) else ANEW)
             raise
 
 
-def _conduct(
+def _run(
     study: Study, folder: Path, plugins: Plugins, device: torch.device, progress: Progress, claim: claims.Claim
 ) -> StudyStore:
     settings = resolve_settings(study.synthesis)

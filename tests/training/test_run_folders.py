@@ -21,7 +21,7 @@ from metamery.framework.store import StudyStore
 from metamery.framework.study import Use
 from metamery.training import checkpoints
 from metamery.training import data as training_data
-from metamery.training import run_training as conducting
+from metamery.training import run_training as running_trainings
 from metamery.training.history import write_history
 from metamery.training.run_training import run_training
 from metamery.training.state import BEST, LAST
@@ -399,7 +399,7 @@ def test_validation_stimuli_that_changed_since_are_said(
 def test_a_decoder_that_rounds_otherwise_is_no_change(
     train: Any, stopped: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    examples = conducting.examples
+    examples = running_trainings.examples
     assert "goes on" in stopped(5).err
 
     def rounded(*arguments: Any, **more: Any) -> Any:
@@ -407,7 +407,7 @@ def test_a_decoder_that_rounds_otherwise_is_no_change(
         made.kept.add_(0.003 * torch.randn(made.kept.shape, generator=torch.Generator().manual_seed(1)))
         return made
 
-    monkeypatch.setattr(conducting, "examples", rounded)
+    monkeypatch.setattr(running_trainings, "examples", rounded)
     assert train().status == 0
 
 

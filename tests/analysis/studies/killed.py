@@ -24,7 +24,7 @@ import torch._dynamo
 import torchvision.transforms.v2.functional
 import xarray as xr
 import zarr.storage._local as local
-from metamery.analysis.studies.run_study import conduct
+from metamery.analysis.studies.run_study import run_study
 from metamery.framework import MetameryError, Plugins, Study, open_study
 from metamery.framework.store import RESULTS
 from metamery.plugins.files import folder as _folder
@@ -124,7 +124,7 @@ def conducted(study: Study, folder: Path, kill: Kill | None = None) -> dict[str,
     places: list[str] = []
     arm(kill, places.append)
     began = time.perf_counter()
-    conduct(study, folder, Plugins())
+    run_study(study, folder, Plugins())
     took = time.perf_counter() - began
     creating = sum(f".{RESULTS}." in place for place in places)
     return {"seconds": took, "creating": creating, "writes": len(places), "contents": contents(folder)}

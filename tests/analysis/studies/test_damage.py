@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zarr
 from metamery.analysis.studies.damage import damages
-from metamery.analysis.studies.run_study import conduct
+from metamery.analysis.studies.run_study import run_study
 from metamery.framework import MetameryError, Plugins, Study, open_study
 from metamery.framework.schema import STATES
 from metamery.framework.store import RESULTS
@@ -45,7 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[s
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METAMERY_PLUGINS", "")
         patch.setenv("METAMERY_CACHE", "")
-        conduct(study, root / "study", Plugins())
+        run_study(study, root / "study", Plugins())
     return study, root / "study"
 
 
@@ -130,7 +130,7 @@ def test_the_same_command_mends_it_bit_for_bit(
     study: Study, whole: Path, folder: Path, array: str, damage: Callable[[Path], None]
 ) -> None:
     damage(chunk(folder, f"{KEY}/{array}"))
-    conduct(study, folder, Plugins())
+    run_study(study, folder, Plugins())
     assert contents(folder) == contents(whole)
 
 
@@ -141,7 +141,7 @@ def test_it_says_how_many_are_made_again(study: Study, folder: Path) -> None:
     with pytest.warns(
         UserWarning, match=r"was damaged: 3 metamers of 'tiny.py:build' that were done are lost or not who"
     ):
-        conduct(study, folder, Plugins())
+        run_study(study, folder, Plugins())
     assert damages(folder)["tiny.py+build"].lost == 0
 
 
@@ -150,7 +150,7 @@ def test_values_that_are_not_finite_are_no_metamer(study: Study, whole: Path, fo
     group["metamers/signal"][1, 2, 0, 1, 3, 4] = np.inf
     group["metamers/loss"][0, 4, 0, 1] = np.nan
     with pytest.warns(UserWarning, match="2 metamers of"):
-        conduct(study, folder, Plugins())
+        run_study(study, folder, Plugins())
     assert contents(folder) == contents(whole)
 
 
@@ -162,7 +162,7 @@ def test_a_null_that_is_not_whole_is_measured_again(
 ) -> None:
     damage(chunk(folder, f"{KEY}/null/{array}"))
     with pytest.warns(UserWarning, match="the null of 'tiny.py:build' is lost or not whole; the same command"):
-        conduct(study, folder, Plugins())
+        run_study(study, folder, Plugins())
     assert contents(folder) == contents(whole)
 
 
@@ -173,7 +173,7 @@ def test_natural_signals_cannot_be_mended(
     damage(chunk(folder, f"{KEY}/stimuli/signal", first=False))
     said = "the natural signals of 'owl/a' of 'tiny.py:build' are lost"
     with pytest.raises(MetameryError, match=said):
-        conduct(study, folder, Plugins())
+        run_study(study, folder, Plugins())
     assert said in command("evaluate", "agreement", folder).error
 
 

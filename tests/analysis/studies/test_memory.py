@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 import torch._dynamo
-from metamery.analysis.studies.run_study import conduct, load_parts
+from metamery.analysis.studies.run_study import run_study, load_parts
 from metamery.analysis.studies.estimate import plan
 from metamery.framework import ImageDomain, Model, Plugins, Stimulus, Study, hookimpl
 from metamery.framework.study import ModelUse, Use
@@ -60,7 +60,7 @@ plugins = Plugins([sys.modules["__main__"]], installed=())
 study = Study((ModelUse("network"),), Use("noise"), None, {"steps": 1, "batch_size": 16}, null_signals=2)
 load_parts(study, plugins, torch.device("cpu"))
 before = most()
-conduct(study, FOLDER, plugins)
+run_study(study, FOLDER, plugins)
 took = most() - before
 print(json.dumps({"took": took, "planned": plan(study, plugins, torch.device("cpu")).memory_bytes}))
 """

@@ -16,9 +16,9 @@ import torch
 import xarray as xr
 from metamery.analysis import judge
 from metamery.analysis.proof import null as nulls
-from metamery.analysis.studies import run_study as conducting
+from metamery.analysis.studies import run_study as running_studies
 from metamery.analysis.studies.estimate import plan
-from metamery.analysis.studies.run_study import conduct
+from metamery.analysis.studies.run_study import run_study
 from metamery.analysis.synthesis.driver import synthesise
 from metamery.framework import MetameryError, Plugins, Stimulus, Study, WaveformDomain, open_study
 from metamery.framework.model_results import models_of
@@ -71,7 +71,7 @@ def contents(path: Path) -> dict[str, Any]:
 
 
 def test_a_study_proves_its_metamers(study: Study, tmp_path: Path) -> None:
-    conduct(study, tmp_path / "study", Plugins())
+    run_study(study, tmp_path / "study", Plugins())
     group = single(open_study(tmp_path / "study").load())
     match, null = group["match"].to_dataset(), group["null"].to_dataset()
     assert match["match"].dims == ("layer", "measured_layer", "stimulus", "seed", "metric")
@@ -90,7 +90,7 @@ def test_a_study_proves_its_metamers(study: Study, tmp_path: Path) -> None:
 def test_the_null_may_have_signals_of_its_own(study: Study, drawn: Any, tmp_path: Path) -> None:
     folder = drawn(tmp_path / "others", [f"x/{number}" for number in range(9)])
     others = replace(study, null_stimuli=Use("folder", {"path": str(folder)}), null_signals=6)
-    conduct(others, tmp_path / "study", Plugins())
+    run_study(others, tmp_path / "study", Plugins())
     tree = open_study(tmp_path / "study").load()
     assert single(tree)["null"].attrs["pairs"] == 15
     assert Study.from_toml(tree.attrs["study"]) == others
@@ -98,23 +98,23 @@ def test_the_null_may_have_signals_of_its_own(study: Study, drawn: Any, tmp_path
 
 def test_a_single_stimulus_has_no_null_unless_signals_are_named(study: Study, pictures: Path, tmp_path: Path) -> None:
     alone = replace(study, stimuli=Use("folder", {"path": str(pictures), "limit": 1}))
-    conduct(alone, tmp_path / "alone", Plugins())
+    run_study(alone, tmp_path / "alone", Plugins())
     group = single(open_study(tmp_path / "alone").load())
     assert "null" not in group.children
     assert (group["match/success"] == VERDICTS["missing"]).all()
     assert group["match/match"].notnull().all()
     named = replace(alone, null_stimuli=alone.stimuli)
     with pytest.raises(MetameryError, match="two unlike signals"):
-        conduct(named, tmp_path / "named", Plugins())
+        run_study(named, tmp_path / "named", Plugins())
 
 
 def test_a_second_study_takes_the_null_of_the_first(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("METAMERY_CACHE", str(tmp_path / "cache"))
-    conduct(study, tmp_path / "first", Plugins())
+    run_study(study, tmp_path / "first", Plugins())
     monkeypatch.setattr(nulls, "pair_matrices", None)
-    conduct(replace(study, seed=8), tmp_path / "second", Plugins())
+    run_study(replace(study, seed=8), tmp_path / "second", Plugins())
     first, second = (single(open_study(tmp_path / name).load())["null"] for name in ("first", "second"))
     xr.testing.assert_identical(first.to_dataset(), second.to_dataset())
 
@@ -126,14 +126,14 @@ def test_what_an_interrupted_study_has_is_judged(study: Study, tmp_path: Path) -
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        conduct(study, tmp_path / "study", Plugins(), progress=Stopping())
+        run_study(study, tmp_path / "study", Plugins(), progress=Stopping())
     match = single(open_study(tmp_path / "study").load())["match"]
     assert (match["matches"].sel(layer="1").isel(stimulus=slice(2)) >= 0).all()
     assert (match["matches"].sel(layer="output") == VERDICTS["missing"]).all()
 
 
 def test_a_study_holds_its_metamers(study: Study, tmp_path: Path) -> None:
-    conduct(study, tmp_path / "study", Plugins())
+    run_study(study, tmp_path / "study", Plugins())
     tree = open_study(tmp_path / "study").load()
     group = single(tree)
     metamers = group["metamers"]
@@ -155,7 +155,7 @@ def test_a_study_holds_its_metamers(study: Study, tmp_path: Path) -> None:
 
 
 def test_a_study_holds_what_synthesise_makes(study: Study, tmp_path: Path) -> None:
-    conduct(study, tmp_path / "study", Plugins())
+    run_study(study, tmp_path / "study", Plugins())
     group = single(open_study(tmp_path / "study").load())
     plugins = Plugins()
     model = plugins.load("model", study.models[0].name)
@@ -168,7 +168,7 @@ def test_a_study_holds_what_synthesise_makes(study: Study, tmp_path: Path) -> No
 
 
 def test_the_natural_signals_predictions_are_the_models(study: Study, tmp_path: Path) -> None:
-    conduct(study, tmp_path / "study", Plugins())
+    run_study(study, tmp_path / "study", Plugins())
     natural = single(open_study(tmp_path / "study").load())["stimuli"]
     model = Plugins().load("model", study.models[0].name)
     with torch.no_grad():
@@ -183,14 +183,14 @@ def test_the_natural_signals_predictions_are_the_models(study: Study, tmp_path: 
 def test_labels_that_are_no_category_are_never_called_wrong(study: Study, tiny: str, tmp_path: Path) -> None:
     file = Path(tiny.removesuffix(":build"))
     file.write_text(file.read_text().replace('["cat", "dog", "owl"]', '["p", "q", "owl"]'))
-    conduct(study, tmp_path / "study", Plugins())
+    run_study(study, tmp_path / "study", Plugins())
     correct = single(open_study(tmp_path / "study").load())["stimuli/correct"]
     assert (correct.values[:4] == -1).all()
     assert correct.values[4] in (0, 1)
 
 
 def test_provenance_is_there(study: Study, tmp_path: Path) -> None:
-    conduct(study, tmp_path / "study", Plugins())
+    run_study(study, tmp_path / "study", Plugins())
     tree = open_study(tmp_path / "study")
     attributes = tree.attrs
     assert attributes["metamery_version"] == version("metamery")
@@ -221,7 +221,7 @@ def test_sounds_go_the_whole_way_and_their_domain_is_read_back(tmp_path: Path, r
         stimuli=Use("folder", {"path": str(tmp_path / "spoken"), "group": "^[a-z]+"}),
         synthesis=SETTINGS,
     )
-    conduct(study, tmp_path / "study", Plugins())
+    run_study(study, tmp_path / "study", Plugins())
     tree = open_study(tmp_path / "study").load()
     assert tree["stimuli/category"].values.tolist() == ["one", "one", "two"]
     assert tree["stimuli/group"].values.tolist() == ["anna", "ben", "anna"]
@@ -236,7 +236,7 @@ def test_several_models_lie_side_by_side(study: Study, tiny: str, tmp_path: Path
     both = replace(
         study, models=(*study.models, ModelUse(tiny, ("output",), {"seed": 1})), synthesis={**SETTINGS, "steps": 2}
     )
-    conduct(both, tmp_path / "both", Plugins())
+    run_study(both, tmp_path / "both", Plugins())
     groups = open_study(tmp_path / "both").load()["models"].children
     assert len(groups) == 2
     first, second = groups.values()
@@ -244,28 +244,28 @@ def test_several_models_lie_side_by_side(study: Study, tiny: str, tmp_path: Path
     assert json.loads(second.attrs["options"]) == {"seed": 1}
     assert second["metamers/signal"].shape[0] == 1
     alone = replace(both, models=both.models[1:])
-    conduct(alone, tmp_path / "alone", Plugins())
+    run_study(alone, tmp_path / "alone", Plugins())
     other = single(open_study(tmp_path / "alone").load())
     for path in ("metamers/signal", "metamers/loss", "match/predicted", "stimuli/predicted"):
         np.testing.assert_array_equal(second[path], other[path])
 
 
 def test_seeds_start_from_other_noise_and_more_of_them_change_none(study: Study, tmp_path: Path) -> None:
-    conduct(study, tmp_path / "two", Plugins())
-    conduct(replace(study, synthesis=SETTINGS), tmp_path / "one", Plugins())
+    run_study(study, tmp_path / "two", Plugins())
+    run_study(replace(study, synthesis=SETTINGS), tmp_path / "one", Plugins())
     two, one = (single(open_study(tmp_path / name).load())["metamers/signal"] for name in ("two", "one"))
     np.testing.assert_array_equal(two.isel(seed=0), one.isel(seed=0))
     assert not np.array_equal(two.isel(seed=0), two.isel(seed=1))
 
 
 def test_a_model_without_layers_in_the_study_gets_its_own(study: Study, tiny: str, tmp_path: Path) -> None:
-    conduct(replace(study, models=(ModelUse(tiny),)), tmp_path / "study", Plugins())
+    run_study(replace(study, models=(ModelUse(tiny),)), tmp_path / "study", Plugins())
     assert single(open_study(tmp_path / "study"))["metamers"].layer.values.tolist() == ["0", "1", "output"]
 
 
 def test_a_silent_layer_fails_with_its_reason_and_the_others_go_on(study: Study, tiny: str, tmp_path: Path) -> None:
     silent = replace(study, models=(ModelUse(tiny, ("0", "1"), {"silent": True}),))
-    conduct(silent, tmp_path / "study", Plugins())
+    run_study(silent, tmp_path / "study", Plugins())
     group = single(open_study(tmp_path / "study").load())
     metamers = group["metamers"]
     assert (metamers.state.sel(layer="0") == STATES["done"]).all()
@@ -297,12 +297,12 @@ class Counted(Progress):
 
 @pytest.mark.parametrize("stop_after", [1, 19, 40, 75])
 def test_stopped_and_resumed_is_never_stopped_bit_for_bit(study: Study, tmp_path: Path, stop_after: int) -> None:
-    conduct(study, tmp_path / "whole", Plugins())
+    run_study(study, tmp_path / "whole", Plugins())
     with pytest.raises(KeyboardInterrupt):
-        conduct(study, tmp_path / "study", Plugins(), progress=Counted(stop_after))
+        run_study(study, tmp_path / "study", Plugins(), progress=Counted(stop_after))
     assert (single(open_study(tmp_path / "study"))["metamers/state"] == STATES["missing"]).any()
     rest = Counted()
-    conduct(study, tmp_path / "study", Plugins(), progress=rest)
+    run_study(study, tmp_path / "study", Plugins(), progress=rest)
     assert rest.made == rest.total <= 2 * 5 * 2 * 4
     assert contents(tmp_path / "study") == contents(tmp_path / "whole")
 
@@ -310,7 +310,7 @@ def test_stopped_and_resumed_is_never_stopped_bit_for_bit(study: Study, tmp_path
 def test_progress_adds_up(study: Study, tiny: str, tmp_path: Path) -> None:
     for name, options in (("sound", {}), ("silent", {"silent": True})):
         counted = Counted()
-        conduct(
+        run_study(
             replace(study, models=(ModelUse(tiny, ("0", "1"), options),)), tmp_path / name, Plugins(), progress=counted
         )
         assert counted.made == counted.total == 2 * 5 * 2 * 4
@@ -318,20 +318,20 @@ def test_progress_adds_up(study: Study, tiny: str, tmp_path: Path) -> None:
 
 def test_a_finished_study_is_left_alone(study: Study, tmp_path: Path) -> None:
     folder = tmp_path / "study"
-    conduct(study, folder, Plugins())
+    run_study(study, folder, Plugins())
     before = contents(folder), open_study(folder).attrs
     counted = Counted()
-    conduct(study, folder, Plugins(), progress=counted)
+    run_study(study, folder, Plugins(), progress=counted)
     assert (counted.made, counted.total) == (0, 0)
     assert (contents(folder), open_study(folder).attrs) == before
 
 
 def test_a_finished_study_needs_its_stimuli_no_more(study: Study, pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        conduct(study, tmp_path / "study", Plugins(), progress=Counted(30))
+        run_study(study, tmp_path / "study", Plugins(), progress=Counted(30))
     (pictures / "cat" / "a.png").write_bytes(b"damaged since")
     with pytest.warns(UserWarning, match="1 of the stimuli of '.*' cannot be read any more .*goes on with the signals"):
-        conduct(study, tmp_path / "study", Plugins())
+        run_study(study, tmp_path / "study", Plugins())
     assert (single(open_study(tmp_path / "study"))["metamers/state"] == STATES["done"]).all()
 
 
@@ -352,41 +352,41 @@ def test_a_finished_study_needs_its_stimuli_no_more(study: Study, pictures: Path
 def test_other_settings_on_the_same_folder_are_refused(
     study: Study, tmp_path: Path, change: Callable[[Study], Study], said: str
 ) -> None:
-    conduct(study, tmp_path, Plugins())
+    run_study(study, tmp_path, Plugins())
     before = contents(tmp_path)
     with pytest.raises(MetameryError, match=f"holds a study with other settings: {said}"):
-        conduct(change(study), tmp_path, Plugins())
+        run_study(change(study), tmp_path, Plugins())
     assert contents(tmp_path) == before
 
 
 def test_other_weights_under_the_same_name_are_refused(study: Study, tiny: str, tmp_path: Path) -> None:
-    conduct(study, tmp_path / "study", Plugins())
+    run_study(study, tmp_path / "study", Plugins())
     file = Path(tiny.removesuffix(":build"))
     file.write_text(file.read_text().replace("seed: int = 0", "seed: int = 1"))
     with pytest.raises(MetameryError, match=r"was made with other weights of model '.*tiny.py:build'"):
-        conduct(study, tmp_path / "study", Plugins())
+        run_study(study, tmp_path / "study", Plugins())
 
 
 def test_a_preset_that_was_defined_otherwise_is_refused(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conduct(study, tmp_path, Plugins())
-    original = conducting.settings
-    monkeypatch.setattr(conducting, "settings", lambda given: replace(original(given), step_size=0.5))
+    run_study(study, tmp_path, Plugins())
+    original = running_studies.settings
+    monkeypatch.setattr(running_studies, "settings", lambda given: replace(original(given), step_size=0.5))
     with pytest.raises(MetameryError, match="the preset, which another version of metamery defines otherwise"):
-        conduct(study, tmp_path, Plugins())
+        run_study(study, tmp_path, Plugins())
 
 
 def test_a_study_file_of_the_users_own_is_kept(study: Study, tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text("# my notes\n" + study.to_toml())
-    conduct(study, tmp_path, Plugins())
+    run_study(study, tmp_path, Plugins())
     assert (tmp_path / "study.toml").read_text().startswith("# my notes")
 
 
 def test_a_study_file_that_was_not_written_is_written_on_resuming(study: Study, tmp_path: Path) -> None:
-    conduct(study, tmp_path, Plugins())
+    run_study(study, tmp_path, Plugins())
     (tmp_path / "study.toml").unlink()
-    conduct(study, tmp_path, Plugins())
+    run_study(study, tmp_path, Plugins())
     assert Study.read(tmp_path / "study.toml") == study
 
 
@@ -400,29 +400,29 @@ def test_a_study_in_which_nothing_was_made_gives_way(
 
     folder = tmp_path / "study"
     with monkeypatch.context() as patch:
-        patch.setattr(conducting, "make_metamers", fail)
+        patch.setattr(running_studies, "make_metamers", fail)
         with pytest.raises(KeyboardInterrupt):
-            conduct(study, folder, Plugins())
+            run_study(study, folder, Plugins())
     assert Study.read(folder / "study.toml") == study
     other = replace(study, seed=8)
-    conduct(other, folder, Plugins())
+    run_study(other, folder, Plugins())
     assert Study.read(folder / "study.toml") == other
     with pytest.raises(MetameryError, match="holds a study with other settings"):
-        conduct(study, folder, Plugins())
+        run_study(study, folder, Plugins())
 
 
 def test_what_an_evaluator_found_is_not_given_up(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conducting, "make_metamers", lambda *_arguments, **_options: None)
-    store = conduct(study, tmp_path / "study", Plugins())
+    monkeypatch.setattr(running_studies, "make_metamers", lambda *_arguments, **_options: None)
+    store = run_study(study, tmp_path / "study", Plugins())
     store.add("mine", xr.Dataset({"n": ((), 1.0, {"long_name": "a number", "units": "1"})}))
     with pytest.raises(MetameryError, match="holds a study with other settings"):
-        conduct(replace(study, seed=8), tmp_path / "study", Plugins())
+        run_study(replace(study, seed=8), tmp_path / "study", Plugins())
 
 
 def test_a_study_file_that_asks_for_another_study_is_in_the_way(study: Study, tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(replace(study, seed=8).to_toml())
     with pytest.raises(MetameryError, match=r"asks for another study: seed \(7, there 8\)"):
-        conduct(study, tmp_path, Plugins())
+        run_study(study, tmp_path, Plugins())
     assert not (tmp_path / RESULTS).exists()
 
 
@@ -455,13 +455,13 @@ def test_stimuli_that_cannot_be_used_are_found_before_anything_is_written(
 ) -> None:
     plugins = Plugins([stimuli_plugin(fake_plugin, *given)])
     with pytest.raises(MetameryError, match=said):
-        conduct(replace(study, stimuli=Use("given")), tmp_path / "study", plugins)
+        run_study(replace(study, stimuli=Use("given")), tmp_path / "study", plugins)
     assert not (tmp_path / "study").exists()
 
 
 def test_a_stimulus_does_not_depend_on_its_batch_mates(study: Study, tmp_path: Path) -> None:
     for size in (1, 5):
-        conduct(replace(study, synthesis={**study.synthesis, "batch_size": size}), tmp_path / str(size), Plugins())
+        run_study(replace(study, synthesis={**study.synthesis, "batch_size": size}), tmp_path / str(size), Plugins())
     one, many = (single(open_study(tmp_path / size).load())["metamers"] for size in ("1", "5"))
     np.testing.assert_allclose(one.loss.isel(step=0), many.loss.isel(step=0), rtol=1e-5)
     np.testing.assert_allclose(one.signal, many.signal, atol=1e-4)
@@ -480,7 +480,7 @@ def test_layers_that_cannot_be_used_are_found_before_anything_is_written(
     study: Study, tiny: str, tmp_path: Path, layers: tuple[str, ...], said: str
 ) -> None:
     with pytest.raises(MetameryError, match=said):
-        conduct(replace(study, models=(ModelUse(tiny, layers),)), tmp_path / "study", Plugins())
+        run_study(replace(study, models=(ModelUse(tiny, layers),)), tmp_path / "study", Plugins())
     assert not (tmp_path / "study").exists()
 
 
@@ -500,5 +500,5 @@ def test_a_plan_counts_and_writes_nothing(study: Study, tmp_path: Path) -> None:
 
 
 def test_only_the_results_and_the_study_are_in_the_folder(study: Study, tmp_path: Path) -> None:
-    conduct(study, tmp_path / "study", Plugins())
+    run_study(study, tmp_path / "study", Plugins())
     assert sorted(path.name for path in (tmp_path / "study").iterdir()) == [RESULTS, "study.toml"]

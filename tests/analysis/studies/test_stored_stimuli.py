@@ -14,7 +14,7 @@ import soundfile
 import torch
 import xarray as xr
 from metamery.analysis.studies.evaluate import study_context
-from metamery.analysis.studies.run_study import conduct
+from metamery.analysis.studies.run_study import run_study
 from metamery.framework import Context, ImageDomain, MetameryError, Plugins, Study, WaveformDomain
 from metamery.framework.progress import Progress
 from metamery.framework.study import ModelUse, Use, load_stimuli
@@ -67,7 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[s
                 stimuli=Use("folder", {"path": str(root / name)}),
                 synthesis={"preset": "fast", "steps": 1, "batch_size": 2},
             )
-            conduct(study, root / f"study-{name}", Plugins())
+            run_study(study, root / f"study-{name}", Plugins())
     shutil.copytree(root, root.with_name("copy"))
     return root
 

@@ -14,7 +14,7 @@ import torch
 import zarr
 from metamery.analysis.studies.evaluate import study_context
 from metamery.analysis.studies.fingerprint import PROBED, TOLERANCE, difference, fingerprint, sketch, tolerance
-from metamery.analysis.studies.run_study import conduct
+from metamery.analysis.studies.run_study import run_study
 from metamery.analysis.studies.unchanged import KEPT, alike, kept_activations
 from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Stimulus, Study, open_study
 from metamery.framework.progress import Progress
@@ -79,7 +79,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[s
         patch.setenv("METAMERY_PLUGINS", "")
         patch.setenv("METAMERY_CACHE", "")
         with pytest.raises(KeyboardInterrupt):
-            conduct(asked(root), root / "study", Plugins(), progress=Stopped(5))
+            run_study(asked(root), root / "study", Plugins(), progress=Stopped(5))
     shutil.copytree(root, root.with_name("copy"))
     return root, root.with_name("copy")
 
@@ -159,7 +159,7 @@ def test_other_code_of_the_same_weights_is_refused(study: Study, network: Path, 
     )
     before = states(begun)
     with pytest.raises(MetameryError, match=said):
-        conduct(study, begun, Plugins())
+        run_study(study, begun, Plugins())
     with pytest.raises(MetameryError, match=said):
         context(begun)
     np.testing.assert_array_equal(states(begun), before)
@@ -178,7 +178,7 @@ MODEL = {
 def test_another_model_under_the_same_name_is_refused(study: Study, network: Path, begun: Path, change: str) -> None:
     old, new, said = MODEL[change]
     network.write_text(NETWORK.replace(old, new), encoding="utf-8")
-    for attempt in (lambda: conduct(study, begun, Plugins()), lambda: context(begun)):
+    for attempt in (lambda: run_study(study, begun, Plugins()), lambda: context(begun)):
         with pytest.raises(MetameryError, match=f"was made with {said}.* of model '.*network.py:build'"):
             attempt()
 
@@ -188,7 +188,7 @@ def test_other_layers_of_its_own_are_refused_where_a_study_goes_on(study: Study,
     with pytest.raises(
         MetameryError, match=r"other layers of model '.*': conv, norm, output; now they are conv, last, out"
     ):
-        conduct(study, begun, Plugins())
+        run_study(study, begun, Plugins())
     assert context(begun).models
 
 
@@ -196,7 +196,7 @@ def test_a_study_of_before_goes_on(study: Study, network: Path, begun: Path) -> 
     group = zarr.open_group(begun / RESULTS, mode="r+", use_consolidated=False)[f"models/{network.name}+build"]
     assert group.attrs[KEPT]
     del group.attrs[KEPT]
-    conduct(study, begun, Plugins())
+    run_study(study, begun, Plugins())
     assert (states(begun) == STATES["done"]).all()
 
 
@@ -308,7 +308,7 @@ def test_other_stimuli_are_named(study: Study, pictures: Path, begun: Path, chan
     change(pictures)
     before = states(begun)
     with pytest.raises(MetameryError, match=f"the stimuli of '.*' are others now: {CHANGES[change]}. Choose another"):
-        conduct(study, begun, Plugins())
+        run_study(study, begun, Plugins())
     np.testing.assert_array_equal(states(begun), before)
 
 
@@ -322,12 +322,12 @@ def test_the_command_says_so_in_a_line(tiny: str, pictures: Path, tmp_path: Path
 
 
 def test_with_the_originals_gone_it_ends_as_it_would_have(study: Study, pictures: Path, begun: Path) -> None:
-    conduct(study, begun.with_name("whole"), Plugins())
+    run_study(study, begun.with_name("whole"), Plugins())
     shutil.rmtree(pictures)
     with pytest.warns(
         UserWarning, match=r"cannot be read any more .*pictures' does not exist.* the signals that it st"
     ):
-        conduct(study, begun, Plugins())
+        run_study(study, begun, Plugins())
     one, other = (
         open_study(folder)["models/network.py+build/metamers/signal"] for folder in (begun, begun.with_name("whole"))
     )
@@ -344,10 +344,10 @@ def test_other_right_answers_are_named(study: Study, tmp_path: Path, fake_plugin
         return Plugins([fake_plugin("mine", register_stimuli=lambda register: register("given", factory))])
 
     given = replace(study, stimuli=Use("given"))
-    conduct(given, tmp_path / "study", plugins("tom"))
-    conduct(given, tmp_path / "study", plugins("tom"))
+    run_study(given, tmp_path / "study", plugins("tom"))
+    run_study(given, tmp_path / "study", plugins("tom"))
     with pytest.raises(MetameryError, match=r"are others now: with other right answers '0', '1'. Choose"):
-        conduct(given, tmp_path / "study", plugins("garfield"))
+        run_study(given, tmp_path / "study", plugins("garfield"))
 
 
 def test_signals_decoded_by_other_versions_are_the_same() -> None:
@@ -371,16 +371,16 @@ def test_a_null_whose_stimuli_are_gone_costs_a_warning(study: Study, pictures: P
     given = replace(study, null_stimuli=Use("folder", {"path": str(others)}))
     folder = begun.with_name("second")
     with pytest.raises(KeyboardInterrupt):
-        conduct(given, folder, Plugins(), progress=Stopped(5))
+        run_study(given, folder, Plugins(), progress=Stopped(5))
     shutil.rmtree(folder / RESULTS / "models" / "network.py+build" / "null")  # as if it had been stopped before
     shutil.rmtree(others)
     with pytest.warns(
         UserWarning, match="the null is not measured, since its stimuli cannot be read any more: .*others'"
     ):
-        conduct(given, folder, Plugins())
+        run_study(given, folder, Plugins())
     assert (states(folder) == STATES["done"]).all()
     shutil.copytree(pictures, others)
-    conduct(given, folder, Plugins())
+    run_study(given, folder, Plugins())
     assert "null" in open_study(folder)["models/network.py+build"].children
 
 
@@ -392,10 +392,10 @@ def test_nulls_of_two_models_are_of_the_same_signals(
     uses = (*study.models, ModelUse(f"{network}:build", ("output",), {"gain": 2.0}))
     given = replace(study, models=uses, null_stimuli=Use("folder", {"path": str(others)}))
     folder = tmp_path / "study"
-    conduct(given, folder, Plugins())
+    run_study(given, folder, Plugins())
     shutil.rmtree(folder / RESULTS / "models" / "network.py+build+2" / "null")
     exchange(others)
     with pytest.raises(
         MetameryError, match=r"the null's stimuli of '.*' are others now than when the null of '.*:build' was"
     ):
-        conduct(given, folder, Plugins())
+        run_study(given, folder, Plugins())

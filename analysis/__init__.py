@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .proof.null import null_distribution as null_distribution
     from .proof.success import judge as judge
     from .proof.success import success_by_layer as success_by_layer
-    from .synthesis.driver import synthesise as synthesise
+    from .synthesis.in_memory import synthesise as synthesise
     from .synthesis.matching import Record as Record
     from .synthesis.matching import match_layer as match_layer
     from .synthesis.settings import Settings as Settings
@@ -23,7 +23,7 @@ _EXPORTS = {
     "match_layer": "synthesis.matching",
     "null_distribution": "proof.null",
     "success_by_layer": "proof.success",
-    "synthesise": "synthesis.driver",
+    "synthesise": "synthesis.in_memory",
 }
 
 __all__ = sorted(_EXPORTS)  # noqa: PLE0605

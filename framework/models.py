@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import nn
@@ -94,6 +95,19 @@ class Model:
         return tuple(
             label if count[label] == 1 else f"{label} ({number})" for number, label in enumerate(self.labels or ())
         )
+
+    def attributes(self) -> dict[str, Any]:
+        """What results say of the model: labels, weights' SHA-256, notes, and the attributes of its domain."""
+        from .contract import examine
+
+        return {
+            "labels": list(self.labels or ()),
+            "label_space": self.label_space,
+            "weights_sha256": self.weights_sha256(),
+            "stochastic": int(self.stochastic),
+            "notes": [*self.notes, *examine(self).notes],
+            **self.domain.attributes(),
+        }
 
     def weights_sha256(self) -> str:
         """SHA-256 over the names, types, shapes and bytes of all weights and buffers."""

@@ -62,6 +62,12 @@ class Stimulus:
             return self.labels[label_space]
         return frozenset({self.category}) if label_space == "category" and self.category else None
 
+    @property
+    def answers(self) -> dict[str, frozenset[str | int]]:
+        """The right answers by label space, ``category`` among them where the category is known."""
+        category = self.right_answers("category")
+        return {**({} if category is None else {"category": category}), **self.labels}
+
 
 class Stimuli(Protocol):
     """A sequence of stimuli, each loaded when it is asked for. Data sets for training are the same thing."""

@@ -53,6 +53,19 @@ def example_signals(model: Model, count: int = 3, seed: int = 0) -> torch.Tensor
     return low + (high - low) * (0.25 + 0.5 * drawn)
 
 
+def example_stimuli(model: Model | None = None, count: int = 3, seed: int = 0) -> list[Stimulus]:
+    """`example_signals` as pictures ``s0``, ``s1``, … whose categories are the model's labels in turn.
+
+    The model takes pictures in [0, 1]; it is `example_model` by default.
+    """
+    model = model or example_model()
+    labels = model.labels or ("",)
+    return [
+        Stimulus(signal, category=labels[index % len(labels)], name=f"s{index}")
+        for index, signal in enumerate(example_signals(model, count, seed))
+    ]
+
+
 def example_study(folder: Path, model: Model | None = None) -> Path:
     """Write the results of a small study whose answers are known, to try an evaluator or a command on.
 

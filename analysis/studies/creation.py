@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ...framework.contract import examine
 from ...framework.errors import MetameryError
 from ...framework.limits import check_disk, check_memory
 from ...framework.manager import Plugins
@@ -25,7 +24,7 @@ from ..proof.measures import MEASURES
 from ..synthesis.driver import match_group, metamer_group
 from ..synthesis.settings import Settings
 from .fingerprint import PROBED
-from .unchanged import kept_activations, known_answers
+from .unchanged import kept_activations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -92,7 +91,7 @@ def create(
     attributes = {
         **_provenance(study, plugins, parts, settings, device),
         "answers": json.dumps(
-            {s.name: {space: sorted(right, key=str) for space, right in known_answers(s).items()} for s in known}
+            {s.name: {space: sorted(right, key=str) for space, right in s.answers.items()} for s in known}
         ),
         "settings": json.dumps(settings.table()),
     }
@@ -125,12 +124,8 @@ def _model_attributes(part: Part) -> dict[str, Any]:
     return {
         "model": part.name,
         "options": json.dumps(dict(part.use.options), default=str),
-        "labels": list(part.model.labels or ()),
-        "label_space": part.model.label_space,
+        **part.model.attributes(),
         "weights_sha256": part.weights_sha256,
-        "stochastic": int(part.model.stochastic),
-        "notes": [*part.model.notes, *examine(part.model).notes],
-        **part.model.domain.attributes(),
     }
 
 

@@ -127,7 +127,7 @@ def check_stimuli(
             told["added"].append(stimulus.name)
         elif is_replaced(stimulus, places[stimulus.name], models, tree):
             told["replaced"].append(stimulus.name)
-        elif stimulus.name in answers and answers[stimulus.name] != known_answers(stimulus):
+        elif stimulus.name in answers and answers[stimulus.name] != stimulus.answers:
             told["with other right answers"].append(stimulus.name)
     gone = [name for name in names if name not in seen]
     if len(gone) > len(unreadable):  # what cannot be read does not say its name
@@ -181,12 +181,6 @@ def right_answers(tree: xr.DataTree) -> dict[str, dict[str, frozenset[str | int]
     """The right answers to each stimulus of a study, by label space; empty where the study keeps none."""
     stored = json.loads(tree.attrs.get("answers", "{}"))
     return {name: {space: frozenset(right) for space, right in own.items()} for name, own in stored.items()}
-
-
-def known_answers(stimulus: Stimulus) -> dict[str, frozenset[str | int]]:
-    """The right answers to a stimulus, by label space, ``category`` among them."""
-    category = stimulus.right_answers("category")
-    return {**({} if category is None else {"category": category}), **stimulus.labels}
 
 
 def _other_model(part: Part, attributes: Mapping[Any, Any], natural: xr.DataArray) -> str:

@@ -1,4 +1,4 @@
-"""Metamers of a model's stimuli, at every layer: the driver over batches, and `synthesise` for the notebook."""
+"""Metamers of a model's stimuli, at every layer: the driver over batches."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import xarray as xr
 
-from ...framework.contract import examine, on_device
-from ...framework.devices import check_precision
+from ...framework.contract import on_device
 from ...framework.domains import Domain
-from ...framework.manager import Plugins
 from ...framework.models import Model
 from ...framework.progress import Progress
-from ...framework.protocols import Distance, OptimizerFactory
 from ...framework.randomness import derived_seed
-from ...framework.running import channels_last, drawing, frozen, keeping_memory, ordinary, signal_type
+from ...framework.running import channels_last, drawing, frozen, keeping_memory, signal_type
 from ...framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, metamer_variables, success_variables
-from ...framework.stimuli import Stimuli, Stimulus
 from ...framework.store import Group
-from ..proof.measures import MEASURES, measure, measured_layers
+from ..proof.measures import MEASURES, measure
 from .matching import Record, match_layer
 from .procedure import Procedure
-from .settings import Settings, resolve_settings
+from .settings import Settings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -158,104 +153,6 @@ def make_metamers(
                     answers = _match(model, record, targets, layer, natural_classes)
                 write("match", batch.region, answers)
                 write("metamers", batch.region, _placed(_made(record)))
-
-
-@ordinary()
-def synthesise(
-    model: Model,
-    stimuli: Stimuli | Sequence[Stimulus],
-    layers: Sequence[str] | None = None,
-    preset: str | Settings = "fast",
-    *,
-    seed: int = 0,
-    distance: Distance | None = None,
-    optimizer: OptimizerFactory | None = None,
-    plugins: Plugins | None = None,
-    device: str | torch.device = "cpu",
-    progress: Progress | None = None,
-    **changes: Any,
-) -> xr.Dataset:
-    """Make metamers of stimuli at layers of a model, in memory.
-
-    Parameters
-    ----------
-    model
-        The network.
-    stimuli
-        Natural signals; each is fitted to the model's domain.
-    layers
-        Names of layers; the model's own by default.
-    preset
-        ``fast``, ``feather2023`` or `Settings`.
-    seed
-        Where all randomness starts.
-    distance
-        ``(activations, targets) -> (B,)``, in place of the one that the settings name.
-    optimizer
-        ``make(parameters) -> torch.optim.Optimizer``, in place of the one that the settings name; the learning rate
-        is that of the settings.
-    plugins
-        Where the distance and the optimizer that the settings name are looked up; by default all that are installed.
-    device
-        Where to compute.
-    progress
-        For example a `ProgressBar`.
-    **changes
-        Any field of `Settings` to be set otherwise, such as ``steps=200`` or ``seeds=2``.
-
-    Returns
-    -------
-    xarray.Dataset
-        The variables of the groups ``metamers`` and ``match`` of a study, with the natural signals as ``natural``.
-
-    Raises
-    ------
-    MetameryError
-        A name is unknown, or a stimulus does not fit the domain.
-    """
-    settings = resolve_settings(preset, **changes)
-    layers = tuple(layers if layers is not None else model.layers)
-    device = torch.device(device)
-    check_precision(settings.precision, device)
-    procedure = Procedure.load(settings, plugins or Plugins(), distance, optimizer)
-    items = [stimuli[index] for index in range(len(stimuli))]
-    names = [stimulus.name for stimulus in items]
-    natural = torch.stack([model.domain.fit(stimulus) for stimulus in items])
-    on_device(model, device)
-    measured = measured_layers(model, layers)
-    relus = [examine(model, layers).relus[layer] for layer in layers]
-    group, at = metamer_group(model, layers, names, settings), match_group(layers, measured, names, settings)
-    result = Group(
-        {**group.variables, **match_variables()},
-        {**group.coordinates, **at.coordinates},
-        group.sizes,
-        attributes=group.attributes,
-    ).empty()
-    result["modified_relu"].values[:] = [relu and settings.modified_relu for relu in relus]
-
-    def write(path: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
-        if path == "stimuli":
-            return
-        for name, value in values.items():
-            places = tuple(region.get(str(dim), slice(None)) for dim in result[name].dims)
-            result[name].values[places] = value
-
-    progress = progress or Progress()
-    progress.start(updates(len(layers), len(names), settings))
-    make_metamers(
-        model,
-        NaturalSignals(names, lambda block: natural[block]),
-        layers,
-        measured,
-        procedure,
-        seed=seed,
-        write=write,
-        done=np.zeros((len(layers), len(names), settings.seeds), dtype=bool),
-        device=device,
-        progress=progress,
-    )
-    attributes = {"long_name": "natural signal, as the model gets it", "units": "1"}
-    return result.assign(natural=(("stimulus", *model.domain.dims), natural.numpy(), attributes))
 
 
 def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], settings: Settings) -> Group:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from metamery.analysis.synthesis.driver import synthesise
+from metamery.analysis import synthesise
 from metamery.framework import (
     MetameryError,
     MissingExtraError,

@@ -6,7 +6,6 @@ import pytest
 import torch
 from metamery.analysis.proof import distances
 from metamery.analysis.synthesis import optimizers
-from metamery.analysis.synthesis.driver import _DISTANCES, _OPTIMIZERS
 from metamery.analysis.synthesis.settings import PRESETS
 from metamery.framework import MetameryError, Plugins
 from metamery.framework.testing import check_distance, check_optimizer
@@ -17,12 +16,6 @@ def test_a_distance_by_name_is_the_function(name: str) -> None:
     loaded = Plugins().load("distance", name)
     assert loaded is getattr(distances, name)
     check_distance(loaded)
-
-
-@pytest.mark.parametrize("kind", ["distance", "optimizer"])
-def test_the_notebook_knows_the_names_that_the_program_knows(kind: str) -> None:
-    table = {"distance": _DISTANCES, "optimizer": _OPTIMIZERS}[kind]
-    assert {entry.name for entry in Plugins().entries(kind)} == set(table)
 
 
 def test_presets_name_what_is_registered() -> None:

@@ -14,12 +14,11 @@ import pytest
 import soundfile
 import torch
 import xarray as xr
-from metamery.analysis import judge
+from metamery.analysis import judge, synthesise
 from metamery.analysis.proof import null as nulls
 from metamery.analysis.studies import run_study as running_studies
 from metamery.analysis.studies.estimate import plan
 from metamery.analysis.studies.run_study import run_study
-from metamery.analysis.synthesis.driver import synthesise
 from metamery.framework import MetameryError, Plugins, Stimulus, Study, WaveformDomain, open_study
 from metamery.framework.model_results import models_of
 from metamery.framework.progress import Progress

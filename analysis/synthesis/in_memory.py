@@ -1,0 +1,169 @@
+"""`synthesise`: metamers of objects, in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ...framework.contract import examine, on_device
+from ...framework.devices import check_precision
+from ...framework.errors import MetameryError
+from ...framework.manager import Plugins
+from ...framework.models import Model
+from ...framework.progress import Progress
+from ...framework.protocols import Distance, OptimizerFactory
+from ...framework.provenance import provenance
+from ...framework.running import ordinary
+from ...framework.schema import fitted_variables, match_variables, stimuli_variables
+from ...framework.stimuli import Stimuli, Stimulus
+from ...framework.store import Group
+from ..proof.measures import measured_layers
+from .driver import NaturalSignals, make_metamers, match_group, metamer_group, updates
+from .procedure import Procedure
+from .settings import Settings, resolve_settings
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+@ordinary()
+def synthesise(
+    model: Model,
+    stimuli: Stimuli | Sequence[Stimulus],
+    layers: Sequence[str] | None = None,
+    preset: str | Settings = "fast",
+    *,
+    seed: int = 0,
+    distance: Distance | None = None,
+    optimizer: OptimizerFactory | None = None,
+    plugins: Plugins | None = None,
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
+    **changes: Any,
+) -> xr.Dataset:
+    """Make metamers of stimuli at layers of a model, in memory.
+
+    Parameters
+    ----------
+    model
+        The network.
+    stimuli
+        Natural signals, each with a name of its own; each is fitted to the model's domain.
+    layers
+        Names of layers; the model's own by default.
+    preset
+        ``fast``, ``feather2023`` or `Settings`.
+    seed
+        Seed of all random choices.
+    distance
+        ``(activations, targets) -> (B,)``, in place of the one that the settings name.
+    optimizer
+        ``make(parameters) -> torch.optim.Optimizer``, in place of the one that the settings name; the learning rate
+        is that of the settings.
+    plugins
+        Plugins in which the distance and the optimizer that the settings name are looked up; all that are installed by
+        default.
+    device
+        Device to compute on.
+    progress
+        Display of the progress, for example a `ProgressBar`.
+    **changes
+        Any field of `Settings` to be changed, such as ``steps=200`` or ``seeds=2``.
+
+    Returns
+    -------
+    xarray.Dataset
+        The variables of the groups ``metamers`` and ``match`` of a study; the natural signals and the model's answers
+        to them as ``natural``, ``natural_predicted``, ``natural_confidence`` and ``natural_correct``; ``category``,
+        ``source``, ``licence`` and ``group`` of each stimulus. Its attributes describe the model, the settings and the
+        versions, so that `write_report`, `recognise`, `compare`, `export` and `to_table` need nothing else.
+
+    Raises
+    ------
+    MetameryError
+        A name is unknown, a stimulus does not fit the domain, there are none, or two have one name.
+
+    Examples
+    --------
+    >>> from metamery.analysis import synthesise
+    >>> from metamery.framework.testing import example_model, example_stimuli
+    >>> metamers = synthesise(example_model(), example_stimuli(), layers=["1"], steps=5)
+    >>> dict(metamers.loss.sizes)
+    {'layer': 1, 'stimulus': 3, 'seed': 1, 'step': 6}
+    """
+    settings = resolve_settings(preset, **changes)
+    layers = tuple(layers if layers is not None else model.layers)
+    device = torch.device(device)
+    check_precision(settings.precision, device)
+    procedure = Procedure.load(settings, plugins or Plugins(), distance, optimizer)
+    items = [stimuli[index] for index in range(len(stimuli))]
+    names = _names(items)
+    natural = torch.stack([model.domain.fit(stimulus) for stimulus in items])
+    on_device(model, device)
+    result = _empty(model, layers, items, settings)
+    result["natural"].values[:] = natural.numpy()
+    result.attrs |= {"seed": seed, "device": str(device), "threads": torch.get_num_threads()}
+    right = [model.class_numbers(stimulus.right_answers(model.label_space) or ()) for stimulus in items]
+
+    def write(path: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
+        prefix = "natural_" if path == "stimuli" else ""
+        for name, value in values.items():
+            variable = result[prefix + name]
+            variable.values[tuple(region.get(str(dim), slice(None)) for dim in variable.dims)] = value
+
+    def grade(stimulus: int, predicted: int) -> int:
+        return int(predicted in right[stimulus]) if right[stimulus] else -1
+
+    progress = progress or Progress()
+    progress.start(updates(len(layers), len(names), settings))
+    make_metamers(
+        model,
+        NaturalSignals(names, lambda block: natural[block], grade),
+        layers,
+        [str(layer) for layer in result["measured_layer"].values],
+        procedure,
+        seed=seed,
+        write=write,
+        done=np.zeros((len(layers), len(names), settings.seeds), dtype=bool),
+        device=device,
+        progress=progress,
+    )
+    return result
+
+
+def _empty(model: Model, layers: Sequence[str], stimuli: Sequence[Stimulus], settings: Settings) -> xr.Dataset:
+    """All variables of the result, filled with what is known before synthesis, with the model's attributes."""
+    names, measured = [stimulus.name for stimulus in stimuli], measured_layers(model, layers)
+    group, at = metamer_group(model, layers, names, settings), match_group(layers, measured, names, settings)
+    natural = {
+        "natural" if name == "signal" else f"natural_{name}": variable
+        for name, variable in fitted_variables(model.domain.dims).items()
+    }
+    answers = {stimulus.name: {s: sorted(a, key=str) for s, a in stimulus.answers.items()} for stimulus in stimuli}
+    versions = {name: value for name, value in provenance().items() if name != "created"}  # equal calls, equal results
+    result = Group(
+        {**group.variables, **match_variables(), **natural, **stimuli_variables()},
+        {**group.coordinates, **at.coordinates},
+        group.sizes,
+        attributes={**group.attributes, **model.attributes(), "answers": json.dumps(answers), **versions},
+    ).empty()
+    for name in stimuli_variables():
+        result[name].values[:] = [getattr(stimulus, name) for stimulus in stimuli]
+    relus = examine(model, layers).relus
+    result["modified_relu"].values[:] = [relus[layer] and settings.modified_relu for layer in layers]
+    return result
+
+
+def _names(stimuli: Sequence[Stimulus]) -> list[str]:
+    """The stimuli's names, which results are kept under."""
+    if not stimuli:
+        raise MetameryError("there are no stimuli, expected at least one")
+    names = [stimulus.name for stimulus in stimuli]
+    if repeated := next((name for name in names if names.count(name) > 1), None):
+        raise MetameryError(f"two stimuli are called '{repeated}', expected names of their own: Stimulus(…, name=…)")
+    return names

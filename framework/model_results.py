@@ -146,6 +146,14 @@ class ModelResults:
         known = np.where(np.isfinite(loss), np.arange(loss.shape[-1]), 0)
         return np.take_along_axis(loss, np.maximum.accumulate(known, axis=-1), axis=-1)
 
+    def signals(self, layer: str, count: int | None = None) -> NDArray[np.float32]:
+        """Read the metamers of one layer, ``(stimulus, seed, …)``, of the first `count` stimuli; NaN where not done."""
+        own = self.metamers[["signal", "state"]].sel(layer=layer).isel(stimulus=slice(count)).load()
+        done: NDArray[np.float32] = (
+            own["signal"].where(own["state"] == STATES["done"]).transpose("stimulus", "seed", ...).values
+        )
+        return done
+
     def natural_signals(self, count: int | None = None) -> Iterator[NDArray[np.float32] | None]:
         """Read the natural signals one after the other; None for one that is not there yet."""
         for block in _blocks(self.natural["signal"], count):

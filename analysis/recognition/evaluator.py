@@ -19,7 +19,7 @@ from ...framework.stimuli import Stimulus
 from ..studies.batches import drawn_seed
 from ..studies.metamers import metamers_of
 from .labels import Labels
-from .recognise import BATCH_SIZE, recognise, summary
+from .recognise import BATCH_SIZE, ask, summary
 
 _TABLES = {path.stem: path for path in sorted((Path(__file__).parent / "label_spaces").glob("*.toml"))}
 
@@ -35,7 +35,7 @@ def recognition(
 ) -> Evaluator:
     """Build the evaluator: for each model and layer, how often every recogniser gets the study's metamers right.
 
-    The study's own models are recognisers, too. See `metamery.analysis.recognition.recognise`.
+    The study's own models are recognisers, too. See `metamery.analysis.recognise`.
 
     Parameters
     ----------
@@ -55,36 +55,52 @@ def recognition(
     whole("batch_size", batch_size, 1)
     if not siblings and not recognisers:
         raise MetameryError("without siblings there are no others: expected recognisers")
-    words = _labels(labels) if labels else None
+    words = shared_labels(labels) if labels else None
 
     def evaluate(context: Context) -> xr.Dataset:
         made = metamers_of(context, "recognition")
         stimuli = _stimuli(context, made[0].stimuli)
         asked = _recognisers(context.models, recognisers, plugins)
-        found = recognise(
+        found = ask(
             asked,
-            made,
+            [each.results for each in made],
             stimuli,
             words,
             device=context.device,
             batch_size=batch_size,
             progress=context.progress,
         )
-        if not (found["correct"] >= 0).any():
-            raise MetameryError("of none of the study's stimuli a right answer is known to a recogniser")
         judges = list(asked) if siblings else [name for name in asked if name not in context.models]
-        drawn = np.random.default_rng(drawn_seed(context))
-        result = found.merge(summary(found, drawn, resamples, judges))
-        result.attrs |= {
-            "title": "Recognition by models",
-            "recognisers_sha256": [model.weights_sha256() for model in asked.values()],
-        }
-        return result
+        return summarised(found, asked, np.random.default_rng(drawn_seed(context)), resamples, judges)
 
     return evaluate
 
 
-def _labels(name: str) -> Labels:
+def summarised(
+    found: xr.Dataset,
+    asked: Mapping[str, Model],
+    generator: np.random.Generator,
+    resamples: int,
+    judges: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Return what `ask` found with its `summary`, a title and the recognisers' SHA-256.
+
+    Raises
+    ------
+    MetameryError
+        No recogniser knows a right answer to any stimulus.
+    """
+    if not (found["correct"] >= 0).any():
+        raise MetameryError("of none of the study's stimuli a right answer is known to a recogniser")
+    result = found.merge(summary(found, generator, resamples, judges))
+    result.attrs |= {
+        "title": "Recognition by models",
+        "recognisers_sha256": [model.weights_sha256() for model in asked.values()],
+    }
+    return result
+
+
+def shared_labels(name: str) -> Labels:
     if name in _TABLES:
         return Labels.read(_TABLES[name])
     if not os.path.isfile(name):

@@ -16,13 +16,13 @@ import xarray as xr
 from ...framework.contract import on_device
 from ...framework.domains import Domain, WaveformDomain
 from ...framework.errors import MetameryError
+from ...framework.model_results import ModelResults
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.running import channels_last, drawing, frozen, ordinary
 from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimulus
 from ..statistics.intervals import draws, means, percentiles, with_ends
-from ..studies.metamers import ModelMetamers
 from .labels import Labels, OwnLabels, answered
 
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ def shown(signals: torch.Tensor, domain: Domain, other: Domain) -> tuple[torch.T
 
 
 @ordinary()
-def recognise(
+def ask(
     recognisers: Mapping[str, Model],
-    generated: Sequence[ModelMetamers],
+    generated: Sequence[ModelResults],
     stimuli: Sequence[Stimulus],
     labels: Labels | OwnLabels | None = None,
     *,
@@ -97,7 +97,7 @@ def recognise(
     recognisers
         By name; those that are also generators under the same name.
     generated
-        What was made for each generator.
+        Results of each generator.
     stimuli
         In the order of the signals; they say which answers are right.
     labels
@@ -167,7 +167,7 @@ def summary(
     resamples: int = 2000,
     judges: Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Proportions over stimuli of what `recognise` found, with 95 % percentile intervals of a bootstrap over stimuli.
+    """Proportions over stimuli of what `ask` found, with 95 % percentile intervals of a bootstrap over stimuli.
 
     All intervals share their resamples; the seeds of a stimulus stay together. A model's *own* recognition is that of
     its metamers by itself; *others* is the mean of all other recognisers; their difference is its *idiosyncrasy*.
@@ -177,7 +177,7 @@ def summary(
     Parameters
     ----------
     found
-        From `recognise`.
+        From `ask`.
     generator, resamples
         Of the bootstrap.
     judges
@@ -237,10 +237,10 @@ def summary(
     return xr.Dataset(variables, {name: found[name] for name in ("site", "model", "layer", "recogniser")})
 
 
-def _signals(made: ModelMetamers, layer: str) -> NDArray[np.float32]:
+def _signals(made: ModelResults, layer: str) -> NDArray[np.float32]:
     """The metamers of a layer, or the natural signals as if of one seed, ``(stimulus, seed, …)``."""
     if layer == NATURAL:
-        return made.natural.transpose("stimulus", *made.domain.dims).values[:, None]
+        return made.natural["signal"].transpose("stimulus", *made.domain.dims).values[:, None]
     return made.signals(layer)
 
 

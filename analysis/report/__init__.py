@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ...framework.errors import MetameryError
 from ...framework.folders import READABLE, check_input
 from ...framework.model_results import models_of, stimulus_facts
 from ...framework.owners import clear, owned
 from ...framework.replacing import replaced, writing_to
 from ...framework.results import open_study, steady
 from ..studies.damage import without_lost
+from ..studies.in_memory import Results, study_tree
 from .evaluations import evaluations
 from .layers import PARTS
 from .metrics import JUDGED
@@ -38,34 +40,62 @@ _PROVENANCE = {
 }
 
 
-def write_report(study_folder: Path, count: int = 40) -> Path:
-    """Write ``report.html`` into a study's folder, in one step.
+def write_report(results: Results, file: str | Path | None = None, count: int = 40) -> Path:
+    """Write a report of a study, of evaluations or of a training as one HTML file, in one step.
 
     Parameters
     ----------
-    study_folder
-        The study; it need not be finished.
+    results
+        The folder of a study, which need not be finished, of evaluations or of a run; or results in memory: an open
+        study (see `as_study`), what `synthesise`, `evaluate` or `train` returned, or several Datasets by name, as
+        `compare` returns them.
+    file
+        File to write; by default ``report.html`` in the folder.
     count
-        Stimuli in each gallery at most; tables and curves cover all of them.
+        Largest number of stimuli in each gallery; tables and curves cover all of them.
 
     Returns
     -------
     Path
-        Of the report.
+        Path of the report.
 
     Raises
     ------
     MetameryError
         The folder holds no results that this version can read, they are damaged, or the page cannot be written. Of
-        metamers that are lost a warning says how many they are.
+        metamers that are lost a warning says how many they are. Results in memory have no `file`, or do not pass
+        `check_dataset`.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from metamery.analysis import synthesise, write_report
+    >>> from metamery.framework.testing import example_model, example_stimuli
+    >>> metamers = synthesise(example_model(), example_stimuli(), layers=["1"], steps=5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_report({"small": metamers}, os.path.join(folder, "small.html")).name
+    'small.html'
     """
-    folder = check_input(Path(study_folder), READABLE, "a study's folder, or that of evaluations or of a run")
+    if not isinstance(results, str | Path):
+        if file is None:
+            raise MetameryError("results in memory have no folder: expected write_report(RESULTS, FILE)")
+        return _written(render(study_tree(results), count), Path(file))
+    return _written(*_of_folder(Path(results), file, count))
+
+
+def _of_folder(given: Path, file: str | Path | None, count: int) -> tuple[str, Path]:
+    """Return the report of a folder's results, and where it belongs."""
+    folder = check_input(given, READABLE, "a study's folder, or that of evaluations or of a run")
 
     def page() -> str:
         with open_study(folder) as tree:
             return render(without_lost(folder, tree), count)
 
-    text, report = steady([folder], page), folder / "report.html"
+    return steady([folder], page), Path(file) if file else folder / "report.html"
+
+
+def _written(text: str, report: Path) -> Path:
+    folder = report.parent
     with writing_to(folder), replaced(report, owned(folder, _PARTIAL)) as partial:
         clear(folder, _PARTIAL)
         partial.write_text(text, encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import xarray as xr
 
@@ -11,6 +12,7 @@ from ...framework.errors import MetameryError
 from ...framework.model_results import models_of
 from ...framework.schema import METRIC_UNITS, site_coordinates
 from ..proof.success import at_own_layer, success_by_layer
+from .in_memory import Results, opened
 
 _EACH = {"stimulus", "seed", "step", "participant", "channel", "y", "x", "time"}
 _OWN = ("stimuli", "models")
@@ -18,13 +20,14 @@ _MODELS = ("model", "other_model", "recogniser")
 _SITES = {"site": ("model", "layer"), "other_site": ("other_model", "other_layer")}
 
 
-def compare(studies: Mapping[str, xr.DataTree]) -> dict[str, xr.Dataset]:
+def compare(studies: Mapping[str, Results]) -> dict[str, xr.Dataset]:
     """Lay the models of several studies side by side.
 
     Parameters
     ----------
     studies
-        Open studies, each under a name, by which models of one name are told apart: ``MODEL (NAME)``.
+        Open studies, their folders, or what `synthesise` returned, each under a name, by which models of one name are
+        told apart: ``MODEL (NAME)``.
 
     Returns
     -------
@@ -37,7 +40,20 @@ def compare(studies: Mapping[str, xr.DataTree]) -> dict[str, xr.Dataset]:
     ------
     MetameryError
         There are fewer than two studies, or one holds no metamers.
+
+    Examples
+    --------
+    >>> from metamery.analysis import compare, synthesise
+    >>> from metamery.framework.testing import example_model, example_stimuli
+    >>> few, more = (synthesise(example_model(), example_stimuli(), ["1"], steps=steps) for steps in (2, 9))
+    >>> compare({"few": few, "more": more})["synthesis"].site.values.tolist()
+    ['model (few) 1', 'model (more) 1']
     """
+    with ExitStack() as stack:
+        return _compared({name: stack.enter_context(opened(study)) for name, study in studies.items()})
+
+
+def _compared(studies: Mapping[str, xr.DataTree]) -> dict[str, xr.Dataset]:
     if len(studies) < 2:
         raise MetameryError(f"one study is nothing to compare: {', '.join(studies)}")
     renamed = _names(studies)

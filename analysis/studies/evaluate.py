@@ -1,36 +1,160 @@
-"""Evaluating: from names to what an evaluator is given, and from what it found to a store."""
+"""Evaluating: `evaluate` for objects and folders, what an evaluator is given, and where its results are kept."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import xarray as xr
 
 from ...framework.context import Context
 from ...framework.contract import examine, on_device
-from ...framework.errors import MetameryError
-from ...framework.folders import RESULTS, check_output, home, kind
-from ...framework.groups import check_apart, check_result_name, numbered
+from ...framework.errors import MetameryError, unknown
+from ...framework.folders import RESULTS, check_input, check_output, home, kind
+from ...framework.groups import check_apart, check_result_name, numbered, result_name
 from ...framework.manager import Plugins
+from ...framework.model_results import models_of
 from ...framework.models import Model
 from ...framework.progress import Progress
+from ...framework.protocols import Evaluator
 from ...framework.provenance import provenance
 from ...framework.registry import is_run
 from ...framework.results import open_study
 from ...framework.run import Run
+from ...framework.schema import check_dataset
+from ...framework.stimuli import Stimuli
 from ...framework.store import StudyStore
 from ...framework.study import Study, Use, load_stimuli
 from .damage import check_natural, damages, without_lost
+from .in_memory import Results, study_tree
 from .run_study import load_parts
 from .stored_stimuli import StoredStimuli
 from .unchanged import check_models
 
-if TYPE_CHECKING:
-    pass
+
+def evaluate(
+    evaluator: str | Evaluator,
+    of: Results | Model | Mapping[str, Model],
+    stimuli: Stimuli | None = None,
+    models: Model | Mapping[str, Model] | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    plugins: Plugins | None = None,
+    output: str | Path | None = None,
+    name: str = "",
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Measure a study, metamers in memory, or models.
+
+    Parameters
+    ----------
+    evaluator
+        A registered name, or an evaluator: a function ``evaluate(context) -> xarray.Dataset``.
+    of
+        A study's folder; an open study, or what `synthesise` returned, together with `models`; or models by
+        themselves, together with `stimuli`.
+    stimuli
+        Natural signals; by default those that the study holds.
+    models
+        The models of an open study or of metamers, by the names that these have; those of a folder are loaded by its
+        own names. A single model is called ``model``.
+    options
+        Options of the evaluator, where it is a name.
+    plugins
+        Plugins in which names are looked up; all that are installed by default.
+    output
+        Folder whose results the Dataset is added to: a study's, or one of evaluations, made where it is missing.
+        Nothing is kept by default.
+    name
+        Name of the group that it is kept as; the evaluator's by default.
+    seed
+        Seed of the evaluator's random choices.
+    device
+        Device to compute on.
+    progress
+        Display of the progress.
+
+    Returns
+    -------
+    xarray.Dataset
+        What the evaluator found. Its attributes say which evaluator, options, models, weights, seed and versions it
+        was made with, as those of the command do.
+
+    Raises
+    ------
+    MetameryError
+        A name or an option is unknown, models or stimuli are missing, the Dataset is none or does not pass
+        `check_dataset`, or it cannot be kept.
+
+    Examples
+    --------
+    >>> from metamery.analysis import evaluate
+    >>> from metamery.framework.testing import example_model, example_stimuli
+    >>> found = evaluate("accuracy", {"small": example_model()}, example_stimuli())
+    >>> found.attrs["evaluator"], dict(found.accuracy.sizes)
+    ('evaluators:accuracy', {'model': 1})
+    """
+    plugins = plugins or Plugins()
+    if isinstance(evaluator, str):
+        found = plugins.find("evaluator", evaluator)
+        qualified, own = found.qualified, result_name(found.entry.name + found.member)
+        evaluator = plugins.load("evaluator", evaluator, **(options or {}))
+    else:
+        qualified = own = getattr(evaluator, "__qualname__", type(evaluator).__name__).partition(".")[0]
+    if output is not None:
+        check_place(Path(output), name or own, kind(Path(output)) in ("study", "damaged"))
+    context = _context(of, stimuli, models, plugins, torch.device(device), seed, progress or Progress())
+    dataset = _measured(qualified, evaluator, options or {}, context, {"seed": seed})
+    check_dataset(dataset)
+    if output is not None:
+        keep(Path(output), name or own, dataset)
+    return dataset
+
+
+def _context(
+    of: Results | Model | Mapping[str, Model],
+    stimuli: Stimuli | None,
+    models: Model | Mapping[str, Model] | None,
+    plugins: Plugins,
+    device: torch.device,
+    seed: int,
+    progress: Progress,
+) -> Context:
+    """Return what an evaluator is given of a study, of metamers in memory, or of models."""
+    generator = torch.Generator().manual_seed(seed)
+    if isinstance(of, str | Path):
+        folder = check_input(Path(of), ("study", "damaged"), "a study's folder")
+        context = study_context(folder, plugins, device, generator, progress)
+        return context if stimuli is None else replace(context, stimuli=stimuli)
+    if isinstance(of, Model) or (isinstance(of, Mapping) and all(isinstance(each, Model) for each in of.values())):
+        if stimuli is None:
+            raise MetameryError("models are measured on stimuli: expected evaluate(EVALUATOR, MODELS, STIMULI)")
+        return Context(_on_device(of, device), stimuli, None, device, generator, progress)
+    if models is None:
+        raise MetameryError("an open study and metamers do not hold their models: expected models={NAME: MODEL}")
+    tree, named = study_tree(of), _on_device(models, device)
+    keys = {}
+    for results in models_of(tree):
+        if results.name not in named:
+            raise unknown("model of the study", results.name, named)
+        keys[results.key] = named[results.name]
+    held = StoredStimuli(None, tree, keys) if stimuli is None else stimuli
+    return Context(named, held, tree, device, generator, progress)
+
+
+def _on_device(models: Any, device: torch.device) -> dict[str, Model]:
+    """Return models by name on a device, held against their contract; a single one is called ``model``."""
+    named = {"model": models} if isinstance(models, Model) else dict(models)
+    for model in named.values():
+        on_device(model, device)
+        examine(model, model.layers)
+    return named
 
 
 def is_study(path: Path) -> bool:
@@ -124,12 +248,21 @@ def measure(
         The name or an option is unknown, or it gives no dataset.
     """
     found = plugins.find("evaluator", evaluator)
-    dataset = plugins.load("evaluator", evaluator, **options)(context)
+    return _measured(found.qualified, plugins.load("evaluator", evaluator, **options), options, context, about)
+
+
+def _measured(
+    name: str, evaluator: Evaluator, options: Mapping[str, Any], context: Context, about: Mapping[str, Any]
+) -> xr.Dataset:
+    """Run an evaluator, and add to its dataset's attributes what it was made with."""
+    dataset: Any = evaluator(context)
     if not isinstance(dataset, xr.Dataset):
-        raise MetameryError(f"evaluator '{found.entry.name}' gave {type(dataset).__name__}, expected an xarray.Dataset")
+        raise MetameryError(
+            f"evaluator '{name.partition(':')[2] or name}' gave {type(dataset).__name__}, expected an xarray.Dataset"
+        )
     return dataset.assign_attrs(
-        evaluator=found.qualified,
-        options=json.dumps(dict(options)),
+        evaluator=name,
+        options=json.dumps(dict(options), default=str),
         models=list(context.models),
         weights_sha256=[model.weights_sha256() for model in context.models.values()],
         device=str(context.device),

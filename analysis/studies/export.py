@@ -20,10 +20,9 @@ from ...framework.groups import numbered
 from ...framework.model_results import STATE_NAMES, ModelResults, models_of, stimulus_facts
 from ...framework.owners import abandoned, clear, scratch
 from ...framework.replacing import writing_to
-from ...framework.results import open_study
 from ...framework.schema import VERDICTS
 from ..proof.measures import NULL_METRICS
-from .damage import without_lost
+from .in_memory import Results, opened
 from .media import level as level_of
 from .media import png, wav
 
@@ -67,7 +66,7 @@ class _Entry:
     source: str
 
 
-def export(study_folder: Path, out_folder: Path, level: float | None = None) -> int:
+def export(study: Results, out_folder: str | Path, level: float | None = None) -> int:
     """Write every natural signal and every metamer as an 8-bit PNG or a 16-bit WAV, and a table of them.
 
     Natural signals go to ``KEY/natural/STIMULUS.png``, metamers to ``KEY/LAYER/STIMULUS_seedN.png``, where
@@ -80,8 +79,8 @@ def export(study_folder: Path, out_folder: Path, level: float | None = None) -> 
 
     Parameters
     ----------
-    study_folder
-        The study; it need not be finished.
+    study
+        A study's folder, which need not be finished, an open study, or what `synthesise` returned.
     out_folder
         Made where it is missing. An earlier export in it is replaced, file by file, the table last.
     level
@@ -99,17 +98,27 @@ def export(study_folder: Path, out_folder: Path, level: float | None = None) -> 
     MetameryError
         There is no study, or it is damaged; the folder holds what is not an export, or it cannot be written to;
         `level` is above 0 or not finite, or the study has no sounds to set it of.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from metamery.analysis import export, synthesise
+    >>> from metamery.framework.testing import example_model, example_stimuli
+    >>> metamers = synthesise(example_model(), example_stimuli(), layers=["1"], steps=5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     export(metamers, folder), sorted(os.listdir(folder))
+    (6, ['metamers.csv', 'model'])
     """
     if level is not None and not -np.inf < level <= 0:
         raise MetameryError(f"the level is {level:g}, expected dBFS of at most 0, such as -23")
-    study = check_input(Path(study_folder), ("study",), "a study's folder")
+    if isinstance(study, str | Path):
+        check_input(Path(study), ("study",), "a study's folder")
     check_output(Path(out_folder), "export", others=False)
     out = Path(out_folder).resolve()
-    with open_study(study) as opened:
-        tree = without_lost(study, opened)
+    with opened(study) as tree:
         models, facts = models_of(tree), stimulus_facts(tree)
         if level is not None and all(isinstance(model.domain, ImageDomain) for model in models):
-            raise MetameryError(f"the level is {level:g} dBFS, but '{study_folder}' holds pictures only")
+            raise MetameryError(f"the level is {level:g} dBFS, but the study holds pictures only")
         with writing_to(out), work(out), scratch(out, _STAGED) as staging:
             rows = (row for model in models for row in _model(model, facts, staging, level))
             files = _write_table(staging / TABLE, rows)

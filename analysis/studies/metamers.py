@@ -131,9 +131,8 @@ class ModelMetamers:
             yield Batch(natural, self._tensor(signals)[stimulus, seed], part.start + stimulus, seed, part.start)
 
     def signals(self, layer: str) -> NDArray[np.float32]:
-        """All metamers of one layer, ``(stimulus, seed, …)``; not a number where there is none."""
-        own = self.metamers[["signal", "state"]].sel(layer=layer).isel(stimulus=slice(self.limit)).load()
-        return own["signal"].where(own["state"] == STATES["done"]).transpose("stimulus", "seed", ...).values
+        """Read the metamers of one layer, ``(stimulus, seed, …)``; NaN where there is none."""
+        return self.results.signals(layer, self.limit)
 
     def complete(self, layer: str, places: Sequence[int]) -> list[int]:
         """Which of some stimuli have all of their metamers at a layer."""

@@ -63,15 +63,33 @@ class Part:
 
 def run_study(
     study: Study,
-    folder: Path,
-    plugins: Plugins,
-    device: torch.device = torch.device("cpu"),
+    folder: str | Path,
+    plugins: Plugins | None = None,
+    device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> StudyStore:
-    """Make the metamers of a study that are not there yet, and return its results.
+    """Make the metamers of a study that are not there yet.
 
     A new study is created whole before the first update: its stimuli are read, fitted to each model and stored, so
     that a picture which cannot be used is found at once. They are held in memory while that is done.
+
+    Parameters
+    ----------
+    study
+        What is asked for, with names for models and stimuli.
+    folder
+        The study's folder; made where it is missing. The same call goes on where an interrupted one was.
+    plugins
+        Plugins in which names are looked up; all that are installed by default.
+    device
+        Device to compute on.
+    progress
+        Display of the progress, for example a `ProgressBar`.
+
+    Returns
+    -------
+    StudyStore
+        Writes to the study's results; `open_study` reads them.
 
     Raises
     ------
@@ -79,7 +97,24 @@ def run_study(
         A name is unknown, a stimulus does not fit, the folder cannot be written to, or it holds the results of a
         study with other settings, of other models or of other stimuli. Of a new study nothing is then left, unless
         metamers were made.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from metamery.analysis import run_study
+    >>> from metamery.framework import Study, open_study
+    >>> study = Study.from_toml('''
+    ...     stimuli = { name = "spoken-digits", limit = 2 }
+    ...     models = [{ name = "coch-cnn-digits", layers = ["relu1"] }]
+    ...     synthesis = { steps = 2 }
+    ... ''')
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = run_study(study, folder)
+    ...     with open_study(folder) as results:
+    ...         dict(results["models/audio+coch-cnn-digits/metamers"].dataset.loss.sizes)
+    {'layer': 1, 'stimulus': 2, 'seed': 1, 'step': 3}
     """
+    folder, plugins, device = Path(folder), plugins or Plugins(), torch.device(device)
     _check_folder(study, folder)
     with claims.work(folder) as claim:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from ...framework.manager import Plugins
 
+_FACTS = ("category", "source", "licence", "group")
+
 
 class StoredStimuli:
     """The stimuli of a study: names, right answers and what else is known of them, and the signals as models got them.
@@ -34,26 +36,29 @@ class StoredStimuli:
     Parameters
     ----------
     folder
-        The study's.
+        The study's folder; None for a study in memory.
     tree
         Its results.
     models
         By the key of their groups.
     use, plugins
-        Where the originals come from.
+        Name of the originals, and where it is looked up; without them another domain is refused.
     """
 
     def __init__(
-        self, folder: Path, tree: xr.DataTree, models: Mapping[str, Model], use: Use, plugins: Plugins
+        self,
+        folder: Path | None,
+        tree: xr.DataTree,
+        models: Mapping[str, Model],
+        use: Use | None = None,
+        plugins: Plugins | None = None,
     ) -> None:
         self._folder, self._tree, self._models = folder, tree, models
         self._use, self._plugins = use, plugins
         self._names = [str(name) for name in tree["stimuli"].dataset["stimulus"].values]
         self._answers = right_answers(tree)
         kept = tree["stimuli"].to_dataset().load()
-        self._facts = {
-            name: [str(value) for value in kept[name].values] for name in ("category", "source", "licence", "group")
-        }
+        self._facts = {name: [str(value) for value in kept[name].values] for name in _FACTS}
         self._keys: dict[Domain, str] = {}
         for key, model in models.items():
             self._keys.setdefault(model.domain, key)
@@ -95,6 +100,11 @@ class StoredStimuli:
 
     def _original(self, index: int) -> Stimulus:
         name = self._names[index]
+        if self._use is None or self._plugins is None:
+            raise MetameryError(
+                f"'{name}' is wanted at another size or rate than the models', and the study holds no other: expected "
+                "stimuli beside it"
+            )
         why = f"an evaluation at another size or rate than the models' reads the stimuli of '{self._folder}' again, "
         try:
             if self._originals is None:
@@ -107,3 +117,14 @@ class StoredStimuli:
         if is_replaced(found, index, self._models, self._tree):
             raise MetameryError(f"{why}and '{name}' was replaced: expected the stimuli that it was made of")
         return found
+
+
+def known_stimuli(tree: xr.DataTree, names: Sequence[str]) -> list[Stimulus]:
+    """Return some stimuli of a study with their right answers and facts, and without their signals."""
+    kept, answers = tree["stimuli"].to_dataset().load(), right_answers(tree)
+    nothing = torch.empty(0, dtype=torch.float32, device="cpu")
+    facts = {name: dict(zip(kept["stimulus"].values.tolist(), kept[name].values, strict=True)) for name in _FACTS}
+    return [
+        Stimulus(nothing, labels=answers.get(name, {}), name=name, **{fact: str(facts[fact][name]) for fact in _FACTS})
+        for name in names
+    ]

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from metamery.analysis.recognition.recognise import recognise, shown, summary
-from metamery.analysis.studies.metamers import ModelMetamers
+from metamery.analysis.recognition.recognise import ask, shown, summary
 from metamery.framework import ImageDomain, MetameryError, Model, Stimulus, WaveformDomain
 from metamery.framework.model_results import ModelResults
 from metamery.framework.schema import check_dataset
@@ -54,7 +53,7 @@ def made(share_late=0.5, seeds=2, name="a"):
     shows = [NAMES[colour] for colour in colours]
     stimuli = [Stimulus(torch.from_numpy(natural[i]), shows[i], name=str(i)) for i in range(COUNT)]
     signals = xr.Dataset({"signal": (("stimulus", "channel", "y", "x"), natural)})
-    return ModelMetamers(ModelResults(name, {"model": name}, signals, metamers, None), net()), stimuli
+    return ModelResults(name, {"model": name, **DOMAIN.attributes()}, signals, metamers, None), stimuli
 
 
 def numbers(seed=0):
@@ -63,7 +62,7 @@ def numbers(seed=0):
 
 def test_proportions_are_those_of_the_pictures():
     generated, stimuli = made(0.5)
-    found = recognise({"a": net(), "b": net(), "deaf": net(9.0)}, [generated], stimuli, batch_size=7)
+    found = ask({"a": net(), "b": net(), "deaf": net(9.0)}, [generated], stimuli, batch_size=7)
     result = summary(found, numbers())
     check_dataset(found.merge(result))
     assert found.site.values.tolist() == ["a natural", "a early", "a late"]
@@ -79,7 +78,7 @@ def test_proportions_are_those_of_the_pictures():
 
 def test_only_judges_count_as_others():
     generated, stimuli = made(0.5)
-    found = recognise({"a": net(), "b": net(), "deaf": net(9.0)}, [generated], stimuli)
+    found = ask({"a": net(), "b": net(), "deaf": net(9.0)}, [generated], stimuli)
     late = summary(found, numbers(), judges=["deaf"]).sel(site="a late")
     assert late.others.item() == late.recognised.sel(recogniser="deaf").item()
     assert late.own.item() == 0.5
@@ -87,7 +86,7 @@ def test_only_judges_count_as_others():
 
 def test_intervals_of_differences_are_paired():
     generated, stimuli = made(0.5)
-    result = summary(recognise({"a": net(), "b": net()}, [generated], stimuli), numbers())
+    result = summary(ask({"a": net(), "b": net()}, [generated], stimuli), numbers())
     late = result.sel(site="a late")
     assert late.others_low.item() < 0.5 < late.others_high.item()
     assert (late.idiosyncrasy.item(), late.idiosyncrasy_low.item(), late.idiosyncrasy_high.item()) == (0, 0, 0)
@@ -95,7 +94,7 @@ def test_intervals_of_differences_are_paired():
 
 def test_given_right_leaves_out_what_the_generator_gets_wrong():
     generated, stimuli = made(0.5, name="deaf")
-    result = summary(recognise({"deaf": net(9.0), "b": net()}, [generated], stimuli), numbers())
+    result = summary(ask({"deaf": net(9.0), "b": net()}, [generated], stimuli), numbers())
     natural = result.sel(site="deaf natural")
     assert natural.own.item() == pytest.approx(1 / 3)
     assert natural.own_given_right.item() == 1
@@ -106,7 +105,7 @@ def test_given_right_leaves_out_what_the_generator_gets_wrong():
 
 def test_how_many_stimuli_count_is_said_and_a_single_one_has_no_interval():
     generated, stimuli = made(0.5)
-    found = recognise({"a": net(), "b": net()}, [generated], stimuli)
+    found = ask({"a": net(), "b": net()}, [generated], stimuli)
     result = summary(found, numbers())
     assert result.counted.values.tolist() == [COUNT] * 3
     assert result.own_low.notnull().all()
@@ -125,7 +124,7 @@ def test_how_many_stimuli_count_is_said_and_a_single_one_has_no_interval():
 
 def test_a_generator_that_is_not_asked_has_no_idiosyncrasy():
     generated, stimuli = made()
-    result = summary(recognise({"b": net()}, [generated], stimuli), numbers())
+    result = summary(ask({"b": net()}, [generated], stimuli), numbers())
     assert result.others.sel(site="a early").item() == 1
     assert np.isnan(result.own).all()
     assert np.isnan(result.idiosyncrasy).all()
@@ -137,7 +136,7 @@ def test_what_is_missing_or_not_known_does_not_count():
     generated.metamers.state[1, :10] = 2
     generated.metamers.signal[1, 3] = np.nan
     nameless = [Stimulus(s.signal, "" if i >= 20 else s.category, name=s.name) for i, s in enumerate(stimuli)]
-    found = recognise({"a": net(), "two": net(labels=("red", "green", "x"))}, [generated], nameless)
+    found = ask({"a": net(), "two": net(labels=("red", "green", "x"))}, [generated], nameless)
     late = found.correct.sel(site="a late", recogniser="a").isel(seed=0).values
     assert late.tolist() == [-1] * 10 + [1] * 10 + [-1] * 10
     own_words = found.correct.sel(site="a early", recogniser="two").isel(seed=0).values
@@ -147,8 +146,8 @@ def test_what_is_missing_or_not_known_does_not_count():
 
 def test_results_hang_neither_on_batches_nor_on_further_recognisers():
     generated, stimuli = made()
-    alone = recognise({"a": net()}, [generated], stimuli, batch_size=1)
-    among = recognise({"b": net(9.0), "a": net()}, [generated], stimuli, batch_size=11)
+    alone = ask({"a": net()}, [generated], stimuli, batch_size=1)
+    among = ask({"b": net(9.0), "a": net()}, [generated], stimuli, batch_size=11)
     assert alone.correct.sel(recogniser="a").identical(among.correct.sel(recogniser="a"))
     one, two = summary(alone, numbers(4)), summary(among, numbers(4))
     assert one.recognised_low.sel(recogniser="a").identical(two.recognised_low.sel(recogniser="a"))
@@ -180,7 +179,7 @@ def test_pictures_cannot_be_shown_to_what_hears():
     generated, stimuli = made()
     hears = Model(nn.Linear(100, 3), WaveformDomain(100, 8000), ["output"], NAMES)
     with pytest.raises(MetameryError, match="a model of waveforms cannot recognise images"):
-        recognise({"hears": hears}, [generated], stimuli)
+        ask({"hears": hears}, [generated], stimuli)
 
 
 def test_sounds_of_a_wide_domain_are_shown_as_fractions_of_their_full_scale():

@@ -21,7 +21,7 @@ from metamery.framework.domains import ImageDomain, WaveformDomain
 from metamery.framework.recipes import Recipe
 from metamery.framework.stimuli import Stimulus
 from metamery.framework.study import ModelUse, Use
-from metamery.training.run_training import prepare, run_training
+from metamery.training.driver import prepare, run_training
 
 
 @contextmanager

@@ -74,8 +74,8 @@ def train(
     """
     from ..framework.progress import ProgressBar
     from ..framework.registry import absolute
+    from .driver import prepare, run_training
     from .hardware import Hardware
-    from .run_training import prepare, run_training
     from .splits import splits, splits_of_name
 
     plugins = loaded_plugins(context)

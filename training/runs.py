@@ -32,7 +32,7 @@ def build(run: Run, plugins: Plugins) -> Model:
     """
     model = _of_classes(run, plugins)
     if run.start:
-        _load(model, Path(run.start))
+        load_weights(model, Path(run.start))
     names = [name for name, _ in model.module.named_parameters()]
     for pattern in run.freeze:
         if not (frozen := fnmatch.filter(names, pattern)):
@@ -62,7 +62,7 @@ def trained(path: str | Path, *, plugins: Plugins, weights: str = "best") -> Mod
     if weights not in ("best", "last"):
         raise unknown("weights of a run:", weights, ("best", "last"))
     model = _of_classes(Run.read(Path(path)), plugins)
-    _load(model, Path(path), BEST if weights == "best" else LAST)
+    load_weights(model, Path(path), BEST if weights == "best" else LAST)
     model.module.eval()
     return model
 
@@ -81,8 +81,14 @@ def _of_classes(run: Run, plugins: Plugins) -> Model:
     return replace(model, labels=tuple(run.classes), label_space="category")
 
 
-def _load(model: Model, path: Path, name: str = BEST) -> None:
-    """Load weights from a run's folder or a file."""
+def load_weights(model: Model, path: Path, name: str = BEST) -> None:
+    """Load weights into a network from a run's folder or a file.
+
+    Raises
+    ------
+    MetameryError
+        There are none, or they are another network's.
+    """
     file = path / name if path.is_dir() else path
     tensors, state = checkpoints.load(file)
     others = state.get("others", {})

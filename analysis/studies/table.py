@@ -28,8 +28,8 @@ def to_table(study: Results) -> pd.DataFrame:
     """Return a study as one table with a row for each metamer.
 
     Columns are ``model``, ``layer``, ``layer_index`` (from 0, among the layers at which the model was measured, in the
-    network's order), ``depth`` (the same from 0 for the first to 1 for the last), ``stimulus``, ``category``, ``group``,
-    ``seed``, ``state`` (missing, done or failed), ``steps``, ``loss``; the match at the metamer's own layer,
+    network's order), ``depth`` (the same from 0 for the first to 1 for the last), ``stimulus``, ``category``,
+    ``group``, ``seed``, ``state`` (missing, done or failed), ``steps``, ``loss``; the match at the metamer's own layer,
     ``pearson``, ``spearman``, ``snr_db`` (in dB) and ``relative_l2``; the classes ``predicted`` and
     ``natural_predicted`` by name, ``confidence`` in [0, 1]; the verdicts ``agrees``, ``matches``, ``success`` and
     ``quantised_success``, ``attainable``, which is False where no match can be told from chance. Of a study with the

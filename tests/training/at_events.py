@@ -29,8 +29,8 @@ from metamery.framework.folders import RUN_FILE
 from metamery.framework.run import Run
 from metamery.framework.study import Use
 from metamery.training import checkpoints
+from metamery.training.driver import run_training
 from metamery.training.loop import BEST, LAST
-from metamery.training.run_training import run_training
 
 _EARLY = torch._dynamo
 

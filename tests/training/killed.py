@@ -22,8 +22,8 @@ from metamery.framework.progress import Progress
 from metamery.framework.run import Run
 from metamery.framework.study import Use
 from metamery.training import checkpoints
+from metamery.training.driver import run_training
 from metamery.training.loop import BEST, LAST
-from metamery.training.run_training import run_training
 
 _EARLY = torch._dynamo
 

@@ -52,7 +52,7 @@ import torch
 from metamery.framework import Plugins, Recipe
 from metamery.framework.study import Use
 from metamery.training.hardware import Hardware
-from metamery.training.run_training import run_training
+from metamery.training.driver import run_training
 from metamery.framework.run import Run
 
 torch.set_num_threads(1)

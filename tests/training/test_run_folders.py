@@ -21,9 +21,9 @@ from metamery.framework.store import StudyStore
 from metamery.framework.study import Use
 from metamery.training import checkpoints
 from metamery.training import data as training_data
-from metamery.training import run_training as running_trainings
+from metamery.training import driver as running_trainings
+from metamery.training.driver import run_training
 from metamery.training.history import write_history
-from metamery.training.run_training import run_training
 from metamery.training.state import BEST, LAST
 from safetensors.torch import save_file
 

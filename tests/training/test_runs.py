@@ -18,8 +18,8 @@ from metamery.framework.schema import check_dataset
 from metamery.framework.study import Use, load_stimuli
 from metamery.framework.testing import check_model
 from metamery.training.checkpoints import load
+from metamery.training.driver import run_training
 from metamery.training.loop import BEST, LAST
-from metamery.training.run_training import run_training
 from metamery.training.tools import load_tools
 
 
@@ -254,6 +254,6 @@ def test_the_command_loads_its_stimuli_once(train: Any, data: Path, monkeypatch:
         loaded.append(use)
         return load_stimuli(plugins, use)
 
-    monkeypatch.setattr("metamery.training.run_training.load_stimuli", counted)
+    monkeypatch.setattr("metamery.training.driver.load_stimuli", counted)
     assert train().status == 0
     assert [use.options["path"] for use in loaded] == [str(data / "train"), str(data / "test")]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -14,6 +15,7 @@ from ..framework import claims, stopping
 from ..framework.errors import unknown
 from ..framework.folders import check_output
 from ..framework.manager import Plugins
+from ..framework.models import Model
 from ..framework.progress import Progress
 from ..framework.provenance import provenance
 from ..framework.recipes import Recipe
@@ -29,7 +31,7 @@ from .loop import train
 from .processes import together
 from .runs import build
 from .state import LAST, History
-from .tools import is_perturbation, load_tools
+from .tools import TrainingTools, is_perturbation, load_tools
 
 
 @dataclass(frozen=True)
@@ -120,30 +122,71 @@ def run_training(
         model = build(run, plugins)
     augment = augmentation([name for name in run.recipe.augment if not is_perturbation(plugins, name)], model)
     fabric = hardware.fabric()
-
-    def prepared(stimuli: Stimuli, augment: Augment | None = None) -> Examples:
-        seen_by = progress if fabric.is_global_zero else None
-        return examples(stimuli, run.classes, model.domain, augment, run.seed, seen_by)
-
     with _said_when_stopped(folder), together(fabric, hardware.devices), _kept(run, folder, hardware, fabric) as keeper:
         loaded = stimuli or TrainingStimuli.load(plugins, run.stimuli, run.validation)
-        layout = channels_last(model.module, model.domain) if fabric.device.type == "cpu" else nullcontext()
-        with layout:
-            return train(
-                model,
-                prepared(loaded.training, augment),
-                None if loaded.validation is None else prepared(loaded.validation),
-                run.recipe,
-                tools,
-                folder,
-                fabric=fabric,
-                seed=run.seed,
-                workers=hardware.workers,
-                checkpoint_every=checkpoint_every,
-                progress=progress if fabric.is_global_zero else None,
-                before_keeping=keeper.before if keeper else lambda: None,
-                after_epoch=keeper.after if keeper else lambda _history: None,
-            )
+        return fit(
+            model,
+            run.classes,
+            run.recipe,
+            loaded,
+            tools,
+            augment,
+            folder,
+            fabric=fabric,
+            seed=run.seed,
+            workers=hardware.workers,
+            checkpoint_every=checkpoint_every,
+            progress=progress if fabric.is_global_zero else None,
+            before_keeping=keeper.before if keeper else lambda: None,
+            after_epoch=keeper.after if keeper else lambda _history: None,
+        )
+
+
+def fit(
+    model: Model,
+    classes: Sequence[str],
+    recipe: Recipe,
+    stimuli: TrainingStimuli,
+    tools: TrainingTools,
+    augment: Augment | None,
+    folder: Path,
+    *,
+    fabric: Fabric,
+    seed: int,
+    progress: Progress | None = None,
+    **how: Any,
+) -> History:
+    """Prepare the examples of a training, and train the network in place; see `metamery.training.loop.train`.
+
+    Parameters
+    ----------
+    classes
+        Names of the network's outputs, in order.
+    augment
+        Change of single signals before each is seen.
+    folder
+        Folder of the checkpoints.
+    **how
+        Further keywords of the loop.
+    """
+
+    def prepared(stimuli: Stimuli, augment: Augment | None = None) -> Examples:
+        return examples(stimuli, classes, model.domain, augment, seed, progress)
+
+    layout = channels_last(model.module, model.domain) if fabric.device.type == "cpu" else nullcontext()
+    with layout:
+        return train(
+            model,
+            prepared(stimuli.training, augment),
+            None if stimuli.validation is None else prepared(stimuli.validation),
+            recipe,
+            tools,
+            folder,
+            fabric=fabric,
+            seed=seed,
+            progress=progress,
+            **how,
+        )
 
 
 @contextmanager

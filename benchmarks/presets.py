@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
+from metamery.analysis import run_study
 from metamery.analysis.proof.distances import relative_l2
-from metamery.analysis.studies.run_study import run_study
 from metamery.framework import Model, Plugins, Stimulus, Study, Tap, models_of
 from metamery.framework.progress import ProgressBar
 from metamery.framework.running import channels_last, frozen

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from metamery.analysis import run_study
 from metamery.analysis.studies.evaluate import models_context, study_context
-from metamery.analysis.studies.run_study import run_study
 from metamery.framework import Context, MetameryError, Plugins
 from metamery.framework.progress import Progress
 from metamery.framework.study import ModelUse, Study, Use
-from metamery.training.run_training import prepare, run_training
+from metamery.training import prepare, run_training
 from PIL import Image
 
 PAGE = Path(__file__).with_name("networks.md")

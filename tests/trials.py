@@ -42,7 +42,7 @@ from metamery.framework import open_study
 from metamery.framework.cli import main
 from metamery.framework.store import RESULTS
 from metamery.plugins.files import folder as _folder
-from metamery.training import run_training as _training
+from metamery.training import driver as _training
 from PIL import Image
 
 _EARLY = (torch._dynamo, torchvision.transforms.v2.functional, _folder, _agreement, _run_study, _evaluation, _export)

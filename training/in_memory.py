@@ -108,7 +108,7 @@ def train(
             model,
             classes,
             asked,
-            TrainingStimuli(stimuli, validation),  # type: ignore[arg-type]  # a sequence has all that is used
+            TrainingStimuli(stimuli, validation),
             tools,
             augment,
             folder,

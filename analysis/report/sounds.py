@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 320, 250
 
+RANGE = 60.0
+"""Level below the loudest, in dB, at which a spectrogram ends."""
+
 _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP = 40, 6, 16, 30, 22
 _PANEL = (HEIGHT - _TOP - _BOTTOM - _GAP) // 2
 _WINDOW = 0.025  # s
 _FRAMES = 200
-_RANGE = 60.0  # dB below the loudest, at which the spectrogram ends
 _BANDS = 48
 _POWER = 0.3
 _OCTAVES = (100, 500, 1000, 2000, 4000, 8000, 16000)  # Hz
@@ -40,8 +42,7 @@ def picture_of_sound(signal: NDArray[np.float32], domain: WaveformDomain) -> str
     """
     seconds, nyquist = len(signal) / domain.sample_rate, domain.sample_rate / 2
     amplitudes = _amplitudes(signal, domain.sample_rate)  # (frequency, time)
-    peak = max(float(amplitudes.max()), 1e-12)
-    loudness = 20 * np.log10(np.maximum(amplitudes / peak, 1e-12)) / _RANGE + 1
+    loudness = _decibels(amplitudes) / RANGE + 1
     frequencies = np.linspace(0, nyquist, len(amplitudes))
     bands = _bands(frequencies) @ amplitudes
     compressed = (bands / max(float(bands.max()), 1e-12)) ** _POWER
@@ -58,6 +59,19 @@ def picture_of_sound(signal: NDArray[np.float32], domain: WaveformDomain) -> str
         + _times(seconds)
         + "</svg>"
     )
+
+
+def spectrogram(signal: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
+    """Return the level of each frequency from 0 Hz to half the sample rate over time, ``(frequency, time)``.
+
+    In dB below the loudest, at which it is 0; the windows are of 25 ms.
+    """
+    return _decibels(_amplitudes(signal, sample_rate))
+
+
+def _decibels(amplitudes: NDArray[np.float64]) -> NDArray[np.float64]:
+    peak = max(float(amplitudes.max()), 1e-12)
+    return np.asarray(20 * np.log10(np.maximum(amplitudes / peak, 1e-12)))
 
 
 def _level(signal: NDArray[np.float32], domain: WaveformDomain) -> str:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import xarray as xr
@@ -34,6 +34,9 @@ from .in_memory import Results, study_tree
 from .run_study import load_parts
 from .stored_stimuli import StoredStimuli
 from .unchanged import check_models
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 
 def evaluate(
@@ -104,13 +107,14 @@ def evaluate(
     if isinstance(evaluator, str):
         found = plugins.find("evaluator", evaluator)
         qualified, own = found.qualified, result_name(found.entry.name + found.member)
-        evaluator = plugins.load("evaluator", evaluator, **(options or {}))
+        function: Evaluator = plugins.load("evaluator", evaluator, **(options or {}))
     else:
         qualified = own = getattr(evaluator, "__qualname__", type(evaluator).__name__).partition(".")[0]
+        function = evaluator
     if output is not None:
         check_place(Path(output), name or own, kind(Path(output)) in ("study", "damaged"))
     context = _context(of, stimuli, models, plugins, torch.device(device), seed, progress or Progress())
-    dataset = _measured(qualified, evaluator, options or {}, context, {"seed": seed})
+    dataset = _measured(qualified, function, options or {}, context, {"seed": seed})
     check_dataset(dataset)
     if output is not None:
         keep(Path(output), name or own, dataset)
@@ -132,7 +136,7 @@ def _context(
         folder = check_input(Path(of), ("study", "damaged"), "a study's folder")
         context = study_context(folder, plugins, device, generator, progress)
         return context if stimuli is None else replace(context, stimuli=stimuli)
-    if isinstance(of, Model) or (isinstance(of, Mapping) and all(isinstance(each, Model) for each in of.values())):
+    if _are_models(of):
         if stimuli is None:
             raise MetameryError("models are measured on stimuli: expected evaluate(EVALUATOR, MODELS, STIMULI)")
         return Context(_on_device(of, device), stimuli, None, device, generator, progress)
@@ -148,7 +152,11 @@ def _context(
     return Context(named, held, tree, device, generator, progress)
 
 
-def _on_device(models: Any, device: torch.device) -> dict[str, Model]:
+def _are_models(of: object) -> TypeIs[Model | Mapping[str, Model]]:
+    return isinstance(of, Model) or (isinstance(of, Mapping) and all(isinstance(each, Model) for each in of.values()))
+
+
+def _on_device(models: Model | Mapping[str, Model], device: torch.device) -> dict[str, Model]:
     """Return models by name on a device, held against their contract; a single one is called ``model``."""
     named = {"model": models} if isinstance(models, Model) else dict(models)
     for model in named.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -123,8 +123,14 @@ def known_stimuli(tree: xr.DataTree, names: Sequence[str]) -> list[Stimulus]:
     """Return some stimuli of a study with their right answers and facts, and without their signals."""
     kept, answers = tree["stimuli"].to_dataset().load(), right_answers(tree)
     nothing = torch.empty(0, dtype=torch.float32, device="cpu")
-    facts = {name: dict(zip(kept["stimulus"].values.tolist(), kept[name].values, strict=True)) for name in _FACTS}
+    facts: dict[str, Any] = {each: [str(value) for value in kept[each].values] for each in _FACTS}
+    index = {name: place for place, name in enumerate(kept["stimulus"].values.tolist())}
     return [
-        Stimulus(nothing, labels=answers.get(name, {}), name=name, **{fact: str(facts[fact][name]) for fact in _FACTS})
+        Stimulus(
+            nothing,
+            labels=answers.get(name, {}),
+            name=name,
+            **{each: facts[each][index[name]] for each in _FACTS},
+        )
         for name in names
     ]

@@ -30,6 +30,7 @@ ROOMS = (
     "similarity",
     "character",
     "report",
+    "plot",
     "commands",
 )
 """Folders of `analysis`; each imports only itself and those before it."""

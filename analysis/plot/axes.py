@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -45,6 +46,16 @@ def units(array: xr.DataArray) -> str:
     if given != METRIC_UNITS or metric is None or metric.ndim:
         return given
     return "dB" if "_db" in str(metric.item()) else "1"
+
+
+def short(names: Sequence[str]) -> list[str]:
+    """Return qualified names without the plugins', where they are still told apart.
+
+    >>> short(["audio:net relu1", "vision:net relu1", "audio:other"])
+    ['audio:net relu1', 'vision:net relu1', 'other']
+    """
+    bare = [re.sub(r"^[A-Za-z0-9_-]+:", "", name) for name in names]
+    return [given if bare.count(without) > 1 else without for given, without in zip(names, bare, strict=True)]
 
 
 def quiet(ax: Axes) -> None:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from ...framework.errors import MetameryError
 from ..statistics.proportions import ENDS
-from .axes import averaged, label, layer_ticks, limits, new_axes, quiet, units, variable
+from .axes import averaged, label, layer_ticks, limits, new_axes, quiet, short, units, variable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +87,9 @@ def _lines(
         items = shown[0]["recogniser"].values.tolist() if "recogniser" in shown[0].dims else [None]
         for item in items:
             one = shown if item is None else [each.sel(recogniser=item) for each in shown]
-            told = ", ".join(part for part in (title, model, "" if item is None else f"by {item}") if part)
+            told = ", ".join(
+                part for part in (title, model, "" if item is None else f"by {short([str(item)])[0]}") if part
+            )
             yield told, one[0], (one[1], one[2]) if has_ends else None
 
 
@@ -97,6 +99,8 @@ def _models(arrays: list[xr.DataArray]) -> Iterator[tuple[str, list[xr.DataArray
         yield "", arrays
         return
     models = arrays[0]["model"].values
-    for model in dict.fromkeys(models.tolist()):
+    distinct = [str(model) for model in dict.fromkeys(models.tolist())]
+    names = dict(zip(distinct, short(distinct), strict=True))
+    for model in distinct:
         own = [array.isel(site=models == model) for array in arrays]
-        yield str(model), [each.swap_dims(site="layer").drop_vars(["site", "model"]) for each in own]
+        yield names[model], [each.swap_dims(site="layer").drop_vars(["site", "model"]) for each in own]

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ...framework.errors import MetameryError
-from .axes import averaged, label, limits, new_axes, units
+from .axes import averaged, label, limits, new_axes, short, units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ def heat_map(array: xr.DataArray, ax: Axes | None = None) -> Axes:
     if values.size <= _MAX_WRITTEN:
         _write(ax, values.values, image)
     bar = ax.figure.colorbar(image, ax=ax, aspect=max(8, 4 * len(rows)), pad=0.03)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.set_label(label(values, max(20, 6 * len(rows))))
     return ax
 
@@ -80,7 +80,7 @@ def _names(values: xr.DataArray, dim: str) -> list[str]:
     model, layer = (f"other_{name}" if dim == "other_site" else name for name in ("model", "layer"))
     if dim.endswith("site") and model in values.coords and len({*values[model].values.tolist()}) == 1:
         return [str(name) for name in values[layer].values]
-    return [str(name) for name in values[dim].values]
+    return short([str(name) for name in values[dim].values])
 
 
 def _size(rows: list[str], columns: list[str]) -> tuple[float, float]:

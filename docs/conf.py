@@ -10,7 +10,7 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
-from metamery import analysis, framework
+from metamery import analysis, framework, training
 from sphinx.application import Sphinx
 
 project = "metamery"
@@ -50,6 +50,7 @@ docs/invariance
 examples/invariance
 docs/commands
 examples/tour
+examples/chain
 examples/results
 docs/schema
 ```
@@ -75,7 +76,7 @@ docs/replication
 ```
 """
 
-for package in (framework, analysis):  # public names are imported when first used; autodoc sees what is there
+for package in (framework, analysis, training):  # public names are imported when first used; autodoc sees what is there
     for name in package.__all__:
         setattr(package, name, getattr(package, name))
 

@@ -28,7 +28,12 @@ class Progress:
 
 
 class ProgressBar(Progress):
-    """A bar in the terminal or the notebook, with the time left; it appears when the work starts."""
+    """A bar in the terminal or the notebook, with the time left; it appears when the work starts.
+
+    Examples
+    --------
+    ``with ProgressBar() as progress: metamers = synthesise(model, stimuli, progress=progress)``
+    """
 
     def __init__(self) -> None:
         from rich.console import Console

@@ -12,7 +12,7 @@ from inspect import signature
 from pathlib import Path
 
 import pytest
-from metamery import analysis, framework
+from metamery import analysis, framework, training
 from metamery.framework import Plugins, hookspecs, open_study, schema, testing
 from metamery.framework.registry import KINDS, Register
 
@@ -42,7 +42,7 @@ def empty_folder(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "document",
-    ["README.md", *(f"docs/{name}.md" for name in ("guide", "networks", "invariance", "plugins", "schema"))],
+    ["README.md", *(f"docs/{name}.md" for name in ("api", "guide", "networks", "invariance", "plugins", "schema"))],
 )
 def test_examples_run_in_their_order(document, empty_folder, command):
     names = {}
@@ -165,7 +165,7 @@ def test_the_site_builds(tmp_path):
     assert done.returncode == 0, done.stderr
     pages = {path.relative_to(site).as_posix(): path.read_text(encoding="utf-8") for path in site.rglob("*.html")}
     assert {"index.html", "docs/api.html", "docs/hooks.html", "docs/schema.html", "examples/results.html"} <= set(pages)
-    for package in (analysis, framework):
+    for package in (analysis, analysis.plot, framework, training):
         assert not [name for name in package.__all__ if name not in pages["docs/api.html"]]
     for name, text in pages.items():
         loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"?(?:https?:)?//[^>]*", text)

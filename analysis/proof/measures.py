@@ -116,6 +116,15 @@ def match(model: Model, metamers: xr.Dataset, *, device: str | torch.device = "c
     ------
     MetameryError
         The dataset lacks one of the two, or the signals are not of the model's domain.
+
+    Examples
+    --------
+    >>> from metamery.analysis import match, synthesise
+    >>> from metamery.framework.testing import example_model, example_stimuli
+    >>> model = example_model()
+    >>> metamers = synthesise(model, example_stimuli(model), ["1"], steps=5)
+    >>> dict(match(model, metamers).sizes)
+    {'layer': 1, 'measured_layer': 3, 'stimulus': 3, 'seed': 1, 'metric': 5}
     """
     if absent := {"signal", "natural"} - set(metamers.data_vars):
         raise MetameryError(f"the metamers have no variable '{min(absent)}': expected what synthesise returns")

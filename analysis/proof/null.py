@@ -123,6 +123,14 @@ def null_distribution(
         A stimulus does not fit, an activation is not finite, or `scratch` cannot be written to.
     TooFewSignalsError
         There are no two unlike signals.
+
+    Examples
+    --------
+    >>> from metamery.analysis import null_distribution
+    >>> from metamery.framework.testing import example_model, example_stimuli
+    >>> null = null_distribution(example_model(), example_stimuli(count=5), ["1"])
+    >>> null.attrs["pairs"], null.maximum.dims
+    (10, ('layer', 'metric'))
     """
     drawn = draw(len(stimuli), signals, seed)
     fitted = ((stimulus.name, model.domain.fit(stimulus)) for stimulus in map(stimuli.__getitem__, drawn))

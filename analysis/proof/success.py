@@ -42,6 +42,15 @@ def judge(metamers: xr.Dataset, null: xr.Dataset) -> xr.Dataset:
         seed)``, and the same with ``quantised_`` before the name (`success_variables`). A layer that the null does not
         have, or at which one of its maxima is NaN, is missing. Where two signals of the null correlate .999 or more, or
         fit perfectly, ``matches`` says ``unattainable``; so does ``success``, unless the label is another.
+
+    Examples
+    --------
+    >>> from metamery.analysis import judge, null_distribution, synthesise
+    >>> from metamery.framework.testing import example_model, example_stimuli
+    >>> model = example_model()
+    >>> metamers = synthesise(model, example_stimuli(model), ["1"], steps=5)
+    >>> judge(metamers, null_distribution(model, example_stimuli(model, 5), ["1"])).success.dims
+    ('layer', 'stimulus', 'seed')
     """
     own = at_own_layer(metamers["match"]).transpose(*_EACH, "metric")
     found: dict[str, NDArray[np.generic]] = {}
@@ -68,6 +77,16 @@ def success_by_layer(match: xr.Dataset) -> xr.Dataset:
         Over ``layer``: for ``success``, its two parts ``agrees`` and ``matches``, and all three quantised, the
         proportion, its 95 % Wilson interval (``…_low``, ``…_high``), which takes metamers for independent, and
         ``…_counted``, the number of metamers that are decided; and how many are ``unattainable``, which are not.
+
+    Examples
+    --------
+    >>> from metamery.analysis import judge, null_distribution, success_by_layer, synthesise
+    >>> from metamery.framework.testing import example_model, example_stimuli
+    >>> model = example_model()
+    >>> metamers = synthesise(model, example_stimuli(model), ["1"], steps=5)
+    >>> null = null_distribution(model, example_stimuli(model, 5), ["1"])
+    >>> success_by_layer(metamers.merge(judge(metamers, null))).success_counted.values.tolist()
+    [3]
     """
     result: dict[str, Any] = {}
     for part in _PARTS:

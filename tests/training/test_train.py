@@ -1,0 +1,57 @@
+"""A training of objects is that of the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from metamery.framework import MetameryError, Model, Plugins, Recipe, Stimulus, Use
+from metamery.framework.run import Run
+from metamery.framework.testing import example_model, example_stimuli
+from metamery.training import TrainingStimuli, run_training, train, trained
+
+RECIPE = Recipe(epochs=3, batch_size=4, learning_rate=0.05, optimizer_options={"momentum": 0.9})
+
+
+@pytest.fixture
+def stimuli() -> list[Stimulus]:
+    return example_stimuli(example_model(), 12)
+
+
+@pytest.mark.parametrize("weights", ["best", "last"])
+def test_the_weights_are_those_of_the_command(weights: str, stimuli: list[Stimulus], tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from metamery.framework.testing import example_model as build\n", encoding="utf-8"
+    )
+    plugins = Plugins()
+    name = f"{tmp_path / 'net.py'}:build"
+    run = Run(Use(name), Use("natural"), None, ("a", "b", "c", "d"), RECIPE)
+    history = run_training(run, tmp_path / "run", plugins, stimuli=TrainingStimuli(stimuli, stimuli[:8]))  # type: ignore[arg-type]
+    model = example_model()
+    found = train(model, stimuli, RECIPE, stimuli[:8], weights=weights)
+    assert found.loss.values.tolist() == [row["loss"] for row in history]
+    other = trained(tmp_path / "run", plugins=plugins, weights=weights)
+    for own, there in zip(model.module.state_dict().values(), other.module.state_dict().values(), strict=True):
+        assert torch.equal(own, there)
+    assert not model.module.training
+
+
+def test_the_history_says_what_was_trained(stimuli: list[Stimulus]) -> None:
+    model = example_model()
+    history = train(model, stimuli, RECIPE, epochs=2, seed=4)
+    assert history.epoch.values.tolist() == [1, 2]
+    assert history.attrs["weights_sha256"] == model.weights_sha256()
+    assert "epochs = 2" in history.attrs["recipe"]
+    assert history.loss.attrs["units"] == "nat"
+
+
+def test_slips_are_named(stimuli: list[Stimulus]) -> None:
+    model = example_model()
+    with pytest.raises(MetameryError, match="epoch"):
+        train(model, stimuli, RECIPE, epoch=2)
+    with pytest.raises(MetameryError, match="weights"):
+        train(model, stimuli, RECIPE, weights="first")
+    nameless = Model(model.module, model.domain, model.layers)
+    with pytest.raises(MetameryError, match="4 outputs, and there are 2 classes"):
+        train(nameless, stimuli[:2], RECIPE)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 AVERAGED = ("stimulus", "seed", "participant")
 """Dimensions over which the mean is taken, unless a drawing shows them."""
 
+_LETTER = 0.085  # inches, about
+
 INK, GREY = "0.15", "0.75"
 
 
@@ -29,6 +31,13 @@ def new_axes(ax: Axes | None, width: float, height: float) -> Axes:
     from matplotlib import pyplot
 
     return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def size_for(layers: Sequence[str], each: float) -> tuple[float, float]:
+    """Return a figure's width and height in inches, with `each` for a layer and room for names that will be slanted."""
+    width, longest = max(4.5, min(12, 2.5 + each * len(layers))), max(map(len, layers), default=0)
+    is_slanted = longest * _LETTER * len(layers) > width - 2
+    return width, 3.4 + (0.65 * _LETTER * longest if is_slanted else 0)
 
 
 def label(array: xr.DataArray, width: int = 38) -> str:
@@ -69,7 +78,7 @@ def layer_ticks(ax: Axes, layers: Sequence[str]) -> None:
     """Write the layers' names below the axis, slanted where they would meet."""
     ax.set_xticks(range(len(layers)), layers)
     width = ax.get_window_extent().width / ax.figure.dpi  # in inches
-    if max(map(len, layers), default=0) * 0.085 * len(layers) > width:
+    if max(map(len, layers), default=0) * _LETTER * len(layers) > width:
         ax.tick_params(axis="x", labelrotation=40)
         for text in ax.get_xticklabels():
             text.set_horizontalalignment("right")

@@ -10,7 +10,7 @@ import xarray as xr
 
 from ...framework.errors import MetameryError
 from ..statistics.proportions import ENDS
-from .axes import averaged, label, layer_ticks, limits, new_axes, quiet, short, units, variable
+from .axes import averaged, label, layer_ticks, limits, new_axes, quiet, short, size_for, units, variable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +56,7 @@ def by_layer(results: xr.Dataset | Mapping[str, xr.Dataset], name: str = "succes
     datasets = {"": results} if isinstance(results, xr.Dataset) else dict(results)
     lines = [line for title, dataset in datasets.items() for line in _lines(title, dataset, name)]
     layers = list(dict.fromkeys(layer for _, values, _ in lines for layer in values["layer"].values.tolist()))
-    ax = new_axes(ax, max(4.5, min(12, 2.5 + 0.7 * len(layers))), 3.4)
+    ax = new_axes(ax, *size_for(layers, 0.7))
     for number, (title, values, ends) in enumerate(lines):
         shift = _SHIFT * (number - (len(lines) - 1) / 2)
         at = np.array([layers.index(layer) for layer in values["layer"].values.tolist()]) + shift

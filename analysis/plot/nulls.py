@@ -9,7 +9,7 @@ import xarray as xr
 
 from ...framework.errors import MetameryError, unknown
 from ..proof.success import at_own_layer
-from .axes import GREY, INK, layer_ticks, new_axes, quiet
+from .axes import GREY, INK, layer_ticks, new_axes, quiet, size_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +60,7 @@ def against_null(metamers: xr.Dataset, null: xr.Dataset, metric: str = "pearson"
     known = [layer for layer in layers if layer in null["layer"].values]
     if not known:
         raise MetameryError(f"the null has none of the layers {', '.join(layers)}")
-    ax = new_axes(ax, max(4.5, min(12, 2.5 + 0.8 * len(layers))), 3.4)
+    ax = new_axes(ax, *size_for(layers, 0.8))
     _bars(ax, null.sel(metric=metric, layer=known), [layers.index(layer) for layer in known])
     maxima = {layer: float(null["maximum"].sel(metric=metric, layer=layer)) for layer in known}
     _points(ax, [values.ravel() for values in fit.values], [maxima.get(layer, np.nan) for layer in layers])

@@ -50,7 +50,11 @@ def null(model: Model, stimuli: list[Stimulus]) -> xr.Dataset:
 def test_a_study_in_memory_is_the_one_on_disk(tiny: str, pictures: Path, tmp_path: Path) -> None:
     plugins = Plugins()
     settings = {"steps": 4, "seeds": 2, "batch_size": 2}
-    asked = Study(Use("folder", {"path": str(pictures)}), [ModelUse(tiny, layers=["1", "output"])], synthesis=settings)
+    asked = Study(
+        stimuli=Use("folder", {"path": str(pictures)}),
+        models=[ModelUse(tiny, layers=["1", "output"])],
+        synthesis=settings,
+    )
     run_study(asked, tmp_path / "study", plugins)
     stored = open_study(tmp_path / "study")
     (on_disk,) = models_of(stored)
@@ -99,7 +103,7 @@ def test_the_table_has_a_row_for_each_metamer(model: Model, metamers: xr.Dataset
     row = table[(table.layer == "output") & (table.stimulus == "s1") & (table.seed == 1)].iloc[0]
     at = {"layer": "output", "stimulus": "s1", "seed": 1}
     assert row.loss == metamers.loss.sel(at).isel(step=-1).item()
-    assert row.pearson == metamers.match.sel(at, measured_layer="output").sel(metric="pearson").item()
+    assert row.pearson == metamers.match.sel({**at, "measured_layer": "output", "metric": "pearson"}).item()
     assert (row.model, row.layer_index, row.depth, row.category) == ("net", 2, 1.0, "b")
     assert row["recognised_by net"] == (recognised.correct.sel(site="net output", stimulus="s1", seed=1).item() == 1)
     verdict = judge(metamers, null).matches.sel(at).item()

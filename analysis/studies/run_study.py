@@ -123,6 +123,7 @@ def _conduct(
                 seed=study.seed,
                 write=place.write,
                 done=states[part.key] != STATES["missing"],
+                metrics=[str(name) for name in store.read(f"models/{part.key}/match", "metric")],
                 device=device,
                 progress=progress,
             )

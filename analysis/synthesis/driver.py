@@ -23,7 +23,7 @@ from ...framework.running import channels_last, drawing, frozen, keeping_memory,
 from ...framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, metamer_variables, success_variables
 from ...framework.stimuli import Stimuli, Stimulus
 from ...framework.store import Group
-from ..proof.measures import MEASURES, measure, measured_layers
+from ..proof.measures import METRICS, measure, measured_layers
 from .matching import Record, match_layer
 from .procedure import Procedure
 from .settings import Settings, resolve_settings
@@ -109,6 +109,7 @@ def make_metamers(
     seed: int,
     write: Write,
     done: NDArray[np.bool_],
+    metrics: Sequence[str] = METRICS,
     device: torch.device = torch.device("cpu"),
     progress: Progress | None = None,
 ) -> None:
@@ -123,6 +124,8 @@ def make_metamers(
         Which metamers are there already, ``(layer, stimulus, seed)``.
     write
         Takes the results; the metamers' ``state`` comes last.
+    metrics
+        Measures of the match, by name.
     """
     progress = progress or Progress()
     names, settings = natural.names, procedure.settings
@@ -155,7 +158,7 @@ def make_metamers(
                         model.domain,
                         progress.advance,
                     )
-                    answers = _match(model, record, targets, layer, natural_classes)
+                    answers = _match(model, record, targets, layer, natural_classes, metrics)
                 write("match", batch.region, answers)
                 write("metamers", batch.region, _placed(_made(record)))
 
@@ -284,7 +287,7 @@ def match_group(layers: Sequence[str], measured: Sequence[str], names: Sequence[
             "measured_layer": list(measured),
             "stimulus": list(names),
             "seed": list(range(settings.seeds)),
-            "metric": list(MEASURES),
+            "metric": list(METRICS),
         },
         chunks={"layer": 1, "stimulus": min(settings.batch_size, max(1, len(names))), "seed": 1},
     )
@@ -312,15 +315,16 @@ def _match(
     targets: Mapping[str, torch.Tensor],
     layer: str,
     natural_classes: NDArray[np.int64],
+    metrics: Sequence[str],
 ) -> dict[str, NDArray[Any]]:
     """What is to be written of a batch to the group ``match``; what has failed stays missing."""
     failed = record.states.numpy() == STATES["failed"]
     activations, predicted, confidence = _pass(model, record.signals, list(targets))
-    everywhere = np.stack([measure(activations[name], target) for name, target in targets.items()])
+    everywhere = np.stack([measure(activations[name], target, metrics) for name, target in targets.items()])
     everywhere[:, failed] = np.nan
     found = {"": _answered(failed, natural_classes, predicted, confidence)}
     activations, predicted, confidence = _pass(model, model.domain.quantise(record.signals), [layer])
-    rounded = measure(activations[layer], targets[layer])
+    rounded = measure(activations[layer], targets[layer], metrics)
     rounded[failed] = np.nan
     found["quantised_"] = _answered(failed, natural_classes, predicted, confidence)
     return {

@@ -229,13 +229,13 @@ def _conduct(context: typer.Context, study: Study, folder: Path, device: str, dr
     from ...framework.devices import resolve_device
     from ...framework.progress import ProgressBar
     from ..report import write_report
-    from ..studies.estimate import plan
+    from ..studies.estimate import estimate
     from ..studies.run_study import conduct
 
     plugins = loaded_plugins(context)
     where = resolve_device(device)
     if dry_run:
-        planned = plan(study, plugins, where)
+        planned = estimate(study, plugins, where)
         typer.echo(study.to_toml())
         typer.echo(
             f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)} of updates; "

@@ -22,7 +22,7 @@ from .jacobian import BLOCK, Jacobian
 DENSE_SIDE, DENSE_ENTRIES = 512, 2**25
 """A Jacobian is formed whole up to this shorter side and this many entries (128 MiB in float32)."""
 
-MOST_COMPONENTS = 20
+MAX_COMPONENTS = 20
 """Most noticeable directions that can be asked for."""
 
 BASIS = 240
@@ -101,7 +101,7 @@ def local_geometry(
     generator
         On the CPU; for start vectors, probes, and directions in the null space.
     components
-        Most noticeable directions, 1 to `MOST_COMPONENTS`, no more than the signal has samples.
+        Most noticeable directions, 1 to `MAX_COMPONENTS`, no more than the signal has samples.
     probes
         Random vectors for the effective dimension, at least 2.
     iterations, tolerance
@@ -117,7 +117,7 @@ def local_geometry(
     MetameryError
         There are not so many components.
     """
-    most_possible = min(MOST_COMPONENTS, jacobian.samples)
+    most_possible = min(MAX_COMPONENTS, jacobian.samples)
     if not 1 <= components <= most_possible:
         raise MetameryError(f"components is {components}, expected 1 to {most_possible}")
     if not jacobian.finite:

@@ -38,7 +38,7 @@ from .pairs import BLOCK_BYTES, RowFile, near_duplicates, pair_matrices
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MOST_SIGNALS = 1415
+MAX_SIGNALS = 1415
 """Signals of a null by default: the fewest with a million pairs, the number in the paper."""
 
 NEAR_DUPLICATE = 0.99
@@ -74,7 +74,7 @@ def null_distribution(
     stimuli: Stimuli | Sequence[Stimulus],
     layers: Sequence[str] | None = None,
     *,
-    signals: int = MOST_SIGNALS,
+    signals: int = MAX_SIGNALS,
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
@@ -123,7 +123,7 @@ def null_distribution(
     TooFewSignalsError
         There are no two unlike signals.
     """
-    drawn = draw(len(stimuli), signals, seed)
+    drawn = draw_signals(len(stimuli), signals, seed)
     fitted = ((stimulus.name, model.domain.fit(stimulus)) for stimulus in map(stimuli.__getitem__, drawn))
     return null_of_signals(
         model,
@@ -137,7 +137,7 @@ def null_distribution(
     )
 
 
-def draw(available: int, wanted: int, seed: int) -> list[int]:
+def draw_signals(available: int, wanted: int, seed: int) -> list[int]:
     """Which of the available signals a null takes: all, or so many at random, in order."""
     if wanted >= available:
         return list(range(available))

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import torch
 
-from .ceilings import noise_ceiling
-from .streaming import BLOCK_BYTES, Inner, pairwise
+from .ceilings import ceiling_bounds
+from .streaming import BLOCK_BYTES, Gram, pairwise
 
 BANDWIDTH = 0.8
 """Of the RBF kernel, a fraction of the median distance (Kornblith et al. 2019, table 2)."""
@@ -66,8 +66,8 @@ class CKA:
         return (product / torch.outer(power, power).sqrt()).clamp_(-1, 1)
 
     def ceiling(self) -> tuple[float, float]:
-        """The noise ceiling, where the kernels are repetitions of one (`noise_ceiling`)."""
-        return noise_ceiling(self.matrix())
+        """The noise ceiling, where the kernels are repetitions of one (`ceiling_bounds`)."""
+        return ceiling_bounds(self.matrix())
 
     def _effects(self, weights: torch.Tensor) -> torch.Tensor:
         """What stimulus i adds to entries (i, j) and (j, i), ``(N, K)``: normal equations of weighted least squares."""
@@ -82,12 +82,12 @@ class CKA:
         return (sums - level[:, None]) / (total - 2 * weights)
 
 
-def linear_kernels(inners: Sequence[Inner]) -> torch.Tensor:
+def linear_kernels(inners: Sequence[Gram]) -> torch.Tensor:
     """The inner products themselves, ``(N, K, K)``."""
     return torch.stack([inner.products for inner in inners])
 
 
-def rbf_kernels(inners: Sequence[Inner], bandwidth: float = BANDWIDTH) -> torch.Tensor:
+def rbf_kernels(inners: Sequence[Gram], bandwidth: float = BANDWIDTH) -> torch.Tensor:
     """exp(−d²/(2σ²)) of Euclidean distances d, ``(N, K, K)``.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Inner products of K activations with each other, accumulated over batches in bounded memory.
+"""Gram products of K activations with each other, accumulated over batches in bounded memory.
 
 They are all that CKA and RSA take of activations, so K² numbers stand for layers of any width. Some stimuli's
 activations are held, all others pass by them batch after batch; then the next are held, and those before are done.
@@ -25,7 +25,7 @@ _CONSTANT = 1e-12  # share of a row's power that has to be variance; less of it 
 
 
 @dataclass(frozen=True, eq=False)
-class Inner:
+class Gram:
     """K activations in terms of their inner products.
 
     Parameters
@@ -43,17 +43,17 @@ class Inner:
     units: int
 
     @classmethod
-    def of(cls, activations: torch.Tensor) -> Inner:
+    def of(cls, activations: torch.Tensor) -> Gram:
         """Take activations ``(K, …)`` that are in memory anyway."""
         return inner_products(lambda stimuli: {"": activations[stimuli]}, len(activations))[""]
 
-    def some(self, places: Sequence[int] | torch.Tensor) -> Inner:
+    def some(self, places: Sequence[int] | torch.Tensor) -> Gram:
         """Those of some stimuli alone."""
         chosen = torch.as_tensor(places, device=self.products.device)
-        return Inner(self.products[chosen][:, chosen], self.sums[chosen], self.units)
+        return Gram(self.products[chosen][:, chosen], self.sums[chosen], self.units)
 
     def covariances(self) -> torch.Tensor:
-        """Inner products of the activations without their means over units, ``(K, K)``; 0 where one is constant."""
+        """Gram products of the activations without their means over units, ``(K, K)``; 0 where one is constant."""
         found = self.products - torch.outer(self.sums, self.sums) / self.units
         varies = found.diagonal() > _CONSTANT * self.products.diagonal()
         return found * (varies[:, None] & varies)
@@ -72,7 +72,7 @@ def inner_products(
     held: int | None = None,
     name: Callable[[int], str] = str,
     advance: Callable[[], None] = lambda: None,
-) -> dict[str, Inner]:
+) -> dict[str, Gram]:
     """Take the inner products of activations at some sites, never having all activations in memory.
 
     Sums are in float64, so the result depends on the sizes of batches only as the network's rounding does.
@@ -99,7 +99,7 @@ def inner_products(
         An activation is not finite.
     """
     held = count if held is None else held
-    found: dict[str, Inner] = {}
+    found: dict[str, Gram] = {}
     for first in range(0, count, held):
         last = min(first + held, count)
         panel: dict[str, torch.Tensor] = {}
@@ -112,7 +112,7 @@ def inner_products(
         for site, rows in panel.items():
             if site not in found:
                 products = torch.zeros(count, count, dtype=torch.float64, device=rows.device)
-                found[site] = Inner(products, products.new_zeros(count), rows.shape[1])
+                found[site] = Gram(products, products.new_zeros(count), rows.shape[1])
             _multiply(found[site], slice(first, last), rows, slice(first, last), rows)
         for batch in _batches(last, count, batch_size):
             for site, rows in _flat(activations(batch)):
@@ -204,7 +204,7 @@ def _flat(activations: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.
         yield site, (rows.cpu() if rows.device.type == "mps" else rows).detach().flatten(1)
 
 
-def _multiply(inner: Inner, here: slice, rows: torch.Tensor, there: slice, others: torch.Tensor) -> None:
+def _multiply(inner: Gram, here: slice, rows: torch.Tensor, there: slice, others: torch.Tensor) -> None:
     """Put the inner products of some rows ``(B, D)`` with others ``(P, D)`` into both of their places.
 
     Where the others are these rows themselves, put their sums into place, too.

@@ -155,7 +155,7 @@ def spelt_alike(recognised: xr.DataArray, people: xr.Dataset) -> xr.DataArray:
     )
 
 
-def observers(people: xr.Dataset, modality: str, experiment: str, model: str) -> xr.DataArray:
+def select_observers(people: xr.Dataset, modality: str, experiment: str, model: str) -> xr.DataArray:
     """Pick one model of an experiment: what `mixed_anova` takes.
 
     Parameters
@@ -178,7 +178,7 @@ def observers(people: xr.Dataset, modality: str, experiment: str, model: str) ->
     return xr.concat(both, "recogniser").assign_coords(recogniser=["human", "network"])
 
 
-def models(people: xr.Dataset, modality: str, experiment: str, names: Sequence[str]) -> xr.DataArray:
+def select_models(people: xr.Dataset, modality: str, experiment: str, names: Sequence[str]) -> xr.DataArray:
     """Pick people's recognition of several models of an experiment: what `repeated_measures_anova` takes.
 
     Parameters

@@ -36,7 +36,7 @@ Write = Callable[[str, Mapping[str, slice], Mapping[str, "ArrayLike"]], None]
 
 
 @dataclass(frozen=True)
-class Batch:
+class SynthesisBatch:
     """One unit of work: some stimuli at one layer from one seed."""
 
     layer: int
@@ -53,13 +53,15 @@ class Batch:
         }
 
 
-def partition(layers: int, stimuli: int, seeds: int, batch_size: int) -> list[list[Batch]]:
+def partition(layers: int, stimuli: int, seeds: int, batch_size: int) -> list[list[SynthesisBatch]]:
     """Divide the work into batches; those of the same stimuli stand together, since they share one forward pass.
 
     A pure function of the study: an interrupted study is resumed by whole batches.
     """
     blocks = [slice(first, min(first + batch_size, stimuli)) for first in range(0, stimuli, batch_size)]
-    return [[Batch(layer, block, seed) for layer in range(layers) for seed in range(seeds)] for block in blocks]
+    return [
+        [SynthesisBatch(layer, block, seed) for layer in range(layers) for seed in range(seeds)] for block in blocks
+    ]
 
 
 def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: int, name: str) -> torch.Tensor:

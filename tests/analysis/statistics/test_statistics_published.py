@@ -12,12 +12,12 @@ import pytest
 import xarray as xr
 from metamery.analysis.statistics import (
     mixed_anova,
-    models,
-    observers,
     other_model_prediction,
     read_participants,
     read_recognition,
     repeated_measures_anova,
+    select_models,
+    select_observers,
 )
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -56,8 +56,8 @@ def analysed(modality: str, experiment: str, names: str, scheme: str) -> xr.Data
     generator = np.random.default_rng(2)
     options = {"generator": generator, "shuffles": SHUFFLES, "scheme": scheme}
     if len(chosen) == 1:
-        return mixed_anova(observers(people(), modality, experiment, chosen[0]), **options)
-    return repeated_measures_anova(models(people(), modality, experiment, chosen), **options)
+        return mixed_anova(select_observers(people(), modality, experiment, chosen[0]), **options)
+    return repeated_measures_anova(select_models(people(), modality, experiment, chosen), **options)
 
 
 def unit(printed: str) -> float:

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 import torch._dynamo
 from metamery.analysis.studies.run_study import conduct, load_parts
-from metamery.analysis.studies.estimate import plan
+from metamery.analysis.studies.estimate import estimate
 from metamery.framework import ImageDomain, Model, Plugins, Stimulus, Study, hookimpl
 from metamery.framework.study import ModelUse, Use
 from torchvision.transforms.v2 import functional
@@ -62,7 +62,7 @@ load_parts(study, plugins, torch.device("cpu"))
 before = most()
 conduct(study, FOLDER, plugins)
 took = most() - before
-print(json.dumps({"took": took, "planned": plan(study, plugins, torch.device("cpu")).memory_bytes}))
+print(json.dumps({"took": took, "planned": estimate(study, plugins, torch.device("cpu")).memory_bytes}))
 """
 
 

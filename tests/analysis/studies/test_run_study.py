@@ -17,7 +17,7 @@ import xarray as xr
 from metamery.analysis import judge
 from metamery.analysis.proof import null as nulls
 from metamery.analysis.studies import run_study as conducting
-from metamery.analysis.studies.estimate import plan
+from metamery.analysis.studies.estimate import estimate
 from metamery.analysis.studies.run_study import conduct
 from metamery.analysis.synthesis.driver import synthesise
 from metamery.framework import MetameryError, Plugins, Stimulus, Study, WaveformDomain, open_study
@@ -489,7 +489,7 @@ def test_layers_that_cannot_be_used_are_found_before_anything_is_written(
 
 def test_a_plan_counts_and_writes_nothing(study: Study, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    planned = plan(study, Plugins(), torch.device("cpu"))
+    planned = estimate(study, Plugins(), torch.device("cpu"))
     assert planned.metamers == 2 * 5 * 2
     assert planned.updates == 2 * 5 * 2 * 4
     signal = 4 * 3 * 8 * 8

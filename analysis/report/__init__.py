@@ -1,4 +1,4 @@
-"""The report: a study, a run or evaluations as one HTML file that needs neither a server nor the network."""
+"""The page to look at: a study, a run or evaluations as one HTML file that needs neither a server nor the network."""
 
 from __future__ import annotations
 

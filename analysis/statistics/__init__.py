@@ -1,4 +1,4 @@
-"""Statistics of recognition by people and models: balanced designs, resampling, reliability."""
+"""Numbers about numbers: balanced designs, resampling, intervals, reliability, of recognition by people and models."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from .checks import check_types
 from .errors import MetameryError, MissingExtraError, UnknownNameError, unknown
+from .folders import RUN_FILE
 from .groups import check_result_name, result_name
 
 KINDS: Mapping[str, str] = {
@@ -253,7 +254,7 @@ class Registry:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a trained network, which is a model by its path."""
-    return os.path.isfile(folder / "run.toml")  # False, not an error, for names that no file can have
+    return os.path.isfile(folder / RUN_FILE)  # False, not an error, for names that no file can have
 
 
 def absolute(name: str, base: Path = Path()) -> str:

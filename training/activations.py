@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..framework.contract import examine
-from ..framework.domains import Domain
 from ..framework.errors import MetameryError
 from ..framework.layers import LayerName, Tap
 from ..framework.models import Model
@@ -25,11 +24,10 @@ class ActivationDomain:
     shape: tuple[int, ...]
     low: float = -math.inf
     high: float = math.inf
+    empty: float = 0.0
 
-    kind = "activation"
 
-
-class Behind(nn.Module):
+class FromLayer(nn.Module):
     """A network as a function of one layer's activation: that layer returns what it is told to.
 
     What lies before the layer sees the signals themselves, so whatever goes round it is theirs.
@@ -58,12 +56,20 @@ class Behind(nn.Module):
         finally:
             del part.forward
 
-    def around(self, module: nn.Module) -> Behind:
+    def around(self, module: nn.Module) -> FromLayer:
         """The same for a network that has been wrapped, as for several processes."""
-        return Behind(module, *self._part, self.signals)
+        return FromLayer(module, *self._part, self.signals)
 
 
-def behind(model: Model, layer: str, signals: torch.Tensor) -> tuple[Model, torch.Tensor]:
+@dataclass(frozen=True, eq=False)
+class LayerModel:
+    """A model as a function of a layer's activation: a `Perturbable`."""
+
+    module: FromLayer
+    domain: ActivationDomain
+
+
+def from_layer(model: Model, layer: str, signals: torch.Tensor) -> tuple[LayerModel, torch.Tensor]:
     """A model as a function of a layer's activation, and that activation of some signals.
 
     Parameters
@@ -78,7 +84,7 @@ def behind(model: Model, layer: str, signals: torch.Tensor) -> tuple[Model, torc
     Returns
     -------
     model, activations
-        The model's module is a `Behind`; the activations are ``(B, …)``.
+        The model's module takes the activations, which are ``(B, …)``.
 
     Raises
     ------
@@ -92,9 +98,9 @@ def behind(model: Model, layer: str, signals: torch.Tensor) -> tuple[Model, torc
         raise MetameryError(f"layer '{layer}' cannot be perturbed: its first dimension is not the batch")
     with frozen(model.module), torch.no_grad(), Tap(model.module, [layer]) as tap:
         activations = tap(signals)[layer].detach()
-    inner = Behind(model.module, model.module.get_submodule(layer), signals)
-    domain = cast(Domain, ActivationDomain(tuple(activations.shape[1:])))
-    return replace(model, module=inner, domain=domain, layers=("output",)), activations
+    inner = FromLayer(model.module, model.module.get_submodule(layer), signals)
+    domain = ActivationDomain(tuple(activations.shape[1:]))
+    return LayerModel(inner, domain), activations
 
 
 def perturbed(
@@ -104,9 +110,9 @@ def perturbed(
     signals: torch.Tensor,
     labels: torch.Tensor,
     generator: torch.Generator,
-) -> tuple[Model, torch.Tensor]:
+) -> tuple[Model | LayerModel, torch.Tensor]:
     """Perturb signals, or a layer's activation of them; return what takes the result, and the result."""
     if not layer:
         return model, perturb(model, signals, labels, generator)
-    inner, activations = behind(model, layer, signals)
+    inner, activations = from_layer(model, layer, signals)
     return inner, perturb(inner, activations, labels, generator)

@@ -20,7 +20,7 @@ from ..framework.stimuli import Stimuli
 
 Augment = Callable[[torch.Tensor], torch.Tensor]
 
-KEPT_BYTES = 2 * 2**30
+MAX_CACHED_BYTES = 2 * 2**30
 """Data sets up to this size are held in memory, decoded and fitted once."""
 
 
@@ -111,7 +111,7 @@ def examples(
     targets = [places[category] for category in categories(stimuli)]
     size = 4 * torch.Size(domain.shape).numel() * len(stimuli)
     kept, names = None, getattr(stimuli, "names", None)
-    if size <= KEPT_BYTES:
+    if size <= MAX_CACHED_BYTES:
         progress = progress or Progress()
         progress.start(len(stimuli), "reading signals")
         kept, names = torch.empty(len(stimuli), *domain.shape, dtype=torch.float32, device="cpu"), []

@@ -6,7 +6,6 @@ The file comes just before the first checkpoint, so that a run that fails before
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ from typing import Any
 
 from ..framework import claims, owners
 from ..framework.errors import MetameryError
-from ..framework.folders import RESULTS, check_output
+from ..framework.folders import RESULTS, RUN_FILE, check_output
+from ..framework.run import Run
 from . import checkpoints
-from .runs import RUN_FILE, Run, write_history
+from .history import write_history
 from .state import BEST, LAST, History
 
 
@@ -122,7 +122,7 @@ def check(run: Run, folder: Path) -> None:
     if not (folder / RUN_FILE).exists():
         raise MetameryError(f"'{folder}' holds {LAST}, and no {RUN_FILE}. Put that back, or choose another folder")
     there = Run.read(folder)
-    if differences := _differences(tomllib.loads(run.to_toml()), tomllib.loads(there.to_toml())):
+    if differences := run.differences(there):
         raise MetameryError(
             f"'{folder}' holds another run: {'; '.join(differences)}. Choose another folder to keep both"
         )
@@ -131,14 +131,3 @@ def check(run: Run, folder: Path) -> None:
 def _is_first(folder: Path) -> bool:
     """Whether the best weights are all that an earlier version kept of a training, killed after its first epoch."""
     return not (folder / RESULTS).exists() and checkpoints.load(folder / BEST)[1].get("epoch") == 1
-
-
-def _differences(mine: dict[str, Any], theirs: dict[str, Any], path: str = "") -> list[str]:
-    found = []
-    for name in sorted(mine.keys() | theirs.keys()):
-        one, other = mine.get(name), theirs.get(name)
-        if isinstance(one, dict) and isinstance(other, dict):
-            found += _differences(one, other, f"{path}{name}.")
-        elif one != other:
-            found.append(f"{path}{name} ({one}, there {other})")
-    return found

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,51 +23,22 @@ from torch import nn
 from ..framework.errors import MetameryError
 from ..framework.models import Model
 from ..framework.progress import Progress
-from ..framework.protocols import Loss, Perturbation
+from ..framework.protocols import Perturbation
 from ..framework.randomness import derived_seed
 from ..framework.recipes import Recipe
 from ..framework.running import frozen
-from .activations import Behind, perturbed
+from .activations import LayerModel, perturbed
 from .data import Examples, Order, batches
 from .fingerprints import Fingerprint
 from .schedules import epsilon_share, learning_rate
 from .state import BEST, LAST, History, State, refuse_unkept, summed  # noqa: F401
+from .tools import TrainingTools
 
-LOOK_EVERY = 50
+SYNC_EVERY = 50
 """Updates between two looks at the losses: each look waits for the device."""
 
 CHECKED = 512
 """Signals on which a recipe's check measures the network, about, after each epoch."""
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What the names in a recipe stand for.
-
-    Parameters
-    ----------
-    loss
-        ``loss(model, signals, labels) -> ()``; one that names `natural` is given the unperturbed signals by it.
-    optimizer
-        ``make(parameters) -> torch.optim.Optimizer``.
-    perturbation
-        Builds the perturbation for a share of its full ``epsilon``; None trains on the signals as they are.
-    check
-        The perturbation under which the network is measured after each epoch, if there is one.
-    augment
-        Perturbations that each batch goes through first, in order.
-    """
-
-    loss: Loss
-    optimizer: Callable[[Any], torch.optim.Optimizer]
-    perturbation: Callable[[float], Perturbation] | None = None
-    check: Perturbation | None = None
-    augment: Sequence[Perturbation] = ()
-
-    @cached_property
-    def compares(self) -> bool:
-        """Whether the loss wants the unperturbed signals, too."""
-        return "natural" in inspect.signature(self.loss).parameters
 
 
 def train(
@@ -76,7 +46,7 @@ def train(
     examples: Examples,
     validation: Examples | None,
     recipe: Recipe,
-    tools: Tools,
+    tools: TrainingTools,
     folder: Path,
     *,
     fabric: Fabric,
@@ -171,7 +141,7 @@ def train(
                 seen = _update(learner, state, signals, labels, perturb, tools, fabric, randomness)
             state.note(seen)
             progress.advance()
-            if state.batch % LOOK_EVERY == 0 or state.batch == updates:
+            if state.batch % SYNC_EVERY == 0 or state.batch == updates:
                 state.look()
             if checkpoint_every and state.batch % checkpoint_every == 0 and state.batch < updates:
                 state.look()
@@ -238,7 +208,7 @@ def _update(
     signals: torch.Tensor,
     labels: torch.Tensor,
     perturb: Perturbation | None,
-    tools: Tools,
+    tools: TrainingTools,
     fabric: Fabric,
     randomness: int,
 ) -> torch.Tensor:
@@ -249,11 +219,12 @@ def _update(
     state.optimizer.zero_grad()
     parts = list(zip(signals.chunk(state.recipe.accumulate), labels.chunk(state.recipe.accumulate), strict=True))
     for number, (natural, wanted) in enumerate(parts):
-        learner, part = model, natural
+        part = natural
+        learner: Model | LayerModel = model
         if perturb is not None:
             with fabric.autocast():
                 taking, part = perturbed(bare, state.recipe.layer, perturb, natural, wanted, generator)
-            if isinstance(taking.module, Behind):
+            if isinstance(taking, LayerModel):
                 learner = replace(taking, module=taking.module.around(model.module))
         compared = {"natural": natural} if tools.compares else {}
         with (
@@ -281,7 +252,7 @@ def _replay(
     signals: torch.Tensor,
     labels: torch.Tensor,
     epsilon: float,
-    tools: Tools,
+    tools: TrainingTools,
     fabric: Fabric,
     randomness: int,
 ) -> torch.Tensor:
@@ -327,7 +298,7 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _optimizer(module: nn.Module, tools: Tools, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(module: nn.Module, tools: TrainingTools, recipe: Recipe) -> torch.optim.Optimizer:
     learning = [weight for weight in module.parameters() if weight.requires_grad]
     if not learning:
         raise MetameryError("there is nothing to train: every weight of the network is frozen, or it has none")

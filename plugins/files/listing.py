@@ -15,7 +15,7 @@ from ...framework.stimuli import is_utf8
 _OF_SYSTEMS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"}
 """What operating systems and servers put into folders by themselves, hidden there as names with a dot are elsewhere."""
 
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,10 @@ def check_classes(root: Path, classes: dict[Path, Contents], endings: Sequence[s
     if not vanishing or len(vanishing) == len(classes):
         return
     said = [f"'{folder.name}' ({summary(held) or 'empty'})" for folder, held in vanishing.items()]
-    more = f" and {len(said) - _MOST_NAMED} more" if len(said) > _MOST_NAMED else ""
+    more = f" and {len(said) - _MAX_NAMED} more" if len(said) > _MAX_NAMED else ""
     raise MetameryError(
         f"of {len(classes)} classes in the folder '{root}', {len(said)} would vanish: "
-        f"{', '.join(said[:_MOST_NAMED])}{more}; expected {expected} in each. "
+        f"{', '.join(said[:_MAX_NAMED])}{more}; expected {expected} in each. "
         "Convert what is there, or move the class out of the folder"
     )
 

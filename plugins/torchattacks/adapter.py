@@ -21,15 +21,14 @@ from torch import nn
 from ...analysis.attacks.balls import check_epsilon, check_signals, class_indices
 from ...framework.checks import number
 from ...framework.errors import MetameryError, unknown
-from ...framework.models import Model
-from ...framework.protocols import Perturbation
+from ...framework.protocols import Perturbable, Perturbation
 from ...framework.running import frozen
 
 _LENGTHS = {"alpha", "eps", "max_epsilon", "noise_sd"}
 _LENGTHS_OF = {"EADEN": {"beta"}, "EADL1": {"beta"}, "GN": {"std"}, "JSMA": {"theta"}, "SPSA": {"delta", "lr"}}
 _SHORT = {"epsilon": ("eps", "max_epsilon"), "step_size": ("alpha",)}
 _OURS = ("self", "model", "seed", "verbose")
-_MOST_TARGETS = 9
+_MAX_TARGETS = 9
 
 
 def torchattack_names() -> list[str]:
@@ -75,7 +74,7 @@ def torchattack(name: str, **options: Any) -> Perturbation:
             number(option, value, 0)
     norm = str(settings.get("norm", defaults.get("norm", "L2" if name.endswith("L2") else "Linf"))).lower()
 
-    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def perturb(model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         domain = model.domain
         check_signals(signals, domain)
         labels = class_indices(labels, signals)
@@ -137,7 +136,7 @@ def _build(
     if "n_classes" in defaults and "n_classes" not in settings:
         with torch.no_grad():
             classes = shown(images[:1]).shape[1]
-        settings["n_classes"] = min(classes, _MOST_TARGETS + 1)
+        settings["n_classes"] = min(classes, _MAX_TARGETS + 1)
     attack = kind(shown, **settings)
     if steps is not None:
         for part in attack._autoattack.attacks:

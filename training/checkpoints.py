@@ -18,6 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from ..framework import owners
 from ..framework.errors import MetameryError
+from ..framework.replacing import replaced, writing_to
 
 FORMAT = 2
 """Version of what `save` writes; a file that says nothing of it is of version 1, which has no digest."""
@@ -37,20 +38,14 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], state: Mapping[str, An
     plain = {name: _plain(tensor) for name, tensor in tensors.items()}
     text = json.dumps(state)
     said = json.dumps({**state, "format": FORMAT, "digest": _digest(plain, text)})
-    partial = owners.owned(path.parent, f".{path.name}.")
     try:
-        save_file(plain, partial, {_STATE: said})
-        with partial.open("r+b") as file:
-            os.fsync(file.fileno())
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
-        owners.discard(partial)
-        reason = getattr(error, "strerror", None) or error
-        raise MetameryError(f"cannot write to '{path.parent}': {reason}") from error
-    except BaseException:
-        owners.discard(partial)
-        raise
+        with writing_to(path.parent), replaced(path) as partial:
+            save_file(plain, partial, {_STATE: said})
+            with partial.open("r+b") as file:
+                os.fsync(file.fileno())
+            os.chmod(partial, 0o644)
+    except SafetensorError as error:
+        raise MetameryError(f"cannot write to '{path.parent}': {error}") from error
 
 
 def clear(folder: Path) -> None:

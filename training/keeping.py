@@ -15,6 +15,7 @@ from typing import Any
 from ..framework import claims, owners
 from ..framework.errors import MetameryError
 from ..framework.folders import RESULTS, RUN_FILE, check_output
+from ..framework.replacing import replaced, writing_to
 from ..framework.run import Run
 from . import checkpoints
 from .history import write_history
@@ -51,14 +52,8 @@ class Keeper:
         self._still_there()
         if (self.folder / LAST).exists():
             return
-        partial = owners.owned(self.folder, f".{RUN_FILE}.")
-        try:
+        with writing_to(self.folder), replaced(self.folder / RUN_FILE) as partial:
             partial.write_text(self.run.to_toml(), encoding="utf-8")
-            partial.replace(self.folder / RUN_FILE)
-        except OSError as error:
-            raise MetameryError(f"cannot write to '{self.folder}': {error.strerror}") from None
-        finally:
-            owners.discard(partial)
 
     def after(self, history: History) -> None:
         """Write the history of what was kept.

@@ -14,7 +14,7 @@ from ...framework.context import Context
 from ...framework.contract import examine, on_device
 from ...framework.errors import MetameryError
 from ...framework.folders import RESULTS, check_output, home, kind
-from ...framework.groups import check_apart, check_result_name
+from ...framework.groups import check_apart, check_result_name, numbered
 from ...framework.manager import Plugins
 from ...framework.models import Model
 from ...framework.progress import Progress
@@ -84,12 +84,7 @@ def models_context(
         model: Model = plugins.load("model", name)
         on_device(model, device)
         examine(model, model.layers)
-        qualified, count = plugins.find("model", name).qualified, 1
-        unique = qualified
-        while unique in models:
-            count += 1
-            unique = f"{qualified}+{count}"
-        models[unique] = model
+        models[numbered(plugins.find("model", name).qualified, models.__contains__)] = model
     return Context(models, load_stimuli(plugins, stimuli), None, device, generator, progress)
 
 

@@ -17,9 +17,11 @@ from ...framework.contract import examine, on_device
 from ...framework.devices import check_precision
 from ...framework.errors import MetameryError
 from ...framework.folders import RESULTS, STUDY_FILE, check_output
+from ...framework.groups import numbered
 from ...framework.manager import Plugins
 from ...framework.models import Model
 from ...framework.progress import Progress
+from ...framework.replacing import replaced, writing_to
 from ...framework.results import open_study
 from ...framework.schema import STATES, model_key
 from ...framework.staging import STAGED
@@ -222,10 +224,8 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
         model: Model = plugins.load("model", use.name, **use.options)
         on_device(model, device)
         layers = tuple(use.layers or model.layers)
-        name, count = found, 1
-        while model_key(name).casefold() in {part.key.casefold() for part in parts}:
-            count += 1
-            name = f"{found}+{count}"
+        taken = {part.key.casefold() for part in parts}
+        name = numbered(found, lambda name, taken=taken: model_key(name).casefold() in taken)
         measured = measured_layers(model, layers)
         contract = examine(model, layers)
         relus = tuple(contract.relus[layer] for layer in layers)
@@ -356,14 +356,9 @@ def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, settings:
 def _keep_file(study: Study, folder: Path) -> None:
     """Write the study's file, unless there is one, in one step."""
     if not (folder / STUDY_FILE).exists():
-        partial = owners.owned(folder, STAGED)  # so called, it is cleared away with the store's own leftovers
-        try:
+        staged = owners.owned(folder, STAGED)  # so called, it is cleared away with the store's own leftovers
+        with writing_to(folder), replaced(folder / STUDY_FILE, staged) as partial:
             partial.write_text(study.to_toml(), encoding="utf-8")
-            partial.replace(folder / STUDY_FILE)
-        except OSError as error:
-            raise MetameryError(f"cannot write to '{folder}': {error.strerror or error}") from error
-        finally:
-            owners.discard(partial)
 
 
 _JUDGED = ["match", "agrees", "quantised_match", "quantised_agrees"]

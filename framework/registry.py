@@ -59,8 +59,9 @@ class Register(Protocol):
         summary
             One line for ``metamery list``.
         **facts
-            Further text: ``licence``, ``extra`` (the optional dependency that is needed: an extra of metamery's, or
-            ``"package[extra]"``), ``names`` (for a family: where a function that lists its members is).
+            Further text: ``licence`` (of weights or signals; ``metamery list`` and ``show`` print it), ``extra`` (the
+            optional dependency that is needed: an extra of metamery's, or ``"package[extra]"``), ``names`` (for a
+            family: where a function that lists its members is).
         """
 
 
@@ -79,6 +80,11 @@ class Entry:
     def qualified(self) -> str:
         """The name with its plugin, ``plugin:name``: what results store."""
         return f"{self.plugin}:{self.name}"
+
+    @property
+    def licence(self) -> str:
+        """The licence of what the name stands for, such as a network's weights; empty where none is said."""
+        return self.facts.get("licence", "")
 
     @property
     def is_family(self) -> bool:

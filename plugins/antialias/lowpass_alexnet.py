@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from ...framework.class_labels import check_number, class_labels
 from ...framework.domains import ImageDomain
 from ...framework.models import Model
+from ...framework.normalisation import normalise_input
 from ...framework.seeding import seeded
 from ..vision.imagenet import IMAGENET_1K, IMAGENET_MEAN, IMAGENET_STD, imagenet_labels
-from ..vision.normalisation import normalise_input
 from .windows import hann
 
 LAYERS = (*(f"features.{place}" for place in (1, 4, 7, 9, 11)), "classifier.2", "classifier.5", "output")

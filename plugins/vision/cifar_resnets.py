@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from ...framework.class_labels import check_number, class_labels
 from ...framework.domains import ImageDomain
 from ...framework.models import Model
+from ...framework.normalisation import normalise_input
 from ...framework.seeding import seeded
 from .cifar import CIFAR10_MEAN, CIFAR10_STD
-from .normalisation import normalise_input
 
 _convolution = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
 

@@ -23,9 +23,9 @@ from efficientnet_lite_pytorch import EfficientNet
 from ...framework.domains import ImageDomain
 from ...framework.errors import MissingExtraError, unknown
 from ...framework.models import Model
+from ...framework.normalisation import normalise_input
 from ...framework.seeding import seeded
 from .imagenet import IMAGENET_1K, imagenet_labels
-from .normalisation import normalise_input
 
 MEAN = (127 / 255,) * 3
 STD = (128 / 255,) * 3

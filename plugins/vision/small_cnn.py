@@ -12,9 +12,9 @@ from ...framework.class_labels import check_number, class_labels
 from ...framework.domains import ImageDomain
 from ...framework.errors import unknown
 from ...framework.models import Model
+from ...framework.normalisation import normalise_input
 from ...framework.seeding import seeded
 from .cifar import CIFAR10_MEAN, CIFAR10_STD
-from .normalisation import normalise_input
 
 NORMS = ("batch", "group")
 

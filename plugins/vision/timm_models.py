@@ -12,10 +12,10 @@ from ...framework.class_labels import check_number
 from ...framework.domains import ImageDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
+from ...framework.normalisation import normalise_input
 from ...framework.outline import default_layers
 from ...framework.seeding import seeded
 from .imagenet import IMAGENET_1K, imagenet_labels
-from .normalisation import normalise_input
 
 
 def timm_model_names() -> list[str]:

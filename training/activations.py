@@ -1,4 +1,4 @@
-"""Perturbing a layer's activation in place of the signals, such as a cochleagram in place of the sound."""
+"""Perturbing a layer's activation instead of the signals, such as a cochleagram instead of the sound."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class ActivationDomain:
 
 
 class FromLayer(nn.Module):
-    """A network as a function of one layer's activation: that layer returns what it is told to.
+    """A network as a function of one layer's activation: that layer returns the activation it is given.
 
-    What lies before the layer sees the signals themselves, so whatever goes round it is theirs.
+    The modules before the layer see the signals themselves, so whatever bypasses the layer is computed from them.
 
     Parameters
     ----------
@@ -39,14 +39,14 @@ class FromLayer(nn.Module):
     part
         Its layer, a module that is called once.
     signals
-        ``(B, …)``.
+        Signals of the network's domain, ``(B, …)``.
     """
 
     def __init__(self, module: nn.Module, part: nn.Module, signals: torch.Tensor) -> None:
         super().__init__()
         self.module = module
         self.signals = signals
-        self._part: tuple[nn.Module] = (part,)  # in a tuple it is no second child
+        self._part: tuple[nn.Module] = (part,)  # in a tuple it is not registered as a second child
 
     def forward(self, activations: torch.Tensor) -> Any:
         (part,) = self._part
@@ -57,7 +57,7 @@ class FromLayer(nn.Module):
             del part.forward
 
     def around(self, module: nn.Module) -> FromLayer:
-        """The same for a network that has been wrapped, as for several processes."""
+        """Return the same for a network that has been wrapped, as for several processes."""
         return FromLayer(module, *self._part, self.signals)
 
 
@@ -70,16 +70,16 @@ class LayerModel:
 
 
 def from_layer(model: Model, layer: str, signals: torch.Tensor) -> tuple[LayerModel, torch.Tensor]:
-    """A model as a function of a layer's activation, and that activation of some signals.
+    """Return a model as a function of a layer's activation, and that activation for some signals.
 
     Parameters
     ----------
     model
-        Its module's modes stay as they are; the activation is that in eval mode.
+        The model; its training and eval modes stay as they are, and the activation is that in eval mode.
     layer
-        A module's path.
+        Path of a module.
     signals
-        ``(B, …)`` of the model's domain.
+        Signals of the model's domain, ``(B, …)``.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def from_layer(model: Model, layer: str, signals: torch.Tensor) -> tuple[LayerMo
     Raises
     ------
     MetameryError
-        There is no such layer, or it is no module's single output.
+        The layer is unknown, or is not the single output of a module.
     """
     name = LayerName.parse(layer)
     if str(name) != name.path or name.path in ("input", "output"):
@@ -111,7 +111,7 @@ def perturbed(
     labels: torch.Tensor,
     generator: torch.Generator,
 ) -> tuple[Model | LayerModel, torch.Tensor]:
-    """Perturb signals, or a layer's activation of them; return what takes the result, and the result."""
+    """Perturb signals, or a layer's activation of them; return the model that takes the result, and the result."""
     if not layer:
         return model, perturb(model, signals, labels, generator)
     inner, activations = from_layer(model, layer, signals)

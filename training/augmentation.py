@@ -17,13 +17,13 @@ from .data import Augment
 def augmentation(names: Sequence[str], model: Model) -> Augment | None:
     """Build augmentations by name, to be applied in order.
 
-    ``flip``: left and right change places with even chance. ``crop``: a random crop after padding by an eighth on
-    each side, reflected. Any other name is a class of `torchvision.transforms.v2`, made without arguments.
+    ``flip``: left and right are exchanged with a probability of one half. ``crop``: a random crop after padding by an
+    eighth on each side, reflected. Any other name is a class of `torchvision.transforms.v2`, made without arguments.
 
     Raises
     ------
     UnknownNameError
-        There is no such augmentation.
+        A name is unknown.
     """
     from torchvision.transforms import v2
 

@@ -11,28 +11,28 @@ from ..framework.devices import PRECISIONS, check_precision, resolve_device
 from ..framework.errors import MetameryError, unknown
 
 MAX_PROCESSES = 1024
-"""On one machine, of either kind."""
+"""Largest number of processes of each kind on one machine."""
 
 _COMPUTED = {"cpu": ("float32", "bfloat16"), "cuda": PRECISIONS, "mps": ("float32",)}
-"""What Lightning Fabric's mixed precision computes in, by kind of device; elsewhere it takes another without a word."""
+"""What Lightning Fabric's mixed precision computes in, by kind of device; for others it takes another silently."""
 
 _FABRIC = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where a run is computed, which is no part of what is asked.
+    """Where a run is computed; not a part of the `Run`.
 
     Parameters
     ----------
     device
-        ``cpu``, ``cuda``, ``mps`` or ``auto``.
+        Device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
     devices
-        Processes, each on a device of its own; on the CPU they share its cores.
+        Number of processes, each on a device of its own; on the CPU they share its cores.
     precision
-        Of `PRECISIONS`: of the passes through the network; weights stay float32.
+        Precision of the passes through the network, one of `PRECISIONS`; weights stay float32.
     workers
-        Processes that decode signals.
+        Number of processes that decode signals.
     """
 
     device: str = "cpu"
@@ -46,12 +46,12 @@ class Hardware:
         whole("workers", self.workers, 0, MAX_PROCESSES)
 
     def kind(self) -> str:
-        """``cpu``, ``cuda`` or ``mps``.
+        """Return ``cpu``, ``cuda`` or ``mps``.
 
         Raises
         ------
         MetameryError
-            There is no such device here, or it does not compute in this precision.
+            The device is not available, or does not compute in this precision.
         """
         device = resolve_device(self.device)
         kind = device.type
@@ -66,7 +66,7 @@ class Hardware:
         return kind
 
     def fabric(self) -> Fabric:
-        """Make what runs a training on these devices, or raise `MetameryError` as `kind` does."""
+        """Make the `Fabric` that runs a training on these devices, or raise `MetameryError` as `kind` does."""
         kind = self.kind()
         try:
             return Fabric(accelerator=kind, devices=self.devices, precision=_FABRIC[self.precision])  # type: ignore[arg-type]

@@ -27,12 +27,12 @@ _MEANING = {
 
 
 def history_dataset(history: History, epochs: int | None = None) -> xr.Dataset:
-    """A training's history over ``epoch``, counted from 1; NaN where an epoch is still to come."""
+    """Return a training's history over ``epoch``, counted from 1; NaN for epochs that are not trained yet."""
     names = list(dict.fromkeys(name for row in history for name in row))
     epochs = epochs or len(history)
     columns = np.full((len(names), epochs), np.nan)
-    for place, row in enumerate(history):
-        columns[:, place] = [row.get(name, np.nan) for name in names]
+    for index, row in enumerate(history):
+        columns[:, index] = [row.get(name, np.nan) for name in names]
     variables = _history_variables(names)
     return xr.Dataset(
         {name: ("epoch", column, variables[name].attributes()) for name, column in zip(names, columns, strict=True)},
@@ -41,9 +41,10 @@ def history_dataset(history: History, epochs: int | None = None) -> xr.Dataset:
 
 
 def write_history(folder: Path, history: History, attributes: Mapping[str, Any], epochs: int | None = None) -> None:
-    """Put a training's history into its results, ``/history``.
+    """Write a training's history to its results, ``/history``.
 
-    All epochs are there from the start, NaN where they are still to come: nothing changes its size under a reader.
+    All epochs are there from the start, NaN until they are trained, so that no array changes its size while it is
+    read.
     """
     dataset = history_dataset(history, epochs)
     values = {str(name): column.values for name, column in dataset.data_vars.items()}

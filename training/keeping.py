@@ -24,16 +24,16 @@ from .state import BEST, LAST, History
 
 @dataclass(frozen=True)
 class Keeper:
-    """Writes to a run's folder while the run's process holds it.
+    """Writes to a run's folder while this process holds the claim on it.
 
     Parameters
     ----------
     run, folder
-        What is trained, and where it is kept.
+        The run, and its folder.
     claim
-        On the folder.
+        Claim on the folder.
     attributes
-        Of the results: provenance.
+        Attributes of the results: provenance.
     """
 
     run: Run
@@ -47,7 +47,7 @@ class Keeper:
         Raises
         ------
         MetameryError
-            It has gone, is another process's now, or cannot be written to.
+            The folder was moved or removed, was claimed by another process, or cannot be written to.
         """
         self._still_there()
         if (self.folder / LAST).exists():
@@ -61,12 +61,12 @@ class Keeper:
         Raises
         ------
         MetameryError
-            The folder has gone, or cannot be written to.
+            The folder was moved or removed, or cannot be written to.
         """
         self._still_there()
         try:
             write_history(self.folder, history, self.attributes, self.run.recipe.epochs)
-        except Exception:  # of whatever kind, where the folder has gone meanwhile
+        except Exception:  # of any kind, where the folder was removed meanwhile
             if (self.folder / LAST).exists():
                 raise
         if not (self.folder / LAST).exists():
@@ -74,12 +74,12 @@ class Keeper:
             self._still_there()
 
     def _remove_results(self) -> None:
-        """Remove what was made of a folder that had gone; threads may still be writing to it."""
+        """Remove what was written to a folder after it was moved; threads may still be writing to it."""
         this = owners.Owner.this()
         for _ in range(5):
             mine = [each for each in self.folder.glob(f".{RESULTS}.*") if owners.Owner.of(each.name) == this]
-            for place in (self.folder / RESULTS, *mine):
-                owners.discard(place)
+            for path in (self.folder / RESULTS, *mine):
+                owners.discard(path)
             with suppress(OSError):
                 self.folder.rmdir()
             if not self.folder.exists():
@@ -95,14 +95,14 @@ class Keeper:
 
 
 def check(run: Run, folder: Path) -> None:
-    """Hold what a folder has against a run that is to be trained into it, and clear what a killed writer left.
+    """Compare a folder with a run that is to be trained into it, and remove what a killed writer left.
 
-    A run without a checkpoint gives way.
+    A run without a checkpoint is replaced.
 
     Raises
     ------
     MetameryError
-        The folder holds something else, another run, or weights without what the training would go on from.
+        The folder holds something else, another run, or weights without the checkpoint to continue from.
     """
     check_output(folder, "run")
     checkpoints.clear(folder)

@@ -1,8 +1,8 @@
 """The training loop, top to bottom.
 
-One epoch: for each batch, perturb the signals, lower the loss, move the weights; then measure, write down, keep. What
-an update does depends on the seed, the epoch and the batch alone, so an interrupted training goes on as if it had
-not been.
+One epoch: for each batch, perturb the signals, compute the loss, update the weights; then evaluate, record, save. An
+update depends on the seed, the epoch and the batch alone, so an interrupted training continues as if it had not been
+interrupted.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from .state import BEST, LAST, History, State, refuse_unkept, summed  # noqa: F4
 from .tools import TrainingTools
 
 SYNC_EVERY = 50
-"""Updates between two looks at the losses: each look waits for the device."""
+"""Number of updates between two checks of the losses: each check waits for the device."""
 
 CHECKED = 512
-"""Signals on which a recipe's check measures the network, about, after each epoch."""
+"""Number of signals, rounded up to whole batches, on which a recipe's check measures the network after each epoch."""
 
 
 def train(
@@ -64,36 +64,36 @@ def train(
     model
         The network; parameters that do not require a gradient stay as they are. It is trained in place.
     examples, validation
-        What it learns from, and what it is measured on after each epoch.
+        Examples that it learns from, and those that it is evaluated on after each epoch.
     recipe, tools
-        How.
+        The recipe, and what its names stand for.
     folder
-        Gets ``last.safetensors``, from which the same call goes on, and ``best.safetensors``, the weights with the
-        highest accuracy on the validation examples (on the training examples where there are none), under the
+        Folder for ``last.safetensors``, from which the same call continues, and ``best.safetensors``, the weights with
+        the highest accuracy on the validation examples (on the training examples where there are none), under the
         recipe's check where it has one.
     fabric
-        Devices, precision and processes; launched.
+        Devices, precision and processes; already launched.
     seed
-        Where all randomness starts.
+        Seed of all random choices.
     workers
-        Processes that decode signals, unless all are in memory.
+        Number of processes that decode signals, unless all are in memory.
     checkpoint_every
-        Updates after which a checkpoint is written within an epoch, besides the one at its end.
+        Number of updates after which a checkpoint is written within an epoch, besides the one at its end.
     before_keeping
-        Called before each checkpoint is written; it may raise where the folder is no longer to be written to.
+        Function called before each checkpoint is written; it may raise where the folder must not be written to.
     after_epoch
-        Told the history so far, once the epoch is kept, and where an earlier call left one.
+        Function called with the history so far after each saved epoch, and at the start where there is one.
 
     Returns
     -------
     list of dict
-        Of each epoch: ``loss``, ``accuracy`` (of the signals as they were perturbed), ``learning_rate``, ``seconds``,
+        For each epoch: ``loss``, ``accuracy`` (of the signals as they were perturbed), ``learning_rate``, ``seconds``,
         and ``validation_loss``, ``validation_accuracy``, ``checked_accuracy`` where these are measured.
 
     Raises
     ------
     MetameryError
-        The loss or a weight is not finite, the disk is full, the network or the optimizer holds what cannot be kept,
+        The loss or a weight is not finite, the disk is full, the network or the optimizer holds what cannot be saved,
         or `folder` holds a checkpoint that is damaged, or of another network or other signals.
     """
     progress = progress or Progress()
@@ -162,7 +162,7 @@ def train(
 
 
 def evaluate(model: Model, examples: Examples, batch_size: int, fabric: Fabric, workers: int = 0) -> dict[str, float]:
-    """Mean cross-entropy, in nats, and accuracy on examples as they are, over all processes."""
+    """Return the mean cross-entropy, in nats, and the accuracy on unperturbed examples, over all processes."""
     given = batches(examples, Order(len(examples), batch_size, 0, None, fabric.global_rank, fabric.world_size), workers)
     loss, accuracy = _measured(model, lambda signals, _labels: model.module(signals), given, fabric)
     return {"validation_loss": loss, "validation_accuracy": accuracy}
@@ -171,7 +171,7 @@ def evaluate(model: Model, examples: Examples, batch_size: int, fabric: Fabric, 
 def _checked(
     model: Model, examples: Examples, perturb: Perturbation, recipe: Recipe, fabric: Fabric, seed: int
 ) -> float:
-    """Accuracy under a perturbation of some examples, each time the same."""
+    """Return the accuracy on some examples under a perturbation, the same examples each time."""
     order = Order(len(examples), recipe.batch_size, 0, seed, fabric.global_rank, fabric.world_size)
     some = islice(batches(examples, order), -(-CHECKED // recipe.batch_size))
     generator = torch.Generator().manual_seed(derived_seed(seed, "check"))
@@ -190,7 +190,7 @@ def _measured(
     given: Iterable[tuple[torch.Tensor, torch.Tensor]],
     fabric: Fabric,
 ) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over batches and processes; `look` gives the logits ``(B, classes)``."""
+    """Return mean cross-entropy and accuracy over batches and processes; `look` gives the logits ``(B, classes)``."""
     totals = torch.zeros(3, dtype=torch.float32, device=fabric.device)
     with frozen(model.module), torch.no_grad(), fabric.autocast():
         for batch in given:
@@ -258,7 +258,7 @@ def _replay(
 ) -> torch.Tensor:
     """Make updates on one batch whose gradients also move the signals (Shafahi et al. 2019, algorithm 1).
 
-    How far they have moved goes on from batch to batch. Returned is the mean of what `_update` returns.
+    The change of the signals is carried over from batch to batch. Returned is the mean of what `_update` returns.
     """
     if state.moved is None:
         state.moved = torch.zeros_like(signals)
@@ -274,7 +274,7 @@ def _replay(
 
 
 class _Logits:
-    """Sees what a network returned in its last forward pass."""
+    """Records what a network returned in its last forward pass."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -292,7 +292,7 @@ class _Logits:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Have the global generators, which dropout draws from, begin at a seed; afterwards they are where they were."""
+    """Seed the global generators, which dropout draws from; afterwards their states are restored."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

@@ -1,4 +1,4 @@
-"""A run, conducted: from what is asked, through the loop, to a folder; resumed where it was left."""
+"""Training a run: from its settings, through the loop, to its folder; continued where it was interrupted."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def prepare(
     start: str = "",
     freeze: Sequence[str] = (),
 ) -> tuple[Run, TrainingStimuli]:
-    """Say what a run depends on, and load its stimuli: its classes are theirs.
+    """Make a run, and load its stimuli, whose categories are its classes.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def run_training(
     checkpoint_every: int | None = None,
     progress: Progress | None = None,
 ) -> History:
-    """Train what a run asks for, or go on with it, and return its history.
+    """Train a run, or continue it, and return its history.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def run_training(
     checkpoint_every
         Number of updates between checkpoints within an epoch; by default there is one after each epoch.
     progress
-        Told how far the training is.
+        Display of the progress; none by default.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def run_training(
 
 @contextmanager
 def _kept(run: Run, folder: Path, hardware: Hardware, fabric: Fabric) -> Iterator[Keeper | None]:
-    """Hold the run's folder; of several processes only the first does."""
+    """Claim the run's folder; of several processes only the first does."""
     if not fabric.is_global_zero:
         fabric.barrier()
         yield None
@@ -170,7 +170,7 @@ def _kept(run: Run, folder: Path, hardware: Hardware, fabric: Fabric) -> Iterato
 
 @contextmanager
 def _said_when_stopped(folder: Path) -> Iterator[None]:
-    """Let the program say after an interrupt whether anything was kept."""
+    """Report after an interrupt whether anything was saved."""
     try:
         yield
     except KeyboardInterrupt:

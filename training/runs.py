@@ -1,7 +1,7 @@
 """The folder of a run: it says what was trained and how, and holds the weights. A run is a model again.
 
-``run.toml`` is what was asked (`Run`), ``results.zarr`` the history, ``last.safetensors`` what the training goes on
-from, and ``best.safetensors`` the weights with the highest accuracy on the validation signals.
+``run.toml`` holds the `Run`, ``results.zarr`` the history, ``last.safetensors`` what the training continues from,
+and ``best.safetensors`` the weights with the highest accuracy on the validation signals.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def build(run: Run, plugins: Plugins) -> Model:
     Raises
     ------
     MetameryError
-        It has fewer outputs than there are classes, a pattern to freeze fits no weight, or the weights to start from
+        It has fewer outputs than there are classes, a pattern to freeze matches no weight, or the weights to start from
         are another network's.
     """
     model = _of_classes(run, plugins)
@@ -43,21 +43,21 @@ def build(run: Run, plugins: Plugins) -> Model:
 
 
 def trained(path: str | Path, *, plugins: Plugins, weights: str = "best") -> Model:
-    """Build the network of a run with the weights it came to.
+    """Build the network of a run with its trained weights.
 
     Parameters
     ----------
     path
         The run's folder.
     plugins
-        Where its names are looked up.
+        Plugins in which its names are looked up.
     weights
-        ``best`` on the validation signals, or the ``last``.
+        ``best``: those with the highest accuracy on the validation signals; or ``last``.
 
     Raises
     ------
     MetameryError
-        There is no such run, or it has no weights yet.
+        The folder does not hold a run, or has no weights yet.
     """
     if weights not in ("best", "last"):
         raise unknown("weights of a run:", weights, ("best", "last"))
@@ -81,9 +81,9 @@ def _of_classes(run: Run, plugins: Plugins) -> Model:
     return replace(model, labels=tuple(run.classes), label_space="category")
 
 
-def _load(model: Model, place: Path, name: str = BEST) -> None:
+def _load(model: Model, path: Path, name: str = BEST) -> None:
     """Load weights from a run's folder or a file."""
-    file = place / name if place.is_dir() else place
+    file = path / name if path.is_dir() else path
     tensors, state = checkpoints.load(file)
     others = state.get("others", {})
     if file.name == LAST:

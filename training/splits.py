@@ -10,11 +10,11 @@ from ..framework.manager import Plugins
 from ..framework.study import Use, located
 
 HELD_OUT = ("validation", "val", "valid")
-"""What data sets call the split that trainings are validated on, the first that there is."""
+"""Names of the split that trainings are validated on; the first that a data set has is taken."""
 
 
 def splits(folder: Path) -> tuple[Use, Use | None]:
-    """The training and the validation stimuli of a folder: ``train`` and ``val`` or ``test`` in it, or itself alone."""
+    """Return the training and validation stimuli of a folder: ``train`` and ``val`` or ``test`` in it, or itself."""
     parts = {name: folder / name for name in ("train", "val", "validation", "test") if (folder / name).is_dir()}
     if "train" not in parts:
         return located(Use(f"{folder}/")), None
@@ -23,10 +23,10 @@ def splits(folder: Path) -> tuple[Use, Use | None]:
 
 
 def splits_of_name(plugins: Plugins, use: Use) -> tuple[Use, Use | None]:
-    """The training and the validation stimuli of a registered name: its splits, where it has several.
+    """Return the training and validation stimuli of a registered name: its splits, where it has several.
 
-    A name that has a ``split`` is learnt from ``train``, and validated on ``validation`` (or ``val``, ``valid``) where
-    it has such a split, otherwise on its default. Nothing is downloaded to find out.
+    A name that has a ``split`` is trained on ``train``, and validated on ``validation`` (or ``val``, ``valid``) where
+    it has such a split, otherwise on its default. Nothing is downloaded to find that out.
     """
     try:
         found = plugins.find("stimuli", use.name)
@@ -43,7 +43,7 @@ def splits_of_name(plugins: Plugins, use: Use) -> tuple[Use, Use | None]:
 
 
 def _exists(plugins: Plugins, use: Use) -> bool:
-    """Whether a data set has the split that is asked for; it says so before it looks for its files."""
+    """Whether a data set has a split; it checks that before it looks for its files."""
     try:
         plugins.load("stimuli", use.name, **{**use.options, "download": False})
     except UnknownNameError:

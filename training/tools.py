@@ -1,4 +1,4 @@
-"""What the names in a recipe stand for: loss, optimizer, perturbations."""
+"""What the names in a recipe stand for: its loss, optimizer and perturbations, loaded."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class TrainingTools:
     Parameters
     ----------
     loss
-        ``loss(model, signals, labels) -> ()``; one that names `natural` is given the unperturbed signals by it.
+        Training objective; one with a parameter `natural` is also given the unperturbed signals.
     optimizer
-        ``make(parameters) -> torch.optim.Optimizer``.
+        Function of the parameters that makes the optimizer.
     perturbation
-        Builds the perturbation for a share of its full ``epsilon``; None trains on the signals as they are.
+        Function that builds the perturbation for a fraction of its full ``epsilon``; None for unperturbed signals.
     check
-        The perturbation under which the network is measured after each epoch, if there is one.
+        Perturbation under which the network is evaluated after each epoch, if there is one.
     augment
         Perturbations that each batch goes through first, in order.
     """
@@ -42,12 +42,12 @@ class TrainingTools:
 
     @cached_property
     def compares(self) -> bool:
-        """Whether the loss wants the unperturbed signals, too."""
+        """Whether the loss also takes the unperturbed signals."""
         return "natural" in inspect.signature(self.loss).parameters
 
 
 def load_tools(recipe: Recipe, plugins: Plugins) -> TrainingTools:
-    """What the names in a recipe stand for.
+    """Load what the names in a recipe stand for.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def load_tools(recipe: Recipe, plugins: Plugins) -> TrainingTools:
 
 
 def _augmentations(recipe: Recipe, plugins: Plugins) -> tuple[Perturbation, ...]:
-    """The perturbations among a recipe's augmentations; the others are of pictures, one by one."""
+    """Load the perturbations among a recipe's augmentations; the others act on single pictures."""
     names = [name for name in recipe.augment if is_perturbation(plugins, name)]
     options: dict[str, dict[str, Any]] = {name: {} for name in names}
     for key, value in recipe.augment_options.items():
@@ -98,6 +98,7 @@ def _augmentations(recipe: Recipe, plugins: Plugins) -> tuple[Perturbation, ...]
 
 
 def is_perturbation(plugins: Plugins, name: str) -> bool:
+    """Whether a name is a registered perturbation."""
     try:
         plugins.find("perturbation", name)
     except UnknownNameError:

@@ -21,10 +21,10 @@ from ...framework.study import Use, load_stimuli
 NOISES = ("white", "pink")
 
 MAX_DECIBELS = 200.0
-"""Of any level, up or down: beyond it nothing is left of the sound, or of the noise, in 32 bits."""
+"""Largest change of a level, up or down: beyond it nothing is left of the sound, or of the noise, in 32 bits."""
 
 MAX_SOUNDS = 500
-"""Background sounds that are held in memory, evenly spread over those there are."""
+"""Largest number of background sounds held in memory; of more, this many are taken, evenly spread."""
 
 _QUIET = 1e-4  # a stretch this far below its sound's level, 80 dB, is a pause, which no noise can be made of
 _MAX_DRAWS = 100
@@ -44,13 +44,13 @@ def background(
         each signal, and a stretch of it, repeated where it is shorter. A silent stretch, 80 dB or more below its
         sound's level, is drawn anew; silent sounds are left out, with a warning.
     snr_low, snr_high
-        In dB; the same twice for a fixed ratio.
+        Bounds of the ratio in dB; equal for a fixed ratio.
 
     Raises
     ------
     MetameryError
-        An option is out of bounds. When it is run: the model takes pictures, or all the sounds are silent, or so much
-        of them that 100 stretches in a row are.
+        An option is out of bounds. When it is run: the model takes pictures, all the sounds are silent, or 100
+        stretches in a row are.
     """
     for name, value in (("snr_low", snr_low), ("snr_high", snr_high)):
         number(name, value, -MAX_DECIBELS, MAX_DECIBELS, unit=" (dB)")
@@ -115,16 +115,16 @@ class _Sounds:
             self._kept[domain.sample_rate] = self._loaded(range(0, len(self._stimuli), step), domain)
         return self._kept[domain.sample_rate]
 
-    def _loaded(self, places: Sequence[int], domain: WaveformDomain) -> Sequence[torch.Tensor]:
-        """The sounds at these places of the stimuli, but for the silent ones."""
+    def _loaded(self, indices: Sequence[int], domain: WaveformDomain) -> Sequence[torch.Tensor]:
+        """Return the sounds at these indices of the stimuli, except the silent ones."""
         kept, silent = [], []
-        for place in places:
-            stimulus = self._stimuli[place]
+        for index in indices:
+            stimulus = self._stimuli[index]
             if (stimulus.signal == stimulus.signal.flatten()[:1]).all():
                 silent.append(stimulus.name)
             else:
                 kept.append(_whole(stimulus, domain))
-        said = f"of {len(places)} background sounds {len(silent)} are silent, such as '{next(iter(silent), '')}'"
+        said = f"of {len(indices)} background sounds {len(silent)} are silent, such as '{next(iter(silent), '')}'"
         if not kept:
             raise MetameryError(f"{said}: expected one at least that is not")
         if silent:
@@ -133,7 +133,7 @@ class _Sounds:
 
 
 def _stretch(sounds: Sequence[torch.Tensor], samples: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw a stretch ``(samples,)`` of one of the sounds, again until it is none of their pauses."""
+    """Draw a stretch ``(samples,)`` of one of the sounds, again until it is not a pause."""
     for _ in range(_MAX_DRAWS):
         sound = sounds[int(torch.randint(len(sounds), (), generator=generator, device=generator.device))]
         repeats = -(-samples // len(sound)) + 1

@@ -20,14 +20,14 @@ _MAX_NAMED = 3
 
 @dataclass(frozen=True)
 class Contents:
-    """What one folder holds, but for hidden entries.
+    """The entries of one folder, except hidden ones.
 
     Parameters
     ----------
     files, folders
         Links are followed.
     broken
-        Links that lead nowhere, and whatever else is neither.
+        Broken links, and other entries that are neither files nor folders.
     unnamed
         Entries whose names are not UTF-8.
     """
@@ -38,11 +38,11 @@ class Contents:
     unnamed: tuple[Path, ...] = ()
 
     def of(self, endings: Iterable[str]) -> list[Path]:
-        """The files whose names end so."""
+        """Return the files whose names have one of these endings."""
         return [file for file in self.files if file.suffix.lower() in endings]
 
     def others(self, endings: Iterable[str]) -> list[Path]:
-        """The files whose names end otherwise."""
+        """Return the files whose names have none of these endings."""
         return [file for file in self.files if file.suffix.lower() not in endings]
 
 

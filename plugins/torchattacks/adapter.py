@@ -1,6 +1,6 @@
-"""The one way by which an attack of torchattacks is run: it sees what it expects, and leaves nothing behind.
+"""Runs an attack of torchattacks: gives it the input it expects, and restores the state that it changes.
 
-torchattacks 3.5.1 takes images in [0, 1] only (anything else it clamps without a word), switches every module to eval
+torchattacks 3.5.1 takes images in [0, 1] only (it clamps anything else silently), switches every module to eval
 and then to train mode, leaves the model in eval mode if it raises, draws from the global generators, and seeds some
 attacks with 0 or with the clock.
 """
@@ -32,7 +32,7 @@ _MAX_TARGETS = 9
 
 
 def torchattack_names() -> list[str]:
-    """Return the names of all attacks; torchattacks' wrappers of other attacks are none."""
+    """Return the names of all attacks; torchattacks' wrappers of other attacks are left out."""
     return sorted(set(torchattacks.__all__) - set(torchattacks.__wrapper__))
 
 
@@ -45,10 +45,10 @@ def torchattack(name: str, **options: Any) -> Perturbation:
     Parameters
     ----------
     name
-        As torchattacks', such as ``PGD``.
+        Name as in torchattacks, such as ``PGD``.
     **options
-        As torchattacks', but what is a length (``eps``, ``alpha``, ``max_epsilon``, ``noise_sd``; ``std`` of GN,
-        ``delta`` and ``lr`` of SPSA, ``theta`` of JSMA, ``beta`` of EADEN and EADL1) is in the signals' units.
+        Options as in torchattacks, but lengths (``eps``, ``alpha``, ``max_epsilon``, ``noise_sd``; ``std`` of GN,
+        ``delta`` and ``lr`` of SPSA, ``theta`` of JSMA, ``beta`` of EADEN and EADL1) are in the signals' units.
         Defaults are torchattacks', as shares of the range. ``epsilon`` and ``step_size`` are other words for ``eps``
         (or ``max_epsilon``) and ``alpha``; ``seed`` and ``verbose`` are not to be set. Where an attack asks for
         ``n_classes``, it is by default as many as the model has, at most 10, so that 9 targets are tried as in the
@@ -58,7 +58,7 @@ def torchattack(name: str, **options: Any) -> Perturbation:
     Raises
     ------
     UnknownNameError
-        There is no such attack, or it has no such option.
+        The attack or an option is unknown.
     MetameryError
         A length is negative. When it is run: the signals or `epsilon` are out of the model's range, or the attack
         fails.
@@ -98,7 +98,7 @@ def torchattack(name: str, **options: Any) -> Perturbation:
                     raise MetameryError(
                         f"torchattacks/{name} failed on signals {tuple(signals.shape)}: {type(error).__name__}: {error}"
                     ) from error
-            # The difference is mapped back, so that what was not changed comes back bit for bit.
+            # The difference is mapped back, so that unchanged samples stay equal bit for bit.
             moved = given + (found.detach() - images).reshape(given.shape).to(given) * span
         if not bool(moved.isfinite().all()):
             raise MetameryError(f"torchattacks/{name} returned values that are not finite")
@@ -113,7 +113,7 @@ class _Shown(nn.Module):
 
     def __init__(self, module: nn.Module, signals: torch.Tensor, low: float, span: float) -> None:
         super().__init__()
-        self.place = nn.Parameter(signals.new_empty(0), requires_grad=False)
+        self.on_device = nn.Parameter(signals.new_empty(0), requires_grad=False)
         self.module = module
         self.shape = signals.shape[1:]
         self.low, self.span = low, span

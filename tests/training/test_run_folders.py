@@ -430,7 +430,7 @@ def test_a_network_whose_code_changed_since_is_said(
     file.write_text(text.replace(old, new), encoding="utf-8")
     said = train()
     assert said.status == 2
-    assert "the network answers otherwise" in said.error
+    assert "the network's outputs are not those it had when they were saved" in said.error
 
 
 def test_weights_of_another_program_are_started_from(train: Any, folder: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from metamery.framework import MetameryError, Plugins, Recipe, open_study
 from metamery.framework.folders import RUN_FILE
 from metamery.framework.run import Run
 from metamery.framework.schema import check_dataset
-from metamery.framework.study import Use
+from metamery.framework.study import Use, load_stimuli
 from metamery.framework.testing import check_model
 from metamery.training.checkpoints import load
 from metamery.training.loop import BEST, LAST
@@ -245,3 +245,15 @@ def test_a_full_disk_costs_one_line_and_the_same_command_goes_on(sized: str, dat
     again = subprocess.run(told, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert len(open_study(tmp_path / "run")["history"].epoch) == 2
+
+
+def test_the_command_loads_its_stimuli_once(train: Any, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+
+    def counted(plugins: Plugins, use: Use) -> Any:
+        loaded.append(use)
+        return load_stimuli(plugins, use)
+
+    monkeypatch.setattr("metamery.training.run_training.load_stimuli", counted)
+    assert train().status == 0
+    assert [use.options["path"] for use in loaded] == [str(data / "train"), str(data / "test")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -224,13 +224,18 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
         model: Model = plugins.load("model", use.name, **use.options)
         on_device(model, device)
         layers = tuple(use.layers or model.layers)
-        taken = {part.key.casefold() for part in parts}
-        name = numbered(found, lambda name, taken=taken: model_key(name).casefold() in taken)
+        name = _unique(found, [part.key for part in parts])
         measured = measured_layers(model, layers)
         contract = examine(model, layers)
         relus = tuple(contract.relus[layer] for layer in layers)
         parts.append(Part(model_key(name), name, use, model, layers, measured, relus, model.weights_sha256()))
     return parts
+
+
+def _unique(name: str, keys: Sequence[str]) -> str:
+    """Return a model's name, with a number where another's key is the same, even if only case tells them apart."""
+    taken = {key.casefold() for key in keys}
+    return numbered(name, lambda each: model_key(each).casefold() in taken)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
     import xarray as xr
-
     from torch import nn
 
     from .context import Context
@@ -69,7 +68,6 @@ class Perturbation(Protocol):
     ) -> torch.Tensor:
         """Return signals of the same shape, inside the range of the model's domain; labels are ``(B,)``.
 
-        The model is a `Model`, or a `Perturbable` where a recipe's `layer` has a layer perturbed; so a perturbation that
-        works for both, annotates the latter.
+        The model is a `Model`; where a recipe perturbs a layer, it is a `Perturbable` whose signals are activations.
         """
         ...

@@ -25,7 +25,9 @@ def shift(maximum: int = 4, padding: str = "reflect") -> Perturbation:
     whole("maximum", maximum)
     one_of("padding", padding, PADDINGS)
 
-    def perturb(model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def perturb(
+        model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         check_signals(signals, model.domain)
         dims = _dims(signals)
         shortest = min(signals.shape[dim] for dim in dims)
@@ -63,7 +65,9 @@ def blur(sigma: float = 1.0) -> Perturbation:
     number("sigma", sigma, 0)
     radius = math.ceil(4 * sigma)
 
-    def perturb(model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def perturb(
+        model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         check_signals(signals, model.domain)
         dims = _dims(signals)
         shortest = min(signals.shape[dim] for dim in dims)

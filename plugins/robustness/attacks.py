@@ -77,7 +77,9 @@ def pgd_kl(epsilon: float = _EPSILON_LINF, steps: int = 10, step_size: float | N
     """
     check_settings(epsilon=epsilon, steps=steps, step_size=step_size)
 
-    def perturb(model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def perturb(
+        model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         with frozen(model.module), torch.no_grad():
             predicted = log_softmax(model.module(signals).float(), 1)  # (B, classes)
 

@@ -74,7 +74,9 @@ def torchattack(name: str, **options: Any) -> Perturbation:
             number(option, value, 0)
     norm = str(settings.get("norm", defaults.get("norm", "L2" if name.endswith("L2") else "Linf"))).lower()
 
-    def perturb(model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def perturb(
+        model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         domain = model.domain
         check_signals(signals, domain)
         labels = class_indices(labels, signals)

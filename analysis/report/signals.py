@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...framework.domains import ImageDomain, SignalDomain, WaveformDomain
+from ...framework.domains import Domain, ImageDomain, WaveformDomain
 from .lines import item_text
 from .pictures import Picture, is_tiny, picture, picture_size, pictures_that_fit, room
 from .snippets import at
@@ -74,7 +74,7 @@ def signals(path: str, name: str, array: xr.DataArray, attributes: Mapping[str, 
     return Shown(name, title, told, is_scaled, is_sound, is_tiny(domain), picture_size(domain), count, drawn)
 
 
-def _domain(array: xr.DataArray, attributes: Mapping[str, Any]) -> SignalDomain | None:
+def _domain(array: xr.DataArray, attributes: Mapping[str, Any]) -> Domain | None:
     if not {"low", "high"} <= {*attributes}:
         return None
     low, high = float(attributes["low"]), float(attributes["high"])
@@ -94,7 +94,7 @@ def _each(array: xr.DataArray, dims: Sequence[str], most: int) -> Iterator[tuple
         yield ", ".join(words), values
 
 
-def _scaled(values: NDArray[np.float32], domain: SignalDomain) -> NDArray[np.float32]:
+def _scaled(values: NDArray[np.float32], domain: Domain) -> NDArray[np.float32]:
     """About the middle of the range: a picture up to its ends, a sound to a soft level."""
     largest = float(np.abs(values).max()) or 1.0
     middle, half = domain.middle, (domain.high - domain.low) / 2

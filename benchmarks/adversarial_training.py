@@ -65,8 +65,8 @@ from metamery.framework import Model, Plugins
 from metamery.framework.recipes import Recipe
 from metamery.framework.running import channels_last, frozen
 from metamery.training.data import Examples
-from metamery.training.loop import Tools, train
-from metamery.training.runs import tools
+from metamery.training.loop import train
+from metamery.training.tools import TrainingTools, load_tools
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -96,7 +96,7 @@ def sgd(network: nn.Module) -> torch.optim.Optimizer:
 
 
 def epoch_of_metamery(
-    made: Tools, fabric: Fabric, model: Model, pictures: torch.Tensor, labels: torch.Tensor, batch_size: int
+    made: TrainingTools, fabric: Fabric, model: Model, pictures: torch.Tensor, labels: torch.Tensor, batch_size: int
 ) -> None:
     examples = Examples((), labels.tolist(), model.domain, kept=pictures)
     with channels_last(model.module, model.domain), tempfile.TemporaryDirectory() as folder:
@@ -217,7 +217,7 @@ def fresh(model: Model) -> Model:
     return replace(model, module=copy.deepcopy(model.module))
 
 
-def check_same_work(made: Tools, model: Model, x: torch.Tensor, y: torch.Tensor) -> None:
+def check_same_work(made: TrainingTools, model: Model, x: torch.Tensor, y: torch.Tensor) -> None:
     """Stop unless all attacks find the same pictures."""
 
     def pgd_of_metamery(network: nn.Module) -> Attack:
@@ -275,7 +275,7 @@ def main() -> None:
     add_peer(given.environment)
     plugins = Plugins(installed=())
     model = plugins.load("model", given.network)
-    made, fabric = tools(recipe(given.batch_size), plugins), Fabric(accelerator="cpu", devices=1)
+    made, fabric = load_tools(recipe(given.batch_size), plugins), Fabric(accelerator="cpu", devices=1)
     generator, count = torch.Generator().manual_seed(0), given.batch_size * UPDATES
     pictures = torch.rand(count, *model.domain.shape, generator=generator)
     labels = torch.randint(10, (count,), generator=generator)

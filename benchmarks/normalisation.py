@@ -24,8 +24,8 @@ from collections.abc import Sequence
 import torch
 from metamery.framework import Plugins
 from metamery.framework.models import Model
+from metamery.framework.normalisation import Normalise
 from metamery.framework.stimuli import Stimulus
-from metamery.plugins.vision.normalisation import Normalise
 
 CANDIDATES = {
     "ImageNet's colours": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

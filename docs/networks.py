@@ -22,8 +22,7 @@ from metamery.analysis.studies.run_study import conduct
 from metamery.framework import Context, MetameryError, Plugins
 from metamery.framework.progress import Progress
 from metamery.framework.study import ModelUse, Study, Use
-from metamery.training.run_training import conduct as train
-from metamery.training.run_training import prepare
+from metamery.training.run_training import prepare, run_training
 from PIL import Image
 
 PAGE = Path(__file__).with_name("networks.md")
@@ -91,7 +90,8 @@ def tried(name: str, folder: Path) -> tuple[dict[str, str], ...]:
 
     def run(recipe: str) -> None:
         asked = plugins.load("recipe", recipe).changed({"epochs": 1, "batch_size": 2})
-        train(prepare(Use(model), stimuli, None, asked, plugins), folder / recipe, plugins)
+        prepared, loaded = prepare(Use(model), stimuli, None, asked, plugins)
+        run_training(prepared, folder / recipe, plugins, stimuli=loaded)
 
     names = ON_STUDIES if (folder / "study" / "results.zarr").exists() else ON_MODELS
     evaluators = {name: _attempt(partial(measure, name)) for name in names}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from .checks import whole
 from .errors import MetameryError
 
-MOST = 2**24
-"""Of anything that a network's size is given by: beyond it the weights of one layer are more than any memory holds."""
+MAX_SIZE = 2**24
+"""Largest number of a network's classes or channels: beyond it the weights of one layer fit in no memory."""
 
 
 def class_labels(
@@ -36,4 +36,4 @@ def class_labels(
 
 def check_number(model: str, option: str, value: int, least: int = 1) -> None:
     """Raise `MetameryError` unless a value is a whole number of at least so much."""
-    whole(f"model '{model}': {option}", value, least, MOST)
+    whole(f"model '{model}': {option}", value, least, MAX_SIZE)

@@ -140,14 +140,18 @@ def _add_own_commands(app: typer.Typer, plugins: Plugins) -> None:
         ] = "",
         members: Annotated[bool, typer.Option("--members", help="List what families hold, too.")] = False,
     ) -> None:
-        """List the registered names."""
+        """List the registered names.
+
+        In brackets: the plugin, and the licence where one is stated.
+        """
         singular = {alias: name for name, hook in KINDS.items() for alias in (name, hook.removeprefix("register_"))}
         if kind and kind not in singular:
             raise unknown("kind", kind, KINDS)
         for each in [singular[kind]] if kind else KINDS:
             typer.echo(f"{each}:" if not kind else "", nl=not kind)
             for entry in plugins.entries(each):
-                typer.echo(f"  {entry.name:<22} {entry.summary}  [{entry.plugin}]")
+                origin = ", ".join(filter(None, (entry.plugin, entry.licence)))
+                typer.echo(f"  {entry.name:<22} {entry.summary}  [{origin}]")
                 if members and entry.is_family:
                     try:
                         names = entry.members()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -228,6 +228,25 @@ class WaveformDomain:
 
 
 Domain = ImageDomain | WaveformDomain
+
+
+class Bounds(Protocol):
+    """What attacks and perturbations ask of a domain: the range that signals must stay in, and what fills gaps."""
+
+    @property
+    def low(self) -> float:
+        """The lowest value."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """The highest value."""
+        ...
+
+    @property
+    def empty(self) -> float:
+        """Value where a signal that was moved leaves a gap."""
+        ...
 
 
 def blank_signal(

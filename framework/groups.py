@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import chain, count
 
 from .errors import MetameryError
 
@@ -24,6 +25,16 @@ def result_name(evaluator: str) -> str:
     'attacks+PGD'
     """
     return evaluator.strip("/").replace("/", "+")
+
+
+def numbered(name: str, is_taken: Callable[[str], bool], mark: str = "+") -> str:
+    """Return a name that is not taken: itself, or ``NAME+2``, or ``NAME+3`` and so on.
+
+    >>> numbered("net", {"net", "net+2"}.__contains__)
+    'net+3'
+    """
+    names = chain([name], (f"{name}{mark}{number}" for number in count(2)))
+    return next(each for each in names if not is_taken(each))
 
 
 def check_result_name(name: str) -> None:

@@ -14,6 +14,7 @@ from .errors import MetameryError
 from .folders import check_output
 from .manager import taken_names
 from .owners import clear, scratch
+from .replacing import writing_to
 
 TEMPLATE = ("pyproject.toml", "README.md", "src/*/*.py", "tests/*.py")
 """What belongs to the template: the wheel ships the same."""
@@ -66,13 +67,10 @@ def _write(folder: Path, files: dict[str, str]) -> None:
     """Write files beside the folder and move them there in one step."""
     place = folder.expanduser().resolve()
     check_output(folder.expanduser(), "empty", others=False)
-    try:
-        with ensured(place.parent), scratch(place.parent, f".{place.name}.new.") as staging:
-            clear(place.parent, f".{place.name}.new.")
-            for path, text in files.items():
-                file = staging / "package" / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(text, encoding="utf-8")
-            os.rename(staging / "package", place)
-    except OSError as error:
-        raise MetameryError(f"cannot write to '{folder}': {error.strerror or error}") from error
+    with writing_to(folder), ensured(place.parent), scratch(place.parent, f".{place.name}.new.") as staging:
+        clear(place.parent, f".{place.name}.new.")
+        for path, text in files.items():
+            file = staging / "package" / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        os.rename(staging / "package", place)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import torch
     import xarray as xr
+    from torch import nn
 
     from .context import Context
-    from .models import Model
+    from .domains import Bounds
 
 
 class Distance(Protocol):
@@ -45,11 +46,28 @@ class OptimizerFactory(Protocol):
         ...
 
 
+class Perturbable(Protocol):
+    """What perturbations and attacks ask of a model: `Model` is one, and so is the rest of a network after a layer."""
+
+    @property
+    def module(self) -> nn.Module:
+        """Network that takes the signals, or the activations of a layer in their place."""
+        ...
+
+    @property
+    def domain(self) -> Bounds:
+        """Range of what the network takes."""
+        ...
+
+
 class Perturbation(Protocol):
     """A change of signals: an attack, noise, a shift, a blur."""
 
     def __call__(
-        self, model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator, /
+        self, model: Any, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator, /
     ) -> torch.Tensor:
-        """Return signals of the same shape, inside the range of the model's domain; labels are ``(B,)``."""
+        """Return signals of the same shape, inside the range of the model's domain; labels are ``(B,)``.
+
+        The model is a `Model`; where a recipe perturbs a layer, it is a `Perturbable` whose signals are activations.
+        """
         ...

@@ -15,7 +15,7 @@ from .errors import MetameryError, unknown
 
 SCHEDULES = ("constant", "steps", "cosine", "linear")
 
-MOST = 2**31 - 1
+MAX_BATCH_SIZE = 2**31 - 1
 """Of signals at once."""
 
 Options = Mapping[str, float | str | bool]
@@ -157,7 +157,7 @@ class Recipe:
 
 
 _WHOLE = {
-    "epochs": (1, MANY), "batch_size": (1, MOST), "decay_every": (1, MANY), "accumulate": (1, MOST),
+    "epochs": (1, MANY), "batch_size": (1, MAX_BATCH_SIZE), "decay_every": (1, MANY), "accumulate": (1, MAX_BATCH_SIZE),
     "replays": (0, MANY),
 }  # fmt: skip
 """The least and the most of each whole number."""

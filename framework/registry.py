@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from .checks import check_types
 from .errors import MetameryError, MissingExtraError, UnknownNameError, unknown
+from .folders import RUN_FILE
 from .groups import check_result_name, result_name
 
 KINDS: Mapping[str, str] = {
@@ -58,8 +59,9 @@ class Register(Protocol):
         summary
             One line for ``metamery list``.
         **facts
-            Further text: ``licence``, ``extra`` (the optional dependency that is needed: an extra of metamery's, or
-            ``"package[extra]"``), ``names`` (for a family: where a function that lists its members is).
+            Further text: ``licence`` (of weights or signals; ``metamery list`` and ``show`` print it), ``extra`` (the
+            optional dependency that is needed: an extra of metamery's, or ``"package[extra]"``), ``names`` (for a
+            family: where a function that lists its members is).
         """
 
 
@@ -78,6 +80,11 @@ class Entry:
     def qualified(self) -> str:
         """The name with its plugin, ``plugin:name``: what results store."""
         return f"{self.plugin}:{self.name}"
+
+    @property
+    def licence(self) -> str:
+        """The licence of what the name stands for, such as a network's weights; empty where none is said."""
+        return self.facts.get("licence", "")
 
     @property
     def is_family(self) -> bool:
@@ -253,7 +260,7 @@ class Registry:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a trained network, which is a model by its path."""
-    return os.path.isfile(folder / "run.toml")  # False, not an error, for names that no file can have
+    return os.path.isfile(folder / RUN_FILE)  # False, not an error, for names that no file can have
 
 
 def absolute(name: str, base: Path = Path()) -> str:

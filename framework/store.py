@@ -25,6 +25,7 @@ from .errors import MetameryError
 from .folders import RESULTS
 from .groups import check_addition, check_apart, check_removal
 from .owners import scratch
+from .replacing import replaced, writing_to
 from .results import check_version, quiet
 from .schema import SCHEMA_VERSION, SIGNAL_DIMENSIONS, Variable, check_dataset
 from .staging import STAGED, clear_half_written, clear_leftovers, exchange
@@ -111,7 +112,7 @@ class StudyStore:
         MetameryError
             The folder cannot be written to, or holds results already.
         """
-        with _writing_to(folder), ensured(folder):
+        with writing_to(folder), ensured(folder):
             _check_new(folder)
             with scratch(folder, STAGED) as staging:
                 root = zarr.create_group(staging / RESULTS)
@@ -140,7 +141,7 @@ class StudyStore:
         check_version(folder)
         if not os.access(folder / RESULTS, os.W_OK):
             raise MetameryError(f"cannot write to '{folder / RESULTS}': permission denied")
-        with _writing_to(folder), turn(folder) as claim:
+        with writing_to(folder), turn(folder) as claim:
             clear_leftovers(folder)
             clear_half_written(folder, claim)
             _consolidate(folder / RESULTS)  # its writer may have been killed just before
@@ -160,7 +161,7 @@ class StudyStore:
         MetameryError
             It cannot be written, for example because the disk is full.
         """
-        with _writing_to(self.path.parent):
+        with writing_to(self.path.parent):
             for name, value in values.items():
                 array = _array(self._root, path, name)
                 dims = getattr(array.metadata, "dimension_names", None) or ()
@@ -235,7 +236,7 @@ class StudyStore:
     def _turn_with(self, prepare: Callable[[Path], None] = lambda _staging: None) -> Iterator[Path]:
         """Prepare a staging folder, and then take one's turn."""
         folder = self.path.parent
-        with _writing_to(folder), scratch(folder, STAGED) as staging:
+        with writing_to(folder), scratch(folder, STAGED) as staging:
             prepare(staging)
             with turn(folder):
                 clear_leftovers(folder)
@@ -248,15 +249,6 @@ def write_dataset(dataset: xr.Dataset, place: Path) -> None:
     variable = dataset.assign({name: dataset[name].astype(object) for name in fixed}).drop_encoding()
     encoding = {name: {"compressors": [_checked()]} for name in variable.variables}
     variable.to_zarr(place, zarr_format=3, consolidated=False, encoding=encoding)
-
-
-@contextmanager
-def _writing_to(folder: Path) -> Iterator[None]:
-    """Say of a full or locked disk where it is."""
-    try:
-        yield
-    except OSError as error:
-        raise MetameryError(f"cannot write to '{folder}': {error.strerror or error}") from error
 
 
 def _check_new(folder: Path) -> None:
@@ -274,8 +266,8 @@ def _unconsolidate(path: Path, staging: Path) -> None:
     """Take the gathered metadata away while groups come and go, so that a reader never sees what is stale."""
     node = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
     node.pop("consolidated_metadata", None)
-    (staging / "zarr.json").write_text(json.dumps(node, indent=2), encoding="utf-8")
-    os.replace(staging / "zarr.json", path / "zarr.json")
+    with replaced(path / "zarr.json", staging / "zarr.json") as partial:
+        partial.write_text(json.dumps(node, indent=2), encoding="utf-8")
 
 
 def _create_group(root: zarr.Group, path: str, group: Group) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from .checks import whole
+from .differences import differences
 from .errors import MetameryError, UnknownNameError, unknown
 from .limits import text_of
 from .registry import absolute
@@ -139,13 +140,8 @@ class Study:
         return tomli_w.dumps(table)
 
     def differences(self, other: Study) -> list[str]:
-        """Say what differs from another study, one ``entry (this, that)`` each."""
-        mine, theirs = (dict(_flat(tomllib.loads(study.to_toml()))) for study in (self, other))
-        return [
-            f"{key} ({mine.get(key, 'unset')}, there {theirs.get(key, 'unset')})"
-            for key in sorted(mine.keys() | theirs.keys())
-            if mine.get(key) != theirs.get(key)
-        ]
+        """Say what differs from another study, one ``entry (this, there that)`` each."""
+        return differences(self.to_toml(), other.to_toml())
 
 
 def located(use: Use, base: Path = Path()) -> Use:
@@ -194,14 +190,3 @@ def _known(table: Mapping[str, Any], kind: str, names: tuple[str, ...]) -> None:
     for name in table:
         if name not in names:
             raise unknown(kind, name, names)
-
-
-def _flat(table: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(table, dict):
-        for name, value in table.items():
-            yield from _flat(value, f"{key}.{name}".lstrip("."))
-    elif isinstance(table, list) and any(isinstance(value, dict) for value in table):
-        for index, value in enumerate(table):
-            yield from _flat(value, f"{key}[{index}]")
-    else:
-        yield key, table

@@ -21,8 +21,7 @@ from metamery.framework.domains import ImageDomain, WaveformDomain
 from metamery.framework.recipes import Recipe
 from metamery.framework.stimuli import Stimulus
 from metamery.framework.study import ModelUse, Use
-from metamery.training.run_training import conduct as train
-from metamery.training.run_training import prepare
+from metamery.training.run_training import prepare, run_training
 
 
 @contextmanager
@@ -151,12 +150,12 @@ def test_a_training(default: Callable[..., Any], pictures: Path, tmp_path: Path)
     use = Use("folder", {"path": str(pictures)})
     histories = []
     for name in ("before", "after"):
-        run = prepare(model, use, use, recipe, plugins)
+        run, stimuli = prepare(model, use, use, recipe, plugins)
         if name == "before":
-            histories.append(train(run, tmp_path / name, plugins))
+            histories.append(run_training(run, tmp_path / name, plugins, stimuli=stimuli))
         else:
             with default():
-                histories.append(train(run, tmp_path / name, plugins))
+                histories.append(run_training(run, tmp_path / name, plugins, stimuli=stimuli))
     for history in histories:
         for epoch in history:
             epoch.pop("seconds")

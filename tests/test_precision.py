@@ -9,7 +9,7 @@ import pytest
 import torch
 from metamery.framework import MetameryError
 from metamery.framework.devices import check_precision
-from metamery.training.run_training import Machine
+from metamery.training.hardware import Hardware
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,11 @@ def test_a_machine_that_would_compute_otherwise_is_refused(given: dict[str, Any]
     if given.get("device") == "auto" and torch.accelerator.is_available():
         pytest.skip("the accelerator here does")
     with pytest.raises(MetameryError, match=said):
-        Machine(**given).fabric()
+        Hardware(**given).fabric()
 
 
 def test_what_a_cpu_computes_in_is_what_is_asked_for() -> None:
-    with Machine(precision="bfloat16").fabric().autocast():
+    with Hardware(precision="bfloat16").fabric().autocast():
         assert torch.nn.Linear(2, 2)(torch.zeros(1, 2)).dtype == torch.bfloat16
     for precision in ("float32", "bfloat16", "float16"):
         check_precision(precision, torch.device("cpu"))

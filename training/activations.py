@@ -1,16 +1,15 @@
-"""Perturbing a layer's activation in place of the signals, such as a cochleagram in place of the sound."""
+"""Perturbing a layer's activation instead of the signals, such as a cochleagram instead of the sound."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..framework.contract import examine
-from ..framework.domains import Domain
 from ..framework.errors import MetameryError
 from ..framework.layers import LayerName, Tap
 from ..framework.models import Model
@@ -25,14 +24,13 @@ class ActivationDomain:
     shape: tuple[int, ...]
     low: float = -math.inf
     high: float = math.inf
+    empty: float = 0.0
 
-    kind = "activation"
 
+class FromLayer(nn.Module):
+    """A network as a function of one layer's activation: that layer returns the activation it is given.
 
-class Behind(nn.Module):
-    """A network as a function of one layer's activation: that layer returns what it is told to.
-
-    What lies before the layer sees the signals themselves, so whatever goes round it is theirs.
+    The modules before the layer see the signals themselves, so whatever bypasses the layer is computed from them.
 
     Parameters
     ----------
@@ -41,14 +39,14 @@ class Behind(nn.Module):
     part
         Its layer, a module that is called once.
     signals
-        ``(B, …)``.
+        Signals of the network's domain, ``(B, …)``.
     """
 
     def __init__(self, module: nn.Module, part: nn.Module, signals: torch.Tensor) -> None:
         super().__init__()
         self.module = module
         self.signals = signals
-        self._part: tuple[nn.Module] = (part,)  # in a tuple it is no second child
+        self._part: tuple[nn.Module] = (part,)  # in a tuple it is not registered as a second child
 
     def forward(self, activations: torch.Tensor) -> Any:
         (part,) = self._part
@@ -58,32 +56,40 @@ class Behind(nn.Module):
         finally:
             del part.forward
 
-    def around(self, module: nn.Module) -> Behind:
-        """The same for a network that has been wrapped, as for several processes."""
-        return Behind(module, *self._part, self.signals)
+    def around(self, module: nn.Module) -> FromLayer:
+        """Return the same for a network that has been wrapped, as for several processes."""
+        return FromLayer(module, *self._part, self.signals)
 
 
-def behind(model: Model, layer: str, signals: torch.Tensor) -> tuple[Model, torch.Tensor]:
-    """A model as a function of a layer's activation, and that activation of some signals.
+@dataclass(frozen=True, eq=False)
+class LayerModel:
+    """A model as a function of a layer's activation: a `Perturbable`."""
+
+    module: FromLayer
+    domain: ActivationDomain
+
+
+def from_layer(model: Model, layer: str, signals: torch.Tensor) -> tuple[LayerModel, torch.Tensor]:
+    """Return a model as a function of a layer's activation, and that activation for some signals.
 
     Parameters
     ----------
     model
-        Its module's modes stay as they are; the activation is that in eval mode.
+        The model; its training and eval modes stay as they are, and the activation is that in eval mode.
     layer
-        A module's path.
+        Path of a module.
     signals
-        ``(B, …)`` of the model's domain.
+        Signals of the model's domain, ``(B, …)``.
 
     Returns
     -------
     model, activations
-        The model's module is a `Behind`; the activations are ``(B, …)``.
+        The model's module takes the activations, which are ``(B, …)``.
 
     Raises
     ------
     MetameryError
-        There is no such layer, or it is no module's single output.
+        The layer is unknown, or is not the single output of a module.
     """
     name = LayerName.parse(layer)
     if str(name) != name.path or name.path in ("input", "output"):
@@ -92,9 +98,9 @@ def behind(model: Model, layer: str, signals: torch.Tensor) -> tuple[Model, torc
         raise MetameryError(f"layer '{layer}' cannot be perturbed: its first dimension is not the batch")
     with frozen(model.module), torch.no_grad(), Tap(model.module, [layer]) as tap:
         activations = tap(signals)[layer].detach()
-    inner = Behind(model.module, model.module.get_submodule(layer), signals)
-    domain = cast(Domain, ActivationDomain(tuple(activations.shape[1:])))
-    return replace(model, module=inner, domain=domain, layers=("output",)), activations
+    inner = FromLayer(model.module, model.module.get_submodule(layer), signals)
+    domain = ActivationDomain(tuple(activations.shape[1:]))
+    return LayerModel(inner, domain), activations
 
 
 def perturbed(
@@ -104,9 +110,9 @@ def perturbed(
     signals: torch.Tensor,
     labels: torch.Tensor,
     generator: torch.Generator,
-) -> tuple[Model, torch.Tensor]:
-    """Perturb signals, or a layer's activation of them; return what takes the result, and the result."""
+) -> tuple[Model | LayerModel, torch.Tensor]:
+    """Perturb signals, or a layer's activation of them; return the model that takes the result, and the result."""
     if not layer:
         return model, perturb(model, signals, labels, generator)
-    inner, activations = behind(model, layer, signals)
+    inner, activations = from_layer(model, layer, signals)
     return inner, perturb(inner, activations, labels, generator)

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a training goes on from, in one file that holds tensors and text and can run no code."""
+"""Checkpoints: all that a training continues from, in one file that holds tensors and text and cannot run code."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from torch.nn.parameter import is_lazy
 
 from ..framework import owners
 from ..framework.errors import MetameryError
+from ..framework.replacing import replaced, writing_to
 
 FORMAT = 2
-"""Version of what `save` writes; a file that says nothing of it is of version 1, which has no digest."""
+"""Version of what `save` writes; a file that does not state one is of version 1, which has no digest."""
 
 _STATE = "state"  # one entry, since safetensors writes several in any order
 _TENSOR, _TUPLE, _MAPPING = "!tensor", "!tuple", "!mapping"
@@ -37,24 +38,18 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], state: Mapping[str, An
     plain = {name: _plain(tensor) for name, tensor in tensors.items()}
     text = json.dumps(state)
     said = json.dumps({**state, "format": FORMAT, "digest": _digest(plain, text)})
-    partial = owners.owned(path.parent, f".{path.name}.")
     try:
-        save_file(plain, partial, {_STATE: said})
-        with partial.open("r+b") as file:
-            os.fsync(file.fileno())
-        os.chmod(partial, 0o644)
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
-        owners.discard(partial)
-        reason = getattr(error, "strerror", None) or error
-        raise MetameryError(f"cannot write to '{path.parent}': {reason}") from error
-    except BaseException:
-        owners.discard(partial)
-        raise
+        with writing_to(path.parent), replaced(path) as partial:
+            save_file(plain, partial, {_STATE: said})
+            with partial.open("r+b") as file:
+                os.fsync(file.fileno())
+            os.chmod(partial, 0o644)
+    except SafetensorError as error:
+        raise MetameryError(f"cannot write to '{path.parent}': {error}") from error
 
 
 def clear(folder: Path) -> None:
-    """Remove what a killed writer left half written."""
+    """Remove what a killed writer left incomplete."""
     owners.clear(folder, *(f".{name}.safetensors." for name in ("last", "best")))
 
 
@@ -85,12 +80,12 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def refuse(tensors: Mapping[str, Any]) -> None:
-    """Say which tensor `save` could not write, before anything is computed.
+    """Refuse tensors that `save` could not write, before anything is computed.
 
     Raises
     ------
     MetameryError
-        One is sparse, quantised, without values or of a type that safetensors has not.
+        One is sparse, quantised, without values or of a type that safetensors does not have.
     """
     for name, tensor in tensors.items():
         if is_lazy(tensor):
@@ -109,7 +104,7 @@ def refuse(tensors: Mapping[str, Any]) -> None:
 
 
 def packed(entries: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Part a module's state into its tensors, and its other entries, such as ``get_extra_state`` gives, as text.
+    """Divide a module's state into its tensors, and its other entries, such as ``get_extra_state`` gives, as text.
 
     Raises
     ------
@@ -134,14 +129,14 @@ def unpacked(tensors: Mapping[str, torch.Tensor], others: Mapping[str, Any]) -> 
 
 
 def flattened(optimizer: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Take an optimizer's state apart into tensors, by ``PLACE.NAME``, and what can be written as text.
+    """Take an optimizer's state apart into tensors, by ``INDEX.NAME``, and what can be written as text.
 
     Raises
     ------
     MetameryError
         It holds something else than tensors, numbers, text, and lists and mappings of them.
     """
-    entries = {f"{place}.{name}": value for place, own in optimizer["state"].items() for name, value in own.items()}
+    entries = {f"{index}.{name}": value for index, own in optimizer["state"].items() for name, value in own.items()}
     tensors, numbers = packed(entries)
     return tensors, {"numbers": numbers, "groups": _written(optimizer["param_groups"], "groups", tensors)}
 
@@ -152,8 +147,8 @@ def joined(tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> dic
     groups = _read(state["groups"], left)
     values: dict[int, dict[str, Any]] = {}
     for key, value in unpacked(left, state["numbers"]).items():
-        place, _, name = key.partition(".")
-        values.setdefault(int(place), {})[name] = value
+        index, _, name = key.partition(".")
+        values.setdefault(int(index), {})[name] = value
     return {"state": values, "param_groups": groups}
 
 

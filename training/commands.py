@@ -74,8 +74,9 @@ def train(
     """
     from ..framework.progress import ProgressBar
     from ..framework.registry import absolute
-    from .run_training import Machine, conduct, prepare
-    from .runs import splits, splits_of_name
+    from .hardware import Hardware
+    from .run_training import prepare, run_training
+    from .splits import splits, splits_of_name
 
     plugins = loaded_plugins(context)
     changes = {**({"epochs": epochs} if epochs is not None else {}), **read_options(setting)}
@@ -88,14 +89,18 @@ def train(
     learned = reading(plugins, learned, skip_unreadable, background)
     held_out = held_out and reading(plugins, held_out, skip_unreadable, background, is_asked=False)
     use = Use(with_antialias(absolute(model), antialias), read_options(set_))
-    run = prepare(use, learned, held_out, resolved, plugins, seed=seed, start=absolute(start), freeze=freeze or ())
-    machine = Machine(device, devices, precision, workers)
-    machine.kind()
+    run, loaded = prepare(
+        use, learned, held_out, resolved, plugins, seed=seed, start=absolute(start), freeze=freeze or ()
+    )
+    hardware = Hardware(device, devices, precision, workers)
+    hardware.kind()
     if dry_run:
         typer.echo(run.to_toml())
         return
     with ProgressBar() as progress:
-        history = conduct(run, output, plugins, machine, checkpoint_every=checkpoint_every, progress=progress)
+        history = run_training(
+            run, output, plugins, hardware, stimuli=loaded, checkpoint_every=checkpoint_every, progress=progress
+        )
     said = {"loss": "loss", "accuracy": "accuracy, perturbed", "validation_accuracy": "accuracy, validation"}
     if os.environ.get("LOCAL_RANK", "0") != "0":  # the first process speaks for all
         return

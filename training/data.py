@@ -1,6 +1,6 @@
 """Training data: labelled signals in the model's domain, in an order that the seed alone decides.
 
-What happens to an example depends on the seed, the epoch and its place in the data set: not on how many processes or
+What happens to an example depends on the seed, the epoch and its index in the data set: not on how many processes or
 workers there are, nor on whether the training was interrupted.
 """
 
@@ -20,8 +20,8 @@ from ..framework.stimuli import Stimuli
 
 Augment = Callable[[torch.Tensor], torch.Tensor]
 
-KEPT_BYTES = 2 * 2**30
-"""Data sets up to this size are held in memory, decoded and fitted once."""
+MAX_CACHED_BYTES = 2 * 2**30
+"""Largest size of a data set that is held in memory, decoded and fitted once."""
 
 
 def classes_of(stimuli: Stimuli) -> list[str]:
@@ -53,19 +53,19 @@ class Examples(Dataset[tuple[torch.Tensor, int]]):
     Parameters
     ----------
     stimuli
-        Where they come from.
+        Stimuli, decoded when they are read.
     targets
-        The class of each.
+        Class of each stimulus.
     domain
-        What the signals are fitted to.
+        Domain that the signals are fitted to.
     augment
-        Applied to each signal, from a seed of its own; none by default.
+        Augmentation of each signal, from a seed of its own; none by default.
     seed
-        Of the augmentation.
+        Seed of the augmentation.
     kept
-        All signals ``(N, …)``, where they are held in memory.
+        All signals ``(N, …)``, where they are held in memory; otherwise None.
     names
-        Of the stimuli, where they are known without decoding.
+        Names of the stimuli, where they are known without decoding.
     """
 
     stimuli: Stimuli
@@ -104,14 +104,14 @@ def examples(
     MetameryError
         A stimulus has another category than the classes, or cannot be decoded.
     """
-    places = {name: place for place, name in enumerate(classes)}
+    indices = {name: index for index, name in enumerate(classes)}
     for category in sorted(set(categories(stimuli))):
-        if category not in places:
+        if category not in indices:
             raise unknown("category", category, classes)
-    targets = [places[category] for category in categories(stimuli)]
+    targets = [indices[category] for category in categories(stimuli)]
     size = 4 * torch.Size(domain.shape).numel() * len(stimuli)
     kept, names = None, getattr(stimuli, "names", None)
-    if size <= KEPT_BYTES:
+    if size <= MAX_CACHED_BYTES:
         progress = progress or Progress()
         progress.start(len(stimuli), "reading signals")
         kept, names = torch.empty(len(stimuli), *domain.shape, dtype=torch.float32, device="cpu"), []
@@ -130,15 +130,17 @@ class Order(Sampler[list[tuple[int, int]]]):
     Parameters
     ----------
     count
-        Examples there are.
+        Number of examples.
     batch_size
-        Over all processes; what is left over at the end is left out, unless there is no whole batch.
-    epoch
-        Decides on the order, with `seed`; without a seed the order is that of the data set, and nothing is left out.
+        Number of examples in a batch, over all processes; an incomplete last batch is left out, unless it is the only
+        one.
+    epoch, seed
+        Epoch and seed that the order is drawn from; without a seed it is that of the data set, and nothing is left
+        out.
     rank, processes
-        Of the batch, this process takes every so-manieth example.
+        Index of this process, and number of processes: of each batch it takes every `processes`-th example.
     first
-        The first batch to give.
+        Index of the first batch to give.
     """
 
     count: int
@@ -166,12 +168,12 @@ class Order(Sampler[list[tuple[int, int]]]):
 
 
 def batches(examples: Examples, order: Order, workers: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield signals ``(B, …)`` and classes ``(B,)`` in an order, decoded by so many worker processes."""
+    """Yield signals ``(B, …)`` and classes ``(B,)`` in an order, decoded by `workers` processes."""
     if examples.kept is not None and examples.augment is None:
         targets = torch.tensor(examples.targets, dtype=torch.long, device="cpu")
         for batch in order:
-            places = torch.tensor([index for _, index in batch], dtype=torch.long, device="cpu")
-            yield examples.kept[places], targets[places]
+            indices = torch.tensor([index for _, index in batch], dtype=torch.long, device="cpu")
+            yield examples.kept[indices], targets[indices]
         return
     own = torch.Generator()  # otherwise the loader draws a seed from the global one
     yield from DataLoader(examples, batch_sampler=order, num_workers=workers, generator=own)

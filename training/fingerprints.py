@@ -1,7 +1,7 @@
 """Fingerprints of what a training depends on but does not keep: its signals, and the code of its network.
 
-A resumed training holds them against those in its checkpoint. They allow for the rounding of another machine or
-another decoder, and tell one signal or one network from another.
+A resumed training compares them with those in its checkpoint. They tolerate the rounding of another machine or
+another decoder, and distinguish one signal or one network from another.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..framework.running import frozen
 from .data import Examples
 
 SAMPLED = 32
-"""Signals that are looked at where not all are in memory, evenly spread."""
+"""Number of signals compared where not all are in memory, evenly spread."""
 
 _MARKS = 8  # projections of each signal
 _SIGNAL_ROUNDING = 0.05  # of a signal's norm, which another decoder may change
@@ -29,7 +29,7 @@ _OUTPUT_ROUNDING = 0.01  # of the outputs' norm, which another device may change
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells a data set from another.
+    """Values that distinguish a data set from another.
 
     Parameters
     ----------
@@ -55,17 +55,17 @@ class Fingerprint:
         if examples.kept is not None:
             flat = [part.flatten(1) for part in torch.split(examples.kept, 256)]
         else:
-            places = np.unique(np.linspace(0, len(examples) - 1, SAMPLED).astype(int)).tolist()
-            flat = [examples.domain.fit(examples.stimuli[place]).reshape(1, -1) for place in places]
+            indices = np.unique(np.linspace(0, len(examples) - 1, SAMPLED).astype(int)).tolist()
+            flat = [examples.domain.fit(examples.stimuli[index]).reshape(1, -1) for index in indices]
         marks = [torch.cat([part @ directions, part.norm(dim=1, keepdim=True)], dim=1) for part in flat]
         return cls(len(examples), digest.hexdigest(), torch.cat(marks))
 
     def table(self) -> dict[str, Any]:
-        """What is written as text."""
+        """Return the part that is written as text."""
         return {"count": self.count, "names": self.names}
 
     def compare(self, table: Mapping[str, Any], marks: torch.Tensor, what: str) -> None:
-        """Hold it against an earlier one.
+        """Compare it with an earlier one.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class Fingerprint:
 
 
 def probe(model: Model) -> torch.Tensor | None:
-    """What a network answers to two fixed signals, ``(2, classes)``; None where that is not always the same.
+    """Return a network's outputs for two fixed signals, ``(2, classes)``; None where they are not always the same.
 
     Weights, buffers, flags and the random generators stay as they are.
     """
@@ -115,7 +115,7 @@ def probe(model: Model) -> torch.Tensor | None:
 
 
 def same_network(model: Model, outputs: torch.Tensor) -> bool:
-    """Whether a network still answers as it did."""
+    """Return whether a network's outputs are those that it had."""
     now = probe(model)
     return now is None or _close(now, outputs)
 

@@ -6,7 +6,6 @@ The file comes just before the first checkpoint, so that a run that fails before
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,24 +14,26 @@ from typing import Any
 
 from ..framework import claims, owners
 from ..framework.errors import MetameryError
-from ..framework.folders import RESULTS, check_output
+from ..framework.folders import RESULTS, RUN_FILE, check_output
+from ..framework.replacing import replaced, writing_to
+from ..framework.run import Run
 from . import checkpoints
-from .runs import RUN_FILE, Run, write_history
+from .history import write_history
 from .state import BEST, LAST, History
 
 
 @dataclass(frozen=True)
 class Keeper:
-    """Writes to a run's folder while the run's process holds it.
+    """Writes to a run's folder while this process holds the claim on it.
 
     Parameters
     ----------
     run, folder
-        What is trained, and where it is kept.
+        The run, and its folder.
     claim
-        On the folder.
+        Claim on the folder.
     attributes
-        Of the results: provenance.
+        Attributes of the results: provenance.
     """
 
     run: Run
@@ -46,19 +47,13 @@ class Keeper:
         Raises
         ------
         MetameryError
-            It has gone, is another process's now, or cannot be written to.
+            The folder was moved or removed, was claimed by another process, or cannot be written to.
         """
         self._still_there()
         if (self.folder / LAST).exists():
             return
-        partial = owners.owned(self.folder, f".{RUN_FILE}.")
-        try:
+        with writing_to(self.folder), replaced(self.folder / RUN_FILE) as partial:
             partial.write_text(self.run.to_toml(), encoding="utf-8")
-            partial.replace(self.folder / RUN_FILE)
-        except OSError as error:
-            raise MetameryError(f"cannot write to '{self.folder}': {error.strerror}") from None
-        finally:
-            owners.discard(partial)
 
     def after(self, history: History) -> None:
         """Write the history of what was kept.
@@ -66,12 +61,12 @@ class Keeper:
         Raises
         ------
         MetameryError
-            The folder has gone, or cannot be written to.
+            The folder was moved or removed, or cannot be written to.
         """
         self._still_there()
         try:
             write_history(self.folder, history, self.attributes, self.run.recipe.epochs)
-        except Exception:  # of whatever kind, where the folder has gone meanwhile
+        except Exception:  # of any kind, where the folder was removed meanwhile
             if (self.folder / LAST).exists():
                 raise
         if not (self.folder / LAST).exists():
@@ -79,12 +74,12 @@ class Keeper:
             self._still_there()
 
     def _remove_results(self) -> None:
-        """Remove what was made of a folder that had gone; threads may still be writing to it."""
+        """Remove what was written to a folder after it was moved; threads may still be writing to it."""
         this = owners.Owner.this()
         for _ in range(5):
             mine = [each for each in self.folder.glob(f".{RESULTS}.*") if owners.Owner.of(each.name) == this]
-            for place in (self.folder / RESULTS, *mine):
-                owners.discard(place)
+            for path in (self.folder / RESULTS, *mine):
+                owners.discard(path)
             with suppress(OSError):
                 self.folder.rmdir()
             if not self.folder.exists():
@@ -100,14 +95,14 @@ class Keeper:
 
 
 def check(run: Run, folder: Path) -> None:
-    """Hold what a folder has against a run that is to be trained into it, and clear what a killed writer left.
+    """Compare a folder with a run that is to be trained into it, and remove what a killed writer left.
 
-    A run without a checkpoint gives way.
+    A run without a checkpoint is replaced.
 
     Raises
     ------
     MetameryError
-        The folder holds something else, another run, or weights without what the training would go on from.
+        The folder holds something else, another run, or weights without the checkpoint to continue from.
     """
     check_output(folder, "run")
     checkpoints.clear(folder)
@@ -122,7 +117,7 @@ def check(run: Run, folder: Path) -> None:
     if not (folder / RUN_FILE).exists():
         raise MetameryError(f"'{folder}' holds {LAST}, and no {RUN_FILE}. Put that back, or choose another folder")
     there = Run.read(folder)
-    if differences := _differences(tomllib.loads(run.to_toml()), tomllib.loads(there.to_toml())):
+    if differences := run.differences(there):
         raise MetameryError(
             f"'{folder}' holds another run: {'; '.join(differences)}. Choose another folder to keep both"
         )
@@ -131,14 +126,3 @@ def check(run: Run, folder: Path) -> None:
 def _is_first(folder: Path) -> bool:
     """Whether the best weights are all that an earlier version kept of a training, killed after its first epoch."""
     return not (folder / RESULTS).exists() and checkpoints.load(folder / BEST)[1].get("epoch") == 1
-
-
-def _differences(mine: dict[str, Any], theirs: dict[str, Any], path: str = "") -> list[str]:
-    found = []
-    for name in sorted(mine.keys() | theirs.keys()):
-        one, other = mine.get(name), theirs.get(name)
-        if isinstance(one, dict) and isinstance(other, dict):
-            found += _differences(one, other, f"{path}{name}.")
-        elif one != other:
-            found.append(f"{path}{name} ({one}, there {other})")
-    return found

@@ -1,18 +1,17 @@
 """The training loop, top to bottom.
 
-One epoch: for each batch, perturb the signals, lower the loss, move the weights; then measure, write down, keep. What
-an update does depends on the seed, the epoch and the batch alone, so an interrupted training goes on as if it had
-not been.
+One epoch: for each batch, perturb the signals, compute the loss, update the weights; then evaluate, record, save. An
+update depends on the seed, the epoch and the batch alone, so an interrupted training continues as if it had not been
+interrupted.
 """
 
 from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,51 +23,22 @@ from torch import nn
 from ..framework.errors import MetameryError
 from ..framework.models import Model
 from ..framework.progress import Progress
-from ..framework.protocols import Loss, Perturbation
+from ..framework.protocols import Perturbation
 from ..framework.randomness import derived_seed
 from ..framework.recipes import Recipe
 from ..framework.running import frozen
-from .activations import Behind, perturbed
+from .activations import LayerModel, perturbed
 from .data import Examples, Order, batches
 from .fingerprints import Fingerprint
 from .schedules import epsilon_share, learning_rate
 from .state import BEST, LAST, History, State, refuse_unkept, summed  # noqa: F401
+from .tools import TrainingTools
 
-LOOK_EVERY = 50
-"""Updates between two looks at the losses: each look waits for the device."""
+SYNC_EVERY = 50
+"""Number of updates between two checks of the losses: each check waits for the device."""
 
 CHECKED = 512
-"""Signals on which a recipe's check measures the network, about, after each epoch."""
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What the names in a recipe stand for.
-
-    Parameters
-    ----------
-    loss
-        ``loss(model, signals, labels) -> ()``; one that names `natural` is given the unperturbed signals by it.
-    optimizer
-        ``make(parameters) -> torch.optim.Optimizer``.
-    perturbation
-        Builds the perturbation for a share of its full ``epsilon``; None trains on the signals as they are.
-    check
-        The perturbation under which the network is measured after each epoch, if there is one.
-    augment
-        Perturbations that each batch goes through first, in order.
-    """
-
-    loss: Loss
-    optimizer: Callable[[Any], torch.optim.Optimizer]
-    perturbation: Callable[[float], Perturbation] | None = None
-    check: Perturbation | None = None
-    augment: Sequence[Perturbation] = ()
-
-    @cached_property
-    def compares(self) -> bool:
-        """Whether the loss wants the unperturbed signals, too."""
-        return "natural" in inspect.signature(self.loss).parameters
+"""Number of signals, rounded up to whole batches, on which a recipe's check measures the network after each epoch."""
 
 
 def train(
@@ -76,7 +46,7 @@ def train(
     examples: Examples,
     validation: Examples | None,
     recipe: Recipe,
-    tools: Tools,
+    tools: TrainingTools,
     folder: Path,
     *,
     fabric: Fabric,
@@ -94,36 +64,36 @@ def train(
     model
         The network; parameters that do not require a gradient stay as they are. It is trained in place.
     examples, validation
-        What it learns from, and what it is measured on after each epoch.
+        Examples that it learns from, and those that it is evaluated on after each epoch.
     recipe, tools
-        How.
+        The recipe, and what its names stand for.
     folder
-        Gets ``last.safetensors``, from which the same call goes on, and ``best.safetensors``, the weights with the
-        highest accuracy on the validation examples (on the training examples where there are none), under the
+        Folder for ``last.safetensors``, from which the same call continues, and ``best.safetensors``, the weights with
+        the highest accuracy on the validation examples (on the training examples where there are none), under the
         recipe's check where it has one.
     fabric
-        Devices, precision and processes; launched.
+        Devices, precision and processes; already launched.
     seed
-        Where all randomness starts.
+        Seed of all random choices.
     workers
-        Processes that decode signals, unless all are in memory.
+        Number of processes that decode signals, unless all are in memory.
     checkpoint_every
-        Updates after which a checkpoint is written within an epoch, besides the one at its end.
+        Number of updates after which a checkpoint is written within an epoch, besides the one at its end.
     before_keeping
-        Called before each checkpoint is written; it may raise where the folder is no longer to be written to.
+        Function called before each checkpoint is written; it may raise where the folder must not be written to.
     after_epoch
-        Told the history so far, once the epoch is kept, and where an earlier call left one.
+        Function called with the history so far after each saved epoch, and at the start where there is one.
 
     Returns
     -------
     list of dict
-        Of each epoch: ``loss``, ``accuracy`` (of the signals as they were perturbed), ``learning_rate``, ``seconds``,
+        For each epoch: ``loss``, ``accuracy`` (of the signals as they were perturbed), ``learning_rate``, ``seconds``,
         and ``validation_loss``, ``validation_accuracy``, ``checked_accuracy`` where these are measured.
 
     Raises
     ------
     MetameryError
-        The loss or a weight is not finite, the disk is full, the network or the optimizer holds what cannot be kept,
+        The loss or a weight is not finite, the disk is full, the network or the optimizer holds what cannot be saved,
         or `folder` holds a checkpoint that is damaged, or of another network or other signals.
     """
     progress = progress or Progress()
@@ -171,7 +141,7 @@ def train(
                 seen = _update(learner, state, signals, labels, perturb, tools, fabric, randomness)
             state.note(seen)
             progress.advance()
-            if state.batch % LOOK_EVERY == 0 or state.batch == updates:
+            if state.batch % SYNC_EVERY == 0 or state.batch == updates:
                 state.look()
             if checkpoint_every and state.batch % checkpoint_every == 0 and state.batch < updates:
                 state.look()
@@ -192,7 +162,7 @@ def train(
 
 
 def evaluate(model: Model, examples: Examples, batch_size: int, fabric: Fabric, workers: int = 0) -> dict[str, float]:
-    """Mean cross-entropy, in nats, and accuracy on examples as they are, over all processes."""
+    """Return the mean cross-entropy, in nats, and the accuracy on unperturbed examples, over all processes."""
     given = batches(examples, Order(len(examples), batch_size, 0, None, fabric.global_rank, fabric.world_size), workers)
     loss, accuracy = _measured(model, lambda signals, _labels: model.module(signals), given, fabric)
     return {"validation_loss": loss, "validation_accuracy": accuracy}
@@ -201,7 +171,7 @@ def evaluate(model: Model, examples: Examples, batch_size: int, fabric: Fabric, 
 def _checked(
     model: Model, examples: Examples, perturb: Perturbation, recipe: Recipe, fabric: Fabric, seed: int
 ) -> float:
-    """Accuracy under a perturbation of some examples, each time the same."""
+    """Return the accuracy on some examples under a perturbation, the same examples each time."""
     order = Order(len(examples), recipe.batch_size, 0, seed, fabric.global_rank, fabric.world_size)
     some = islice(batches(examples, order), -(-CHECKED // recipe.batch_size))
     generator = torch.Generator().manual_seed(derived_seed(seed, "check"))
@@ -220,7 +190,7 @@ def _measured(
     given: Iterable[tuple[torch.Tensor, torch.Tensor]],
     fabric: Fabric,
 ) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over batches and processes; `look` gives the logits ``(B, classes)``."""
+    """Return mean cross-entropy and accuracy over batches and processes; `look` gives the logits ``(B, classes)``."""
     totals = torch.zeros(3, dtype=torch.float32, device=fabric.device)
     with frozen(model.module), torch.no_grad(), fabric.autocast():
         for batch in given:
@@ -238,7 +208,7 @@ def _update(
     signals: torch.Tensor,
     labels: torch.Tensor,
     perturb: Perturbation | None,
-    tools: Tools,
+    tools: TrainingTools,
     fabric: Fabric,
     randomness: int,
 ) -> torch.Tensor:
@@ -249,11 +219,12 @@ def _update(
     state.optimizer.zero_grad()
     parts = list(zip(signals.chunk(state.recipe.accumulate), labels.chunk(state.recipe.accumulate), strict=True))
     for number, (natural, wanted) in enumerate(parts):
-        learner, part = model, natural
+        part = natural
+        learner: Model | LayerModel = model
         if perturb is not None:
             with fabric.autocast():
                 taking, part = perturbed(bare, state.recipe.layer, perturb, natural, wanted, generator)
-            if isinstance(taking.module, Behind):
+            if isinstance(taking, LayerModel):
                 learner = replace(taking, module=taking.module.around(model.module))
         compared = {"natural": natural} if tools.compares else {}
         with (
@@ -281,13 +252,13 @@ def _replay(
     signals: torch.Tensor,
     labels: torch.Tensor,
     epsilon: float,
-    tools: Tools,
+    tools: TrainingTools,
     fabric: Fabric,
     randomness: int,
 ) -> torch.Tensor:
     """Make updates on one batch whose gradients also move the signals (Shafahi et al. 2019, algorithm 1).
 
-    How far they have moved goes on from batch to batch. Returned is the mean of what `_update` returns.
+    The change of the signals is carried over from batch to batch. Returned is the mean of what `_update` returns.
     """
     if state.moved is None:
         state.moved = torch.zeros_like(signals)
@@ -303,7 +274,7 @@ def _replay(
 
 
 class _Logits:
-    """Sees what a network returned in its last forward pass."""
+    """Records what a network returned in its last forward pass."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -321,13 +292,13 @@ class _Logits:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Have the global generators, which dropout draws from, begin at a seed; afterwards they are where they were."""
+    """Seed the global generators, which dropout draws from; afterwards their states are restored."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 
 
-def _optimizer(module: nn.Module, tools: Tools, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(module: nn.Module, tools: TrainingTools, recipe: Recipe) -> torch.optim.Optimizer:
     learning = [weight for weight in module.parameters() if weight.requires_grad]
     if not learning:
         raise MetameryError("there is nothing to train: every weight of the network is frozen, or it has none")

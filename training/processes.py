@@ -1,7 +1,7 @@
-"""Several processes that train one network: an error in one ends all, the first speaks for all, none is left behind.
+"""Several processes that train one network: an error in one ends all, the first prints it, and none keeps running.
 
-The first process starts the others, each with the same command. They share a folder of their own: a process that fails
-writes there why, and when the first has done with the folder, or has gone, the others leave.
+The first process starts the others, each with the same command. They share a temporary folder: a process that fails
+writes the reason there, and when the first has removed the folder, or has ended, the others end.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from lightning_fabric import Fabric
 from ..framework.errors import MetameryError
 
 LOOK_SECONDS = 0.2
-"""How often a process looks after the others."""
+"""Seconds between two checks of the other processes."""
 
 HANG_SECONDS = 10.0
-"""How long the first process may hang in an exchange with one that has failed."""
+"""Seconds for which the first process may hang in an exchange with one that has failed."""
 
 _SHARED = "METAMERY_TRAINING_PROCESSES"
 _FAILURE = "failure.txt"
@@ -47,7 +47,7 @@ def together(fabric: Fabric, devices: int) -> Iterator[None]:
             fabric.launch()
             yield
             fabric.barrier()
-    elif devices > 1 and "LOCAL_RANK" not in os.environ:  # otherwise a launcher such as torchrun looks after them
+    elif devices > 1 and "LOCAL_RANK" not in os.environ:  # otherwise a launcher such as torchrun supervises them
         with _leading(fabric) as launch:
             launch()
             yield
@@ -78,7 +78,7 @@ class _Leading:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def failure(self) -> str:
-        """Why another process has failed, or nothing."""
+        """Return why another process has failed; empty where none has."""
         try:
             return (self.folder / _FAILURE).read_text(encoding="utf-8")
         except OSError:
@@ -86,7 +86,7 @@ class _Leading:
             return next((f"process {rank} {_ending(code)}" for rank, code in ended if code is not None), "")
 
     def explanation(self) -> str:
-        """Why another process has failed, given a moment to end."""
+        """Return why another process has failed, after waiting briefly for it to end."""
         for _ in range(10):
             if said := self.failure():
                 return said
@@ -94,7 +94,7 @@ class _Leading:
         return ""
 
     def _watch(self) -> None:
-        """Where another process has failed, and this one waits for it for ever, say why and end."""
+        """Where another process has failed and this one would wait for it forever, print why and end."""
         while not self.is_over.wait(LOOK_SECONDS):
             if (said := self.failure()) and not self.is_over.wait(HANG_SECONDS):
                 print(f"error: {said}", file=sys.stderr, flush=True)
@@ -163,7 +163,7 @@ def _tell(folder: Path, error: BaseException) -> None:
 
 
 def _leave(first: int, folder: Path, finished: threading.Event) -> None:
-    """End this process when the first has ended, or has done with the training before this one has."""
+    """End this process when the first has ended, or has finished the training before this one has."""
     while True:
         if os.getppid() != first:
             shutil.rmtree(folder, ignore_errors=True)

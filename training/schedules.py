@@ -8,7 +8,7 @@ from ..framework.recipes import Recipe
 
 
 def learning_rate(recipe: Recipe, update: int, updates_per_epoch: int) -> float:
-    """Learning rate of an update, counted from 0.
+    """Return the learning rate of an update, counted from 0.
 
     >>> recipe = Recipe(epochs=4, learning_rate=1.0, schedule="steps", decay_every=2, warmup=1.0)
     >>> [learning_rate(recipe, update, 2) for update in range(8)]
@@ -28,7 +28,7 @@ def learning_rate(recipe: Recipe, update: int, updates_per_epoch: int) -> float:
 
 
 def epsilon_share(recipe: Recipe, update: int, updates_per_epoch: int) -> float:
-    """How much of the perturbation's ``epsilon`` an update takes, in (0, 1]."""
+    """Return the fraction of the perturbation's ``epsilon`` that an update uses, in (0, 1]."""
     return _grown(recipe.epsilon_warmup, update, updates_per_epoch)
 
 

@@ -1,4 +1,4 @@
-"""What a training goes on from: weights, optimizer, counts and history, kept after each epoch and taken up again."""
+"""The state of a training: weights, optimizer, counts and history, saved after each epoch and loaded again."""
 
 from __future__ import annotations
 
@@ -30,34 +30,34 @@ _HELP = "A lower learning_rate or clip_norm may help"
 
 @dataclass(eq=False)
 class State:
-    """What a training goes on from, and what it has noted since it last looked.
+    """The state of a training, and the losses since it last waited for the device.
 
     Parameters
     ----------
     model, optimizer
-        The network, bare, and the optimizer as Fabric has it.
+        The unwrapped network, and the optimizer as wrapped by Fabric.
     updates
-        Updates of an epoch.
+        Number of updates in an epoch.
     data
-        Fingerprints of the signals, by what they are for.
+        Fingerprints of the signals, by their role.
     epoch, batch
-        How many are done, in all and of this epoch.
+        Number of epochs done, and of batches done in this epoch.
     checked
-        The highest accuracy under the recipe's check.
+        Highest accuracy under the recipe's check.
     has_fallen
         Whether that accuracy has fallen as far as the recipe allows.
     history
-        Of each epoch, what was measured.
+        Measurements of each epoch.
     averaged
         The network with the average of the weights, where the recipe wants one.
     moved
-        How far replays have moved a batch's signals, ``(B, …)``.
+        Change of a batch's signals by replays, ``(B, …)``.
     sums
-        Of the losses and accuracies of this epoch's batches.
+        Sums of the losses and accuracies over this epoch's batches.
     noted
-        Those of the batches since the last look, still on the device.
+        Losses and accuracies of the batches since the last `look`, on the device.
     kept
-        Epochs and batches that the last checkpoint has; None before the first.
+        Numbers of epochs and batches of the last checkpoint; None before the first.
     """
 
     model: Model
@@ -93,7 +93,7 @@ class State:
         return reached.index(max(reached)) + 1 if reached else 0
 
     def move(self, module: nn.Module, fabric: Fabric) -> None:
-        """Move the weights by their gradients; `module` is the network as Fabric has it."""
+        """Update the weights by their gradients; `module` is the network as wrapped by Fabric."""
         if self.recipe.clip_norm:
             fabric.clip_gradients(module, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False)
         self.optimizer.step()
@@ -101,14 +101,14 @@ class State:
             _average(self.averaged, self.module, self.recipe.ema)
 
     def note(self, seen: torch.Tensor) -> None:
-        """Count a batch that the weights were moved by."""
+        """Record the loss and accuracy of a batch that the weights were updated by."""
         if not self.epoch and not self.batch:
-            checkpoints.flattened(self.optimizer.state_dict())  # what cannot be kept is said now, not after an epoch
+            checkpoints.flattened(self.optimizer.state_dict())  # refuses now what could not be saved after an epoch
         self.noted.append(seen)
         self.batch += 1
 
     def look(self) -> None:
-        """Wait for the device, and stop where a loss is not finite: nothing that came of it is kept."""
+        """Wait for the device, and raise where a loss is not finite: nothing computed after it is saved."""
         if not self.noted:
             return
         noted = torch.stack(self.noted).cpu()
@@ -125,7 +125,7 @@ class State:
         return {"loss": loss, "accuracy": accuracy}
 
     def guard(self, accuracy: float, fabric: Fabric) -> None:
-        """Notice catastrophic overfitting: from one epoch to another the network learns to fool a weak attack."""
+        """Detect catastrophic overfitting: from one epoch to the next the network learns to fool a weak attack."""
         self.checked = max(self.checked, accuracy)
         if self.has_fallen or not 0 < self.recipe.check_drop <= self.checked - accuracy:
             return
@@ -143,7 +143,7 @@ class State:
         self.epoch, self.batch, self.sums = self.epoch + 1, 0, torch.zeros(2, dtype=torch.float32, device="cpu")
 
     def save(self, folder: Path, fabric: Fabric) -> None:
-        """Keep all that the training goes on from, and then the best weights, if the last epoch's are.
+        """Save all that the training continues from, and then the best weights, if the last epoch's are.
 
         Raises
         ------
@@ -176,18 +176,18 @@ class State:
             self._save_best(folder)
 
     def resume(self, folder: Path, fabric: Fabric) -> None:
-        """Take over what an earlier call left, if it left anything.
+        """Load what an earlier call saved, if it saved anything.
 
         Raises
         ------
         MetameryError
-            It is damaged, of another network, or of other signals.
+            The checkpoint is damaged, or of another network or other signals.
         """
-        place = folder / LAST
-        if not place.exists():
+        path = folder / LAST
+        if not path.exists():
             return
-        tensors, state = checkpoints.load(place)
-        self._check(place, state)
+        tensors, state = checkpoints.load(path)
+        self._check(path, state)
         for what, seen in self.data.items():
             table, marks = state.get("data", {}).get(what), tensors.get(f"data/{what}")
             if table is not None and marks is not None:
@@ -200,11 +200,11 @@ class State:
             self._take_over(parts, state, fabric)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise MetameryError(f"'{place}' is of another network or recipe: {reason}") from None
+            raise MetameryError(f"'{path}' is of another network or recipe: {reason}") from None
         if "probe" in parts and not same_network(self.model, parts["probe"]["outputs"]):
             raise MetameryError(
-                f"with the weights in '{place}' the network answers otherwise than when they were written: its code "
-                "has changed. Bring that back, or train into another folder"
+                f"with the weights in '{path}' the network's outputs are not those it had when they were saved: its "
+                "code has changed. Restore the code, or train into another folder"
             )
         self.kept = (self.epoch, self.batch)
         if fabric.is_global_zero:
@@ -230,8 +230,8 @@ class State:
             setattr(self, name, state.get(name, getattr(self, name)))
         self.sums = torch.tensor(state["sums"], dtype=torch.float32, device="cpu")
 
-    def _check(self, place: Path, state: Mapping[str, Any]) -> None:
-        """Hold the numbers of a checkpoint against each other."""
+    def _check(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Check that the numbers of a checkpoint are consistent."""
         epoch, batch, history = (state.get(name) for name in ("epoch", "batch", "history"))
         if (
             not (isinstance(epoch, int) and 0 <= epoch <= self.recipe.epochs)
@@ -242,7 +242,7 @@ class State:
         ):
             rows = len(history) if isinstance(history, list) else "no"
             raise MetameryError(
-                f"'{place}' does not fit together: epoch {epoch} of {self.recipe.epochs}, batch {batch} of "
+                f"'{path}' is inconsistent: epoch {epoch} of {self.recipe.epochs}, batch {batch} of "
                 f"{self.updates}, a history of {rows} epochs. Put a copy of it back, or choose another folder"
             )
 
@@ -271,7 +271,7 @@ class State:
         checkpoints.save(folder / BEST, weights, said | ({"others": extra} if extra else {}))
 
     def _weights(self) -> dict[str, torch.Tensor]:
-        """All that the network holds, by the names that checkpoints have for them."""
+        """Return all tensors of the network, by their names in checkpoints."""
         networks = {"weights": self.module} | ({"averaged": self.averaged} if self.averaged is not None else {})
         found = {
             f"{part}/{name}": tensor
@@ -299,12 +299,13 @@ class State:
 
 
 def refuse_unkept(module: nn.Module) -> None:
-    """Say what of a network could not be kept and loaded again, before anything is computed.
+    """Refuse a network that could not be saved and loaded again, before anything is computed.
 
     Raises
     ------
     MetameryError
-        A tensor is of a kind that no checkpoint holds, or ``get_extra_state`` gives what is not plain data.
+        A tensor is of a kind that checkpoints cannot hold, or ``get_extra_state`` returns something that is not plain
+        data.
     """
     tensors, extra = checkpoints.packed(module.state_dict())
     checkpoints.refuse(tensors | _unsaved_buffers(module))
@@ -326,7 +327,7 @@ def summed(values: torch.Tensor, fabric: Fabric) -> torch.Tensor:
 
 @torch.no_grad()
 def _average(averaged: nn.Module, module: nn.Module, decay: float) -> None:
-    """Move an average of weights towards them; what is no weight is taken over."""
+    """Move an average of weights towards them; entries that are not floating point are copied."""
     (own, own_extra), (new, extra) = (checkpoints.packed(each.state_dict()) for each in (averaged, module))
     own, new = own | _unsaved_buffers(averaged), new | _unsaved_buffers(module)
     for name, tensor in own.items():
@@ -346,7 +347,7 @@ def _unsaved_buffers(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _reached(row: Mapping[str, float]) -> float:
-    """The accuracy by which epochs are compared."""
+    """Return the accuracy by which epochs are compared."""
     return row.get("checked_accuracy", row.get("validation_accuracy", row["accuracy"]))
 
 

@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 
 from ...framework.checks import number
-from ...framework.domains import Domain
+from ...framework.domains import Bounds
 from ...framework.errors import MetameryError, unknown
 
 Size = float | torch.Tensor
@@ -100,7 +100,7 @@ BALLS: dict[str, type[Ball]] = {"linf": LinfBall, "l2": L2Ball}
 """Each norm by name."""
 
 
-def ball(signals: torch.Tensor, epsilon: Size, norm: str, domain: Domain) -> Ball:
+def ball(signals: torch.Tensor, epsilon: Size, norm: str, domain: Bounds) -> Ball:
     """The ball of radius `epsilon`, a number or ``(B,)``, about signals ``(B, …)`` of a domain.
 
     Raises
@@ -147,7 +147,7 @@ def check_norm(norm: str) -> None:
         raise unknown("norm", norm, BALLS)
 
 
-def check_signals(signals: torch.Tensor, domain: Domain) -> None:
+def check_signals(signals: torch.Tensor, domain: Bounds) -> None:
     """Raise `MetameryError` unless signals are floating point and inside the domain's range."""
     if not signals.is_floating_point():
         raise MetameryError(f"the signals are {signals.dtype}, expected floating point")
@@ -188,7 +188,7 @@ def check_one_each(labels: object, signals: torch.Tensor) -> None:
         raise MetameryError(f"labels have shape {tuple(labels.shape)}, expected one for each of {len(signals)} signals")
 
 
-def check_epsilon(epsilon: Size, norm: str, signals: torch.Tensor, domain: Domain) -> None:
+def check_epsilon(epsilon: Size, norm: str, signals: torch.Tensor, domain: Bounds) -> None:
     """Raise `MetameryError` for an epsilon that is negative, or larger than the domain's range allows to move.
 
     The largest is the range itself, and in the L2 norm the range times the root of the number of samples.

@@ -17,7 +17,7 @@ from torch import nn
 
 from ...framework.checks import MANY, flag, number, one_of, whole
 from ...framework.errors import MetameryError
-from ...framework.models import Model
+from ...framework.protocols import Perturbable
 from ...framework.running import frozen
 from .balls import Ball, Randomness, Size, ball, check_norm, check_one_each, class_indices
 
@@ -25,7 +25,7 @@ LogitLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def fgsm(
-    model: Model,
+    model: Perturbable,
     signals: torch.Tensor,
     labels: torch.Tensor,
     generator: Randomness = None,
@@ -54,7 +54,7 @@ def fgsm(
 
 
 def pgd(
-    model: Model,
+    model: Perturbable,
     signals: torch.Tensor,
     labels: torch.Tensor,
     generator: Randomness = None,
@@ -125,7 +125,7 @@ def pgd(
 
 
 def apgd(
-    model: Model,
+    model: Perturbable,
     signals: torch.Tensor,
     labels: torch.Tensor,
     generator: Randomness = None,
@@ -279,7 +279,7 @@ def _gradient(values: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def _attacked(
-    model: Model, signals: torch.Tensor, labels: torch.Tensor, epsilon: Size, norm: str, loss: str | LogitLoss
+    model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, epsilon: Size, norm: str, loss: str | LogitLoss
 ) -> Iterator[tuple[Ball, _Network]]:
     # Gradients are wanted whatever mode the caller is in; tensors made in inference mode have none until copied.
     with torch.inference_mode(False), torch.enable_grad(), frozen(model.module):

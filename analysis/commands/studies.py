@@ -105,6 +105,8 @@ def show(
     typer.echo(f"{found.qualified}: {loaded.domain}")
     classes = f"{len(loaded.labels)} classes ({loaded.label_space})" if loaded.labels else "classes without names"
     typer.echo(f"{weights / 1e6:.2f} M weights, {classes}")
+    if found.entry.licence:
+        typer.echo(f"licence: {found.entry.licence}")
     if options := found.options():
         typer.echo(f"options, for --set: {options}")
     typer.echo(f"\n{'layer':<32} {'module':<20} {'shape':>16} {'units':>10} {'ReLU':>5} {'MB each':>8}")

@@ -30,6 +30,7 @@ from ...framework.progress import Progress
 from ...framework.results import plottable
 from ...framework.running import channels_last, drawing, frozen, ordinary, signal_type
 from ...framework.schema import null_variables
+from ...framework.staging import exchange
 from ...framework.stimuli import Stimuli, Stimulus
 from ...framework.store import Group, write_dataset
 from .measures import NULL_METRICS
@@ -356,9 +357,7 @@ def _keep(cache: Path, key: str, summary: xr.Dataset, probe: list[float]) -> Non
             write_dataset(summary.assign_attrs(probe=probe, digest=_digest(summary)), staging / "new")
             with turn(cache):
                 owners.clear(cache, _STAGED)
-                if (place := cache / f"{key}.zarr").exists():
-                    os.rename(place, staging / "old")
-                os.rename(staging / "new", place)
+                exchange(staging, cache, f"{key}.zarr")
     except (OSError, MetameryError) as error:
         reason = getattr(error, "strerror", None) or error
         warnings.warn(f"the null is not kept for other studies: '{cache}': {reason}", stacklevel=3)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ...framework.errors import MetameryError
 from ...framework.folders import READABLE, check_input
 from ...framework.model_results import models_of, stimulus_facts
-from ...framework.owners import clear, discard, owned
+from ...framework.owners import clear, owned
+from ...framework.replacing import replaced, writing_to
 from ...framework.results import open_study, steady
 from ..studies.damage import without_lost
 from .evaluations import evaluations
@@ -67,15 +66,9 @@ def write_report(study_folder: Path, count: int = 40) -> Path:
             return render(without_lost(folder, tree), count)
 
     text, report = steady([folder], page), folder / "report.html"
-    partial = owned(folder, _PARTIAL)
-    try:
+    with writing_to(folder), replaced(report, owned(folder, _PARTIAL)) as partial:
         clear(folder, _PARTIAL)
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, report)
-    except OSError as error:
-        raise MetameryError(f"cannot write to '{folder}': {error.strerror or error}") from error
-    finally:
-        discard(partial)
     return report
 
 

@@ -6,8 +6,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +16,7 @@ from ...framework.contract import examine
 from ...framework.errors import MetameryError
 from ...framework.limits import check_disk, check_memory
 from ...framework.manager import Plugins
+from ...framework.provenance import provenance
 from ...framework.schema import fitted_variables, stimuli_variables
 from ...framework.stimuli import Stimulus, is_utf8
 from ...framework.store import Group, StudyStore
@@ -146,12 +145,10 @@ def _provenance(
     ]
     suppliers = {name.partition(":")[0] for name in used}
     return {
-        "metamery_version": version("metamery"),
-        "torch_version": torch.__version__,
+        **provenance(),
         "plugins": sorted(f"{p.name} ({p.distribution} {p.version})" for p in plugins.loaded if p.name in suppliers),
         "names": used,
         "device": str(device) if device.type == "cpu" else f"{device} ({torch.cuda.get_device_name(device)})",
         "threads": torch.get_num_threads(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "study": study.to_toml(),
     }

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +14,14 @@ from ...framework.context import Context
 from ...framework.contract import examine, on_device
 from ...framework.errors import MetameryError
 from ...framework.folders import RESULTS, check_output, home, kind
-from ...framework.groups import check_apart, check_result_name
-from ...framework.limits import text_of
+from ...framework.groups import check_apart, check_result_name, numbered
 from ...framework.manager import Plugins
 from ...framework.models import Model
 from ...framework.progress import Progress
+from ...framework.provenance import provenance
 from ...framework.registry import is_run
 from ...framework.results import open_study
+from ...framework.run import Run
 from ...framework.store import StudyStore
 from ...framework.study import Study, Use, load_stimuli
 from .damage import check_natural, damages, without_lost
@@ -86,12 +84,7 @@ def models_context(
         model: Model = plugins.load("model", name)
         on_device(model, device)
         examine(model, model.layers)
-        qualified, count = plugins.find("model", name).qualified, 1
-        unique = qualified
-        while unique in models:
-            count += 1
-            unique = f"{qualified}+{count}"
-        models[unique] = model
+        models[numbered(plugins.find("model", name).qualified, models.__contains__)] = model
     return Context(models, load_stimuli(plugins, stimuli), None, device, generator, progress)
 
 
@@ -103,21 +96,21 @@ def held_out(runs: Sequence[str]) -> Use:
     MetameryError
         A name is no run's folder, or the runs were measured on different signals, or on none.
     """
-    found: list[Any] = []
+    found: list[Use] = []
     for run in runs:
         if not is_run(Path(run)):
             raise MetameryError(
                 f"'{run}' is no run, so it does not say what to measure it on: --stimuli NAME|FOLDER does"
             )
-        asked = tomllib.loads(text_of(Path(run) / "run.toml", "no run in"))
-        if "validation" not in asked:
+        validation = Run.read(Path(run)).validation
+        if validation is None:
             raise MetameryError(f"run '{run}' was validated on nothing: expected --stimuli NAME|FOLDER")
-        found.append(asked["validation"])
+        found.append(validation)
     if any(other != found[0] for other in found):
         raise MetameryError(
             "the runs were not all validated on the same signals: --stimuli NAME|FOLDER says which to take"
         )
-    return Use.parse(found[0], "validation")
+    return found[0]
 
 
 def measure(
@@ -141,7 +134,7 @@ def measure(
         weights_sha256=[model.weights_sha256() for model in context.models.values()],
         device=str(context.device),
         **about,
-        **_versions(),
+        **provenance(),
     )
 
 
@@ -155,7 +148,7 @@ def keep(folder: Path, name: str, dataset: xr.Dataset) -> None:
     """
     if not (folder / RESULTS).exists():
         try:
-            StudyStore.create(folder, {}, {"title": "Evaluations", **_versions()})
+            StudyStore.create(folder, {}, {"title": "Evaluations", **provenance()})
         except MetameryError:
             if not (folder / RESULTS).exists():  # otherwise another process was first
                 raise
@@ -174,11 +167,3 @@ def check_place(folder: Path, name: str, of_study: bool = False) -> None:
     check_output(folder, "study" if of_study else "evaluations")
     if (folder / RESULTS).is_dir():
         check_apart([name], [each.name for each in (folder / RESULTS).iterdir()])
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "metamery_version": version("metamery"),
-        "torch_version": torch.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

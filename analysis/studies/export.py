@@ -6,7 +6,6 @@ import csv
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,10 @@ from ...framework.claims import work
 from ...framework.domains import ImageDomain, WaveformDomain
 from ...framework.errors import MetameryError
 from ...framework.folders import EXPORT_TABLE, check_input, check_output
+from ...framework.groups import numbered
 from ...framework.model_results import STATE_NAMES, ModelResults, models_of, stimulus_facts
 from ...framework.owners import abandoned, clear, scratch
+from ...framework.replacing import writing_to
 from ...framework.results import open_study
 from ...framework.schema import VERDICTS
 from ..proof.measures import NULL_METRICS
@@ -109,21 +110,12 @@ def export(study_folder: Path, out_folder: Path, level: float | None = None) -> 
         models, facts = models_of(tree), stimulus_facts(tree)
         if level is not None and all(isinstance(model.domain, ImageDomain) for model in models):
             raise MetameryError(f"the level is {level:g} dBFS, but '{study_folder}' holds pictures only")
-        with _writing_to(out), work(out), scratch(out, _STAGED) as staging:
+        with writing_to(out), work(out), scratch(out, _STAGED) as staging:
             rows = (row for model in models for row in _model(model, facts, staging, level))
             files = _write_table(staging / TABLE, rows)
             _move(staging, out, files)
             clear(out, _STAGED)
     return len(files)
-
-
-@contextmanager
-def _writing_to(out: Path) -> Iterator[None]:
-    """Say of a full or locked disk where it is."""
-    try:
-        yield
-    except OSError as error:
-        raise MetameryError(f"cannot write to '{out}': {error.strerror or error}") from error
 
 
 def _model(
@@ -250,10 +242,7 @@ def _file_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     result = []
     for name in names:
         safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip(".")[:120] or "_"
-        unique, count = safe, 1
-        while unique.casefold() in used:
-            count += 1
-            unique = f"{safe}-{count}"
+        unique = numbered(safe, lambda each: each.casefold() in used, mark="-")
         used.add(unique.casefold())
         result.append(unique)
     return result

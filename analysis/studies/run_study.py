@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +17,11 @@ from ...framework.contract import examine, on_device
 from ...framework.devices import check_precision
 from ...framework.errors import MetameryError
 from ...framework.folders import RESULTS, STUDY_FILE, check_output
+from ...framework.groups import numbered
 from ...framework.manager import Plugins
 from ...framework.models import Model
 from ...framework.progress import Progress
+from ...framework.replacing import replaced, writing_to
 from ...framework.results import open_study
 from ...framework.schema import STATES, model_key
 from ...framework.staging import STAGED
@@ -222,15 +224,18 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
         model: Model = plugins.load("model", use.name, **use.options)
         on_device(model, device)
         layers = tuple(use.layers or model.layers)
-        name, count = found, 1
-        while model_key(name).casefold() in {part.key.casefold() for part in parts}:
-            count += 1
-            name = f"{found}+{count}"
+        name = _unique(found, [part.key for part in parts])
         measured = measured_layers(model, layers)
         contract = examine(model, layers)
         relus = tuple(contract.relus[layer] for layer in layers)
         parts.append(Part(model_key(name), name, use, model, layers, measured, relus, model.weights_sha256()))
     return parts
+
+
+def _unique(name: str, keys: Sequence[str]) -> str:
+    """Return a model's name, with a number where another's key is the same, even if only case tells them apart."""
+    taken = {key.casefold() for key in keys}
+    return numbered(name, lambda each: model_key(each).casefold() in taken)
 
 
 @dataclass(frozen=True, eq=False)
@@ -356,14 +361,9 @@ def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, settings:
 def _keep_file(study: Study, folder: Path) -> None:
     """Write the study's file, unless there is one, in one step."""
     if not (folder / STUDY_FILE).exists():
-        partial = owners.owned(folder, STAGED)  # so called, it is cleared away with the store's own leftovers
-        try:
+        staged = owners.owned(folder, STAGED)  # so called, it is cleared away with the store's own leftovers
+        with writing_to(folder), replaced(folder / STUDY_FILE, staged) as partial:
             partial.write_text(study.to_toml(), encoding="utf-8")
-            partial.replace(folder / STUDY_FILE)
-        except OSError as error:
-            raise MetameryError(f"cannot write to '{folder}': {error.strerror or error}") from error
-        finally:
-            owners.discard(partial)
 
 
 _JUDGED = ["match", "agrees", "quantised_match", "quantised_agrees"]

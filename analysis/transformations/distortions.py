@@ -8,10 +8,9 @@ import torch
 from torch.nn.functional import pad
 
 from ...framework.checks import number, one_of, whole
-from ...framework.domains import Domain
+from ...framework.domains import Bounds
 from ...framework.errors import MetameryError
-from ...framework.models import Model
-from ...framework.protocols import Perturbation
+from ...framework.protocols import Perturbable, Perturbation
 from ..attacks.balls import check_signals
 
 PADDINGS = ("reflect", "zero")
@@ -26,7 +25,9 @@ def shift(maximum: int = 4, padding: str = "reflect") -> Perturbation:
     whole("maximum", maximum)
     one_of("padding", padding, PADDINGS)
 
-    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def perturb(
+        model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         check_signals(signals, model.domain)
         dims = _dims(signals)
         shortest = min(signals.shape[dim] for dim in dims)
@@ -40,7 +41,7 @@ def shift(maximum: int = 4, padding: str = "reflect") -> Perturbation:
     return perturb
 
 
-def shifted(signals: torch.Tensor, by: torch.Tensor, domain: Domain, padding: str) -> torch.Tensor:
+def shifted(signals: torch.Tensor, by: torch.Tensor, domain: Bounds, padding: str) -> torch.Tensor:
     """Signals ``(B, …)``, each moved along its axes by whole numbers, ``(axes, B)``, shorter than the signals."""
     result = signals.clone()
     for dim, steps in zip(_dims(signals), by.to(signals.device), strict=True):
@@ -64,7 +65,9 @@ def blur(sigma: float = 1.0) -> Perturbation:
     number("sigma", sigma, 0)
     radius = math.ceil(4 * sigma)
 
-    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def perturb(
+        model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         check_signals(signals, model.domain)
         dims = _dims(signals)
         shortest = min(signals.shape[dim] for dim in dims)

@@ -1,4 +1,4 @@
-"""The modules that surgery puts into a network: `Blur`, and `Blurred`, another module with a blur behind it."""
+"""The modules that surgery puts into a network: `Blur`, and `Blurred`, another module followed by a blur."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Grid:
     stride
         Samples between two results.
     kernel, padding
-        Of the pooling; 1 and 0 where the blur subsamples what another module computed at every sample.
+        Size and padding of the pooling; 1 and 0 where the blur subsamples what another module computed at every sample.
     beyond
-        For a pooling with `ceil_mode`: how far behind the last sample the last result may begin.
+        For a pooling with `ceil_mode`: how far after the last sample the last result may begin.
     """
 
     stride: int
@@ -33,7 +33,7 @@ class Grid:
     beyond: int | None = None
 
     def count(self, length: int) -> int:
-        """Number of results for so many samples, as PyTorch's poolings count them."""
+        """Number of results for `length` samples, as PyTorch's poolings count them."""
         span = length + 2 * self.padding - self.kernel
         count = span // self.stride + 1
         if self.beyond is not None and span % self.stride and count * self.stride < length + self.beyond:
@@ -44,17 +44,17 @@ class Grid:
 class Blur(nn.Module):
     """Low-pass filter and subsample signals ``(B, C, …)`` along each of their axes; every channel alike.
 
-    A window lies about its result's place, half a sample late where there is no middle. Beyond the ends the signal is
-    reflected, as in Zhang (2019); with ``hann`` as well, where Feather et al. (2019) pad with zeros.
+    A window is centred on its result's position, half a sample late where it has no middle. Beyond the ends the signal
+    is reflected, as in Zhang (2019); with ``hann`` as well, where Feather et al. (2019) pad with zeros.
 
-    The window is no weight: it is not in the `state_dict`.
+    The window is not a weight: it is not in the `state_dict`.
 
     Parameters
     ----------
     kind
         One of `windows.KINDS`.
     grids
-        One for each axis behind the channels.
+        One for each axis after the channels.
     """
 
     taps: torch.Tensor
@@ -87,7 +87,7 @@ class Blur(nn.Module):
 
 
 class Blurred(nn.Module):
-    """`blur` behind `dense`, which computes at every sample what it used to compute at some.
+    """`blur` after `dense`, which computes at every sample what it used to compute at some.
 
     `dense` may be an activation function: it then follows a convolution that has lost its stride.
     """
@@ -103,7 +103,7 @@ class Blurred(nn.Module):
 
 
 def _reflect(signals: torch.Tensor, extents: Sequence[tuple[int, int]]) -> torch.Tensor:
-    """Extend each axis before and behind by its mirror image without the end sample; cut it where that is negative."""
+    """Extend each axis at both ends by its mirror image without the end sample; cut it where that is negative."""
     lengths = signals.shape[2:]
     if all(0 <= extent < length for length, both in zip(lengths, extents, strict=True) for extent in both):
         return F.pad(signals, [extent for both in reversed(extents) for extent in both], mode="reflect")

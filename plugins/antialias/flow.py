@@ -21,7 +21,7 @@ from ...framework.running import frozen
 
 @dataclass
 class Operation:
-    """One call of one of torch's functions; `caller` is the place of the innermost module in `Flow.calls`."""
+    """One call of one of torch's functions; `caller` is the index of the innermost module in `Flow.calls`."""
 
     name: str
     takes: tuple[int, ...]
@@ -40,7 +40,7 @@ class Call:
     path, part
         The module.
     parent
-        The place of the calling module in `Flow.calls`; −1 for the network itself.
+        Index of the calling module in `Flow.calls`; −1 for the network itself.
     takes, first
         The values it was given, and the one that is its first argument.
     begin, end
@@ -48,7 +48,7 @@ class Call:
     gives
         The values it returned; `result` if that was a single tensor.
     given_shape, shape
-        Of the first argument and of the result, where they are tensors.
+        Shapes of the first argument and of the result, where they are tensors.
     """
 
     path: str
@@ -72,8 +72,8 @@ class Flow:
     calls: list[Call] = field(default_factory=list)
 
     def users(self, value: int) -> list[int]:
-        """The places of the operations that take a value."""
-        return [place for place, operation in enumerate(self.operations) if value in operation.takes]
+        """Return the indices of the operations that take a value."""
+        return [index for index, operation in enumerate(self.operations) if value in operation.takes]
 
     def calls_of(self, part: nn.Module) -> list[Call]:
         return [call for call in self.calls if call.part is part]

@@ -19,12 +19,12 @@ from torch.nn import functional as F
 from ...framework.class_labels import check_number, class_labels
 from ...framework.domains import ImageDomain
 from ...framework.models import Model
+from ...framework.normalisation import normalise_input
 from ...framework.seeding import seeded
 from ..vision.imagenet import IMAGENET_1K, IMAGENET_MEAN, IMAGENET_STD, imagenet_labels
-from ..vision.normalisation import normalise_input
 from .windows import hann
 
-LAYERS = (*(f"features.{place}" for place in (1, 4, 7, 9, 11)), "classifier.2", "classifier.5", "output")
+LAYERS = (*(f"features.{index}" for index in (1, 4, 7, 9, 11)), "classifier.2", "classifier.5", "output")
 """Every ReLU of AlexNet, and the logits."""
 
 
@@ -36,7 +36,7 @@ class HannPool2d(nn.Module):
     size
         Samples of the window, with its two zero ends.
     stride, padding
-        As a pooling's.
+        Stride and padding, as of a pooling.
     """
 
     taps: torch.Tensor
@@ -112,14 +112,14 @@ def lowpass_alexnet(
     labels
         The classes' names; by default ImageNet's, if there are 1,000.
     seed
-        Of the weights.
+        Seed of the random weights.
     size
         Height and width of the pictures.
 
     Raises
     ------
     MetameryError
-        The labels are not as many as the classes, or the pictures smaller than 32 pixels.
+        The number of labels is not that of the classes, or the pictures smaller than 32 pixels.
     """
     count, names = class_labels("lowpass-alexnet", num_classes, labels, default=len(imagenet_labels()))
     check_number("lowpass-alexnet", "size", size, least=32)

@@ -1,8 +1,8 @@
 """Where the blur belongs that a strided convolution's stride moves to, read from a `Flow`.
 
-Zhang (2019, fig. 4): conv /2 → ReLU becomes conv /1 → ReLU → blur /2. So the blur goes behind the activation function,
+Zhang (2019, fig. 4): conv /2 → ReLU becomes conv /1 → ReLU → blur /2. So the blur goes after the activation function,
 with a normalisation between them or not. Without an activation function, the convolution and the blur are one linear
-filter and it goes directly behind the convolution; or, of a 1 × 1 convolution, directly in front, where the result is
+filter and it goes directly after the convolution; or, with a 1 × 1 convolution, directly before it, where the result is
 the same and there is less to compute.
 """
 
@@ -16,7 +16,7 @@ from .flow import Call, Flow
 
 _SMOOTH = ("elu", "celu", "selu", "silu", "mish", "gelu", "hardswish", "hardsigmoid", "sigmoid", "tanh", "softplus")
 ACTIVATIONS = {"relu", "relu6", "hardtanh", "leaky_relu", "rrelu", "prelu", "clamp", "clamp_min", *_SMOOTH}
-"""Torch's functions that act on each number alone; in-place forms, with ``_`` behind, count as well."""
+"""Torch's functions that act on each number alone; in-place forms, with a trailing ``_``, count as well."""
 
 BETWEEN = {"batch_norm", "group_norm", "instance_norm", "layer_norm", "dropout", "dropout1d", "dropout2d", "contiguous"}
 """What may stand between a convolution and its activation function."""
@@ -26,7 +26,7 @@ _RUNS_ITS_CHILDREN = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 @dataclass(frozen=True)
 class Place:
-    """Where to blur: behind a module, or in front of each of several; and why it is not where it should be."""
+    """Where to blur: after a module, or before each of several; and why it is not where it should be."""
 
     behind: nn.Module | None = None
     in_front: tuple[nn.Module, ...] = ()

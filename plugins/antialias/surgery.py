@@ -13,7 +13,7 @@ average pool /s                 blur /s
 =============================== ==========================================
 
 The network returns the same shapes; the paths of modules and the names of weights stay. What lies between a
-convolution and its blur is computed at every sample, so a layer there has more of them. A module with a blur behind it
+convolution and its blur is computed at every sample, so a layer there has more of them. A module followed by a blur
 has the layers ``PATH.blur`` and, if it is a pooling or an activation function, ``PATH.dense`` before it.
 """
 
@@ -52,18 +52,18 @@ _STRIDE_AT = {"conv": 3, "max_pool": 2, "avg_pool": 2}
 
 @dataclass(frozen=True)
 class Replaced:
-    """One place where a network subsamples.
+    """One point at which a network subsamples.
 
     Parameters
     ----------
     path
         The module; of a function that code calls, the module whose code it is.
     was
-        What stood there.
+        The operation that was there.
     now
-        What stands there; None if it was left as it was.
+        The one that is there now; None if it was left as it was.
     note
-        Why it was left, or why the blur is not behind the activation function.
+        Why it was left, or why the blur does not follow the activation function.
     """
 
     path: str
@@ -94,8 +94,8 @@ def antialias(
 
     The order in which modules run is that of one forward pass. Subsampling by a function that code calls
     (`F.max_pool2d`, a strided `F.conv2d`, an index with a step) cannot be replaced: it is listed and left, and so is a
-    module that does not run. An average over the whole signal, and adaptive pooling, are no subsampling, and are not
-    listed.
+    module that does not run. An average over the whole signal, and adaptive pooling, do not count as subsampling, and
+    are not listed.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def antialias(
     kind
         ``blur3`` or ``blur5`` (binomial), or ``hann``; see `windows.window`.
     signals
-        A batch that it takes, ``(B, …)``: what is in it does not matter.
+        A batch that it takes, ``(B, …)``; its values do not matter.
     keep
         Paths of modules to leave as they are; ``*`` stands for anything. The first convolution is the costliest to
         compute at every sample: Zhang's AlexNet has stride 2 there before the blur, where this has stride 1.
@@ -112,7 +112,7 @@ def antialias(
     Raises
     ------
     UnknownNameError
-        There is no such `kind`.
+        `kind` is unknown.
     MetameryError
         The network is compiled, or does not return the same shapes with its new parts.
     """

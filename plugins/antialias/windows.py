@@ -28,7 +28,7 @@ def window(kind: str, stride: int) -> torch.Tensor:
     Raises
     ------
     UnknownNameError
-        `kind` is none of these.
+        `kind` is not one of these.
     """
     if kind not in KINDS:
         raise unknown("anti-aliasing", kind, KINDS)

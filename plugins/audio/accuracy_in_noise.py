@@ -28,9 +28,11 @@ def accuracy_in_noise(
     Parameters
     ----------
     snrs
-        In dB.
+        Signal-to-noise ratios in dB.
     noise
         ``white``, ``pink``, or sounds by name or folder.
+    batch_size
+        Number of sounds in a batch.
     """
     whole("batch_size", batch_size, 1)
     ratios = sorted(set(numbers("snrs", snrs, "[-10, 0, 10]")))
@@ -46,10 +48,10 @@ def accuracy_in_noise(
                 for name, batch in given.items():
                     model, some = context.models[name], batch.some(batch.known)
                     counted[name] += len(some.stimuli)
-                    for place, mix in enumerate(mixes):
+                    for column, mix in enumerate(mixes):
                         noisy = [mix(model, signal[None], some.right, own) for signal, own in _each(some, seed)]
                         if noisy:
-                            right[name][place] += int(some.correct(model.module(torch.cat(noisy))).sum())
+                            right[name][column] += int(some.correct(model.module(torch.cat(noisy))).sum())
                     context.progress.advance()
         trials = np.array([[counted[name]] for name in context.models])
         what = "proportion of right answers in noise"

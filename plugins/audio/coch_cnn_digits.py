@@ -34,7 +34,7 @@ DIGITS = ("eight", "five", "four", "nine", "one", "seven", "six", "three", "two"
 def network(front_end: str, width: int, num_classes: int, *, pools: bool = True) -> nn.Sequential:
     """Build the network: BatchNorm; five times convolution 3 × 3, BatchNorm, ReLU, max pool; average; linear.
 
-    The last max pool is left out. Without `pools` every other sample is taken in place of a max pool.
+    There is no max pool after the last ReLU. Without `pools` each max pool is replaced by taking every other sample.
     """
     parts: dict[str, nn.Module] = {front_end: digits_front_end(front_end), "norm": nn.BatchNorm2d(1)}
     before = 1
@@ -69,7 +69,7 @@ def coch_cnn_digits(
     ----------
     weights
         ``digits``: trained on spoken digits, in English (Free Spoken Digit Dataset); ``none``: random ones. By default
-        ``digits``, unless another network or other classes are asked for.
+        ``digits``, unless the other options ask for another network or other classes.
     front_end
         ``cochleagram``: 53 half-cosine filters, 100 frames a second, computed with a density of 8; or ``mel``: the
         logarithm of a mel spectrogram of as many bands and frames. The front end's path is its name.
@@ -80,14 +80,14 @@ def coch_cnn_digits(
     labels
         The classes' names.
     seed
-        Of random weights.
+        Seed of the random weights.
 
     Raises
     ------
     UnknownNameError
-        There is no such front end, or there are no such weights.
+        `front_end` or `weights` is unknown.
     MetameryError
-        The labels are not as many as the classes, a number is too small, or the weights are of another network.
+        The number of labels is not that of the classes, a number is too small, or the weights are of another network.
     """
     return _build("coch-cnn-digits", "standard", weights, front_end, width, num_classes, labels, seed)
 

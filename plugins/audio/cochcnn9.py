@@ -26,13 +26,13 @@ SAMPLES, SAMPLE_RATE = 40_000, 20_000
 WORDS = 794
 """Classes of the published networks: 793 words, and none of them."""
 
-LAYERS = ("cochleagram", *(f"relu{place}" for place in range(5)), "avgpool", "relufc", "output")
+LAYERS = ("cochleagram", *(f"relu{index}" for index in range(5)), "avgpool", "relufc", "output")
 
 _POOL = (2, 5)
 
 
 class SamePadding(nn.Module):
-    """Zeros around pictures ``(B, C, H, W)``, so that ``n`` samples become ``⌈n / stride⌉``; an odd one goes behind.
+    """Zeros around pictures ``(B, C, H, W)``, so that ``n`` samples become ``⌈n / stride⌉``; an odd one is at the end.
 
     PyTorch's own ``padding="same"`` takes no stride, and warns of even kernels.
     """
@@ -115,14 +115,14 @@ def cochcnn9(
     labels
         The classes' names.
     seed
-        Of the weights.
+        Seed of the random weights.
     density
-        Of the cochleagram: None is the published one, 8 a faster one that is close to it.
+        Density of the cochleagram: None is the published one, 8 a faster one that is close to it.
 
     Raises
     ------
     MetameryError
-        The labels are not as many as the classes, or a number is too small.
+        The number of labels is not that of the classes, or a number is too small.
     """
     return _build("cochcnn9", num_classes, labels, seed, density, pools=True)
 
@@ -136,7 +136,7 @@ def cochcnn9_hann(
 ) -> Model:
     """Build CochCNN9 with Hann windows for strides and pools (Feather et al. 2019); options as of `cochcnn9`.
 
-    A strided convolution is computed at every sample and averaged behind its ReLU, by a Hann window of 8 samples for
+    A strided convolution is computed at every sample and averaged after its ReLU, by a Hann window of 8 samples for
     stride 2, of 12 for stride 3, along frequency and time; the same window stands where a pooling stood. Weights and
     layers are called as in `cochcnn9`.
     """
@@ -154,7 +154,7 @@ def _build(
 
 
 def _pool(kind: type[nn.MaxPool2d] | type[nn.AvgPool2d], pools: bool) -> nn.Module:
-    """Pool with zeros at the edges: behind a ReLU, they change no maximum, but do lower the averages there."""
+    """Pool with zeros at the edges: after a ReLU, they change no maximum, but do lower the averages there."""
     return nn.Sequential(SamePadding(_POOL, 2), kind(_POOL, 2)) if pools else nn.AvgPool2d(1, 2)
 
 

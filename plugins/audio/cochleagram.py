@@ -21,7 +21,7 @@ class Cochleagram(nn.Module):
     2. An envelope is the magnitude of the inverse FFT of the half spectrum, *without* the factor 2 of an analytic
        signal: a sine of amplitude A in the middle of a filter of response r gives A · r / 2.
     3. A Kaiser-windowed sinc lets pass what is below half the envelope rate, at every frame alone and without padding.
-       Its ends touch the signal's: the first frame lies ``5 / envelope_rate`` seconds behind the start.
+       Its ends touch the signal's: the first frame lies ``5 / envelope_rate`` seconds after the start.
     4. Compression by a power, with a bounded slope: see `Compress`. The lowest value is ``offset ** exponent``.
 
     With the defaults 40,000 samples (2 s at 20 kHz) give 211 × 390. White noise of RMS 0.1 then has a mean of 0.180
@@ -34,14 +34,14 @@ class Cochleagram(nn.Module):
     envelopes. It works in pieces of 2 MB on each core, or on one filter of the whole batch where that is more: a batch
     of 4 with gradient takes 24 MB, where whole matrices take 1.2 GB.
 
-    At digital silence the gradient is finite: an envelope of 0 has no direction, and pulls nowhere.
+    At digital silence the gradient is finite: an envelope of 0 has no direction, and its gradient is 0.
 
     Parameters
     ----------
     samples
         Length of the signals.
     sample_rate
-        Hz.
+        Sample rate in Hz.
     filters
         Number of filters that would cover the range once. With `oversampling` there are
         ``oversampling · (filters + 1) − 1`` in it, `oversampling` low-pass below and as many high-pass above.
@@ -54,9 +54,10 @@ class Cochleagram(nn.Module):
     exponent, offset, slope_limit
         See `Compress`.
     density
-        None for the definition. A whole number makes it faster: of an envelope, only so many samples for each bin of
-        its band are computed and low-passed, or the next larger number that divides well. On noise, speech, harmonics
-        and clicks the root mean square and the largest differences were, relative to those of the envelopes,
+        None for the definition. A whole number makes it faster: it is the number of an envelope's samples for each
+        bin of its band, or the next larger one that divides well, that are computed and low-passed. On noise,
+        speech, harmonics and clicks the root mean square and the largest differences were, relative to those of the
+        envelopes,
 
         ======= ========== =========
         density RMS        maximum

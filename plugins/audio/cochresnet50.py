@@ -21,7 +21,7 @@ LAYERS = ("cochleagram", "relu", *(f"layer{stage}" for stage in range(1, 5)), "a
 
 
 class CochResNet50(ResNet):  # type: ignore[misc]
-    """ResNet50 whose first convolution takes one channel, behind a cochleagram; logits ``(B, num_classes)``."""
+    """ResNet50 whose first convolution takes one channel, after a cochleagram; logits ``(B, num_classes)``."""
 
     def __init__(self, front_end: Cochleagram, num_classes: int) -> None:
         super().__init__(Bottleneck, [3, 4, 6, 3], num_classes=num_classes)
@@ -52,14 +52,14 @@ def cochresnet50(
     labels
         The classes' names.
     seed
-        Of the weights.
+        Seed of the random weights.
     density
-        Of the cochleagram: None is the published one, 8 a faster one that is close to it.
+        Density of the cochleagram: None is the published one, 8 a faster one that is close to it.
 
     Raises
     ------
     MetameryError
-        The labels are not as many as the classes, or a number is too small.
+        The number of labels is not that of the classes, or a number is too small.
     """
     return _build("cochresnet50", num_classes, labels, seed, density)
 
@@ -74,7 +74,7 @@ def cochresnet50_hann(
     """Build CochResNet50 with Hann windows for strides and the max pool; options as of `cochresnet50`.
 
     It is to ResNet50 what `cochcnn9_hann` is to CochCNN9; the 1 × 1 convolutions of the shortcuts, which have no ReLU,
-    are averaged in front.
+    are averaged before them.
     """
     model = _build("cochresnet50-hann", num_classes, labels, seed, density)
     model.module.maxpool = nn.AvgPool2d(1, 2)  # every other sample, where anti-aliasing then puts its window

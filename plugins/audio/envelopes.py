@@ -47,9 +47,9 @@ def low_pass(stride: int) -> torch.Tensor:
         taps sum to 1.00095.
     """
     reach = LOBES * stride
-    place = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    position = torch.arange(-reach, reach + 1, dtype=torch.float64)
     window = torch.kaiser_window(2 * reach + 1, periodic=False, beta=BETA, dtype=torch.float64)
-    return torch.sinc(place / stride) / stride * window
+    return torch.sinc(position / stride) / stride * window
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class Envelopes(nn.Module):
         Samples between two frames. The first frame's taps begin with the first sample, the last one's end within the
         signal.
     density
-        None for the plain definition. A number computes at least so many samples of an envelope for each bin of its
-        band, instead of all: see `Cochleagram` for what is lost and won.
+        None for the plain definition. A number computes at least this many samples of an envelope for each bin of its
+        band, instead of all: see `Cochleagram` for the accuracy and the cost.
 
     Raises
     ------

@@ -38,13 +38,13 @@ class Bands:
     Parameters
     ----------
     centres
-        Hz; of the low-pass filters below 0 where the scale goes on there.
+        Centre frequencies in Hz; those of low-pass filters may be below 0, where the scale continues.
     first
         The first bin of each band.
     widths
         Bins of each band.
     responses
-        ``(filters, widest band)``, float64: behind its band's last bin a filter is padded with zeros. The squares of
+        ``(filters, widest band)``, float64; after its band's last bin a filter is padded with zeros. The squares of
         all filters at one bin sum to 1.
     """
 
@@ -57,13 +57,13 @@ class Bands:
 def half_cosine_bands(
     samples: int, sample_rate: int, filters: int, low: float, high: float, oversampling: int
 ) -> Bands:
-    """Design the filters for signals of so many samples.
+    """Design the filters for signals of `samples` samples.
 
     On the ERB scale the centres are equally spaced, and every filter is half a period of a cosine, from
     `oversampling` spacings below its centre to as many above. ``oversampling · (filters + 1) − 1`` of them have their
     centres between `low` and `high`. On either side follow `oversampling` more, the last of them to reach into that
     range: below it they stay at their maximum from the centre down (low-pass), above it from the centre up
-    (high-pass). A filter and the one `oversampling` places on are cosine and sine where they overlap, so that the
+    (high-pass). A filter and the one `oversampling` positions on are cosine and sine where they overlap, so that the
     squares sum to `oversampling`, by whose root all are divided.
 
     Parameters
@@ -84,9 +84,9 @@ def half_cosine_bands(
     bin_width = sample_rate / samples  # Hz
     last = samples // 2
     centres, first, bands = [], [], []
-    for place in range(inside + 2 * oversampling):
-        centre = erb_number(low) + (place + 1 - oversampling) * spacing
-        low_pass, high_pass = place < oversampling, place >= inside + oversampling
+    for index in range(inside + 2 * oversampling):
+        centre = erb_number(low) + (index + 1 - oversampling) * spacing
+        low_pass, high_pass = index < oversampling, index >= inside + oversampling
         begin = 0 if low_pass else max(0, floor(erb_frequency(centre - reach) / bin_width) + 1)
         end = last if high_pass else min(last, ceil(erb_frequency(centre + reach) / bin_width) - 1)
         if begin > end:

@@ -1,4 +1,4 @@
-"""The mel spectrogram, in place of a cochleagram: torchaudio's, with a logarithm."""
+"""The mel spectrogram, an alternative to the cochleagram: torchaudio's, with a logarithm."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from ...framework.errors import MetameryError
 class LogMel(nn.Module):
     """``log(power + offset)`` of mel spectrograms ``(B, 1, bands, frames)`` of waveforms ``(B, samples)``.
 
-    Windows lie about every `hop`-th sample, the first and the last about the ends, where the signal is reflected.
+    Windows are centred on every `hop`-th sample, the first and the last on the ends; there the signal is reflected.
 
     Parameters
     ----------
     samples
         Length of the signals.
     sample_rate
-        Hz.
+        Sample rate in Hz.
     bands
-        Triangular filters, equally spaced on the mel scale.
+        Number of triangular filters, equally spaced on the mel scale.
     low, high
-        Where the first begins and the last ends, in Hz; `high` up to half the sample rate.
+        Frequencies in Hz at which the first begins and the last ends; `high` up to half the sample rate.
     frame_rate
         Frames per second; a divisor of the sample rate.
     window
-        Seconds of a Hann window.
+        Length of the Hann window in seconds.
     offset
-        Added to the power before the logarithm, which bounds its slope; white noise of RMS 0.1 has powers around 1.
+        Number added to the power before the logarithm, which bounds its slope; noise of RMS 0.1 has powers around 1.
 
     Raises
     ------

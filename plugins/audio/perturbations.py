@@ -20,14 +20,14 @@ from ...framework.study import Use, load_stimuli
 
 NOISES = ("white", "pink")
 
-MOST_DECIBELS = 200.0
-"""Of any level, up or down: beyond it nothing is left of the sound, or of the noise, in 32 bits."""
+MAX_DECIBELS = 200.0
+"""Largest change of a level, up or down: beyond it nothing is left of the sound, or of the noise, in 32 bits."""
 
-MOST_SOUNDS = 500
-"""Background sounds that are held in memory, evenly spread over those there are."""
+MAX_SOUNDS = 500
+"""Largest number of background sounds held in memory; of more, this many are taken, evenly spread."""
 
 _QUIET = 1e-4  # a stretch this far below its sound's level, 80 dB, is a pause, which no noise can be made of
-_MOST_DRAWS = 100
+_MAX_DRAWS = 100
 
 
 def background(
@@ -44,16 +44,16 @@ def background(
         each signal, and a stretch of it, repeated where it is shorter. A silent stretch, 80 dB or more below its
         sound's level, is drawn anew; silent sounds are left out, with a warning.
     snr_low, snr_high
-        In dB; the same twice for a fixed ratio.
+        Bounds of the ratio in dB; equal for a fixed ratio.
 
     Raises
     ------
     MetameryError
-        An option is out of bounds. When it is run: the model takes pictures, or all the sounds are silent, or so much
-        of them that 100 stretches in a row are.
+        An option is out of bounds. When it is run: the model takes pictures, all the sounds are silent, or 100
+        stretches in a row are.
     """
     for name, value in (("snr_low", snr_low), ("snr_high", snr_high)):
-        number(name, value, -MOST_DECIBELS, MOST_DECIBELS, unit=" (dB)")
+        number(name, value, -MAX_DECIBELS, MAX_DECIBELS, unit=" (dB)")
     if snr_low > snr_high:
         raise MetameryError(f"snr_low is {snr_low:g}, above snr_high, {snr_high:g}")
     sounds = None if noise in NOISES else _Sounds(load_stimuli(plugins, Use(noise)))
@@ -75,7 +75,7 @@ def background(
 def gain(low: float = -6.0, high: float = 6.0) -> Perturbation:
     """Make each sound louder or softer, by dB drawn evenly from `low` to `high`, clamped to the domain's range."""
     for name, value in (("low", low), ("high", high)):
-        number(name, value, -MOST_DECIBELS, MOST_DECIBELS, unit=" (dB)")
+        number(name, value, -MAX_DECIBELS, MAX_DECIBELS, unit=" (dB)")
     if low > high:
         raise MetameryError(f"low is {low:g}, above high, {high:g}")
 
@@ -111,20 +111,20 @@ class _Sounds:
 
     def _at(self, domain: WaveformDomain) -> Sequence[torch.Tensor]:
         if domain.sample_rate not in self._kept:
-            step = max(1, len(self._stimuli) // MOST_SOUNDS)
+            step = max(1, len(self._stimuli) // MAX_SOUNDS)
             self._kept[domain.sample_rate] = self._loaded(range(0, len(self._stimuli), step), domain)
         return self._kept[domain.sample_rate]
 
-    def _loaded(self, places: Sequence[int], domain: WaveformDomain) -> Sequence[torch.Tensor]:
-        """The sounds at these places of the stimuli, but for the silent ones."""
+    def _loaded(self, indices: Sequence[int], domain: WaveformDomain) -> Sequence[torch.Tensor]:
+        """Return the sounds at these indices of the stimuli, except the silent ones."""
         kept, silent = [], []
-        for place in places:
-            stimulus = self._stimuli[place]
+        for index in indices:
+            stimulus = self._stimuli[index]
             if (stimulus.signal == stimulus.signal.flatten()[:1]).all():
                 silent.append(stimulus.name)
             else:
                 kept.append(_whole(stimulus, domain))
-        said = f"of {len(places)} background sounds {len(silent)} are silent, such as '{next(iter(silent), '')}'"
+        said = f"of {len(indices)} background sounds {len(silent)} are silent, such as '{next(iter(silent), '')}'"
         if not kept:
             raise MetameryError(f"{said}: expected one at least that is not")
         if silent:
@@ -133,8 +133,8 @@ class _Sounds:
 
 
 def _stretch(sounds: Sequence[torch.Tensor], samples: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw a stretch ``(samples,)`` of one of the sounds, again until it is none of their pauses."""
-    for _ in range(_MOST_DRAWS):
+    """Draw a stretch ``(samples,)`` of one of the sounds, again until it is not a pause."""
+    for _ in range(_MAX_DRAWS):
         sound = sounds[int(torch.randint(len(sounds), (), generator=generator, device=generator.device))]
         repeats = -(-samples // len(sound)) + 1
         first = int(torch.randint(len(sound), (), generator=generator, device=generator.device))
@@ -142,7 +142,7 @@ def _stretch(sounds: Sequence[torch.Tensor], samples: int, generator: torch.Gene
         if stretch.std() > _QUIET * sound.std():
             return stretch
     raise MetameryError(
-        f"{_MOST_DRAWS} stretches of the background sounds in a row are silent: expected sounds with fewer pauses"
+        f"{_MAX_DRAWS} stretches of the background sounds in a row are silent: expected sounds with fewer pauses"
     )
 
 

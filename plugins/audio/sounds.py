@@ -13,13 +13,13 @@ from ...framework.errors import MetameryError
 
 ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff")
 """Names of sound files end in one of these, in small or capital letters. MP3 is not among them: of a file that does not
-state its length, libsndfile guesses it, and stops there without a word."""
+state its length, libsndfile guesses it, and stops there without an error."""
 
 MAX_SAMPLES = 2**29
-"""Longer sounds, more than 3 hours at 44.1 kHz, are refused before memory is asked for."""
+"""Longest sound in samples, more than 3 hours at 44.1 kHz; longer ones are refused before memory is allocated."""
 
 RATES = (100, 10_000_000)
-"""The lowest and the highest sample rate in Hz that a file may have: what says otherwise is damaged."""
+"""The lowest and the highest sample rate in Hz that a file may have: a file that states another is damaged."""
 
 _LOSSY = ("VORBIS", "OPUS")
 _DECLARED = re.compile(r"^ ?(?:data|SSND) : (\d+) \(should be (\d+)\)$", re.MULTILINE)
@@ -33,15 +33,15 @@ _DAMAGED = re.compile(
 def read_sound(path: Path) -> tuple[torch.Tensor, int]:
     """Decode a whole sound file.
 
-    What a lossy file (OGG) decodes to beyond full scale is clamped, as players do: its codec does not keep the peaks
-    of what was loud. A file that stores such values is refused.
+    Values beyond full scale in a lossy file (OGG) are clamped, as players do: its codec does not keep the peaks of
+    loud sounds. A file that stores such values is refused.
 
     Returns
     -------
     signal : torch.Tensor
         ``(T,)`` float32 in [−1, 1].
     sample_rate : int
-        In Hz.
+        Sample rate in Hz.
 
     Raises
     ------

@@ -116,7 +116,7 @@ def speak(name: str, sounds: Sequence[tuple[str, float]], voice: Voice) -> NDArr
     Raises
     ------
     UnknownNameError
-        There is no such phoneme.
+        A phoneme is unknown.
     MetameryError
         It is silent: no sounds, or only closures.
     """
@@ -191,7 +191,7 @@ def _resonance(frequency: Track, centre: float, bandwidth: float) -> NDArray[np.
 
 
 def _smooth(tracks: Track, seconds: float) -> Track:
-    """Smooth ``(T, N)`` with a Hann window of so many seconds; the ends are held."""
+    """Smooth ``(T, N)`` with a Hann window of a length in seconds; the ends are held."""
     window = np.hanning(round(seconds * SAMPLE_RATE) | 1)
     half = len(window) // 2
     held = np.pad(tracks, ((half, half), (0, 0)), "edge")

@@ -1,6 +1,6 @@
 """Spoken digits: synthesised speech of our own making, not recordings.
 
-The words are spoken by the formant synthesiser of `speech_synthesis` whenever they are asked for: there are no files,
+The words are spoken by the formant synthesiser of `speech_synthesis` whenever they are read: there are no files,
 and the module is their source. They are in the public domain (CC0).
 """
 
@@ -33,7 +33,7 @@ WORDS: Mapping[str, tuple[tuple[str, float], ...]] = {
 
 @dataclass(frozen=True)
 class SpokenDigits:
-    """Words as stimuli, each spoken when it is asked for: ``(T,)`` in [−1, 1] at 8 kHz."""
+    """Words as stimuli, each synthesised when it is read: ``(T,)`` in [−1, 1] at 8 kHz."""
 
     words: tuple[tuple[str, Voice], ...]
 
@@ -65,7 +65,7 @@ def spoken_digits(*, limit: int | None = None) -> SpokenDigits:
     Raises
     ------
     MetameryError
-        `limit` is no whole number above 0.
+        `limit` is not a whole number above 0.
     """
     check_limit(limit)
     words = [(word, VOICES[(number + turn) % 2]) for turn in range(2) for number, word in enumerate(WORDS)]

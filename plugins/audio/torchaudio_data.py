@@ -53,11 +53,11 @@ class DataSet:
     Parameters
     ----------
     splits
-        For each split what torchaudio's class is called with.
+        Arguments of torchaudio's class for each split.
     recording
-        Says what lies at a position of torchaudio's data set.
+        Function that describes the recording at a position of torchaudio's data set.
     licence
-        Where its makers state one.
+        Licence of the recordings; empty where their makers state none.
     """
 
     splits: Mapping[str, Mapping[str, str]]
@@ -75,20 +75,20 @@ DATA_SETS: Mapping[str, DataSet] = {
     ),
     "YESNO": DataSet({"all": {}}, _yesno),
 }
-"""The data sets that can be had."""
+"""The data sets that are available."""
 
 
 @dataclass(frozen=True)
 class TorchaudioStimuli:
-    """Some of a torchaudio data set's recordings, each decoded when it is asked for: ``(T,)`` in [−1, 1].
+    """Some of a torchaudio data set's recordings, each decoded when it is read: ``(T,)`` in [−1, 1].
 
     The category is the word of SPEECHCOMMANDS, the speaker's number of LIBRISPEECH, and the eight words of a recording
-    of YESNO, such as ``no no yes no yes yes no yes``. The group is the speaker, except of YESNO, which has but one.
+    of YESNO, such as ``no no yes no yes yes no yes``. The group is the speaker; YESNO has only one, and no groups.
 
     Parameters
     ----------
     name, split
-        What was asked for.
+        Name and split, as given.
     root
         The folder that holds the data.
     data
@@ -178,7 +178,7 @@ def torchaudio_data(
     Raises
     ------
     UnknownNameError
-        There is no such data set, or it has no such split.
+        The data set or the split is unknown.
     MetameryError
         It cannot be downloaded or read, or there is nothing in it.
     """

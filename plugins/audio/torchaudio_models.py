@@ -40,9 +40,9 @@ class SpeechNetwork(nn.Module):
         Whether each sound is first given a mean of 0 and a variance of 1. torchaudio does so over a whole batch,
         which is the same for a batch of one.
     silent
-        How many of the tokens, the first ones, stand for no sound.
+        Number of the tokens, the first ones, that stand for no sound.
     classify
-        In place of tokens: from the time average of the hidden states ``(B, width)`` to logits.
+        Layer used instead of tokens: from the time average of the hidden states ``(B, width)`` to logits.
     """
 
     def __init__(self, network: Wav2Vec2Model, standardise: bool, silent: int, classify: nn.Linear | None) -> None:
@@ -91,7 +91,7 @@ def torchaudio_model(
     - one that transcribes speech (``…_ASR_…``, ``MMS_FA``): for each letter, the logarithm of its probability summed
       over frames. A letter takes about one frame, by the way such networks are trained (CTC, Graves et al. 2006), so
       this tells how often each is heard; the softmax is its share of all letters. The labels are the letters.
-    - any other: the time average of the last hidden states. These are no classes, and there are no labels.
+    - any other: the time average of the last hidden states. These are not classes, and there are no labels.
     - either, with `num_classes` or `labels`: logits of a new, random linear layer on that average, to be trained.
 
     Parameters
@@ -109,15 +109,15 @@ def torchaudio_model(
     labels
         The classes' names.
     seed
-        Of random weights, also those of a new last layer.
+        Seed of random weights, also those of a new last layer.
 
     Raises
     ------
     UnknownNameError
-        There is no such network, or it has no such weights.
+        The network or its weights are unknown.
     MetameryError
-        The weights cannot be downloaded, the sounds are too short for a single frame, the labels are not as many as
-        the classes, or `num_classes` is below 1.
+        The weights cannot be downloaded, the sounds are too short for a single frame, the number of labels is not that
+        of the classes, or `num_classes` is below 1.
     """
     if name not in (names := torchaudio_model_names()):
         spelt = name.upper().replace("-", "_")

@@ -25,7 +25,7 @@ def register_evaluators(register: Register) -> None:
     register(
         "shift-consistency",
         f"{_HERE}.transformations.shift_consistency:shift_consistency",
-        "how often models say the same of a signal at two places (Zhang 2019)",
+        "how often models say the same of a signal at two positions (Zhang 2019)",
     )
     register(
         "recognition",

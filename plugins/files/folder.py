@@ -23,7 +23,7 @@ from .listing import Contents, check_classes, check_names, contents, summary, wa
 
 @dataclass(frozen=True)
 class Kind:
-    """What a folder may hold: how one is called, how its file's name ends, and what reads it."""
+    """A kind of signal that a folder may hold: its name, the endings of its files, and the function that reads one."""
 
     name: str
     endings: tuple[str, ...]
@@ -49,7 +49,7 @@ class ListedFile:
 
 @dataclass(frozen=True)
 class FolderStimuli:
-    """Files of one kind as stimuli, each decoded when it is asked for.
+    """Files of one kind as stimuli, each decoded when it is read.
 
     A picture is ``(C, H, W)`` in [0, 1], a sound ``(T,)`` in [−1, 1] with its own sample rate.
     """
@@ -113,8 +113,8 @@ def folder(
         Decode all files now and leave out those that cannot be, and partly transparent pictures without a
         `background`, with one warning each; of `limit` files fewer may then be left.
     group
-        A regular expression. Its first match in a file's name, or the part of it in parentheses, is what the file
-        shares with others: ``"^[a-z]+"`` finds the speaker of ``george_12.wav``. By default there are no groups.
+        A regular expression. Its first match in a file's name, or the part of it in parentheses, is the group that the
+        file shares with others: ``"^[a-z]+"`` finds the speaker of ``george_12.wav``. By default there are no groups.
     background
         A colour, such as ``white`` or ``#808080``, that partly transparent pictures are laid on. Without it they keep
         their transparency as a last channel.
@@ -123,8 +123,8 @@ def folder(
     ------
     MetameryError
         There is no such folder, no picture or sound in it that can be read, or both of them; a class has no file that
-        can be read; a file's name is not UTF-8; `background` is not a colour, or the files are sounds; or `group` is no
-        regular expression, or is not found in a file's name.
+        can be read; a file's name is not UTF-8; `background` is not a colour, or the files are sounds; or `group` is
+        not a regular expression, or is not found in a file's name.
     """
     root = Path(path).expanduser()
     if not is_utf8(os.path.abspath(root)):

@@ -15,19 +15,19 @@ from ...framework.stimuli import is_utf8
 _OF_SYSTEMS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"}
 """What operating systems and servers put into folders by themselves, hidden there as names with a dot are elsewhere."""
 
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What one folder holds, but for hidden entries.
+    """The entries of one folder, except hidden ones.
 
     Parameters
     ----------
     files, folders
         Links are followed.
     broken
-        Links that lead nowhere, and whatever else is neither.
+        Broken links, and other entries that are neither files nor folders.
     unnamed
         Entries whose names are not UTF-8.
     """
@@ -38,11 +38,11 @@ class Contents:
     unnamed: tuple[Path, ...] = ()
 
     def of(self, endings: Iterable[str]) -> list[Path]:
-        """The files whose names end so."""
+        """Return the files whose names have one of these endings."""
         return [file for file in self.files if file.suffix.lower() in endings]
 
     def others(self, endings: Iterable[str]) -> list[Path]:
-        """The files whose names end otherwise."""
+        """Return the files whose names have none of these endings."""
         return [file for file in self.files if file.suffix.lower() not in endings]
 
 
@@ -100,10 +100,10 @@ def check_classes(root: Path, classes: dict[Path, Contents], endings: Sequence[s
     if not vanishing or len(vanishing) == len(classes):
         return
     said = [f"'{folder.name}' ({summary(held) or 'empty'})" for folder, held in vanishing.items()]
-    more = f" and {len(said) - _MOST_NAMED} more" if len(said) > _MOST_NAMED else ""
+    more = f" and {len(said) - _MAX_NAMED} more" if len(said) > _MAX_NAMED else ""
     raise MetameryError(
         f"of {len(classes)} classes in the folder '{root}', {len(said)} would vanish: "
-        f"{', '.join(said[:_MOST_NAMED])}{more}; expected {expected} in each. "
+        f"{', '.join(said[:_MAX_NAMED])}{more}; expected {expected} in each. "
         "Convert what is there, or move the class out of the folder"
     )
 

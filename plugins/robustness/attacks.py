@@ -10,8 +10,7 @@ from torch.nn.functional import kl_div, log_softmax
 
 from ...analysis.attacks.balls import draw
 from ...analysis.attacks.gradient import LogitLoss, apgd, check_settings, fgsm, pgd
-from ...framework.models import Model
-from ...framework.protocols import Perturbation
+from ...framework.protocols import Perturbable, Perturbation
 from ...framework.running import frozen
 
 _EPSILON_LINF = 8 / 255
@@ -78,7 +77,9 @@ def pgd_kl(epsilon: float = _EPSILON_LINF, steps: int = 10, step_size: float | N
     """
     check_settings(epsilon=epsilon, steps=steps, step_size=step_size)
 
-    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def perturb(
+        model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         with frozen(model.module), torch.no_grad():
             predicted = log_softmax(model.module(signals).float(), 1)  # (B, classes)
 

@@ -24,7 +24,7 @@ def cross_entropy(label_smoothing: float = 0.0) -> Loss:
 
 
 def trades(beta: float = 6.0) -> Loss:
-    """Cross-entropy on the natural signals, plus `beta` times how far perturbing them moves the prediction.
+    """Cross-entropy on the natural signals, plus `beta` times the change of the prediction when they are perturbed.
 
     That is the Kullback–Leibler divergence of the prediction on the perturbed signals from the one on the natural
     signals, in nats, mean over the batch (Zhang et al. 2019, equation 5); the perturbation is `pgd_kl`.

@@ -7,15 +7,16 @@ import torch
 from ...analysis.attacks.balls import check_epsilon, check_signals, draw, unit
 from ...framework.checks import number
 from ...framework.errors import MetameryError
-from ...framework.models import Model
-from ...framework.protocols import Perturbation
+from ...framework.protocols import Perturbable, Perturbation
 
 
 def random_l2(epsilon: float = 3.0) -> Perturbation:
     """Add to each signal a random direction of length `epsilon`, uniform on the sphere (Feather et al. 2023)."""
     number("epsilon", epsilon, 0)
 
-    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def perturb(
+        model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         check_epsilon(epsilon, "l2", signals, model.domain)
         return _add(model, signals, epsilon * unit(draw(torch.randn, signals, generator)))
 
@@ -26,7 +27,9 @@ def random_linf(epsilon: float = 8 / 255) -> Perturbation:
     """Add `epsilon` or −`epsilon` to each sample, with equal chance (Feather et al. 2023)."""
     number("epsilon", epsilon, 0)
 
-    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def perturb(
+        model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         check_epsilon(epsilon, "linf", signals, model.domain)
         corner = (draw(torch.rand, signals, generator) < 0.5).to(signals.dtype) * 2 - 1
         return _add(model, signals, epsilon * corner)
@@ -38,7 +41,9 @@ def gaussian(sigma: float = 0.1) -> Perturbation:
     """Add independent Gaussian noise of standard deviation `sigma`, in the signals' units, to each sample."""
     number("sigma", sigma, 0)
 
-    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def perturb(
+        model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         low, high = model.domain.low, model.domain.high
         if sigma > high - low:
             raise MetameryError(f"sigma is {sigma:g}, larger than the model's range [{low:g}, {high:g}]")
@@ -47,6 +52,6 @@ def gaussian(sigma: float = 0.1) -> Perturbation:
     return perturb
 
 
-def _add(model: Model, signals: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+def _add(model: Perturbable, signals: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
     check_signals(signals, model.domain)
     return (signals.detach() + change).clamp_(model.domain.low, model.domain.high)

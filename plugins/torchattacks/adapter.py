@@ -1,6 +1,6 @@
-"""The one way by which an attack of torchattacks is run: it sees what it expects, and leaves nothing behind.
+"""Runs an attack of torchattacks: gives it the input it expects, and restores the state that it changes.
 
-torchattacks 3.5.1 takes images in [0, 1] only (anything else it clamps without a word), switches every module to eval
+torchattacks 3.5.1 takes images in [0, 1] only (it clamps anything else silently), switches every module to eval
 and then to train mode, leaves the model in eval mode if it raises, draws from the global generators, and seeds some
 attacks with 0 or with the clock.
 """
@@ -21,19 +21,18 @@ from torch import nn
 from ...analysis.attacks.balls import check_epsilon, check_signals, class_indices
 from ...framework.checks import number
 from ...framework.errors import MetameryError, unknown
-from ...framework.models import Model
-from ...framework.protocols import Perturbation
+from ...framework.protocols import Perturbable, Perturbation
 from ...framework.running import frozen
 
 _LENGTHS = {"alpha", "eps", "max_epsilon", "noise_sd"}
 _LENGTHS_OF = {"EADEN": {"beta"}, "EADL1": {"beta"}, "GN": {"std"}, "JSMA": {"theta"}, "SPSA": {"delta", "lr"}}
 _SHORT = {"epsilon": ("eps", "max_epsilon"), "step_size": ("alpha",)}
 _OURS = ("self", "model", "seed", "verbose")
-_MOST_TARGETS = 9
+_MAX_TARGETS = 9
 
 
 def torchattack_names() -> list[str]:
-    """Return the names of all attacks; torchattacks' wrappers of other attacks are none."""
+    """Return the names of all attacks; torchattacks' wrappers of other attacks are left out."""
     return sorted(set(torchattacks.__all__) - set(torchattacks.__wrapper__))
 
 
@@ -46,10 +45,10 @@ def torchattack(name: str, **options: Any) -> Perturbation:
     Parameters
     ----------
     name
-        As torchattacks', such as ``PGD``.
+        Name as in torchattacks, such as ``PGD``.
     **options
-        As torchattacks', but what is a length (``eps``, ``alpha``, ``max_epsilon``, ``noise_sd``; ``std`` of GN,
-        ``delta`` and ``lr`` of SPSA, ``theta`` of JSMA, ``beta`` of EADEN and EADL1) is in the signals' units.
+        Options as in torchattacks, but lengths (``eps``, ``alpha``, ``max_epsilon``, ``noise_sd``; ``std`` of GN,
+        ``delta`` and ``lr`` of SPSA, ``theta`` of JSMA, ``beta`` of EADEN and EADL1) are in the signals' units.
         Defaults are torchattacks', as shares of the range. ``epsilon`` and ``step_size`` are other words for ``eps``
         (or ``max_epsilon``) and ``alpha``; ``seed`` and ``verbose`` are not to be set. Where an attack asks for
         ``n_classes``, it is by default as many as the model has, at most 10, so that 9 targets are tried as in the
@@ -59,7 +58,7 @@ def torchattack(name: str, **options: Any) -> Perturbation:
     Raises
     ------
     UnknownNameError
-        There is no such attack, or it has no such option.
+        The attack or an option is unknown.
     MetameryError
         A length is negative. When it is run: the signals or `epsilon` are out of the model's range, or the attack
         fails.
@@ -75,7 +74,9 @@ def torchattack(name: str, **options: Any) -> Perturbation:
             number(option, value, 0)
     norm = str(settings.get("norm", defaults.get("norm", "L2" if name.endswith("L2") else "Linf"))).lower()
 
-    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def perturb(
+        model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         domain = model.domain
         check_signals(signals, domain)
         labels = class_indices(labels, signals)
@@ -99,7 +100,7 @@ def torchattack(name: str, **options: Any) -> Perturbation:
                     raise MetameryError(
                         f"torchattacks/{name} failed on signals {tuple(signals.shape)}: {type(error).__name__}: {error}"
                     ) from error
-            # The difference is mapped back, so that what was not changed comes back bit for bit.
+            # The difference is mapped back, so that unchanged samples stay equal bit for bit.
             moved = given + (found.detach() - images).reshape(given.shape).to(given) * span
         if not bool(moved.isfinite().all()):
             raise MetameryError(f"torchattacks/{name} returned values that are not finite")
@@ -114,7 +115,7 @@ class _Shown(nn.Module):
 
     def __init__(self, module: nn.Module, signals: torch.Tensor, low: float, span: float) -> None:
         super().__init__()
-        self.place = nn.Parameter(signals.new_empty(0), requires_grad=False)
+        self.on_device = nn.Parameter(signals.new_empty(0), requires_grad=False)
         self.module = module
         self.shape = signals.shape[1:]
         self.low, self.span = low, span
@@ -137,7 +138,7 @@ def _build(
     if "n_classes" in defaults and "n_classes" not in settings:
         with torch.no_grad():
             classes = shown(images[:1]).shape[1]
-        settings["n_classes"] = min(classes, _MOST_TARGETS + 1)
+        settings["n_classes"] = min(classes, _MAX_TARGETS + 1)
     attack = kind(shown, **settings)
     if steps is not None:
         for part in attack._autoattack.attacks:

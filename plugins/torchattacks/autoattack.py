@@ -36,7 +36,9 @@ def autoattack(
     epsilons
         Sizes in the signals' units.
     steps
-        Of APGD, targeted APGD and FAB.
+        Number of steps of APGD, targeted APGD and FAB.
+    batch_size
+        Number of signals in a batch.
     """
     check_norm(norm)
     whole("steps", steps, 1)
@@ -60,12 +62,12 @@ def autoattack(
                     counted[name] += int(batch.known.sum())
                     right[name][0] += int(correct.sum())
                     some, labels = batch.some(correct), batch.best(logits)[correct]
-                    for place, attack in enumerate(attacks):
+                    for column, attack in enumerate(attacks):
                         if len(labels):
                             generator = torch.Generator().manual_seed(derived_seed(seed, batch.stimuli[0].name))
                             moved = attack(model, some.signals, labels, generator)
                             with torch.no_grad():
-                                right[name][1 + place] += int(some.correct(model.module(moved)).sum())
+                                right[name][1 + column] += int(some.correct(model.module(moved)).sum())
                         context.progress.advance()
         trials = [[counted[name]] for name in context.models]
         what = "accuracy under AutoAttack"

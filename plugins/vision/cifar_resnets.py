@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from ...framework.class_labels import check_number, class_labels
 from ...framework.domains import ImageDomain
 from ...framework.models import Model
+from ...framework.normalisation import normalise_input
 from ...framework.seeding import seeded
 from .cifar import CIFAR10_MEAN, CIFAR10_STD
-from .normalisation import normalise_input
 
 _convolution = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
 
@@ -85,7 +85,7 @@ class ResNet(nn.Module):
     widths
         Channels of each stage.
     depth
-        Blocks of each stage.
+        Number of blocks in each stage.
     """
 
     def __init__(self, widths: Sequence[int], depth: int, num_classes: int) -> None:
@@ -104,7 +104,7 @@ class ResNet(nn.Module):
 
 
 class PreActResNet(nn.Module):
-    """The same of `PreActBlock`s: BatchNorm and ReLU come behind the stages."""
+    """The same of `PreActBlock`s: BatchNorm and ReLU come after the stages."""
 
     def __init__(self, widths: Sequence[int], depth: int, num_classes: int) -> None:
         super().__init__()
@@ -187,9 +187,9 @@ def cifar_resnet(
     Parameters
     ----------
     name
-        What it is called in errors.
+        Name of the network in errors.
     depth
-        Blocks of each stage.
+        Number of blocks in each stage.
     width
         Channels of the first stage; the others have 2 and 4 times as many.
     num_classes
@@ -197,14 +197,14 @@ def cifar_resnet(
     labels
         The classes' names.
     seed
-        Of the weights.
+        Seed of the random weights.
     size
         Height and width of the pictures, from 8.
 
     Raises
     ------
     MetameryError
-        The labels are not as many as the classes, or a number is too small.
+        The number of labels is not that of the classes, or a number is too small.
     """
     layers = ("relu", *(f"stages.{stage}" for stage in range(1, 4)), "output")
     build = partial(ResNet, [width, 2 * width, 4 * width], depth)

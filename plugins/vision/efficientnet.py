@@ -23,9 +23,9 @@ from efficientnet_lite_pytorch import EfficientNet
 from ...framework.domains import ImageDomain
 from ...framework.errors import MissingExtraError, unknown
 from ...framework.models import Model
+from ...framework.normalisation import normalise_input
 from ...framework.seeding import seeded
 from .imagenet import IMAGENET_1K, imagenet_labels
-from .normalisation import normalise_input
 
 MEAN = (127 / 255,) * 3
 STD = (128 / 255,) * 3
@@ -59,7 +59,7 @@ def efficientnet_lite(size: int, weights: str, seed: int) -> Model:
     weights
         ``imagenet``, or ``none`` for random ones.
     seed
-        Of random weights.
+        Seed of the random weights.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def efficientnet_lite(size: int, weights: str, seed: int) -> Model:
     Raises
     ------
     MetameryError
-        `weights` is neither, or the package with the weights is missing.
+        `weights` is unknown, or the package with the weights is missing.
     """
     if weights not in ("imagenet", "none"):
         raise unknown(f"weights of efficientnet-lite{size}:", weights, ["imagenet", "none"])

@@ -14,7 +14,7 @@ IMAGENET_16 = "imagenet-16"
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Of the channels of ImageNet's pictures, in [0, 1], as torchvision normalises them."""
+"""Mean and standard deviation of the channels of ImageNet's pictures, in [0, 1], as torchvision normalises them."""
 
 
 @cache

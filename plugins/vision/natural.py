@@ -167,7 +167,7 @@ PHOTOGRAPHS = (
 
 @dataclass(frozen=True)
 class NaturalStimuli:
-    """Photographs as stimuli, each decoded when it is asked for: ``(1 or 3, H, W)`` in [0, 1]."""
+    """Photographs as stimuli, each decoded when it is read: ``(1 or 3, H, W)`` in [0, 1]."""
 
     photographs: tuple[Photograph, ...]
 
@@ -209,7 +209,7 @@ def natural(*, limit: int | None = None) -> NaturalStimuli:
     Raises
     ------
     MetameryError
-        `limit` is no whole number above 0.
+        `limit` is not a whole number above 0.
     """
     check_limit(limit)
     return NaturalStimuli(PHOTOGRAPHS[:limit])

@@ -25,7 +25,7 @@ _BROKEN = (
     *(OSError, RuntimeError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
-"""What Pillow raises on files that are cut off, damaged, no pictures, or far too large."""
+"""What Pillow raises on files that are cut off, damaged, not pictures, or far too large."""
 
 
 def read_picture(path: Path, background: Colour | None = None) -> torch.Tensor:
@@ -89,7 +89,7 @@ def picture_signal(image: Image.Image, background: Colour | None = None) -> torc
     image
         The picture.
     background
-        What lies behind a partly transparent picture, 8 bits each of red, green and blue.
+        Colour on which a partly transparent picture is laid, 8 bits each of red, green and blue.
 
     Returns
     -------

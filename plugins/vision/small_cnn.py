@@ -12,9 +12,9 @@ from ...framework.class_labels import check_number, class_labels
 from ...framework.domains import ImageDomain
 from ...framework.errors import unknown
 from ...framework.models import Model
+from ...framework.normalisation import normalise_input
 from ...framework.seeding import seeded
 from .cifar import CIFAR10_MEAN, CIFAR10_STD
-from .normalisation import normalise_input
 
 NORMS = ("batch", "group")
 
@@ -75,16 +75,16 @@ def small_cnn(
     labels
         The classes' names.
     seed
-        Of the weights.
+        Seed of the random weights.
     size
         Height and width of the pictures, from 8.
 
     Raises
     ------
     UnknownNameError
-        There is no such `norm`.
+        `norm` is unknown.
     MetameryError
-        The labels are not as many as the classes, or a number is too small.
+        The number of labels is not that of the classes, or a number is too small.
     """
     count, names = class_labels("small-cnn", num_classes, labels, default=10)
     check_number("small-cnn", "width", width)

@@ -12,10 +12,10 @@ from ...framework.class_labels import check_number
 from ...framework.domains import ImageDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
+from ...framework.normalisation import normalise_input
 from ...framework.outline import default_layers
 from ...framework.seeding import seeded
 from .imagenet import IMAGENET_1K, imagenet_labels
-from .normalisation import normalise_input
 
 
 def timm_model_names() -> list[str]:
@@ -31,18 +31,18 @@ def timm_model(name: str, *, weights: str = "DEFAULT", num_classes: int | None =
     Parameters
     ----------
     name
-        As timm's, such as ``resnet10t``, also with the tag of its weights, ``resnet10t.c3_in1k``.
+        Name as in timm, such as ``resnet10t``, also with the tag of its weights, ``resnet10t.c3_in1k``.
     weights
         ``DEFAULT``, the tag of others, or ``none`` for a random network. They are downloaded once, as tensors only.
     num_classes
         Number of logits. With weights, any other number than theirs gives a new, random last layer.
     seed
-        Of random weights, also those of a new last layer.
+        Seed of random weights, also those of a new last layer.
 
     Raises
     ------
     UnknownNameError
-        There is no such network, or it has no such weights.
+        The network or its weights are unknown.
     MetameryError
         The weights cannot be downloaded, the network has none, or `num_classes` is below 1.
     """

@@ -54,7 +54,7 @@ SPLITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "SVHN": _splits("train", "extra", "test"),
     "USPS": _TRAIN_OR_TEST,
 }
-"""The data sets, and for each split what torchvision's class is called with."""
+"""The data sets, and for each split the arguments of torchvision's class."""
 
 _NO_DOWNLOAD = ("ImageNet",)
 _TARGETS = ("targets", "labels", "_labels")  # where torchvision's classes keep the class of each picture
@@ -62,12 +62,12 @@ _TARGETS = ("targets", "labels", "_labels")  # where torchvision's classes keep 
 
 @dataclass(frozen=True)
 class TorchvisionStimuli:
-    """Some of a torchvision data set's pictures, each decoded when it is asked for: ``(1 or 3, H, W)`` in [0, 1].
+    """Some of a torchvision data set's pictures, each decoded when it is read: ``(1 or 3, H, W)`` in [0, 1].
 
     Parameters
     ----------
     name, split
-        What was asked for.
+        Name and split, as given.
     data
         torchvision's data set.
     indices
@@ -121,7 +121,7 @@ class TorchvisionStimuli:
 
 
 def torchvision_data_names() -> list[str]:
-    """Return the names of the data sets that can be had."""
+    """Return the names of the data sets that are available."""
     return [name for name in SPLITS if hasattr(datasets, name)]
 
 
@@ -138,11 +138,11 @@ def torchvision_data(
     Parameters
     ----------
     name
-        As torchvision's, such as ``CIFAR10``; ``CIFAR10/train`` names the split as well.
+        Name as in torchvision, such as ``CIFAR10``; ``CIFAR10/train`` names the split as well.
     root
         The folder that holds the data, or will.
     split
-        As torchvision's; ``train`` or ``test`` where it asks for ``train=``, ``all`` where there is one only.
+        Split as in torchvision; ``train`` or ``test`` where it asks for ``train=``, ``all`` where there is one only.
         By default ``test``. Of ImageNet and Imagenette, ``test`` is the validation split: their test labels are not
         published.
     limit
@@ -153,7 +153,7 @@ def torchvision_data(
     Raises
     ------
     UnknownNameError
-        There is no such data set, or it has no such split.
+        The data set or the split is unknown.
     MetameryError
         It cannot be downloaded or read.
     """

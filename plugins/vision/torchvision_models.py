@@ -13,10 +13,10 @@ from ...framework.class_labels import check_number
 from ...framework.domains import ImageDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
+from ...framework.normalisation import normalise_input
 from ...framework.outline import default_layers
 from ...framework.seeding import seeded
 from .imagenet import IMAGENET_1K, imagenet_labels
-from .normalisation import normalise_input
 
 _WITH_AUXILIARY_HEADS = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 
@@ -35,19 +35,19 @@ def torchvision_model(name: str, *, weights: str = "DEFAULT", num_classes: int |
     Parameters
     ----------
     name
-        As torchvision's, such as ``resnet18``.
+        Name as in torchvision, such as ``resnet18``.
     weights
         ``DEFAULT``, another of the network's weights by name, such as ``IMAGENET1K_V1``, or ``none``. They are
         downloaded once, and read as tensors only: a file that holds anything else is refused.
     num_classes
         Number of logits; 1,000 by default. With weights, any other number than theirs gives a new, random last layer.
     seed
-        Of random weights, also those of a new last layer.
+        Seed of random weights, also those of a new last layer.
 
     Raises
     ------
     UnknownNameError
-        There is no such network, or it has no such weights.
+        The network or its weights are unknown.
     MetameryError
         The weights cannot be downloaded, or `num_classes` is below 1.
     """

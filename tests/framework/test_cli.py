@@ -77,8 +77,14 @@ def test_list_shows_every_name_with_its_plugin(command: Any) -> None:
         for entry in Plugins().entries(kind):
             (line,) = [line for line in own.splitlines() if line.split()[0] == entry.name]
             assert entry.summary in line
-            assert line.endswith(f"[{entry.plugin}]")
+            assert line.endswith(f"[{entry.plugin}, {entry.licence}]" if entry.licence else f"[{entry.plugin}]")
             assert line in everything
+
+
+def test_a_stated_licence_is_listed_and_shown(command: Any) -> None:
+    assert "weights for spoken digits, no download  [audio, CC-BY-SA-4.0]\n" in command("list", "models").out
+    assert "\nlicence: CC-BY-SA-4.0\n" in command("show", "coch-cnn-digits").out
+    assert "licence" not in command("show", "small-cnn").out
 
 
 def test_list_can_show_the_members_of_families(command: Any) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Recipe, WaveformDomain
 from metamery.framework.testing import check_loss, check_perturbation, check_recipe, example_model, example_signals
-from metamery.training.runs import tools
+from metamery.training.tools import load_tools
 from scipy.ndimage import gaussian_filter
 
 WIDE = ImageDomain(3, 12, 12, -100.0, 100.0)
@@ -257,4 +257,4 @@ def test_every_recipe_names_what_there_is(name: str) -> None:
     recipe = plugins.load("recipe", name)
     check_recipe(recipe)
     assert Recipe.from_toml(recipe.to_toml()) == recipe
-    tools(recipe, plugins)
+    load_tools(recipe, plugins)

@@ -32,7 +32,7 @@ def load():
 
 
 def test_normalise_is_the_formula_and_leaves_paths_alone():
-    from metamery.plugins.vision.normalisation import normalise_input
+    from metamery.framework.normalisation import normalise_input
 
     network = Small()
     plain = copy.deepcopy(network)
@@ -46,7 +46,7 @@ def test_normalise_is_the_formula_and_leaves_paths_alone():
 
 
 def test_a_copy_normalises_by_its_own():
-    from metamery.plugins.vision.normalisation import normalise_input
+    from metamery.framework.normalisation import normalise_input
 
     network = normalise_input(Same(), [0.5], [1.0])
     twin = copy.deepcopy(network)
@@ -59,7 +59,7 @@ def test_a_copy_normalises_by_its_own():
 
 @pytest.mark.parametrize(("mean", "std"), [([0.5], [0.0]), ([0.5, 0.5], [1.0]), ([], [])])
 def test_normalisation_that_makes_no_sense(mean, std):
-    from metamery.plugins.vision.normalisation import Normalise, normalise_input
+    from metamery.framework.normalisation import Normalise, normalise_input
 
     with pytest.raises(MetameryError, match="normalisation"):
         Normalise(mean, std)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from metamery.framework import MetameryError, Plugins
 from metamery.framework.errors import UnknownNameError
-from metamery.training.runs import Run
+from metamery.framework.run import Run
 from PIL import Image
 
 

@@ -25,11 +25,12 @@ from typing import Any
 import torch
 import torch._dynamo
 from metamery.framework import MetameryError, Plugins, Recipe, open_study
+from metamery.framework.folders import RUN_FILE
+from metamery.framework.run import Run
 from metamery.framework.study import Use
 from metamery.training import checkpoints
 from metamery.training.loop import BEST, LAST
-from metamery.training.run_training import conduct
-from metamery.training.runs import RUN_FILE, Run
+from metamery.training.run_training import run_training
 
 _EARLY = torch._dynamo
 
@@ -90,7 +91,7 @@ def begun(run: Run, folder: Path, mode: str = "", number: int | None = None) -> 
 
         watch(folder, happened)
         try:
-            conduct(run, folder, Plugins())
+            run_training(run, folder, Plugins())
             said = "done"
         except MetameryError as error:
             said = str(error)
@@ -185,7 +186,7 @@ def main(spec: Path, mode: str, most: int) -> None:
     place = Path(given["folder"])
     for name in ("warm", "whole"):
         shutil.rmtree(place / name, ignore_errors=True)
-    conduct(run, place / "warm", Plugins())
+    run_training(run, place / "warm", Plugins())
     count = attempt(run, place / "whole", "kill", None)["events"]
     whole = content(place / "whole")
     if mode == "twice":

@@ -19,11 +19,11 @@ import torch
 import torch._dynamo
 from metamery.framework import Plugins, Recipe
 from metamery.framework.progress import Progress
+from metamery.framework.run import Run
 from metamery.framework.study import Use
 from metamery.training import checkpoints
 from metamery.training.loop import BEST, LAST
-from metamery.training.run_training import conduct
-from metamery.training.runs import Run
+from metamery.training.run_training import run_training
 
 _EARLY = torch._dynamo
 
@@ -59,7 +59,7 @@ def attempt(run: Run, folder: Path, every: int | None, last: int | None) -> int:
         happened("after")
 
     checkpoints.os.replace = replaced  # type: ignore[attr-defined]
-    conduct(run, folder, Plugins(), checkpoint_every=every, progress=Events(happened))
+    run_training(run, folder, Plugins(), checkpoint_every=every, progress=Events(happened))
     return count
 
 

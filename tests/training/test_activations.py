@@ -9,7 +9,7 @@ import torch
 from metamery.analysis.attacks.gradient import pgd
 from metamery.framework import ImageDomain, MetameryError, Model, Plugins, open_study
 from metamery.framework.testing import example_model, example_signals
-from metamery.training.activations import Behind, behind, perturbed
+from metamery.training.activations import FromLayer, from_layer, perturbed
 from torch import nn
 
 LABELS = torch.tensor([0, 1, 2])
@@ -19,7 +19,7 @@ def test_the_same_activation_gives_the_same_logits() -> None:
     model = example_model()
     signals = example_signals(model)
     for layer in ("0", "2", "3"):
-        inner, activations = behind(model, layer, signals)
+        inner, activations = from_layer(model, layer, signals)
         torch.testing.assert_close(inner.module(activations), model.module(signals))
         assert not torch.allclose(inner.module(activations + 1), model.module(signals))
     assert "forward" not in vars(model.module[2])
@@ -38,14 +38,14 @@ def test_what_goes_round_the_layer_is_the_signals_own() -> None:
 
     model = Model(Residual(), ImageDomain(1, 2, 2), ["branch"])
     signals = torch.rand(3, 1, 2, 2)
-    inner, activations = behind(model, "branch", signals)
+    inner, activations = from_layer(model, "branch", signals)
     torch.testing.assert_close(inner.module(torch.zeros_like(activations)), signals.flatten(1))
 
 
 def test_the_worst_activation_before_a_linear_layer_is_found() -> None:
     model = example_model()
     signals = example_signals(model)
-    inner, activations = behind(model, "3", signals)
+    inner, activations = from_layer(model, "3", signals)
     attacked = pgd(inner, activations, LABELS, epsilon=0.05, steps=20, random_start=False, loss="margin")
     weight = model.module[4].weight.detach()
     logits = model.module(signals).detach()
@@ -89,9 +89,9 @@ def test_without_a_layer_the_signals_are_perturbed() -> None:
 def test_only_whole_outputs_of_modules_can_be_perturbed(layer: str) -> None:
     model = example_model()
     with pytest.raises(MetameryError, match="cannot be perturbed: expected the path of a module"):
-        behind(model, layer, example_signals(model))
+        from_layer(model, layer, example_signals(model))
     with pytest.raises(MetameryError, match="unknown layer '22'"):
-        behind(model, "22", example_signals(model))
+        from_layer(model, "22", example_signals(model))
 
 
 @pytest.mark.parametrize("perturbation", ["pgd_l2", "random_l2", "pgd_linf"])
@@ -134,7 +134,7 @@ def test_a_layer_that_there_is_not_is_named(command: Any, sized: str, drawn: Any
 def test_behind_takes_part_in_what_wraps_the_network() -> None:
     model = example_model()
     signals = example_signals(model)
-    inner, activations = behind(model, "2", signals)
+    inner, activations = from_layer(model, "2", signals)
     wrapped = nn.Sequential(model.module)  # stands for several processes
-    assert isinstance(inner.module, Behind)
+    assert isinstance(inner.module, FromLayer)
     torch.testing.assert_close(inner.module.around(wrapped)(activations * 0.5), inner.module(activations * 0.5))

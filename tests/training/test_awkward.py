@@ -12,8 +12,9 @@ from lightning_fabric import Fabric
 from metamery.framework import ImageDomain, MetameryError, Model, Recipe, Stimulus
 from metamery.framework.progress import Progress
 from metamery.training.data import Examples, examples
-from metamery.training.loop import Tools, train
+from metamery.training.loop import train
 from metamery.training.state import BEST, LAST
+from metamery.training.tools import TrainingTools
 from torch import nn
 
 CLASSES = ["bright", "dark"]
@@ -195,7 +196,7 @@ class Stopping(Progress):
 
 def run(folder: Path, model: Model, optimizer: Any = None, after: int | None = None, **recipe: Any) -> Model:
     given = Recipe(**{"epochs": 3, "batch_size": 8, "learning_rate": 0.1, "schedule": "constant", **recipe})
-    tools = Tools(
+    tools = TrainingTools(
         lambda model, signals, labels: nn.functional.cross_entropy(model.module(signals), labels),
         optimizer or (lambda weights: torch.optim.SGD(weights, lr=0.1, momentum=0.9)),
     )

@@ -12,7 +12,7 @@ from metamery.framework import ImageDomain, MetameryError, Plugins, Stimulus, Un
 from metamery.framework.study import Use
 from metamery.training import data
 from metamery.training.data import Examples, Order, batches, classes_of, examples
-from metamery.training.runs import splits_of_name
+from metamery.training.splits import splits_of_name
 
 DOMAIN = ImageDomain(3, 6, 6)
 
@@ -57,7 +57,7 @@ def test_examples_are_the_fitted_signals_with_their_classes(
 ) -> None:
     kept = examples(stimuli, ["cat", "dog", "owl"], DOMAIN)
     assert kept.kept is not None
-    monkeypatch.setattr(data, "KEPT_BYTES", 0)
+    monkeypatch.setattr(data, "MAX_CACHED_BYTES", 0)
     loaded = examples(stimuli, ["cat", "dog", "owl"], DOMAIN)
     assert loaded.kept is None
     order = Order(7, 3, 0)
@@ -106,7 +106,7 @@ def test_augmentation_hangs_on_seed_epoch_and_example_alone(
     assert same(here, everything(given, Order(7, 3, 1), workers=2))
     assert not same(here, everything(given, Order(7, 3, 2)))
     assert not same(here, everything(examples(stimuli, classes, DOMAIN, noisy, seed=4), Order(7, 3, 1)))
-    monkeypatch.setattr(data, "KEPT_BYTES", 0)
+    monkeypatch.setattr(data, "MAX_CACHED_BYTES", 0)
     assert same(here, everything(examples(stimuli, classes, DOMAIN, noisy, seed=3), Order(7, 3, 1)))
 
 

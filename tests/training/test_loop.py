@@ -13,8 +13,9 @@ from metamery.framework import ImageDomain, MetameryError, Model, Recipe, Stimul
 from metamery.framework.progress import Progress
 from metamery.training.checkpoints import load
 from metamery.training.data import Examples, Order, batches, examples
-from metamery.training.loop import BEST, LAST, Tools, evaluate, train
+from metamery.training.loop import BEST, LAST, evaluate, train
 from metamery.training.schedules import learning_rate
+from metamery.training.tools import TrainingTools
 
 CLASSES = ["bright", "dark"]
 DOMAIN = ImageDomain(1, 4, 4)
@@ -49,11 +50,11 @@ def noise(epsilon: float) -> Any:
     return perturb
 
 
-def tools(**changes: Any) -> Tools:
+def tools(**changes: Any) -> TrainingTools:
     def sgd(parameters: Any) -> torch.optim.Optimizer:
         return torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
 
-    return Tools(**{"loss": cross_entropy, "optimizer": sgd, "perturbation": noise, **changes})
+    return TrainingTools(**{"loss": cross_entropy, "optimizer": sgd, "perturbation": noise, **changes})
 
 
 RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=0.1, schedule="cosine", ema=0.9, epsilon_warmup=1)

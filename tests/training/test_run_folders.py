@@ -14,13 +14,16 @@ from typing import Any
 import pytest
 import torch
 from metamery.framework import MetameryError, Plugins, claims, open_study
+from metamery.framework.folders import RUN_FILE
 from metamery.framework.progress import Progress
+from metamery.framework.run import Run
 from metamery.framework.store import StudyStore
 from metamery.framework.study import Use
 from metamery.training import checkpoints
-from metamery.training import run_training as conduct
-from metamery.training.run_training import conduct as conducted
-from metamery.training.runs import RUN_FILE, Run, write_history
+from metamery.training import data as training_data
+from metamery.training import run_training as conducting
+from metamery.training.history import write_history
+from metamery.training.run_training import run_training
 from metamery.training.state import BEST, LAST
 from safetensors.torch import save_file
 
@@ -314,7 +317,7 @@ def test_a_folder_that_goes_is_said_and_not_made_again(sized: str, data: Path, f
 
     run = Run(Use(sized), Use("folder", {"path": str(data)}), None, ("cat", "dog"), recipe())
     with pytest.raises(MetameryError, match="was moved or removed while it was trained into"):
-        conducted(run, folder, Plugins(), progress=Removing())
+        run_training(run, folder, Plugins(), progress=Removing())
     assert not folder.exists()
     assert checkpoints.load(folder.with_name("elsewhere") / LAST)[1]["epoch"] == 1
 
@@ -333,7 +336,7 @@ def test_a_folder_that_another_has_taken_over_is_left_to_it(sized: str, data: Pa
 
     run = Run(Use(sized), Use("folder", {"path": str(data)}), None, ("cat", "dog"), recipe())
     with pytest.raises(MetameryError, match=r"was taken over by .*; nothing more is kept"):
-        conducted(run, folder, Plugins(), progress=Losing())
+        run_training(run, folder, Plugins(), progress=Losing())
     assert checkpoints.load(folder / LAST)[1]["epoch"] == 1
 
 
@@ -368,11 +371,11 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("kept_bytes", [conduct.examples.__globals__["KEPT_BYTES"], 0], ids=["in memory", "decoded"])
+@pytest.mark.parametrize("cached_bytes", [training_data.MAX_CACHED_BYTES, 0], ids=["in memory", "decoded"])
 def test_stimuli_that_changed_since_are_said(
-    train: Any, stopped: Any, data: Path, folder: Path, change: str, kept_bytes: int, monkeypatch: pytest.MonkeyPatch
+    train: Any, stopped: Any, data: Path, folder: Path, change: str, cached_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metamery.training.data.KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr("metamery.training.data.MAX_CACHED_BYTES", cached_bytes)
     assert "goes on" in stopped(5).err
     before = (folder / LAST).read_bytes()
     makes, said = CHANGES[change]
@@ -396,7 +399,7 @@ def test_validation_stimuli_that_changed_since_are_said(
 def test_a_decoder_that_rounds_otherwise_is_no_change(
     train: Any, stopped: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    examples = conduct.examples
+    examples = conducting.examples
     assert "goes on" in stopped(5).err
 
     def rounded(*arguments: Any, **more: Any) -> Any:
@@ -404,7 +407,7 @@ def test_a_decoder_that_rounds_otherwise_is_no_change(
         made.kept.add_(0.003 * torch.randn(made.kept.shape, generator=torch.Generator().manual_seed(1)))
         return made
 
-    monkeypatch.setattr(conduct, "examples", rounded)
+    monkeypatch.setattr(conducting, "examples", rounded)
     assert train().status == 0
 
 
@@ -427,7 +430,7 @@ def test_a_network_whose_code_changed_since_is_said(
     file.write_text(text.replace(old, new), encoding="utf-8")
     said = train()
     assert said.status == 2
-    assert "the network answers otherwise" in said.error
+    assert "the network's outputs are not those it had when they were saved" in said.error
 
 
 def test_weights_of_another_program_are_started_from(train: Any, folder: Path, tmp_path: Path) -> None:

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 import torch
 from metamery.framework import MetameryError, Plugins, Recipe, open_study
+from metamery.framework.folders import RUN_FILE
+from metamery.framework.run import Run
 from metamery.framework.schema import check_dataset
-from metamery.framework.study import Use
+from metamery.framework.study import Use, load_stimuli
 from metamery.framework.testing import check_model
 from metamery.training.checkpoints import load
 from metamery.training.loop import BEST, LAST
-from metamery.training.run_training import conduct
-from metamery.training.runs import RUN_FILE, Run, tools
+from metamery.training.run_training import run_training
+from metamery.training.tools import load_tools
 
 
 @pytest.fixture
@@ -189,7 +191,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
 
 def test_the_perturbation_grows_with_epsilon() -> None:
     recipe = Recipe(perturbation="random_linf", perturbation_options={"epsilon": 0.2}, epsilon_warmup=1)
-    made = tools(recipe, Plugins())
+    made = load_tools(recipe, Plugins())
     assert made.perturbation is not None
     model = Plugins().load("model", "small-cnn")
     signals, labels = torch.full((2, 3, 32, 32), 0.5), torch.zeros(2, dtype=torch.long)
@@ -201,7 +203,7 @@ def test_the_perturbation_grows_with_epsilon() -> None:
 def test_a_notebook_trains_without_the_command_line(sized: str, data: Path, tmp_path: Path) -> None:
     stimuli = Use("folder", {"path": str(data / "train")})
     run = Run(Use(sized), stimuli, None, ("cat", "dog"), Recipe(epochs=1, batch_size=4))
-    history = conduct(run, tmp_path / "run", Plugins())
+    history = run_training(run, tmp_path / "run", Plugins())
     assert set(history[0]) == {"loss", "accuracy", "learning_rate", "seconds"}
 
 
@@ -243,3 +245,15 @@ def test_a_full_disk_costs_one_line_and_the_same_command_goes_on(sized: str, dat
     again = subprocess.run(told, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert len(open_study(tmp_path / "run")["history"].epoch) == 2
+
+
+def test_the_command_loads_its_stimuli_once(train: Any, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+
+    def counted(plugins: Plugins, use: Use) -> Any:
+        loaded.append(use)
+        return load_stimuli(plugins, use)
+
+    monkeypatch.setattr("metamery.training.run_training.load_stimuli", counted)
+    assert train().status == 0
+    assert [use.options["path"] for use in loaded] == [str(data / "train"), str(data / "test")]

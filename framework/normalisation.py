@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from ...framework.errors import MetameryError
+from .errors import MetameryError
 
 Network = TypeVar("Network", bound=nn.Module)
 

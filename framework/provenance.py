@@ -1,0 +1,17 @@
+"""What results say of how they were made, besides what was asked."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import torch
+
+
+def provenance() -> dict[str, str]:
+    """Attributes of new results: the versions of metamery and torch, and the time in UTC."""
+    return {
+        "metamery_version": version("metamery"),
+        "torch_version": torch.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,109 @@
+"""`Run`: everything a training depends on, as names and numbers, and its file `run.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+
+from .differences import differences
+from .errors import MetameryError
+from .folders import RUN_FILE
+from .limits import text_of
+from .recipes import Recipe
+from .study import Use
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything a training depends on.
+
+    Parameters
+    ----------
+    model, stimuli, validation
+        Registered names with their options; `validation` may be None.
+    classes
+        Names of the network's outputs, in order.
+    recipe
+        The recipe, resolved: every number that the training takes.
+    seed
+        Seed of all random choices.
+    start
+        Weights to start from: another run's folder, or a safetensors file; the model's own where empty.
+    freeze
+        Patterns of the names of weights that are not trained, such as ``features.*``.
+    """
+
+    model: Use
+    stimuli: Use
+    validation: Use | None
+    classes: Sequence[str]
+    recipe: Recipe
+    seed: int = 0
+    start: str = ""
+    freeze: Sequence[str] = field(default_factory=tuple)
+
+    def to_toml(self) -> str:
+        """The run as TOML, every value of its recipe written out."""
+        table: dict[str, Any] = {"seed": self.seed, "classes": list(self.classes), "stimuli": self.stimuli.table()}
+        if self.validation is not None:
+            table["validation"] = self.validation.table()
+        table |= {"start": self.start} if self.start else {}
+        table |= {"freeze": list(self.freeze)} if self.freeze else {}
+        table["model"] = self.model.table()
+        return tomli_w.dumps(table) + "\n[recipe]\n" + self.recipe.to_toml().replace("\n[", "\n[recipe.")
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """Read the file of a run's folder.
+
+        Raises
+        ------
+        MetameryError
+            There is no such file, or it does not hold a run.
+        """
+        text = text_of(folder / RUN_FILE, "no run in")
+        try:
+            return cls._parsed(tomllib.loads(text))
+        except KeyError as error:
+            raise MetameryError(f"no run in '{folder}': {RUN_FILE} has no {error}") from None
+        except (ValueError, RecursionError, MetameryError) as error:
+            raise MetameryError(f"no run in '{folder}': {error}") from None
+
+    def differences(self, other: Run) -> list[str]:
+        """Say what differs from another run, one ``entry (this, there that)`` each."""
+        return differences(self.to_toml(), other.to_toml())
+
+    @classmethod
+    def _parsed(cls, table: Mapping[str, Any]) -> Run:
+        validation, recipe = table.get("validation"), table["recipe"]
+        if not isinstance(recipe, Mapping):
+            raise MetameryError(f"recipe = {recipe!r}: expected a table")
+        return cls(
+            Use.parse(table["model"], "model"),
+            Use.parse(table["stimuli"], "stimuli"),
+            None if validation is None else Use.parse(validation, "validation"),
+            _texts(table["classes"], "classes"),
+            Recipe().changed(recipe),
+            _of_type(table["seed"], int, "seed", "a whole number"),
+            _of_type(table.get("start", ""), str, "start", "text"),
+            _texts(table.get("freeze", []), "freeze"),
+        )
+
+
+def _of_type(value: Any, kind: type[T], name: str, expected: str) -> T:
+    if type(value) is not kind:
+        raise MetameryError(f"{name} = {value!r:.60}: expected {expected}")
+    return value
+
+
+def _texts(value: Any, name: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise MetameryError(f"{name} = {value!r:.60}: expected a list of names")
+    return tuple(value)

@@ -1,0 +1,74 @@
+"""Where a run is computed: device, precision and processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lightning_fabric import Fabric
+
+from ..framework.checks import one_of, whole
+from ..framework.devices import PRECISIONS, check_precision, resolve_device
+from ..framework.errors import MetameryError, unknown
+
+MAX_PROCESSES = 1024
+"""Largest number of processes of each kind on one machine."""
+
+_COMPUTED = {"cpu": ("float32", "bfloat16"), "cuda": PRECISIONS, "mps": ("float32",)}
+"""What Lightning Fabric's mixed precision computes in, by kind of device; for others it takes another silently."""
+
+_FABRIC = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a run is computed; not a part of the `Run`.
+
+    Parameters
+    ----------
+    device
+        Device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
+    devices
+        Number of processes, each on a device of its own; on the CPU they share its cores.
+    precision
+        Precision of the passes through the network, one of `PRECISIONS`; weights stay float32.
+    workers
+        Number of processes that decode signals.
+    """
+
+    device: str = "cpu"
+    devices: int = 1
+    precision: str = "float32"
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("precision", self.precision, PRECISIONS)
+        whole("devices", self.devices, 1, MAX_PROCESSES)
+        whole("workers", self.workers, 0, MAX_PROCESSES)
+
+    def kind(self) -> str:
+        """Return ``cpu``, ``cuda`` or ``mps``.
+
+        Raises
+        ------
+        MetameryError
+            The device is not available, or does not compute in this precision.
+        """
+        device = resolve_device(self.device)
+        kind = device.type
+        if kind not in ("cpu", "cuda", "mps"):
+            raise unknown("device", self.device, ("cpu", "cuda", "mps", "auto"))
+        check_precision(self.precision, device)
+        if self.precision not in _COMPUTED[kind]:
+            raise MetameryError(
+                f"precision is {self.precision}, which training does not compute in on device '{kind}': "
+                f"expected {' or '.join(_COMPUTED[kind])}"
+            )
+        return kind
+
+    def fabric(self) -> Fabric:
+        """Make the `Fabric` that runs a training on these devices, or raise `MetameryError` as `kind` does."""
+        kind = self.kind()
+        try:
+            return Fabric(accelerator=kind, devices=self.devices, precision=_FABRIC[self.precision])  # type: ignore[arg-type]
+        except (ValueError, RuntimeError) as error:
+            raise MetameryError(f"no {self.devices} devices '{self.device}' here: {error}") from None

@@ -13,6 +13,7 @@ import xarray as xr
 from metamery.analysis.attacks.masked import masked_gradients
 from metamery.framework import Context, ImageDomain, MetameryError, Model, Plugins, Stimulus, WaveformDomain
 from metamery.framework.testing import check_evaluator, example_model
+from peers import peer
 from torch import nn
 
 DOMAIN = ImageDomain(3, 5, 5)
@@ -283,7 +284,7 @@ def test_a_bad_option_is_named_at_once(name: str, options: dict[str, Any], said:
 
 
 def test_autoattack_is_exact_for_a_linear_classifier() -> None:
-    pytest.importorskip("torchattacks", reason="the extra torchattacks is not installed")
+    peer("torchattacks")
     model = linear_model()
     stimuli = pictures(model, count=16, wrong=4)
     context = Context({"net": model}, stimuli)

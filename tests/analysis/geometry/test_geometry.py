@@ -13,6 +13,7 @@ from metamery.analysis.geometry.eigendistortions import distorted, krylov, local
 from metamery.analysis.geometry.jacobian import Jacobian
 from metamery.framework import ImageDomain, MetameryError, WaveformDomain
 from metamery.framework.testing import example_model, example_signals
+from peers import peer
 from torch import nn
 
 TIGHT: dict[str, Any] = {"iterations": 300, "tolerance": 1e-10}
@@ -343,9 +344,7 @@ def test_what_cannot_be_done_is_said() -> None:
 
 
 def test_eigendistortions_are_plenoptic_s() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        plenoptic = pytest.importorskip("plenoptic", reason="plenoptic is not installed")
+    plenoptic = peer("plenoptic")
     model = example_model()
     network = nn.Sequential(*list(model.module.children())[:3]).double()  # 150 units, 432 samples
     (signal,) = example_signals(model, 1).double()
@@ -353,10 +352,9 @@ def test_eigendistortions_are_plenoptic_s() -> None:
         parameter.requires_grad_(False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        peer = plenoptic.Eigendistortion(signal[None], network)
-        peer.synthesize("exact")
+        theirs = plenoptic.Eigendistortion(signal[None], network)
+        theirs.synthesize("exact")
     found = local_geometry(Jacobian(network, "output", signal), seeded(), components=4)
-    torch.testing.assert_close(found.singular_values.square(), peer.eigenvalues[:4].double(), rtol=1e-6, atol=0)
-    theirs = peer.eigendistortions[:4].reshape(4, -1).double()
-    assert (cosines(found.most, theirs) > 1 - 1e-6).all()
-    assert float(peer.eigenvalues[-1]) == pytest.approx(found.least_singular_value**2, abs=1e-9)
+    torch.testing.assert_close(found.singular_values.square(), theirs.eigenvalues[:4].double(), rtol=1e-6, atol=0)
+    assert (cosines(found.most, theirs.eigendistortions[:4].reshape(4, -1).double()) > 1 - 1e-6).all()
+    assert float(theirs.eigenvalues[-1]) == pytest.approx(found.least_singular_value**2, abs=1e-9)

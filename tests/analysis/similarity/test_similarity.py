@@ -18,6 +18,7 @@ from metamery.analysis.similarity.rsa import CORRELATIONS, DISTANCES, RSA
 from metamery.analysis.similarity.streaming import GIB, Gram, inner_products, pairwise, plan
 from metamery.framework import MetameryError
 from numpy.typing import NDArray
+from peers import peer
 from scipy.spatial.distance import pdist
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
@@ -193,7 +194,7 @@ METHODS = {"pearson": "corr", "spearman": "spearman", "kendall": "tau-a"}
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("distance", ["euclidean", "correlation"])
 def test_rsa_agrees_with_rsatoolbox(distance: str) -> None:
-    pytest.importorskip("rsatoolbox", reason="rsatoolbox is not installed")
+    peer("rsatoolbox")
     from rsatoolbox.data import Dataset
     from rsatoolbox.rdm import calc_rdm
     from rsatoolbox.rdm import compare as theirs_compared
@@ -214,8 +215,8 @@ def test_rsa_agrees_with_rsatoolbox(distance: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("correlation", CORRELATIONS)
 def test_noise_ceilings_agree_with_rsatoolbox(correlation: str) -> None:
-    pytest.importorskip("rsatoolbox", reason="rsatoolbox is not installed")
-    from rsatoolbox.inference.ceiling_bounds import boot_noise_ceiling
+    peer("rsatoolbox")
+    from rsatoolbox.inference.noise_ceiling import boot_noise_ceiling
     from rsatoolbox.rdm import RDMs
 
     given = repeated()
@@ -226,7 +227,7 @@ def test_noise_ceilings_agree_with_rsatoolbox(correlation: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("debiased", [True, False])
 def test_cka_agrees_with_ckatorch(debiased: bool) -> None:
-    ckatorch = pytest.importorskip("ckatorch", reason="ckatorch is not installed")
+    ckatorch = peer("ckatorch")
     one, other, _ = related()
     found = between("cka_linear" if debiased else "biased_cka_linear", one, other)
     assert found == pytest.approx(float(ckatorch.cka_base(one, other, unbiased=debiased)), rel=1e-9)
@@ -236,7 +237,7 @@ def test_cka_agrees_with_ckatorch(debiased: bool) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_hsic_agrees_with_pytorch_cka() -> None:
-    hsic = pytest.importorskip("cka.hsic", reason="pytorch-cka is not installed")
+    hsic = peer("cka.hsic")
     inners = [Gram.of(x) for x in related()]
     for kernels in (linear_kernels(inners), rbf_kernels(inners)):
         between, one, other = hsic.hsic(kernels, kernels)

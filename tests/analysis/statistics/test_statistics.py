@@ -12,6 +12,7 @@ from metamery.analysis.statistics import mixed_anova, permutation, repeated_meas
 from metamery.analysis.statistics.decomposition import mixed, repeated
 from metamery.framework import MetameryError
 from metamery.framework.schema import check_dataset
+from peers import peer
 from scipy import stats
 
 Anova = Callable[..., xr.Dataset]
@@ -256,7 +257,7 @@ def test_what_cannot_be_analysed() -> None:
 @pytest.mark.filterwarnings("ignore:The inplace keyword")
 @BOTH
 def test_against_pingouin(anova: Anova, factor: str) -> None:
-    pingouin = pytest.importorskip("pingouin")
+    pingouin = peer("pingouin")
     values = drawn(3, 7, 4, seed=8)
     scores = labelled(values, factor)
     table = scores.to_dataframe("score").reset_index()

@@ -204,13 +204,20 @@ def _flat(activations: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.
         yield site, (rows.cpu() if rows.device.type == "mps" else rows).detach().flatten(1)
 
 
-def _multiply(inner: Gram, here: slice, rows: torch.Tensor, there: slice, others: torch.Tensor) -> None:
+def _multiply(
+    inner: Gram,
+    here: slice,
+    rows: torch.Tensor,
+    there: slice,
+    others: torch.Tensor,
+    block_bytes: int = BLOCK_BYTES,
+) -> None:
     """Put the inner products of some rows ``(B, D)`` with others ``(P, D)`` into both of their places.
 
     Where the others are these rows themselves, put their sums into place, too.
     """
     product = inner.products.new_zeros(len(rows), len(others))
-    step = max(1, BLOCK_BYTES // (8 * (len(rows) + len(others))))
+    step = max(1, block_bytes // (8 * (len(rows) + len(others))))
     for first in range(0, inner.units, step):
         columns = slice(first, first + step)
         one = rows[:, columns].double()

@@ -329,11 +329,11 @@ def test_each_stimulus_once_is_no_weight_and_twice_is_the_same(measure: str) -> 
         torch.testing.assert_close(comparison.matrix(torch.full((K,), 2.0)), plain)
 
 
-def test_blocks_of_rows_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    inners = [Gram.of(x) for x in related()]
-    whole = [similarity_of(inners, name).matrix(COUNTS) for name in ("cka_linear", "biased_cka_linear")]
-    monkeypatch.setattr("metamery.analysis.similarity.cka.BLOCK_BYTES", 16 * 3 * K * 4)  # four rows at once
-    parts = [similarity_of(inners, name).matrix(COUNTS) for name in ("cka_linear", "biased_cka_linear")]
+@pytest.mark.parametrize("debiased", [True, False])
+def test_blocks_of_rows_add_up(debiased: bool) -> None:
+    kernels = linear_kernels([Gram.of(x) for x in related()])
+    whole = CKA(kernels, debiased).matrix(COUNTS)
+    parts = CKA(kernels, debiased, block_bytes=16 * 3 * K * 4).matrix(COUNTS)  # four rows at once
     torch.testing.assert_close(parts, whole)
 
 
@@ -373,10 +373,7 @@ def test_intervals_are_about_as_wide_as_the_spread_over_samples(measure: str) ->
 
 
 @pytest.mark.parametrize(("batch_size", "held"), [(4, 12), (4, 8), (5, 5), (30, 30), (1, 7), (3, None)])
-def test_streamed_products_are_those_in_memory(
-    batch_size: int, held: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streaming, "BLOCK_BYTES", 8 * 30 * 5)  # few columns at once
+def test_streamed_products_are_those_in_memory(batch_size: int, held: int | None) -> None:
     given = {"maps": drawn(30, 2, 4, 3).float(), "vector": drawn(30, 11, seed=1).float()}
     asked: list[slice] = []
 
@@ -393,6 +390,18 @@ def test_streamed_products_are_those_in_memory(
     assert max(stimuli.stop - stimuli.start for stimuli in asked) <= batch_size
     if held is None:
         assert len(asked) == 10
+
+
+def test_products_do_not_depend_on_how_many_columns_are_taken_at_once() -> None:
+    rows = drawn(30, 24).float()
+    found = Inner(torch.zeros(30, 30, dtype=torch.float64), torch.zeros(30, dtype=torch.float64), 24)
+    for last, first in ((12, 0), (30, 12)):
+        here, own = slice(first, last), rows[first:last]
+        streaming._multiply(found, here, own, here, own, block_bytes=8 * 30 * 5)
+    streaming._multiply(found, slice(12, 30), rows[12:], slice(12), rows[:12], block_bytes=8 * 30 * 5)
+    flat = rows.double()
+    torch.testing.assert_close(found.products, flat @ flat.T, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.sums, flat.sum(dim=1))
 
 
 def test_the_plan_says_how_many_batches_and_is_kept_to() -> None:

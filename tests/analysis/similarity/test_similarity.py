@@ -381,7 +381,8 @@ def test_streamed_products_are_those_in_memory(batch_size: int, held: int | None
         asked.append(stimuli)
         return {name: rows[stimuli] for name, rows in given.items()}
 
-    found = inner_products(activations, 30, batch_size=batch_size, held=held)
+    few = 8 * 30 * 5  # columns at once
+    found = inner_products(activations, 30, batch_size=batch_size, held=held, block_bytes=few)
     for name, rows in given.items():
         flat = rows.flatten(1).double()
         torch.testing.assert_close(found[name].products, flat @ flat.T, rtol=1e-12, atol=1e-12)
@@ -390,18 +391,6 @@ def test_streamed_products_are_those_in_memory(batch_size: int, held: int | None
     assert max(stimuli.stop - stimuli.start for stimuli in asked) <= batch_size
     if held is None:
         assert len(asked) == 10
-
-
-def test_products_do_not_depend_on_how_many_columns_are_taken_at_once() -> None:
-    rows = drawn(30, 24).float()
-    found = Inner(torch.zeros(30, 30, dtype=torch.float64), torch.zeros(30, dtype=torch.float64), 24)
-    for last, first in ((12, 0), (30, 12)):
-        here, own = slice(first, last), rows[first:last]
-        streaming._multiply(found, here, own, here, own, block_bytes=8 * 30 * 5)
-    streaming._multiply(found, slice(12, 30), rows[12:], slice(12), rows[:12], block_bytes=8 * 30 * 5)
-    flat = rows.double()
-    torch.testing.assert_close(found.products, flat @ flat.T, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(found.sums, flat.sum(dim=1))
 
 
 def test_the_plan_says_how_many_batches_and_is_kept_to() -> None:
@@ -430,18 +419,19 @@ import resource, sys, torch
 from metamery.analysis.similarity import streaming
 from metamery.analysis.similarity.comparison import similarity_of
 
+BLOCK = 8 * 2**20
+
 def work(count, width, held):
     base = torch.randn(10, width)
     read = lambda some: {"": base[: some.stop - some.start] + some.start}
-    inner = streaming.inner_products(read, count, batch_size=10, held=held)
+    inner = streaming.inner_products(read, count, batch_size=10, held=held, block_bytes=BLOCK)
     for measure in ("cka_linear", "cka_rbf", "rsa_correlation_spearman"):
         similarity_of([inner[""]] * 4, measure).matrix(torch.ones(count))
 
 torch.set_num_threads(1)
-streaming.BLOCK_BYTES = 8 * 2**20
 work(20, 20_000, 10)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-planned = streaming.plan(200, 4, 4 * 100_000, batch_size=10, memory=0.06)
+planned = streaming.plan(200, 4, 4 * 100_000, batch_size=10, memory=0.06, block_bytes=BLOCK)
 work(200, 100_000, planned.held)
 print(planned.memory, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
 """

@@ -81,6 +81,7 @@ def null_distribution(
     progress: Progress | None = None,
     scratch: Path | None = None,
     cache: Path | None = None,
+    batch_size: int = _BATCH,
 ) -> xr.Dataset:
     """Measure the match of every pair of natural signals at layers of a model.
 
@@ -109,6 +110,8 @@ def null_distribution(
     cache
         A folder where the result is kept and looked for, layer by layer: that of the same signals, weights and layer,
         if the network still gives the first signals the same activations. Nothing is kept by default.
+    batch_size
+        Signals that pass through the network at once.
 
     Returns
     -------
@@ -135,6 +138,7 @@ def null_distribution(
         progress=progress,
         scratch=scratch,
         cache=cache,
+        batch_size=batch_size,
     )
 
 
@@ -174,6 +178,7 @@ def null_of_signals(
     progress: Progress | None = None,
     scratch: Path | None = None,
     cache: Path | None = None,
+    batch_size: int = _BATCH,
 ) -> xr.Dataset:
     """Do what `null_distribution` does, of `count` signals with their names, as fitted to the model's domain."""
     progress = progress or Progress()
@@ -207,7 +212,7 @@ def null_of_signals(
                 "names_sha256": hashlib.sha256("\0".join(names).encode()).hexdigest(),
                 "note": "the pairs share signals; the SNR counts both orders of each pair",
             }
-            rows = _spill(model, inputs, left, missing, names, folder, progress)
+            rows = _spill(model, inputs, left, missing, names, folder, progress, batch_size)
             for layer in missing:
                 progress.describe(f"null: pairs at {layer}")
                 pairs = pair_matrices(rows[layer], folder / "ranks")
@@ -270,12 +275,13 @@ def _spill(
     names: Sequence[str],
     folder: Path,
     progress: Progress,
+    batch_size: int,
 ) -> dict[str, RowFile]:
     """Write the activations of some signals at layers down."""
     progress.describe("null: activations")
     rows = {layer: RowFile(folder / f"layer-{number}") for number, layer in enumerate(layers)}
-    for first in range(0, len(places), _BATCH):
-        batch = places[first : first + _BATCH]
+    for first in range(0, len(places), batch_size):
+        batch = places[first : first + batch_size]
         for layer, values in _activations(model, inputs, batch, layers).items():
             if not (finite := np.isfinite(values).all(axis=1)).all():
                 culprit = names[batch[int(finite.argmin())]]

@@ -30,10 +30,13 @@ class CKA:
         ``(N, K, K)`` float64.
     debiased
         Whether HSIC is estimated without bias; otherwise as in Kornblith et al. (2019, equation 3).
+    block_bytes
+        Memory for the rows that are worked on at once; it does not change the result.
     """
 
-    def __init__(self, kernels: torch.Tensor, debiased: bool = True) -> None:
+    def __init__(self, kernels: torch.Tensor, debiased: bool = True, *, block_bytes: int = BLOCK_BYTES) -> None:
         self._kernels = kernels
+        self._block_bytes = block_bytes
         self._debiased = debiased
         self._power = torch.linalg.vector_norm(kernels, dim=(1, 2)).square()
 
@@ -51,7 +54,7 @@ class CKA:
         effects = self._effects(weights)
         root = weights.sqrt()
         product = self._kernels.new_zeros(len(self._kernels), len(self._kernels))
-        step = max(1, BLOCK_BYTES // (16 * len(self._kernels) * size))
+        step = max(1, self._block_bytes // (16 * len(self._kernels) * size))
         for first in range(0, size, step):
             rows = slice(first, min(first + step, size))
             part = self._kernels[:, rows] - effects[:, rows, None]

@@ -18,6 +18,7 @@ from metamery.analysis.similarity.rsa import CORRELATIONS, DISTANCES, RSA
 from metamery.analysis.similarity.streaming import GIB, Gram, inner_products, pairwise, plan
 from metamery.framework import MetameryError
 from numpy.typing import NDArray
+from peers import peer
 from scipy.spatial.distance import pdist
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
@@ -193,7 +194,7 @@ METHODS = {"pearson": "corr", "spearman": "spearman", "kendall": "tau-a"}
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("distance", ["euclidean", "correlation"])
 def test_rsa_agrees_with_rsatoolbox(distance: str) -> None:
-    pytest.importorskip("rsatoolbox", reason="rsatoolbox is not installed")
+    peer("rsatoolbox")
     from rsatoolbox.data import Dataset
     from rsatoolbox.rdm import calc_rdm
     from rsatoolbox.rdm import compare as theirs_compared
@@ -214,8 +215,8 @@ def test_rsa_agrees_with_rsatoolbox(distance: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("correlation", CORRELATIONS)
 def test_noise_ceilings_agree_with_rsatoolbox(correlation: str) -> None:
-    pytest.importorskip("rsatoolbox", reason="rsatoolbox is not installed")
-    from rsatoolbox.inference.ceiling_bounds import boot_noise_ceiling
+    peer("rsatoolbox")
+    from rsatoolbox.inference.noise_ceiling import boot_noise_ceiling
     from rsatoolbox.rdm import RDMs
 
     given = repeated()
@@ -226,7 +227,7 @@ def test_noise_ceilings_agree_with_rsatoolbox(correlation: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("debiased", [True, False])
 def test_cka_agrees_with_ckatorch(debiased: bool) -> None:
-    ckatorch = pytest.importorskip("ckatorch", reason="ckatorch is not installed")
+    ckatorch = peer("ckatorch")
     one, other, _ = related()
     found = between("cka_linear" if debiased else "biased_cka_linear", one, other)
     assert found == pytest.approx(float(ckatorch.cka_base(one, other, unbiased=debiased)), rel=1e-9)
@@ -236,7 +237,7 @@ def test_cka_agrees_with_ckatorch(debiased: bool) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_hsic_agrees_with_pytorch_cka() -> None:
-    hsic = pytest.importorskip("cka.hsic", reason="pytorch-cka is not installed")
+    hsic = peer("cka.hsic")
     inners = [Gram.of(x) for x in related()]
     for kernels in (linear_kernels(inners), rbf_kernels(inners)):
         between, one, other = hsic.hsic(kernels, kernels)
@@ -328,11 +329,11 @@ def test_each_stimulus_once_is_no_weight_and_twice_is_the_same(measure: str) -> 
         torch.testing.assert_close(comparison.matrix(torch.full((K,), 2.0)), plain)
 
 
-def test_blocks_of_rows_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    inners = [Gram.of(x) for x in related()]
-    whole = [similarity_of(inners, name).matrix(COUNTS) for name in ("cka_linear", "biased_cka_linear")]
-    monkeypatch.setattr("metamery.analysis.similarity.cka.BLOCK_BYTES", 16 * 3 * K * 4)  # four rows at once
-    parts = [similarity_of(inners, name).matrix(COUNTS) for name in ("cka_linear", "biased_cka_linear")]
+@pytest.mark.parametrize("debiased", [True, False])
+def test_blocks_of_rows_add_up(debiased: bool) -> None:
+    kernels = linear_kernels([Gram.of(x) for x in related()])
+    whole = CKA(kernels, debiased).matrix(COUNTS)
+    parts = CKA(kernels, debiased, block_bytes=16 * 3 * K * 4).matrix(COUNTS)  # four rows at once
     torch.testing.assert_close(parts, whole)
 
 
@@ -372,10 +373,7 @@ def test_intervals_are_about_as_wide_as_the_spread_over_samples(measure: str) ->
 
 
 @pytest.mark.parametrize(("batch_size", "held"), [(4, 12), (4, 8), (5, 5), (30, 30), (1, 7), (3, None)])
-def test_streamed_products_are_those_in_memory(
-    batch_size: int, held: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streaming, "BLOCK_BYTES", 8 * 30 * 5)  # few columns at once
+def test_streamed_products_are_those_in_memory(batch_size: int, held: int | None) -> None:
     given = {"maps": drawn(30, 2, 4, 3).float(), "vector": drawn(30, 11, seed=1).float()}
     asked: list[slice] = []
 
@@ -383,7 +381,8 @@ def test_streamed_products_are_those_in_memory(
         asked.append(stimuli)
         return {name: rows[stimuli] for name, rows in given.items()}
 
-    found = inner_products(activations, 30, batch_size=batch_size, held=held)
+    few = 8 * 30 * 5  # columns at once
+    found = inner_products(activations, 30, batch_size=batch_size, held=held, block_bytes=few)
     for name, rows in given.items():
         flat = rows.flatten(1).double()
         torch.testing.assert_close(found[name].products, flat @ flat.T, rtol=1e-12, atol=1e-12)
@@ -420,18 +419,19 @@ import resource, sys, torch
 from metamery.analysis.similarity import streaming
 from metamery.analysis.similarity.comparison import similarity_of
 
+BLOCK = 8 * 2**20
+
 def work(count, width, held):
     base = torch.randn(10, width)
     read = lambda some: {"": base[: some.stop - some.start] + some.start}
-    inner = streaming.inner_products(read, count, batch_size=10, held=held)
+    inner = streaming.inner_products(read, count, batch_size=10, held=held, block_bytes=BLOCK)
     for measure in ("cka_linear", "cka_rbf", "rsa_correlation_spearman"):
         similarity_of([inner[""]] * 4, measure).matrix(torch.ones(count))
 
 torch.set_num_threads(1)
-streaming.BLOCK_BYTES = 8 * 2**20
 work(20, 20_000, 10)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-planned = streaming.plan(200, 4, 4 * 100_000, batch_size=10, memory=0.06)
+planned = streaming.plan(200, 4, 4 * 100_000, batch_size=10, memory=0.06, block_bytes=BLOCK)
 work(200, 100_000, planned.held)
 print(planned.memory, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
 """

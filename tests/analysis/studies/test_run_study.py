@@ -492,10 +492,6 @@ def test_a_plan_counts_and_writes_nothing(study: Study, tmp_path: Path) -> None:
     planned = estimate(study, Plugins(), torch.device("cpu"))
     assert planned.metamers == 2 * 5 * 2
     assert planned.updates == 2 * 5 * 2 * 4
-    signal = 4 * 3 * 8 * 8
-    assert planned.disk_bytes == 5 * signal + 20 * (signal + 4 * 5)
-    assert planned.seconds > 0
-    assert planned.memory_bytes > 0
     assert [path for path in sorted(tmp_path.rglob("*")) if "__pycache__" not in path.parts] == before
 
 

@@ -51,7 +51,7 @@ def check_model(model: Model, batch: int = 2) -> None:
             _hold(3, torch.equal(signals, given), "the network changes its input")
             if model.labels is not None:
                 _hold(4, len(model.labels) == logits.shape[1], f"{len(model.labels)} labels, {logits.shape[1]} classes")
-                _hold(4, all(isinstance(label, str) for label in model.labels), "a label is no text")
+                _hold(4, all(isinstance(label, str) for label in model.labels), "a label is not text")
             with Tap(model.module, model.layers, stop=False) as tap:
                 passing = tap(signals)
             for name, activation in passing.items():

@@ -74,7 +74,7 @@ def contrast(steps: int = 20, limit: int | None = 50, cutoff: float = 0.5, batch
     steps
         Of PGD.
     limit
-        The first so many stimuli are taken; None takes all.
+        Number of stimuli, the first ones; None takes all.
     cutoff
         Of ``energy_above``, in parts of the Nyquist frequency.
     batch_size

@@ -39,7 +39,7 @@ def evaluate(
     stimuli: Annotated[
         str, typer.Option(help="Of models: a name or a folder; of runs, by default, what they were validated on.")
     ] = "",
-    limit: Annotated[int | None, typer.Option(min=1, help="Of models: take only so many stimuli.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Of models: number of stimuli to take.")] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Of models: the folder that gets results and report.")
     ] = Path("evaluation"),

@@ -128,12 +128,12 @@ def synthesise(
     preset: Annotated[str, typer.Option(help="fast or feather2023.")] = "fast",
     steps: Annotated[int | None, typer.Option(min=1, help="Updates; the schedule keeps its shape.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Metamers of each stimulus, from different noise.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take only so many stimuli.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of stimuli to take.")] = None,
     null_stimuli: Annotated[
         str, typer.Option(help="Signals of the null, a name or a folder; the stimuli themselves by default.")
     ] = "",
     null_signals: Annotated[
-        int | None, typer.Option(min=2, help="Take only so many of them, at random; 1415 by default.")
+        int | None, typer.Option(min=2, help="Number of them to take, at random; 1415 by default.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Stimuli worked on at once.")] = None,
     setting: Annotated[

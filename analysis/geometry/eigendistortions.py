@@ -118,7 +118,7 @@ def local_geometry(
     Raises
     ------
     MetameryError
-        There are not so many components.
+        There are fewer components.
     """
     most_possible = min(MAX_COMPONENTS, jacobian.samples)
     if not 1 <= components <= most_possible:

@@ -143,7 +143,7 @@ def null_distribution(
 
 
 def draw_signals(available: int, wanted: int, seed: int) -> list[int]:
-    """Which of the available signals a null takes: all, or so many at random, in order."""
+    """Which of the available signals a null takes: all, or that number at random, in order."""
     if wanted >= available:
         return list(range(available))
     return sorted(np.random.default_rng(seed).choice(available, wanted, replace=False).tolist())

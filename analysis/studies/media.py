@@ -40,7 +40,7 @@ def png(signal: NDArray[np.float32], domain: ImageDomain) -> bytes:
     Raises
     ------
     MetameryError
-        PNG has no picture of so many channels.
+        PNG has no picture of this number of channels.
     """
     return _file(_image(integer_samples(signal, domain)), "PNG")
 

@@ -131,7 +131,7 @@ class ModelMetamers:
             yield MetamerBatch(natural, self._tensor(signals)[stimulus, seed], part.start + stimulus, seed, part.start)
 
     def signals(self, layer: str) -> NDArray[np.float32]:
-        """All metamers of one layer, ``(stimulus, seed, …)``; not a number where there is none."""
+        """All metamers of one layer, ``(stimulus, seed, …)``; NaN where there is none."""
         own = self.metamers[["signal", "state"]].sel(layer=layer).isel(stimulus=slice(self.limit)).load()
         return own["signal"].where(own["state"] == STATES["done"]).transpose("stimulus", "seed", ...).values
 

@@ -473,7 +473,7 @@ def test_a_stimulus_does_not_depend_on_its_batch_mates(study: Study, tmp_path: P
         (("conv",), "unknown layer 'conv'"),
         (("1", "1"), "layer '1' is named twice"),
         (("1@2",), "layer '1@2' was not reached"),
-        (("a b",), "is no layer name"),
+        (("a b",), "is not a layer name"),
     ],
 )
 def test_layers_that_cannot_be_used_are_found_before_anything_is_written(

@@ -83,7 +83,6 @@ def example_study(folder: Path, model: Model | None = None) -> Path:
     """
     from .store import Group, StudyStore
     from .study import ModelUse, Study, Use
-    from .study import ModelUse, Study, Use
 
     model = model or example_model()
     domain, names, layers = model.domain, list(_STIMULI), list(model.layers)

@@ -116,7 +116,7 @@ def example_study(folder: Path, model: Model | None = None) -> Path:
     sizes = dict(zip(domain.dims, domain.shape, strict=True))
     each: dict[str, list[Any]] = {"layer": layers, "stimulus": names, "seed": [0, 1]}
     at = {**each, "measured_layer": layers, "metric": list(_MATCH)}
-    null = {"layer": layers, "metric": list(_NULL), "quantile": [0.0, 1.0], "bin": [0]}
+    null: dict[str, list[Any]] = {"layer": layers, "metric": list(_NULL), "quantile": [0.0, 1.0], "bin": [0]}
     attributes = {
         "model": _MODEL,
         "labels": list(model.labels or ()),

@@ -175,6 +175,11 @@ class StudyStore:
         """Read a part of one variable: a slice of its first dimension."""
         return np.asarray(_array(self._root, path, name)[first])
 
+    def dataset(self, path: str) -> xr.Dataset:
+        """Open one group as a dataset, lazily."""
+        dataset: xr.Dataset = xr.open_zarr(self.path, group=path, consolidated=False, zarr_format=3, chunks=None)
+        return dataset
+
     def children(self, path: str = "") -> list[str]:
         """The names of the groups in a group, by default in the root."""
         group = self._root[path] if path else self._root

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .errors import MetameryError
-from .example_study import example_context, example_model, example_signals, example_stimuli, example_study  # noqa: F401
+from .example_study import example_context, example_model, example_signals, example_stimuli, example_study
 from .layers import Tap
 from .models import Model
 from .protocols import Evaluator
@@ -25,6 +25,22 @@ from .stimuli import Stimuli, Stimulus
 if TYPE_CHECKING:
     from .context import Context
     from .recipes import Recipe
+
+__all__ = [
+    "check_distance",
+    "check_evaluator",
+    "check_loss",
+    "check_model",
+    "check_optimizer",
+    "check_perturbation",
+    "check_recipe",
+    "check_stimuli",
+    "example_context",
+    "example_model",
+    "example_signals",
+    "example_stimuli",
+    "example_study",
+]
 
 
 def check_model(model: Model, batch: int = 2) -> None:

@@ -165,7 +165,7 @@ def _run(
                 progress=progress,
             )
         finally:  # of what there is
-            _judge(folder, part, place)
+            _judge(part, place)
     return store
 
 
@@ -237,12 +237,12 @@ def _check_null(folder: Path, part: Part, null: xr.Dataset, store: StudyStore) -
                 )
 
 
-def _judge(folder: Path, part: Part, place: _Place) -> None:
-    with open_study(folder) as tree:
-        group = tree[f"models/{part.key}"]
-        if "null" in group.children:
-            verdicts = judge(group["match"].to_dataset()[_JUDGED].load(), group["null"].to_dataset().load())
-            place.write("match", {}, {str(name): verdicts[name].values for name in verdicts.data_vars})
+def _judge(part: Part, place: _Place) -> None:
+    """Hold one model's metamers against its null; of the store only these two groups are read."""
+    if "null" in place.store.children(place.path):
+        match, null = (place.store.dataset(f"{place.path}/{group}") for group in ("match", "null"))
+        verdicts = judge(match[_JUDGED], null)
+        place.write("match", {}, {str(name): verdicts[name].values for name in verdicts.data_vars})
 
 
 def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Part]:

@@ -12,11 +12,15 @@ from ...analysis.statistics.proportions import proportion
 from ...analysis.studies.batches import batch_count, batches, drawn_seed, running
 from ...framework.checks import numbers, whole
 from ...framework.context import Context
+from ...framework.errors import MetameryError
 from ...framework.protocols import Evaluator
 from ...framework.randomness import derived_seed
 from .adapter import torchattack
 
 NORMS = {"linf": "Linf", "l2": "L2"}
+
+MIN_CLASSES = 4
+"""Number of classes below which the targeted loss (DLR of the four highest logits) is not defined."""
 
 
 def autoattack(
@@ -39,6 +43,11 @@ def autoattack(
         Number of steps of APGD, targeted APGD and FAB.
     batch_size
         Number of signals in a batch.
+
+    Raises
+    ------
+    MetameryError
+        An option is out of range. When it is run: a model has fewer than four classes.
     """
     check_norm(norm)
     whole("steps", steps, 1)
@@ -47,6 +56,12 @@ def autoattack(
     attacks = [torchattack("AutoAttack", norm=NORMS[norm], eps=size, steps=steps) for size in sizes]
 
     def evaluate(context: Context) -> xr.Dataset:
+        for name, model in context.models.items():
+            if model.labels is not None and len(model.labels) < MIN_CLASSES:
+                raise MetameryError(
+                    f"model '{name}' has {len(model.labels)} classes: AutoAttack's loss needs {MIN_CLASSES} at least; "
+                    "evaluator 'robustness' takes any number"
+                )
         seed = drawn_seed(context)
         counted = dict.fromkeys(context.models, 0)
         right = {name: [0] * (1 + len(sizes)) for name in context.models}

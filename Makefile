@@ -19,6 +19,7 @@ train-demo: .venv/demo
 	PATH="$(CURDIR)/$(BIN):$$PATH" examples/robustness.sh $(DATA)
 
 # A process for each core, up to eight, of one thread: two cores take about half the time that way.
+# Published data are looked for in METAMERY_TEST_DATA, or ../shared/data; without them some tests skip.
 test: .venv/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
@@ -49,7 +50,9 @@ docs: .venv/docs
 	touch $@
 
 .venv/test: .venv/bin/python pyproject.toml
-	$(BIN)/python -m pip install --editable ".[test]"
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --editable ".[test]" --group peers
+	$(BIN)/python -m pip install --no-deps --group peers-alone
 	touch $@ .venv/demo .venv/docs
 
 .venv/docs: .venv/bin/python pyproject.toml

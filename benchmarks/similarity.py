@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from metamery.analysis.similarity.comparison import bootstrap, compare, draw_stimuli
+from metamery.analysis.similarity.comparison import bootstrap, draw_stimuli, similarity_of
 from metamery.analysis.similarity.streaming import GIB, inner_products, plan
 from metamery.framework import Tap
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def streamed(given: argparse.Namespace) -> dict[str, float]:
         inners = inner_products(
             lambda stimuli: tap(signals(stimuli)), given.signals, batch_size=BATCH, held=planned.held
         )
-    found = {name: float(compare(list(inners.values()), name).matrix()[0, 1]) for name in MEASURES}
+    found = {name: float(similarity_of(list(inners.values()), name).matrix()[0, 1]) for name in MEASURES}
     return found | {"planned": planned.memory / GIB, "batches": planned.batches}
 
 
@@ -98,7 +98,7 @@ def draws(given: argparse.Namespace) -> dict[str, float]:
     drawn = draw_stimuli(given.signals, 5, torch.Generator().manual_seed(0))
     found = {}
     for name in MEASURES:
-        comparison = compare(inners, name)
+        comparison = similarity_of(inners, name)
         began = time.perf_counter()
         bootstrap(comparison, drawn)
         found[name] = (time.perf_counter() - began) / len(drawn)

@@ -59,6 +59,7 @@ docs/schema
 :hidden:
 :caption: Extending
 
+docs/architecture
 docs/plugins
 docs/hooks
 docs/api

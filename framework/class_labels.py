@@ -35,5 +35,5 @@ def class_labels(
 
 
 def check_number(model: str, option: str, value: int, least: int = 1) -> None:
-    """Raise `MetameryError` unless a value is a whole number of at least so much."""
+    """Raise `MetameryError` unless a value is a whole number of at least `least`."""
     whole(f"model '{model}': {option}", value, least, MAX_SIZE)

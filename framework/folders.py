@@ -26,7 +26,7 @@ KINDS: Mapping[str, str] = {
     "evaluations": "holds evaluations",
     "export": "holds exported files",
     "damaged": f"holds a {RESULTS} that cannot be read",
-    "store": f"lies in a {RESULTS}, which is no place for other files",
+    "store": f"lies in a {RESULTS}, where no other files belong",
     "file": "is a file, expected a folder",
     "link": "is a link to what does not exist",
     "other": "holds other files",

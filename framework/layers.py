@@ -47,11 +47,11 @@ class LayerName:
         Raises
         ------
         MetameryError
-            The text is no layer's name.
+            The text is not a layer's name.
         """
         if not (match := _NAME.fullmatch(text)):
             raise MetameryError(
-                f"'{text}' is no layer name: expected a module path, then perhaps @CALL, [INDEX] or ['KEY']"
+                f"'{text}' is not a layer name: expected a module path, then perhaps @CALL, [INDEX] or ['KEY']"
             )
         keys = tuple(ast.literal_eval(key[1:-1]) for key in re.findall(_KEY, match["keys"]))
         return cls(match["path"], int(match["call"] or 1), keys)

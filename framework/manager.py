@@ -22,7 +22,7 @@ import pluggy
 
 from . import hookspecs
 from .errors import MetameryError, unknown
-from .registry import KINDS, Entry, Found, Registry
+from .registry import KINDS, Entry, Lookup, Registry
 from .trace import traced
 
 BUNDLED = (
@@ -102,7 +102,7 @@ class Plugins:
         """Every name of one kind, in order."""
         return self._registry(kind).entries()
 
-    def find(self, kind: str, name: str) -> Found:
+    def find(self, kind: str, name: str) -> Lookup:
         """Look a name up without importing what is behind it.
 
         Raises

@@ -43,7 +43,7 @@ class Model:
     Raises
     ------
     MetameryError
-        `module` is no module, or the layers are empty, no text or not unique.
+        `module` is not a module, or the layers are empty, no text or not unique.
     """
 
     module: nn.Module

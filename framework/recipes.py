@@ -150,7 +150,7 @@ class Recipe:
         try:
             table = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # ValueError also of numbers with thousands of digits
-            raise MetameryError(f"the recipe is no valid TOML: {error}") from None
+            raise MetameryError(f"the recipe is not valid TOML: {error}") from None
         made = cls().changed(table)
         made.check_warmup(table)
         return made

@@ -139,7 +139,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Found:
+class Lookup:
     """A name looked up: its entry, and for a member of a family the rest of the name."""
 
     entry: Entry
@@ -220,7 +220,7 @@ class Registry:
     def entries(self) -> list[Entry]:
         return sorted(self._entries, key=lambda entry: (entry.name, entry.plugin))
 
-    def find(self, name: str, hint: str = "") -> Found:
+    def find(self, name: str, hint: str = "") -> Lookup:
         """Look a name up: ``name``, ``plugin:name``, ``family/member`` or ``file.py:attribute``.
 
         Raises
@@ -231,11 +231,11 @@ class Registry:
             Several plugins registered it.
         """
         if self.kind == "model" and is_run(Path(name)):
-            return Found(Entry(self.kind, "run", f"{Path(name).resolve().name}/", _RUN), name)
+            return Lookup(Entry(self.kind, "run", f"{Path(name).resolve().name}/", _RUN), name)
         in_family = any(entry.is_family and name.startswith(entry.name) for entry in self._entries)
         if (user_file := _USER_FILE.fullmatch(name)) and (not in_family or os.path.isfile(user_file["path"])):
             target = _from_file(Path(os.path.expanduser(user_file["path"])), user_file["attribute"])
-            return Found(Entry(self.kind, Path(user_file["path"]).name, user_file["attribute"], target))
+            return Lookup(Entry(self.kind, Path(user_file["path"]).name, user_file["attribute"], target))
         plugin, colon, bare = name.partition(":")
         if not colon or "/" in plugin:  # a colon further on is the member's
             plugin, colon, bare = "", "", name
@@ -255,7 +255,7 @@ class Registry:
                 )
             raise unknown(self.kind, name, [entry.name for entry in self.entries()], hint)
         entry = matches[0]
-        return Found(entry, bare.removeprefix(entry.name) if entry.is_family else "")
+        return Lookup(entry, bare.removeprefix(entry.name) if entry.is_family else "")
 
 
 def is_run(folder: Path) -> bool:

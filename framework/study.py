@@ -90,7 +90,7 @@ class Study:
         try:
             table = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # ValueError also of numbers with thousands of digits
-            raise MetameryError(f"the study is no valid TOML: {error}") from None
+            raise MetameryError(f"the study is not valid TOML: {error}") from None
         _known(table, "study entry", ("seed", "stimuli", "null_stimuli", "null_signals", "models", "synthesis"))
         for needed in ("models", "stimuli"):
             if not table.get(needed):

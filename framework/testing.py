@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from .domains import ImageDomain
 from .errors import MetameryError
+from .example_study import example_context, example_model, example_signals, example_stimuli, example_study  # noqa: F401
 from .layers import Tap
 from .models import Model
 from .protocols import Evaluator
@@ -26,112 +25,6 @@ from .stimuli import Stimuli, Stimulus
 if TYPE_CHECKING:
     from .context import Context
     from .recipes import Recipe
-
-_MODEL = "testing:example_model"
-_STIMULI = ("one", "two", "three")
-
-
-def example_model(seed: int = 0) -> Model:
-    """A small convolutional network of 4 classes on 3 × 12 × 12 images, to try things on; weights from the seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = torch.nn.Sequential(
-            torch.nn.Conv2d(3, 6, 3),
-            torch.nn.ReLU(),
-            torch.nn.AvgPool2d(2),
-            torch.nn.Flatten(),
-            torch.nn.Linear(150, 4),
-        )
-    return Model(network.eval(), ImageDomain(3, 12, 12), ["1", "2", "output"], ["a", "b", "c", "d"])
-
-
-def example_signals(model: Model, count: int = 3, seed: int = 0) -> torch.Tensor:
-    """Random signals ``(count, …)`` inside the domain's range, away from its ends."""
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.rand(count, *model.domain.shape, generator=generator, dtype=torch.float32, device="cpu")
-    low, high = model.domain.low, model.domain.high
-    return low + (high - low) * (0.25 + 0.5 * drawn)
-
-
-def example_stimuli(model: Model | None = None, count: int = 3, seed: int = 0) -> list[Stimulus]:
-    """`example_signals` as pictures ``s0``, ``s1``, … whose categories are the model's labels in turn.
-
-    The model takes pictures in [0, 1]; it is `example_model` by default.
-    """
-    model = model or example_model()
-    labels = model.labels or ("",)
-    return [
-        Stimulus(signal, category=labels[index % len(labels)], name=f"s{index}")
-        for index, signal in enumerate(example_signals(model, count, seed))
-    ]
-
-
-def example_study(folder: Path, model: Model | None = None) -> Path:
-    """Write the results of a small study whose answers are known, to try an evaluator or a command on.
-
-    Three natural signals, two seeds and every layer of the model. A metamer is its natural signal plus 0.01 at the
-    first layer, plus 0.02 at the second, and so on; its loss is 1, ½ and ¼. At the last layer, the last stimulus's
-    first metamer has failed (its signal is the domain's lowest value) and its second is missing. There is no match.
-
-    Parameters
-    ----------
-    folder
-        Where to write; made where it is missing.
-    model
-        `example_model` by default. In the study it is called ``testing:example_model``.
-
-    Returns
-    -------
-    Path
-        The folder, as `open_study` takes it.
-    """
-    from .schema import STATES, fitted_variables, metamer_variables, model_key, stimuli_variables
-    from .store import Group, StudyStore
-
-    model = model or example_model()
-    domain, names = model.domain, list(_STIMULI)
-    natural = example_signals(model, len(names))
-    with frozen(model.module), torch.no_grad():
-        confidence, predicted = model.module(natural).softmax(dim=1).max(dim=1)
-
-    moved = 0.01 * torch.arange(1, len(model.layers) + 1).reshape(-1, 1, 1, *[1] * len(domain.shape))
-    signal = (natural[:, None] + moved).repeat_interleave(2, dim=2)  # (layer, stimulus, seed, …)
-    state = torch.full(signal.shape[:3], STATES["done"], dtype=torch.int8)
-    state[-1, -1] = torch.tensor([STATES["failed"], STATES["missing"]])
-    signal[state == STATES["failed"]] = domain.low
-    signal[state == STATES["missing"]] = torch.nan
-    done = (state == STATES["done"])[..., None]
-    loss = torch.tensor([1, 0.5, 0.25]).expand(*state.shape, 3).where(done, torch.nan)
-
-    path = f"models/{model_key(_MODEL)}"
-    sizes = dict(zip(domain.dims, domain.shape, strict=True))
-    metamers: dict[str, list[Any]] = {"layer": list(model.layers), "stimulus": names, "seed": [0, 1], "step": [0, 1, 2]}
-    attributes = {"model": _MODEL, "labels": list(model.labels or ()), "label_space": model.label_space}
-    groups = {
-        "stimuli": Group(stimuli_variables(), {"stimulus": names}),
-        path: Group(attributes=attributes),
-        f"{path}/stimuli": Group(fitted_variables(domain.dims), {"stimulus": names}, sizes),
-        f"{path}/metamers": Group(metamer_variables(domain.dims), metamers, sizes),
-    }
-    known = {"signal": natural, "predicted": predicted.to(torch.int32), "confidence": confidence}
-    made = {"signal": signal, "state": state, "loss": loss}
-    contents = {
-        f"{path}/stimuli": {name: values.numpy() for name, values in known.items()},
-        f"{path}/metamers": {name: values.numpy() for name, values in made.items()},
-    }
-    StudyStore.create(folder, groups, {}, contents)
-    return folder
-
-
-def example_context(study: Path, model: Model | None = None) -> Context:
-    """What an evaluator is given of the study that `example_study` wrote to a folder."""
-    from .context import Context
-    from .results import open_study
-
-    model = model or example_model()
-    signals = example_signals(model, len(_STIMULI))
-    stimuli = [Stimulus(signal, name=name) for signal, name in zip(signals, _STIMULI, strict=True)]
-    return Context({_MODEL: model}, stimuli, open_study(study))
 
 
 def check_model(model: Model, batch: int = 2) -> None:
@@ -158,7 +51,7 @@ def check_model(model: Model, batch: int = 2) -> None:
             _hold(3, torch.equal(signals, given), "the network changes its input")
             if model.labels is not None:
                 _hold(4, len(model.labels) == logits.shape[1], f"{len(model.labels)} labels, {logits.shape[1]} classes")
-                _hold(4, all(isinstance(label, str) for label in model.labels), "a label is no text")
+                _hold(4, all(isinstance(label, str) for label in model.labels), "a label is not text")
             with Tap(model.module, model.layers, stop=False) as tap:
                 passing = tap(signals)
             for name, activation in passing.items():

@@ -85,7 +85,14 @@ def test_the_page_of_commands_is_what_the_program_prints(monkeypatch):
     assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == written, "run python docs/commands.py"
 
 
-@pytest.mark.parametrize("name", ["hooks", "schema"])
+def test_the_drawing_of_the_folders_is_what_the_code_says():
+    written = runpy.run_path(str(ROOT / "docs" / "architecture.py"))["drawing"]()
+    assert (ROOT / "docs" / "architecture.svg").read_text(encoding="utf-8") == written, (
+        "run python docs/architecture.py"
+    )
+
+
+@pytest.mark.parametrize("name", ["architecture", "hooks", "schema"])
 def test_the_page_is_what_the_code_says(name):
     written = runpy.run_path(str(ROOT / "docs" / f"{name}.py"))["page"]()
     assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == written, f"run python docs/{name}.py"

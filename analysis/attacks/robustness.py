@@ -21,7 +21,7 @@ from ...framework.models import Model
 from ...framework.protocols import Evaluator
 from ...framework.randomness import derived_seed
 from ..statistics.proportions import proportion
-from ..studies.batches import Batch, batch_count, batches, drawn_seed, running
+from ..studies.batches import StimulusBatch, batch_count, batches, drawn_seed, running
 from .balls import ball, check_norm, draw, length
 from .gradient import apgd, check_settings, pgd
 from .masked import Still, masked_gradients
@@ -140,7 +140,7 @@ class _Attacks:
     seed: int
 
     def at_sizes(
-        self, model: Model, batch: Batch, sizes: Sequence[float]
+        self, model: Model, batch: StimulusBatch, sizes: Sequence[float]
     ) -> Iterator[tuple[dict[str, Still], torch.Tensor]]:
         """Yield at each size, ascending, which signals ``(B,)`` each attack left right, and what PGD made of them.
 
@@ -170,11 +170,11 @@ class _Attacks:
             found = {**left, "accuracy": alive, "stuck": stuck}
             yield {what: values.cpu().numpy() for what, values in found.items()}, moved
 
-    def _noise(self, model: Model, batch: Batch, size: float) -> torch.Tensor:
+    def _noise(self, model: Model, batch: StimulusBatch, size: float) -> torch.Tensor:
         around = ball(batch.signals, size, self.norm, model.domain)
         return around.step(batch.signals, draw(torch.randn, batch.signals, self._own(batch, "noise", 0)), size)
 
-    def _pgd(self, model: Model, batch: Batch, labels: torch.Tensor, size: float) -> torch.Tensor:
+    def _pgd(self, model: Model, batch: StimulusBatch, labels: torch.Tensor, size: float) -> torch.Tensor:
         """Each signal's first example that fools the model, or its last one."""
         result = batch.signals.clone()
         left = torch.ones(len(result), dtype=torch.bool, device=result.device)
@@ -186,7 +186,9 @@ class _Attacks:
                 break
         return result
 
-    def _apgd(self, model: Model, batch: Batch, labels: torch.Tensor, size: float, alive: torch.Tensor) -> torch.Tensor:
+    def _apgd(
+        self, model: Model, batch: StimulusBatch, labels: torch.Tensor, size: float, alive: torch.Tensor
+    ) -> torch.Tensor:
         for loss in ("cross_entropy", "dlr" if batch.right.shape[1] > 2 else "margin"):
             for restart in range(self.restarts):
                 if not alive.any():
@@ -205,18 +207,18 @@ class _Attacks:
                 alive = alive.index_put((alive,), _right(model, some, moved))
         return alive
 
-    def _own(self, batch: Batch, what: str, restart: int) -> list[torch.Generator]:
+    def _own(self, batch: StimulusBatch, what: str, restart: int) -> list[torch.Generator]:
         """A generator for each signal."""
         seeds = [derived_seed(self.seed, what, restart, stimulus.name) for stimulus in batch.stimuli]
         return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 
-def _right(model: Model, batch: Batch, signals: torch.Tensor) -> torch.Tensor:
+def _right(model: Model, batch: StimulusBatch, signals: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         return batch.correct(model.module(signals))
 
 
-def _transferred(model: Model, batch: Batch, right: torch.Tensor, others: list[list[torch.Tensor]]) -> Still:
+def _transferred(model: Model, batch: StimulusBatch, right: torch.Tensor, others: list[list[torch.Tensor]]) -> Still:
     """Which signals are still right under all the examples that were made for others, ``(B, epsilon)``."""
     columns = []
     for examples in zip(*others, strict=True):  # of one size

@@ -26,9 +26,9 @@ from ..proof.distances import relative_l2
 from ..proof.measures import measured_layers
 from ..statistics.proportions import proportion
 from ..studies.batches import drawn_seed, running
-from ..studies.metamers import Batch, ModelMetamers, join, metamers_of
+from ..studies.metamers import MetamerBatch, ModelMetamers, join, metamers_of
 from .evaluator import Floats
-from .signals import ABOUT, compare, describe, measures_of, stretched
+from .signals import ABOUT, compare_with_natural, describe, measures_of, stretched
 from .spectra import check_cutoff, exact
 
 KINDS = ("metamer", "adversarial", "noise")
@@ -74,7 +74,7 @@ def contrast(steps: int = 20, limit: int | None = 50, cutoff: float = 0.5, batch
     steps
         Of PGD.
     limit
-        The first so many stimuli are taken; None takes all.
+        Number of stimuli, the first ones; None takes all.
     cutoff
         Of ``energy_above``, in parts of the Nyquist frequency.
     batch_size
@@ -173,7 +173,7 @@ def _variables(found: Mapping[str, Floats], own: Floats, distance: Floats, agree
 
 
 def _changed(
-    made: ModelMetamers, batch: Batch, layer: str, answers: torch.Tensor, seed: int, steps: int
+    made: ModelMetamers, batch: MetamerBatch, layer: str, answers: torch.Tensor, seed: int, steps: int
 ) -> tuple[torch.Tensor, ...]:
     """The metamers, and an adversarial example and noise of the size of each, as in `KINDS`."""
     natural, domain = batch.paired, made.domain
@@ -190,9 +190,9 @@ def _changed(
     return batch.metamers, example, noise
 
 
-def _measures(batch: Batch, signals: torch.Tensor, domain: Domain, cutoff: float) -> dict[str, torch.Tensor]:
+def _measures(batch: MetamerBatch, signals: torch.Tensor, domain: Domain, cutoff: float) -> dict[str, torch.Tensor]:
     change = (signals - batch.paired).flatten(1)
-    taken = describe(signals, domain, cutoff) | compare(signals, batch.paired, domain)
+    taken = describe(signals, domain, cutoff) | compare_with_natural(signals, batch.paired, domain)
     return taken | {"size": torch.linalg.vector_norm(change, dim=1), "largest": change.abs().amax(dim=1)}
 
 

@@ -17,7 +17,7 @@ from ...framework.schema import METRIC_UNITS
 from ..proof.measures import measured_layers
 from ..studies.batches import running
 from ..studies.metamers import ModelMetamers, join, metamers_of
-from .signals import ABOUT, Diversity, compare, describe, measures_of
+from .signals import ABOUT, Diversity, compare_with_natural, describe, measures_of
 from .spectra import Folding, check_cutoff
 
 Floats = NDArray[np.float64]
@@ -95,7 +95,8 @@ def _character(made: ModelMetamers, context: Context, cutoff: float, batch_size:
             at = (layer, batch.stimulus, batch.seed)
             activations = dict.fromkeys(measured, batch.metamers)
             if len(batch.metamers):
-                taken = describe(batch.metamers, domain, cutoff) | compare(batch.metamers, batch.paired, domain)
+                taken = describe(batch.metamers, domain, cutoff)
+                taken |= compare_with_natural(batch.metamers, batch.paired, domain)
                 for name, values in _arrays(taken).items():
                     found[name][at] = values
                 with made.model.tap(measured) as tap, Folding(module) as folding:

@@ -31,11 +31,11 @@ ABOUT: Mapping[str, tuple[str, str]] = {
     "peak_db": ("level of the peak, relative to full scale", "dB"),
     "rms_db": ("root mean square level, relative to full scale, as of a square wave", "dB"),
 }
-"""Each measure's meaning and units, by the names that `describe` and `compare` give."""
+"""Each measure's meaning and units, by the names that `describe` and `compare_with_natural` give."""
 
 
 def measures_of(domain: Domain) -> tuple[str, ...]:
-    """The names of what `describe` and `compare` give for signals of a domain."""
+    """The names of what `describe` and `compare_with_natural` give for signals of a domain."""
     other = {"ssim"} if isinstance(domain, WaveformDomain) else {"peak_db", "rms_db"}
     return tuple(name for name in ABOUT if name not in other)
 
@@ -63,7 +63,7 @@ def describe(signals: torch.Tensor, domain: Domain, cutoff: float) -> dict[str, 
     }
 
 
-def compare(signals: torch.Tensor, natural: torch.Tensor, domain: Domain) -> dict[str, torch.Tensor]:
+def compare_with_natural(signals: torch.Tensor, natural: torch.Tensor, domain: Domain) -> dict[str, torch.Tensor]:
     """Take each signal beside its natural one: ``psnr_db``, to the domain's range, and for pictures ``ssim``."""
     span = domain.high - domain.low
     ratio = {"psnr_db": psnr(signals, natural, span)}

@@ -1,4 +1,4 @@
-"""The commands that make, measure, show and hand out metamers."""
+"""The command line: commands that make, measure, show and export metamers."""
 
 from __future__ import annotations
 

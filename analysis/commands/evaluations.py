@@ -29,7 +29,7 @@ from ...framework.study import Use
 if TYPE_CHECKING:
     import xarray as xr
 
-MOST_SHUFFLES = 10**8
+MAX_SHUFFLES = 10**8
 
 
 def evaluate(
@@ -39,7 +39,7 @@ def evaluate(
     stimuli: Annotated[
         str, typer.Option(help="Of models: a name or a folder; of runs, by default, what they were validated on.")
     ] = "",
-    limit: Annotated[int | None, typer.Option(min=1, help="Of models: take only so many stimuli.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Of models: number of stimuli to take.")] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Of models: the folder that gets results and report.")
     ] = Path("evaluation"),
@@ -145,7 +145,7 @@ def statistics(
     recognition: Annotated[
         Path | None, typer.Option(help="A CSV table of models on each other's metamers, that may predict people.")
     ] = None,
-    shuffles: Annotated[int, typer.Option(min=1, max=MOST_SHUFFLES, help="Of each permutation test.")] = 10_000,
+    shuffles: Annotated[int, typer.Option(min=1, max=MAX_SHUFFLES, help="Of each permutation test.")] = 10_000,
     scheme: Annotated[str, typer.Option(help="Of the permutations: proper, or feather2023, as published.")] = "proper",
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder that gets results and report.")] = Path(
         "statistics"

@@ -128,12 +128,12 @@ def synthesise(
     preset: Annotated[str, typer.Option(help="fast or feather2023.")] = "fast",
     steps: Annotated[int | None, typer.Option(min=1, help="Updates; the schedule keeps its shape.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Metamers of each stimulus, from different noise.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take only so many stimuli.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of stimuli to take.")] = None,
     null_stimuli: Annotated[
         str, typer.Option(help="Signals of the null, a name or a folder; the stimuli themselves by default.")
     ] = "",
     null_signals: Annotated[
-        int | None, typer.Option(min=2, help="Take only so many of them, at random; 1415 by default.")
+        int | None, typer.Option(min=2, help="Number of them to take, at random; 1415 by default.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Stimuli worked on at once.")] = None,
     setting: Annotated[
@@ -231,13 +231,13 @@ def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_r
     from ...framework.devices import resolve_device
     from ...framework.progress import ProgressBar
     from ..report import write_report
-    from ..studies.estimate import plan
+    from ..studies.estimate import estimate
     from ..studies.run_study import run_study
 
     plugins = loaded_plugins(context)
     where = resolve_device(device)
     if dry_run:
-        planned = plan(study, plugins, where)
+        planned = estimate(study, plugins, where)
         typer.echo(study.to_toml())
         typer.echo(
             f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)} of updates; "

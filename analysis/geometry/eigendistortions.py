@@ -22,7 +22,7 @@ from .jacobian import BLOCK, Jacobian
 DENSE_SIDE, DENSE_ENTRIES = 512, 2**25
 """A Jacobian is formed whole up to this shorter side and this many entries (128 MiB in float32)."""
 
-MOST_COMPONENTS = 20
+MAX_COMPONENTS = 20
 """Most noticeable directions that can be asked for."""
 
 BASIS = 240
@@ -82,16 +82,17 @@ def local_geometry(
     probes: int = 16,
     iterations: int = 50,
     tolerance: float = 1e-4,
+    dense_side: int = DENSE_SIDE,
 ) -> Geometry:
     """Find the local geometry of a layer.
 
-    A Jacobian with at most `DENSE_SIDE` rows or columns and `DENSE_ENTRIES` entries is formed, and everything is exact.
+    A Jacobian with at most `dense_side` rows or columns and `DENSE_ENTRIES` entries is formed, and everything is exact.
     Of a larger one the ends of the spectrum are found by `krylov`, and the effective dimension by random probes. The
     largest singular values mostly take a few iterations. The smallest ones lie close together and take many more: what
     is found then is a direction that is noticed little, with an upper bound of the smallest singular value, even where
     there are fewer units than samples and so must be a null space; `Geometry.least_residual` says how far it is off.
 
-    Cost in vectors that pass the network there and back: half of the shorter side if that is at most `DENSE_SIDE`, up
+    Cost in vectors that pass the network there and back: half of the shorter side if that is at most `dense_side`, up
     to ``2 · iterations`` otherwise; then ``2 · components + probes`` more.
 
     Parameters
@@ -101,11 +102,13 @@ def local_geometry(
     generator
         On the CPU; for start vectors, probes, and directions in the null space.
     components
-        Most noticeable directions, 1 to `MOST_COMPONENTS`, no more than the signal has samples.
+        Most noticeable directions, 1 to `MAX_COMPONENTS`, no more than the signal has samples.
     probes
         Random vectors for the effective dimension, at least 2.
     iterations, tolerance
         Of `krylov`.
+    dense_side
+        Shorter side up to which a Jacobian is formed; 0 for none.
 
     Returns
     -------
@@ -115,15 +118,15 @@ def local_geometry(
     Raises
     ------
     MetameryError
-        There are not so many components.
+        There are fewer components.
     """
-    most_possible = min(MOST_COMPONENTS, jacobian.samples)
+    most_possible = min(MAX_COMPONENTS, jacobian.samples)
     if not 1 <= components <= most_possible:
         raise MetameryError(f"components is {components}, expected 1 to {most_possible}")
     if not jacobian.finite:
         return _missing(jacobian, components)
     samples, units = jacobian.samples, jacobian.units
-    if min(units, samples) <= DENSE_SIDE and units * samples <= DENSE_ENTRIES:
+    if min(units, samples) <= dense_side and units * samples <= DENSE_ENTRIES:
         spectrum, right = torch.linalg.svd(jacobian.dense(), full_matrices=False)[1:]
         rank = int((spectrum > _rounding(jacobian) * spectrum[0]).sum())
         quietest = right[-1:] if rank == samples else _free(right[:rank], jacobian, generator)

@@ -21,7 +21,7 @@ from ...framework.running import signal_type
 from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimulus
 from ..studies.batches import drawn_seed, fit, running
-from .eigendistortions import MOST_COMPONENTS, Geometry, local_geometry
+from .eigendistortions import MAX_COMPONENTS, Geometry, local_geometry
 from .jacobian import Jacobian
 
 _PER_SITE = {
@@ -83,8 +83,8 @@ def geometry(
     given = {"components": (components, 1), "limit": (limit, 1), "probes": (probes, 2)}
     for name, (value, least) in (given | {"iterations": (iterations, components)}).items():
         whole(name, value, least, MANY)
-    if components > MOST_COMPONENTS:
-        raise MetameryError(f"components is {components}, expected at most {MOST_COMPONENTS}")
+    if components > MAX_COMPONENTS:
+        raise MetameryError(f"components is {components}, expected at most {MAX_COMPONENTS}")
     number("tolerance", tolerance, above=0)
     if layers is not None and not names("layers", layers):
         raise MetameryError("layers is [], expected a list of names")

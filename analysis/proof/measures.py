@@ -60,13 +60,16 @@ def relative_l2(activations: torch.Tensor, targets: torch.Tensor) -> torch.Tenso
 MEASURES: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     measure.__name__: measure for measure in (pearson, spearman, snr_db, snr_db_2023, relative_l2)
 }
-"""Every measure by name, in the order of the coordinate ``metric``."""
+"""Every measure by name."""
+
+METRICS = ("pearson", "spearman", "snr_db", "relative_l2")
+"""The measures that a study stores, in the order of the coordinate ``metric``; earlier ones store ``snr_db_2023``."""
 
 
-def measure(activations: torch.Tensor, targets: torch.Tensor) -> NDArray[np.float32]:
-    """Take all measures of a batch of activations ``(B, …)``: ``(B, metric)``, as in `MEASURES`."""
+def measure(activations: torch.Tensor, targets: torch.Tensor, metrics: Sequence[str] = METRICS) -> NDArray[np.float32]:
+    """Take measures of a batch of activations ``(B, …)`` by name: ``(B, metric)``."""
     a, b = activations.detach().cpu(), targets.detach().cpu()
-    return torch.stack([take(a, b) for take in MEASURES.values()], dim=1).float().numpy()
+    return torch.stack([MEASURES[name](a, b) for name in metrics], dim=1).float().numpy()
 
 
 def average_ranks(values: torch.Tensor) -> torch.Tensor:
@@ -133,7 +136,7 @@ def match(model: Model, metamers: xr.Dataset, *, device: str | torch.device = "c
         raise MetameryError(f"the signals are {tuple(natural.shape[1:])}, the model takes {model.domain}")
     names = measured_layers(model, [str(name) for name in metamers["layer"].values])
     signals = metamers["signal"].transpose("layer", "seed", "stimulus", *model.domain.dims).values
-    found = np.full((*signals.shape[:2], len(names), len(natural), len(MEASURES)), np.nan, dtype=np.float32)
+    found = np.full((*signals.shape[:2], len(names), len(natural), len(METRICS)), np.nan, dtype=np.float32)
     module, dtype = on_device(model, device), signal_type(model.module)
     with (
         frozen(module),
@@ -153,7 +156,7 @@ def match(model: Model, metamers: xr.Dataset, *, device: str | torch.device = "c
         {
             **{dim: metamers[dim] for dim in ("layer", "seed", "stimulus")},
             "measured_layer": list(names),
-            "metric": list(MEASURES),
+            "metric": list(METRICS),
         },
         ("layer", "seed", "measured_layer", "stimulus", "metric"),
         "match",

@@ -39,7 +39,7 @@ from .pairs import BLOCK_BYTES, RowFile, near_duplicates, pair_matrices
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MOST_SIGNALS = 1415
+MAX_SIGNALS = 1415
 """Signals of a null by default: the fewest with a million pairs, the number in the paper."""
 
 NEAR_DUPLICATE = 0.99
@@ -75,12 +75,13 @@ def null_distribution(
     stimuli: Stimuli | Sequence[Stimulus],
     layers: Sequence[str] | None = None,
     *,
-    signals: int = MOST_SIGNALS,
+    signals: int = MAX_SIGNALS,
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
     scratch: Path | None = None,
     cache: Path | None = None,
+    batch_size: int = _BATCH,
 ) -> xr.Dataset:
     """Measure the match of every pair of natural signals at layers of a model.
 
@@ -109,6 +110,8 @@ def null_distribution(
     cache
         A folder where the result is kept and looked for, layer by layer: that of the same signals, weights and layer,
         if the network still gives the first signals the same activations. Nothing is kept by default.
+    batch_size
+        Signals that pass through the network at once.
 
     Returns
     -------
@@ -132,7 +135,7 @@ def null_distribution(
     >>> null.attrs["pairs"], null.maximum.dims
     (10, ('layer', 'metric'))
     """
-    drawn = draw(len(stimuli), signals, seed)
+    drawn = draw_signals(len(stimuli), signals, seed)
     fitted = ((stimulus.name, model.domain.fit(stimulus)) for stimulus in map(stimuli.__getitem__, drawn))
     return null_of_signals(
         model,
@@ -143,11 +146,12 @@ def null_distribution(
         progress=progress,
         scratch=scratch,
         cache=cache,
+        batch_size=batch_size,
     )
 
 
-def draw(available: int, wanted: int, seed: int) -> list[int]:
-    """Which of the available signals a null takes: all, or so many at random, in order."""
+def draw_signals(available: int, wanted: int, seed: int) -> list[int]:
+    """Which of the available signals a null takes: all, or that number at random, in order."""
     if wanted >= available:
         return list(range(available))
     return sorted(np.random.default_rng(seed).choice(available, wanted, replace=False).tolist())
@@ -182,6 +186,7 @@ def null_of_signals(
     progress: Progress | None = None,
     scratch: Path | None = None,
     cache: Path | None = None,
+    batch_size: int = _BATCH,
 ) -> xr.Dataset:
     """Do what `null_distribution` does, of `count` signals with their names, as fitted to the model's domain."""
     progress = progress or Progress()
@@ -215,7 +220,7 @@ def null_of_signals(
                 "names_sha256": hashlib.sha256("\0".join(names).encode()).hexdigest(),
                 "note": "the pairs share signals; the SNR counts both orders of each pair",
             }
-            rows = _spill(model, inputs, left, missing, names, folder, progress)
+            rows = _spill(model, inputs, left, missing, names, folder, progress, batch_size)
             for layer in missing:
                 progress.describe(f"null: pairs at {layer}")
                 pairs = pair_matrices(rows[layer], folder / "ranks")
@@ -278,12 +283,13 @@ def _spill(
     names: Sequence[str],
     folder: Path,
     progress: Progress,
+    batch_size: int,
 ) -> dict[str, RowFile]:
     """Write the activations of some signals at layers down."""
     progress.describe("null: activations")
     rows = {layer: RowFile(folder / f"layer-{number}") for number, layer in enumerate(layers)}
-    for first in range(0, len(places), _BATCH):
-        batch = places[first : first + _BATCH]
+    for first in range(0, len(places), batch_size):
+        batch = places[first : first + batch_size]
         for layer, values in _activations(model, inputs, batch, layers).items():
             if not (finite := np.isfinite(values).all(axis=1)).all():
                 culprit = names[batch[int(finite.argmin())]]

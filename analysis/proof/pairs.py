@@ -32,10 +32,11 @@ MAX_DIRECT = 2000
 
 
 class RowFile:
-    """A matrix ``(K, D)`` of float32 in a file, appended to row by row and read block by block."""
+    """A matrix ``(K, D)`` of float32 in a file, appended to row by row and read in blocks of `block_bytes`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, block_bytes: int = BLOCK_BYTES) -> None:
         self.path = path
+        self.block_bytes = block_bytes
         self.count = self.width = 0
 
     def append(self, rows: NDArray[np.float32]) -> None:
@@ -58,13 +59,13 @@ class RowFile:
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """Read all rows, some at a time."""
-        step = max(1, BLOCK_BYTES // (4 * self.width))
+        step = max(1, self.block_bytes // (4 * self.width))
         for first in range(0, self.count, step):
             yield self.read(first, min(first + step, self.count))
 
     def columns(self) -> Iterator[NDArray[np.float32]]:
         """Read all columns, some at a time, ``(K, d)``."""
-        step = max(1, BLOCK_BYTES // (4 * self.count))
+        step = max(1, self.block_bytes // (4 * self.count))
         whole = np.memmap(self.path, np.float32, "r", shape=(self.count, self.width))
         for first in range(0, self.width, step):
             yield np.array(whole[:, first : first + step])
@@ -94,7 +95,7 @@ def pair_matrices(rows: RowFile, ranks: Path) -> Iterator[tuple[str, NDArray[np.
     correlations = _gram(rows, moments)
     yield "snr_db", _snr(correlations, moments, rows).float().numpy()
     yield "pearson", correlations.float().numpy()
-    ranked = RowFile(ranks)
+    ranked = RowFile(ranks, rows.block_bytes)
     for block in rows.blocks():
         ranked.append(average_ranks(torch.from_numpy(block)).float().numpy())
     yield "spearman", _gram(ranked, _moments(ranked)).float().numpy()
@@ -149,7 +150,7 @@ def _snr(correlations: torch.Tensor, moments: _Moments, rows: RowFile) -> torch.
     mean, norm = moments.mean, moments.norm
     size = norm.square() + rows.width * mean.square()
     found = torch.empty_like(correlations)
-    step = max(1, BLOCK_BYTES // (32 * len(mean)))
+    step = max(1, rows.block_bytes // (32 * len(mean)))
     for first in range(0, len(mean), step):
         here = slice(first, first + step)
         squared = (norm[here, None] - norm).square() + 2 * norm[here, None] * norm * (1 - correlations[here])
@@ -175,7 +176,7 @@ def _directly(
     take: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
 ) -> torch.Tensor:
     """Take a measure of some pairs, a few at a time."""
-    step = max(1, BLOCK_BYTES // (16 * rows.width))
+    step = max(1, rows.block_bytes // (16 * rows.width))
     blocks = [slice(first, first + step) for first in range(0, len(natural), step)]
     found = [take(rows.pick(other[block].tolist()), rows.pick(natural[block].tolist())) for block in blocks]
     return torch.cat(found) if found else torch.zeros(0, dtype=torch.float64, device="cpu")

@@ -187,7 +187,7 @@ def summary(
     -------
     xr.Dataset
         ``recognised`` and ``recognised_given_right (site, recogniser)``; ``own``, ``others``, ``idiosyncrasy`` and
-        the same ``_given_right (site)``; each with ``_low`` and ``_high``, which are no numbers where a single
+        the same ``_given_right (site)``; each with ``_low`` and ``_high``, which are NaN where a single
         stimulus counts; ``counted`` and ``counted_given_right (site)``, how many do.
     """
     recognisers = [str(name) for name in found["recogniser"].values]

@@ -1,4 +1,4 @@
-"""The report: a study, a run or evaluations as one HTML file that needs neither a server nor the network."""
+"""The page to look at: a study, a run or evaluations as one HTML file that needs neither a server nor the network."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .layers import PARTS
 from .metrics import JUDGED
 from .numbers import number
 from .pictures import room
-from .places import CODES, at
 from .sections import date, model_section
+from .snippets import CODES, at
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -118,7 +118,7 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
     environment.globals["at"] = at
     page = environment.get_template("page.html").render(
         style=_assets("page.css", "figures.css"),
-        script=_assets("page.js", "tables.js", "places.js"),
+        script=_assets("page.js", "tables.js", "snippets.js"),
         codes=at(**CODES),
         parts=PARTS,
         judged=JUDGED,

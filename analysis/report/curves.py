@@ -44,7 +44,7 @@ def curve(updates: NDArray[np.float64], losses: NDArray[np.float32]) -> Curve | 
     return Curve(updates[kept][known], np.median(chosen, axis=0), chosen.min(axis=0), chosen.max(axis=0))
 
 
-def draw(curves: Sequence[Curve | None], layers: Sequence[str]) -> list[str]:
+def loss_charts(curves: Sequence[Curve | None], layers: Sequence[str]) -> list[str]:
     """Draw each layer's curve as an SVG element, all with the same limits; empty text where there is no curve."""
     there = [item for item in curves if item is not None]
     if not there:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .lines import ACROSS, clipped, item_text, levels, line_charts
+from .lines import ACROSS, clipped, item_text, level_names, line_charts
 from .matrix import Cell, shade
 from .numbers import number
-from .places import at
 from .signals import Shown, is_signal, signals
+from .snippets import at
 from .terminal import APART
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _named(values: xr.DataArray, dim: str) -> list[tuple[str, str]]:
     if not dim:
         return [("", at())]
     items = values[dim].values.tolist()
-    texts = levels(values, dim) or [item_text(item) for item in items]
+    texts = level_names(values, dim) or [item_text(item) for item in items]
     return [(text, at(**{dim: item})) for text, item in zip(texts, items, strict=True)]
 
 

@@ -111,7 +111,7 @@ def _legend(texts: list[str]) -> list[tuple[str, str]]:
     return [(f"s{line + 1}", text) for line, text in enumerate(texts)]
 
 
-def levels(values: xr.DataArray, dim: str) -> list[str]:
+def level_names(values: xr.DataArray, dim: str) -> list[str]:
     """What each level of strength is, where the coordinate `value` says so; else empty."""
     if dim != "strength" or "value" not in values.coords or values["value"].dims != (dim,):
         return []
@@ -119,7 +119,7 @@ def levels(values: xr.DataArray, dim: str) -> list[str]:
 
 
 def _across_axis(values: xr.DataArray, dim: str) -> tuple[Axis, NDArray[np.float64]]:
-    if of := levels(values, dim):
+    if of := level_names(values, dim):
         unit = str(values["unit"].item()) if "unit" in values.coords and values["unit"].ndim == 0 else ""
         return names(f"{dim} ({unit})" if unit else dim, of), np.arange(len(of), dtype=np.float64)
     coordinate = values[dim].values

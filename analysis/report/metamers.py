@@ -10,7 +10,7 @@ import numpy as np
 from ...framework.schema import STATES
 from .metrics import METRICS, Metric
 from .numbers import number
-from .places import at
+from .snippets import at
 from .verdicts import UNKNOWN, Verdict, verdicts
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ...framework.model_results import ModelResults
 
-MOST = 2000
+MAX_METAMERS = 2000
 """Rows at most."""
 
 _SHOWN = tuple(metric for metric in METRICS if metric.name != "snr_db_2023")
@@ -76,7 +76,7 @@ def metamer_table(model: ModelResults, final: NDArray[np.float32]) -> MetamerTab
     judged, rounded = verdicts(model), verdicts(model, "quantised_")
     match = [(metric, model.own_match(metric.name)) for metric in _SHOWN]
     rows = []
-    for index in np.argwhere(made)[:MOST]:
+    for index in np.argwhere(made)[:MAX_METAMERS]:
         layer, stimulus, seed = (int(part) for part in index)
         where = layer, stimulus, seed
         rows.append(

@@ -43,12 +43,12 @@ def picture(signal: NDArray[np.float32], domain: Domain, size: int) -> Picture:
 
 
 def room(models: int = 1) -> int:
-    """Return how many bytes the pictures or sounds of each of so many models may take."""
+    """Return how many bytes the pictures or sounds of each of a number of models may take."""
     return min(_ROOM, _ROOM_OF_ALL // max(models, 1)) * 3 // 4  # base64 takes four characters for three bytes
 
 
 def pictures_that_fit(domain: Domain, size: int) -> int:
-    """Return how many signals so many bytes have room for: sounds are large, and nothing makes them smaller."""
+    """Return how many signals fit into a number of bytes: sounds are large, and nothing makes them smaller."""
     return size // (2 * domain.samples + 30_000) if isinstance(domain, WaveformDomain) else 2**31
 
 

@@ -12,14 +12,14 @@ import numpy as np
 
 from ...framework.schema import STATES
 from ..synthesis.settings import PRESETS
-from .curves import curve, draw
+from .curves import curve, loss_charts
 from .gallery import Row, gallery
 from .layers import LayerSummary, layer_summaries
 from .matrix import Matrix, matrices
 from .metamers import MetamerTable, metamer_table
 from .null import Null, histograms, match_charts, null
 from .pictures import is_tiny, picture_size
-from .places import at
+from .snippets import at
 
 if TYPE_CHECKING:
     from ...framework.model_results import ModelResults
@@ -132,7 +132,7 @@ def model_section(model: ModelResults, facts: Mapping[str, Mapping[str, str]], c
         histograms=histograms(model),
         matrices=matrices(model),
         metamers=metamer_table(model, final),
-        curves=draw(reduced, model.layers),
+        curves=loss_charts(reduced, model.layers),
         right=(int((correct == 1).sum()), asked) if asked else None,
         settings={name: _text(value) for name, value in model.settings.items()},
         options="" if attributes.get("options") in (None, "{}") else str(attributes["options"]),

@@ -11,7 +11,7 @@ import numpy as np
 from ...framework.domains import Domain, ImageDomain, WaveformDomain
 from .lines import item_text
 from .pictures import Picture, is_tiny, picture, picture_size, pictures_that_fit, room
-from .places import at
+from .snippets import at
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SCALED = "scaled"
 """The value of a variable's attribute ``display`` where only differences count, as of a distortion."""
 
-_MOST = 24
+_MAX = 24
 _PLAYED = 0.05  # root mean square at which a scaled sound plays: −26 dB below full scale
 _DIMS = {ImageDomain.dims, WaveformDomain.dims}
 
@@ -60,7 +60,7 @@ def signals(path: str, name: str, array: xr.DataArray, attributes: Mapping[str, 
         return None
     dims = [str(dim) for dim in array.dims if dim not in domain.dims]
     count = int(np.prod([array.sizes[dim] for dim in dims]))
-    most = min(_MOST, count, pictures_that_fit(domain, room()))
+    most = min(_MAX, count, pictures_that_fit(domain, room()))
     is_scaled = array.attrs.get("display") == SCALED
     size = room() // max(most, 1)
     drawn = [

@@ -9,7 +9,7 @@ import xarray as xr
 
 from ..statistics.proportions import ENDS
 
-MOST_ROWS, MOST_COLUMNS = 64, 12
+MAX_ROWS, MAX_COLUMNS = 64, 12
 
 APART = ("metric", "transformation")
 """Dimensions each of whose items gets a table of its own."""
@@ -32,7 +32,7 @@ def lines(dataset: xr.Dataset) -> Iterator[str]:
         for item, part in _parts(array):
             yield ""
             yield f"{title}{f': {_text(item)}' if item is not None else ''}"
-            if part.ndim > 2 or part.shape[:1] > (MOST_ROWS,) or part.shape[1:] > (MOST_COLUMNS,):
+            if part.ndim > 2 or part.shape[:1] > (MAX_ROWS,) or part.shape[1:] > (MAX_COLUMNS,):
                 sizes = " × ".join(f"{dim} {size}" for dim, size in part.sizes.items())
                 yield f"  {name}: {sizes}, in the store"
                 continue

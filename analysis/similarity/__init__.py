@@ -1,4 +1,4 @@
-"""How alike layers of networks are: CKA and RSA, in bounded memory, with noise ceilings and bootstrap intervals.
+"""How alike are layers of networks? CKA and RSA, in bounded memory, with noise ceilings and bootstrap intervals.
 
 Everything follows from the inner products of K activations with each other (`streaming`): CKA takes kernels of them
 (`cka`), RSA their distances (`rsa`); `comparison` knows both by name.

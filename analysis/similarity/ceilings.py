@@ -8,7 +8,7 @@ ROUNDING = 1e-12
 """Squared length of a sum of vectors, per vector, that is rounding."""
 
 
-def noise_ceiling(cosines: torch.Tensor) -> tuple[float, float]:
+def ceiling_bounds(cosines: torch.Tensor) -> tuple[float, float]:
     """Bound how alike anything can be, on average, to N repetitions of a representation (Nili et al. 2014, p. 7).
 
     Parameters

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import torch
 
-from .ceilings import noise_ceiling
-from .streaming import BLOCK_BYTES, Inner, pairwise
+from .ceilings import ceiling_bounds
+from .streaming import BLOCK_BYTES, Gram, pairwise
 
 BANDWIDTH = 0.8
 """Of the RBF kernel, a fraction of the median distance (Kornblith et al. 2019, table 2)."""
@@ -30,10 +30,13 @@ class CKA:
         ``(N, K, K)`` float64.
     debiased
         Whether HSIC is estimated without bias; otherwise as in Kornblith et al. (2019, equation 3).
+    block_bytes
+        Memory for the rows that are worked on at once; it does not change the result.
     """
 
-    def __init__(self, kernels: torch.Tensor, debiased: bool = True) -> None:
+    def __init__(self, kernels: torch.Tensor, debiased: bool = True, *, block_bytes: int = BLOCK_BYTES) -> None:
         self._kernels = kernels
+        self._block_bytes = block_bytes
         self._debiased = debiased
         self._power = torch.linalg.vector_norm(kernels, dim=(1, 2)).square()
 
@@ -51,7 +54,7 @@ class CKA:
         effects = self._effects(weights)
         root = weights.sqrt()
         product = self._kernels.new_zeros(len(self._kernels), len(self._kernels))
-        step = max(1, BLOCK_BYTES // (16 * len(self._kernels) * size))
+        step = max(1, self._block_bytes // (16 * len(self._kernels) * size))
         for first in range(0, size, step):
             rows = slice(first, min(first + step, size))
             part = self._kernels[:, rows] - effects[:, rows, None]
@@ -66,8 +69,8 @@ class CKA:
         return (product / torch.outer(power, power).sqrt()).clamp_(-1, 1)
 
     def ceiling(self) -> tuple[float, float]:
-        """The noise ceiling, where the kernels are repetitions of one (`noise_ceiling`)."""
-        return noise_ceiling(self.matrix())
+        """The noise ceiling, where the kernels are repetitions of one (`ceiling_bounds`)."""
+        return ceiling_bounds(self.matrix())
 
     def _effects(self, weights: torch.Tensor) -> torch.Tensor:
         """What stimulus i adds to entries (i, j) and (j, i), ``(N, K)``: normal equations of weighted least squares."""
@@ -82,12 +85,12 @@ class CKA:
         return (sums - level[:, None]) / (total - 2 * weights)
 
 
-def linear_kernels(inners: Sequence[Inner]) -> torch.Tensor:
+def linear_kernels(inners: Sequence[Gram]) -> torch.Tensor:
     """The inner products themselves, ``(N, K, K)``."""
     return torch.stack([inner.products for inner in inners])
 
 
-def rbf_kernels(inners: Sequence[Inner], bandwidth: float = BANDWIDTH) -> torch.Tensor:
+def rbf_kernels(inners: Sequence[Gram], bandwidth: float = BANDWIDTH) -> torch.Tensor:
     """exp(−d²/(2σ²)) of Euclidean distances d, ``(N, K, K)``.
 
     Parameters

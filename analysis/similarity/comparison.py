@@ -10,7 +10,7 @@ import torch
 from ...framework.errors import MetameryError, unknown
 from .cka import BANDWIDTH, CKA, linear_kernels, rbf_kernels
 from .rsa import CORRELATIONS, DISTANCES, RSA
-from .streaming import Inner, pairwise
+from .streaming import Gram, pairwise
 
 FEWEST = 4
 """Stimuli that a comparison needs; the unbiased estimator of HSIC is not defined for fewer."""
@@ -43,7 +43,7 @@ def check_measure(name: str) -> None:
         raise unknown("measure of similarity", name, MEASURES)
 
 
-def compare(inners: Sequence[Inner], measure: str, bandwidth: float = BANDWIDTH) -> Comparison:
+def similarity_of(inners: Sequence[Gram], measure: str, bandwidth: float = BANDWIDTH) -> Comparison:
     """Compare representations of the same stimuli.
 
     Memory is 24 bytes for each representation and pair of stimuli, the inner products themselves included.

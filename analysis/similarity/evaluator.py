@@ -22,9 +22,9 @@ from ..statistics.intervals import percentiles, with_ends
 from ..studies.batches import drawn_seed, fit, running
 from ..studies.metamers import ModelMetamers, metamers_of
 from .cka import BANDWIDTH
-from .comparison import FEWEST, FEWEST_DRAWN, bootstrap, check_measure, compare, draw_stimuli
-from .sites import Signals, Sites, choose_sites, reading
-from .streaming import Inner
+from .comparison import FEWEST, FEWEST_DRAWN, bootstrap, check_measure, draw_stimuli, similarity_of
+from .sites import LayerReader, Signals, choose_sites, open_layers
+from .streaming import Gram
 
 SIGNALS = ("natural", "metamers", "both")
 
@@ -103,7 +103,7 @@ def similarity(
         available = len(context.stimuli) if signals == "natural" else len(generators[0].stimuli)
         places = _draw(available, limit, context.generator)
         draws = _Draws(resamples, drawn_seed(context))
-        read = reading(
+        read = open_layers(
             context.models,
             sites,
             device=context.device,
@@ -139,7 +139,7 @@ class _Draws:
 
 
 def _on_natural(
-    work: Sites,
+    work: LayerReader,
     stimuli: Stimuli,
     sites: Sequence[tuple[str, str]],
     places: Sequence[int],
@@ -155,7 +155,7 @@ def _on_natural(
     _check_count(len(places))
     planned = work.plan(signals, len(places), len(sites))
     work.progress.start(planned.batches, "similarity")
-    inners = work.inner(signals, len(places), planned.held, lambda place: stimuli[places[place]].name)
+    inners = work.grams(signals, len(places), planned.held, lambda place: stimuli[places[place]].name)
     drawn = draws.of(len(places))
     found = _Found((len(measures), len(sites), len(sites)), drawn is not None)
     for row, measure in enumerate(measures):
@@ -169,7 +169,7 @@ def _on_natural(
 
 
 def _on_metamers(
-    work: Sites,
+    work: LayerReader,
     sites: Sequence[tuple[str, str]],
     made: ModelMetamers,
     places: Sequence[int],
@@ -185,7 +185,7 @@ def _on_metamers(
     by_seed = [_signals(made, metamers.isel(seed=seed), kept, work.domains) for seed in range(metamers.sizes["seed"])]
     planned = work.plan(by_seed[0], len(kept), len(sites) * len(by_seed))
     work.progress.start(planned.batches * len(by_seed), "similarity")
-    inners = [work.inner(signals, len(kept), planned.held, _called(made, kept)) for signals in by_seed]
+    inners = [work.grams(signals, len(kept), planned.held, _called(made, kept)) for signals in by_seed]
     drawn = draws.of(len(kept))
     found = _Found((len(measures), len(sites), len(sites)), drawn is not None)
     ceilings = np.full((2, len(measures), len(sites)), np.nan)
@@ -194,7 +194,7 @@ def _on_metamers(
         measured = [_measured(own, measure, bandwidth, drawn) for own in inners]
         found.put(row, *(torch.stack(each).mean(dim=0) for each in zip(*measured, strict=True)))
         for column, repeated in enumerate(zip(*inners, strict=True)):
-            ceilings[:, row, column] = compare(repeated, measure, bandwidth).ceiling()
+            ceilings[:, row, column] = similarity_of(repeated, measure, bandwidth).ceiling()
     what = "similarity of two layers on metamers, mean over seeds"
     variables = found.variables(what, ("metric", "site", "other_site"))
     variables["counted"] = ((), len(kept), _COUNTED)
@@ -206,7 +206,7 @@ def _on_metamers(
 
 
 def _on_both(
-    work: Sites,
+    work: LayerReader,
     sites: Sequence[tuple[str, str]],
     generators: Sequence[ModelMetamers],
     places: Sequence[int],
@@ -226,7 +226,7 @@ def _on_both(
     found = _Found(shape, draws.number > 0)
     ceilings, counted = np.full((2, *shape), np.nan), np.zeros(len(rows), np.int64)
     for made in generators:
-        originals = work.inner(natural[made.name], len(places), planned.held, _called(made, places))
+        originals = work.grams(natural[made.name], len(places), planned.held, _called(made, places))
         for row in (row for row, (own, _) in enumerate(rows) if own is made):
             layer = rows[row][1]
             kept = made.complete(layer, places)
@@ -237,7 +237,7 @@ def _on_both(
             by_seed = []
             for seed in range(seeds[made.name]):
                 signals = _signals(made, metamers.isel(seed=seed), kept, work.domains)
-                by_seed.append(work.inner(signals, len(kept), min(planned.held, len(kept)), _called(made, kept)))
+                by_seed.append(work.grams(signals, len(kept), min(planned.held, len(kept)), _called(made, kept)))
             drawn = draws.of(len(kept))
             inside = np.flatnonzero(np.isin(places, kept)).tolist()
             for column, (original, *repeated) in enumerate(zip(originals, *by_seed, strict=True)):
@@ -245,7 +245,7 @@ def _on_both(
                     matrix, samples = _measured([original.some(inside), *repeated], measure, bandwidth, drawn)
                     found.put((metric, row, column), matrix[0, 1:].mean(), samples[:, 0, 1:].mean(dim=1))
                     if len(repeated) > 1:
-                        ceilings[:, metric, row, column] = compare(repeated, measure, bandwidth).ceiling()
+                        ceilings[:, metric, row, column] = similarity_of(repeated, measure, bandwidth).ceiling()
     what = "similarity of activations to metamers and to their natural signals, mean over seeds"
     dims = ("metric", "site", "other_site")
     variables = found.variables(what, dims)
@@ -290,13 +290,13 @@ def _ceilings(values: np.ndarray[Any, np.dtype[np.float64]], dims: tuple[str, ..
 
 
 def _measured(
-    inners: Sequence[Inner], measure: str, bandwidth: float, drawn: torch.Tensor | None
+    inners: Sequence[Gram], measure: str, bandwidth: float, drawn: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A similarity, ``(N, N)``, and its samples, ``(draws, N, N)``.
 
     There are no samples of a biased CKA, whose bias grows where stimuli are drawn twice.
     """
-    comparison = compare(inners, measure, bandwidth)
+    comparison = similarity_of(inners, measure, bandwidth)
     matrix = comparison.matrix()
     if drawn is None or measure.startswith("biased_"):
         return matrix, matrix[None][:0]

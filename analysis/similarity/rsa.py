@@ -11,33 +11,33 @@ import numpy as np
 import torch
 from scipy.stats import kendalltau
 
-from .ceilings import noise_ceiling
-from .streaming import Inner
+from .ceilings import ceiling_bounds
+from .streaming import Gram
 
 CORRELATIONS = ("pearson", "spearman", "kendall")
 
 
-def correlation(inner: Inner) -> torch.Tensor:
+def correlation(inner: Gram) -> torch.Tensor:
     """1 − Pearson's r over units, in [0, 2]; a constant activation is at 1 from all others. ``(K, K)``."""
     return _angular(inner.covariances())
 
 
-def cosine(inner: Inner) -> torch.Tensor:
+def cosine(inner: Gram) -> torch.Tensor:
     """1 − the cosine of the angle, in [0, 2]; an activation of all zeros is at 1 from all others. ``(K, K)``."""
     return _angular(inner.products)
 
 
-def euclidean(inner: Inner) -> torch.Tensor:
+def euclidean(inner: Gram) -> torch.Tensor:
     """Euclidean distance, ``(K, K)``."""
     return inner.squared_distances().sqrt_()
 
 
-def squared_euclidean(inner: Inner) -> torch.Tensor:
+def squared_euclidean(inner: Gram) -> torch.Tensor:
     """Squared Euclidean distance, ``(K, K)``."""
     return inner.squared_distances()
 
 
-DISTANCES: Mapping[str, Callable[[Inner], torch.Tensor]] = {
+DISTANCES: Mapping[str, Callable[[Gram], torch.Tensor]] = {
     distance.__name__: distance for distance in (correlation, cosine, euclidean, squared_euclidean)
 }
 """Between activations, by name."""
@@ -91,13 +91,13 @@ class RSA:
         return (centred @ centred.T).clamp_(-1, 1)
 
     def ceiling(self) -> tuple[float, float]:
-        """The noise ceiling, where the N are repetitions of one; see `noise_ceiling`.
+        """The noise ceiling, where the N are repetitions of one; see `ceiling_bounds`.
 
         Averaged are standardised distances, for rank correlations ranks, of which ranks are taken again (Nili et al.
         2014, p. 7).
         """
         if self._correlation == "pearson":
-            return noise_ceiling(self.matrix())
+            return ceiling_bounds(self.matrix())
         if len(self._distances) < 2:
             return float("nan"), float("nan")
         ranks = RSA(self._distances, "spearman")._ranks(None)

@@ -14,7 +14,7 @@ from ...framework.layers import LayerName, Tap
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.running import signal_type
-from .streaming import Inner, Plan, inner_products, plan
+from .streaming import Gram, Plan, inner_products, plan
 
 Signals = Callable[[slice], Mapping[Domain, torch.Tensor]]
 """Gives some signals in every domain of the models, ``(B, …)``."""
@@ -43,7 +43,7 @@ def choose_sites(models: Mapping[str, Model], layers: Sequence[str] | None = Non
 
 
 @dataclass(frozen=True, eq=False)
-class Sites:
+class LayerReader:
     """Layers of models while they are read, and how much of their activations there is room for.
 
     Parameters
@@ -86,7 +86,7 @@ class Sites:
         each = sum(rows.numel() * rows.element_size() for rows in one.values())
         return plan(count, matrices, each, batch_size=self.batch_size, memory=self.memory)
 
-    def inner(self, signals: Signals, count: int, held: int, name: Callable[[int], str]) -> list[Inner]:
+    def grams(self, signals: Signals, count: int, held: int, name: Callable[[int], str]) -> list[Gram]:
         """The inner products of the activations to signals, at every site; `name` says what each is called."""
         found = inner_products(
             lambda stimuli: self.activations(signals(stimuli)),
@@ -100,7 +100,7 @@ class Sites:
 
 
 @contextmanager
-def reading(
+def open_layers(
     models: Mapping[str, Model],
     sites: Sequence[tuple[str, str]],
     *,
@@ -108,11 +108,11 @@ def reading(
     batch_size: int,
     memory: float,
     progress: Progress,
-) -> Iterator[Sites]:
+) -> Iterator[LayerReader]:
     """Read layers of models; those that are compared at none do not run."""
     with ExitStack() as stack:
         taps = {}
         for name, model in models.items():
             if own := [layer for site, layer in sites if site == name]:
                 taps[name] = (model, stack.enter_context(model.tap(own)))
-        yield Sites(taps, device, batch_size, memory, progress)
+        yield LayerReader(taps, device, batch_size, memory, progress)

@@ -1,4 +1,4 @@
-"""Inner products of K activations with each other, accumulated over batches in bounded memory.
+"""Gram products of K activations with each other, accumulated over batches in bounded memory.
 
 They are all that CKA and RSA take of activations, so K² numbers stand for layers of any width. Some stimuli's
 activations are held, all others pass by them batch after batch; then the next are held, and those before are done.
@@ -25,7 +25,7 @@ _CONSTANT = 1e-12  # share of a row's power that has to be variance; less of it 
 
 
 @dataclass(frozen=True, eq=False)
-class Inner:
+class Gram:
     """K activations in terms of their inner products.
 
     Parameters
@@ -43,17 +43,17 @@ class Inner:
     units: int
 
     @classmethod
-    def of(cls, activations: torch.Tensor) -> Inner:
+    def of(cls, activations: torch.Tensor) -> Gram:
         """Take activations ``(K, …)`` that are in memory anyway."""
         return inner_products(lambda stimuli: {"": activations[stimuli]}, len(activations))[""]
 
-    def some(self, places: Sequence[int] | torch.Tensor) -> Inner:
+    def some(self, places: Sequence[int] | torch.Tensor) -> Gram:
         """Those of some stimuli alone."""
         chosen = torch.as_tensor(places, device=self.products.device)
-        return Inner(self.products[chosen][:, chosen], self.sums[chosen], self.units)
+        return Gram(self.products[chosen][:, chosen], self.sums[chosen], self.units)
 
     def covariances(self) -> torch.Tensor:
-        """Inner products of the activations without their means over units, ``(K, K)``; 0 where one is constant."""
+        """Gram products of the activations without their means over units, ``(K, K)``; 0 where one is constant."""
         found = self.products - torch.outer(self.sums, self.sums) / self.units
         varies = found.diagonal() > _CONSTANT * self.products.diagonal()
         return found * (varies[:, None] & varies)
@@ -72,7 +72,8 @@ def inner_products(
     held: int | None = None,
     name: Callable[[int], str] = str,
     advance: Callable[[], None] = lambda: None,
-) -> dict[str, Inner]:
+    block_bytes: int = BLOCK_BYTES,
+) -> dict[str, Gram]:
     """Take the inner products of activations at some sites, never having all activations in memory.
 
     Sums are in float64, so the result depends on the sizes of batches only as the network's rounding does.
@@ -92,6 +93,8 @@ def inner_products(
         What a stimulus is called, by place.
     advance
         Called after each batch.
+    block_bytes
+        Memory for the columns in float64 at once; it does not change the result.
 
     Raises
     ------
@@ -99,7 +102,7 @@ def inner_products(
         An activation is not finite.
     """
     held = count if held is None else held
-    found: dict[str, Inner] = {}
+    found: dict[str, Gram] = {}
     for first in range(0, count, held):
         last = min(first + held, count)
         panel: dict[str, torch.Tensor] = {}
@@ -112,11 +115,11 @@ def inner_products(
         for site, rows in panel.items():
             if site not in found:
                 products = torch.zeros(count, count, dtype=torch.float64, device=rows.device)
-                found[site] = Inner(products, products.new_zeros(count), rows.shape[1])
-            _multiply(found[site], slice(first, last), rows, slice(first, last), rows)
+                found[site] = Gram(products, products.new_zeros(count), rows.shape[1])
+            _multiply(found[site], slice(first, last), rows, slice(first, last), rows, block_bytes)
         for batch in _batches(last, count, batch_size):
             for site, rows in _flat(activations(batch)):
-                _multiply(found[site], batch, rows, slice(first, last), panel[site])
+                _multiply(found[site], batch, rows, slice(first, last), panel[site], block_bytes)
             advance()
     for site, inner in found.items():
         if not (finite := inner.products.diagonal().isfinite()).all():
@@ -145,11 +148,13 @@ class Plan:
     memory: int
 
 
-def plan(count: int, matrices: int, each: int, *, batch_size: int, memory: float) -> Plan:
+def plan(
+    count: int, matrices: int, each: int, *, batch_size: int, memory: float, block_bytes: int = BLOCK_BYTES
+) -> Plan:
     """Say in advance what a comparison will take, and hold as many activations as memory allows.
 
     24 · `matrices` · K² + 64 · K² bytes for the inner products and what is made of them, `each` · (held + 2 ·
-    `batch_size`) for activations, and 128 MiB.
+    `batch_size`) for activations, and 2 · `block_bytes`.
 
     Parameters
     ----------
@@ -163,13 +168,15 @@ def plan(count: int, matrices: int, each: int, *, batch_size: int, memory: float
         Stimuli that pass through the networks at once.
     memory
         What there is, in GiB.
+    block_bytes
+        That of `inner_products`.
 
     Raises
     ------
     MetameryError
         That is not enough; the message says what would be.
     """
-    fixed = (_PER_PAIR * matrices + _SHARED_PER_PAIR) * count**2 + 2 * BLOCK_BYTES
+    fixed = (_PER_PAIR * matrices + _SHARED_PER_PAIR) * count**2 + 2 * block_bytes
     room = int(memory * GIB) - fixed - 2 * batch_size * each
     held = min(count, room // each)
     if held < min(count, batch_size):
@@ -204,13 +211,20 @@ def _flat(activations: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.
         yield site, (rows.cpu() if rows.device.type == "mps" else rows).detach().flatten(1)
 
 
-def _multiply(inner: Inner, here: slice, rows: torch.Tensor, there: slice, others: torch.Tensor) -> None:
+def _multiply(
+    inner: Gram,
+    here: slice,
+    rows: torch.Tensor,
+    there: slice,
+    others: torch.Tensor,
+    block_bytes: int,
+) -> None:
     """Put the inner products of some rows ``(B, D)`` with others ``(P, D)`` into both of their places.
 
     Where the others are these rows themselves, put their sums into place, too.
     """
     product = inner.products.new_zeros(len(rows), len(others))
-    step = max(1, BLOCK_BYTES // (8 * (len(rows) + len(others))))
+    step = max(1, block_bytes // (8 * (len(rows) + len(others))))
     for first in range(0, inner.units, step):
         columns = slice(first, first + step)
         one = rows[:, columns].double()

@@ -1,11 +1,11 @@
-"""Statistics of recognition by people and models: balanced designs, resampling, reliability."""
+"""Numbers about numbers: balanced designs, resampling, intervals, reliability, of recognition by people and models."""
 
 from __future__ import annotations
 
 from .anova import mixed_anova, repeated_measures_anova
 from .logistic import logistic_regression
 from .overview import overview
-from .people import models, observers, read_participants, read_recognition
+from .people import read_participants, read_recognition, select_models, select_observers
 from .prediction import other_model_prediction
 from .reliability import correlate, noise_ceiling, spearman_brown, split_half
 from .resampling import bootstrap, bootstrap_mean
@@ -16,14 +16,14 @@ __all__ = [
     "correlate",
     "logistic_regression",
     "mixed_anova",
-    "models",
     "noise_ceiling",
-    "observers",
     "other_model_prediction",
     "overview",
     "read_participants",
     "read_recognition",
     "repeated_measures_anova",
+    "select_models",
+    "select_observers",
     "spearman_brown",
     "split_half",
 ]

@@ -37,14 +37,14 @@ def means(values: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[n
 
 
 def percentiles(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Both ends of the interval, ``(2, …)``, of samples ``(resamples, …)``, leaving out what is no number."""
+    """Both ends of the interval, ``(2, …)``, of samples ``(resamples, …)``, leaving out NaN."""
     tails = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2]).reshape(2, *[1] * (samples.ndim - 1))
     return quantiles(samples, np.broadcast_to(tails, (2, *samples.shape[1:])))
 
 
 def quantiles(samples: NDArray[np.float64], tails: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Take a quantile of its own for each entry, ``(t, …)``, of samples ``(R, …)``, leaving out what is no number."""
-    ordered = np.sort(samples, axis=0)  # what is no number comes last
+    """Take a quantile of its own for each entry, ``(t, …)``, of samples ``(R, …)``, leaving out NaN."""
+    ordered = np.sort(samples, axis=0)  # NaN comes last
     most = np.maximum(np.isfinite(samples).sum(axis=0) - 1, 0)
     place = tails * most
     under = np.floor(place).astype(np.intp)

@@ -11,7 +11,7 @@ import xarray as xr
 
 from ...framework.errors import MetameryError, unknown
 from .anova import mixed_anova, repeated_measures_anova
-from .people import models, observers, spelt_alike
+from .people import select_models, select_observers, spelt_alike
 from .permutation import Scheme
 from .prediction import other_model_prediction
 
@@ -62,10 +62,10 @@ def overview(
     for name in compared:
         if name not in (known := list(dict.fromkeys(model for _, _, model in sites))):
             raise unknown("model", name, known)
-    each = {" ".join(site): mixed_anova(observers(people, *site), **own) for site in sites}
+    each = {" ".join(site): mixed_anova(select_observers(people, *site), **own) for site in sites}
     found = {"observers": _joined(each, "People against each network")}
     against = {
-        " ".join(experiment): models(people, *experiment, own_names)
+        " ".join(experiment): select_models(people, *experiment, own_names)
         for experiment, there in of_experiment.items()
         if len(own_names := [name for name in compared if name in there]) > 1
     }

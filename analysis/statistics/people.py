@@ -45,7 +45,7 @@ def read_participants(path: str | Path) -> xr.Dataset:
     Raises
     ------
     MetameryError
-        No such file, a missing column, a value that is no number in its range, a row given twice, one index for two
+        No such file, a missing column, a value that is not a number in its range, a row given twice, one index for two
         stages, or a participant who has not every stage of a model.
     """
     cells: dict[tuple[str, ...], dict[tuple[str, ...], tuple[float, float]]] = {}  # site: participant: both
@@ -108,7 +108,7 @@ def read_recognition(path: str | Path) -> xr.DataArray:
     Raises
     ------
     MetameryError
-        No such file, a missing column, a value that is no number in [0, 1], or a row given twice.
+        No such file, a missing column, a value that is not a number in [0, 1], or a row given twice.
     """
     cells: dict[tuple[str, ...], dict[str, float]] = {}
     for row in read_rows(Path(path), RECOGNITION_COLUMNS, RECOGNITION_COLUMNS[:-1]):
@@ -155,7 +155,7 @@ def spelt_alike(recognised: xr.DataArray, people: xr.Dataset) -> xr.DataArray:
     )
 
 
-def observers(people: xr.Dataset, modality: str, experiment: str, model: str) -> xr.DataArray:
+def select_observers(people: xr.Dataset, modality: str, experiment: str, model: str) -> xr.DataArray:
     """Pick one model of an experiment: what `mixed_anova` takes.
 
     Parameters
@@ -178,7 +178,7 @@ def observers(people: xr.Dataset, modality: str, experiment: str, model: str) ->
     return xr.concat(both, "recogniser").assign_coords(recogniser=["human", "network"])
 
 
-def models(people: xr.Dataset, modality: str, experiment: str, names: Sequence[str]) -> xr.DataArray:
+def select_models(people: xr.Dataset, modality: str, experiment: str, names: Sequence[str]) -> xr.DataArray:
     """Pick people's recognition of several models of an experiment: what `repeated_measures_anova` takes.
 
     Parameters

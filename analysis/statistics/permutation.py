@@ -90,7 +90,12 @@ def _p(count: int, shuffles: int, scheme: Scheme) -> float:
 
 
 def _shuffled(
-    scores: NDArray[np.float64], between: bool, whole: bool, shuffles: int, generator: np.random.Generator
+    scores: NDArray[np.float64],
+    between: bool,
+    whole: bool,
+    shuffles: int,
+    generator: np.random.Generator,
+    block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[NDArray[np.float64]]:
     """Yield shuffled scores ``(b, factor, participant, stage)``, `shuffles` in all.
 
@@ -99,7 +104,7 @@ def _shuffled(
     levels, participants, stages = scores.shape
     people = np.swapaxes(scores, 0, 1)  # (participant, factor, stage)
     items = people.reshape(1 if between else participants, -1, stages if whole else 1)  # (row, item, values)
-    step = max(1, BLOCK_BYTES // scores.nbytes)
+    step = max(1, block_bytes // scores.nbytes)
     for first in range(0, shuffles, step):
         order = generator.random((min(step, shuffles - first), *items.shape[:2])).argsort(axis=2)
         drawn = items[np.arange(len(items))[:, None], order]  # (b, row, item, values)

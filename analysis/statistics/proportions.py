@@ -15,7 +15,7 @@ ENDS = ("low", "high")
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a proportion after Wilson (1927); not a number without trials.
+    """95 % interval of a proportion after Wilson (1927); NaN without trials.
 
     >>> [round(end, 3) for end in wilson(9, 10)]
     [0.596, 0.982]
@@ -38,7 +38,7 @@ def proportion(
     dims
         Of the counts.
     successes, trials
-        Whole numbers, of one shape or broadcast to one; without trials the proportion is not a number.
+        Whole numbers, of one shape or broadcast to one; without trials the proportion is NaN.
     long_name
         Of the proportion.
     """

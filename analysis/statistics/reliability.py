@@ -86,6 +86,7 @@ def split_half(
     splits: int = 1000,
     groups: ArrayLike | None = None,
     measure: Measure = "pearson",
+    block_bytes: int = BLOCK_BYTES,
 ) -> Reliability:
     """Split the units at random, many times, and correlate the halves' means over points.
 
@@ -102,6 +103,8 @@ def split_half(
         has one more.
     measure
         ``pearson`` or ``spearman``.
+    block_bytes
+        Memory for the splits that are computed at once; it does not change the result.
 
     Returns
     -------
@@ -122,7 +125,7 @@ def split_half(
     _check_halves(known, members)
     filled, counted = np.where(known, scores, 0), known.astype(np.float64)
     total, varied = 0.0, 0
-    step = max(1, BLOCK_BYTES // (8 * max(scores.shape)))
+    step = max(1, block_bytes // (8 * max(scores.shape)))
     for start in range(0, splits, step):
         first = np.zeros((min(step, splits - start), len(scores)))
         for group in members:

@@ -166,9 +166,13 @@ def _mean(values: NDArray[np.float64], known: NDArray[np.bool_], axes: tuple[int
 
 
 def _resampled(
-    values: NDArray[np.float64], factors: int, resamples: int, generator: np.random.Generator
+    values: NDArray[np.float64],
+    factors: int,
+    resamples: int,
+    generator: np.random.Generator,
+    block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[NDArray[np.float64]]:
-    step = max(1, BLOCK_BYTES // values.nbytes)
+    step = max(1, block_bytes // values.nbytes)
     for first in range(0, resamples, step):
         count = min(step, resamples - first)
         drawn = [generator.integers(size, size=(count, size)) for size in values.shape[:factors]]

@@ -1,1 +1,1 @@
-"""Studies kept and read: making one and going on with it, what was lost or changed since, evaluation, export."""
+"""What is kept on disk: making a study and going on with it, what was lost or changed since, evaluation, export."""

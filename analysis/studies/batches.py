@@ -18,7 +18,7 @@ from ...framework.stimuli import Stimulus
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class StimulusBatch:
     """Some stimuli as one model gets them.
 
     Parameters
@@ -48,13 +48,13 @@ class Batch:
         """The right answer with the highest logit, ``(B,)``."""
         return logits.masked_fill(~self.right, -torch.inf).argmax(dim=1)
 
-    def some(self, which: torch.Tensor) -> Batch:
+    def some(self, which: torch.Tensor) -> StimulusBatch:
         """Those signals alone; `which` is ``(B,)``, boolean."""
         places = which.nonzero().squeeze(1).tolist()
-        return Batch(self.signals[which], self.right[which], [self.stimuli[place] for place in places])
+        return StimulusBatch(self.signals[which], self.right[which], [self.stimuli[place] for place in places])
 
 
-def batches(context: Context, batch_size: int) -> Iterator[dict[str, Batch]]:
+def batches(context: Context, batch_size: int) -> Iterator[dict[str, StimulusBatch]]:
     """Load the stimuli, each once, and yield them by model's name.
 
     Raises
@@ -70,7 +70,7 @@ def batches(context: Context, batch_size: int) -> Iterator[dict[str, Batch]]:
         stimuli = [context.stimuli[index] for index in range(first, last)]
         fitted = fit(stimuli, {model.domain for model in context.models.values()}, context.device)
         given = {
-            name: Batch(fitted[model.domain], _right(model, stimuli).to(context.device), stimuli)
+            name: StimulusBatch(fitted[model.domain], _right(model, stimuli).to(context.device), stimuli)
             for name, model in context.models.items()
         }
         for name, batch in given.items():

@@ -122,7 +122,7 @@ def _part(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
 
 
 def _joined(parts: list[xr.Dataset], dim: str) -> xr.Dataset:
-    """Put parts behind one another; along other dimensions, what one of them lacks is not a number."""
+    """Put parts behind one another; along other dimensions, what one of them lacks is NaN."""
     joined = xr.concat(
         parts, dim, data_vars="minimal", coords="minimal", compat="override", join="outer", combine_attrs="drop"
     )

@@ -20,7 +20,7 @@ from ...framework.schema import fitted_variables, stimuli_variables
 from ...framework.stimuli import Stimulus, is_utf8
 from ...framework.store import Group, StudyStore
 from ...framework.study import Study, load_stimuli
-from ..proof.measures import MEASURES
+from ..proof.measures import METRICS
 from ..synthesis.driver import match_group, metamer_group
 from ..synthesis.settings import Settings
 from .fingerprint import PROBED
@@ -112,7 +112,7 @@ def _check_room(parts: list[Part], stimuli: int, settings: Settings, folder: Pat
     losses = 4 * (settings.steps + 1)
     for part in parts:
         metamers = len(part.layers) * stimuli * settings.seeds
-        match = metamers * (len(part.measured) + 1) * 4 * len(MEASURES)
+        match = metamers * (len(part.measured) + 1) * 4 * len(METRICS)
         disk += metamers * (4 * math.prod(part.model.domain.shape) + losses) + match
         memory = max(memory, match + 2 * losses * min(settings.batch_size, stimuli) + 8 * settings.seeds)
     what = f"metamers of {stimuli} stimuli with {settings.seeds} seeds and {settings.steps} steps"

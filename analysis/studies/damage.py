@@ -185,7 +185,7 @@ def _made(model: zarr.Group, done: NDArray[np.bool_], path: str, unreadable: lis
 
 
 def _null(model: zarr.Group, path: str, unreadable: list[str]) -> bool:
-    """Whether a model's null is whole: none of its numbers is NaN, its pairs are named, and they were counted."""
+    """Whether a model's null is whole: no value of it is NaN, its pairs are named, and they were counted."""
     group = model["null"]
     assert isinstance(group, zarr.Group)
     for name in sorted(group.array_keys()):

@@ -15,7 +15,7 @@ from ...framework.domains import blank_signal
 from ...framework.manager import Plugins
 from ...framework.running import channels_last, frozen, keeping_memory
 from ...framework.study import Study, load_stimuli
-from ..proof.null import MOST_SIGNALS, null_bytes
+from ..proof.null import MAX_SIGNALS, null_bytes
 from ..synthesis.matching import match_layer
 from ..synthesis.procedure import Procedure
 from ..synthesis.settings import resolve_settings
@@ -29,7 +29,7 @@ _PASSING = 5
 
 
 @dataclass(frozen=True)
-class Plan:
+class Estimate:
     """What running a study would take, as far as it can be told beforehand."""
 
     metamers: int
@@ -40,7 +40,7 @@ class Plan:
     seconds: float
 
 
-def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
+def estimate(study: Study, plugins: Plugins, device: torch.device) -> Estimate:
     """Estimate what a study takes, by a few updates of a single signal at each layer.
 
     Memory is the most that creating the study, its null or a batch of metamers takes beside PyTorch and the networks;
@@ -53,7 +53,7 @@ def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
     procedure = Procedure.load(settings, plugins)
     metamers = most = disk = scratch = 0
     signals = len(load_stimuli(plugins, study.null_stimuli or study.stimuli))
-    signals = min(signals, MOST_SIGNALS if study.null_signals is None else study.null_signals)
+    signals = min(signals, MAX_SIGNALS if study.null_signals is None else study.null_signals)
     seconds = 0.0
     parts = load_parts(study, plugins, device)
     fitted = {part.model.domain: 4 * math.prod(part.model.domain.shape) for part in parts}
@@ -76,7 +76,7 @@ def plan(study: Study, plugins: Plugins, device: torch.device) -> Plan:
         signal = fitted[part.model.domain]
         disk += stimuli * signal + len(part.layers) * each * (signal + 4 * (settings.steps + 1))
         seconds += each * settings.steps * sum(_update_seconds(part, procedure, device))
-    return Plan(metamers, metamers * settings.steps, most, disk, scratch, seconds)
+    return Estimate(metamers, metamers * settings.steps, most, disk, scratch, seconds)
 
 
 def _update_seconds(part: Part, procedure: Procedure, device: torch.device) -> Iterator[float]:

@@ -207,7 +207,7 @@ def models_context(
     Raises
     ------
     MetameryError
-        A name is unknown, or a folder is no run.
+        A name is unknown, or a folder is not a run.
     """
     models: dict[str, Model] = {}
     for name in names:
@@ -226,13 +226,13 @@ def held_out(runs: Sequence[str]) -> Use:
     Raises
     ------
     MetameryError
-        A name is no run's folder, or the runs were measured on different signals, or on none.
+        A name is not a run's folder, or the runs were measured on different signals, or on none.
     """
     found: list[Use] = []
     for run in runs:
         if not is_run(Path(run)):
             raise MetameryError(
-                f"'{run}' is no run, so it does not say what to measure it on: --stimuli NAME|FOLDER does"
+                f"'{run}' is not a run, so it does not say what to measure it on: --stimuli NAME|FOLDER does"
             )
         validation = Run.read(Path(run)).validation
         if validation is None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
-def levels(signal: NDArray[np.float32], domain: Domain) -> NDArray[Any]:
+def integer_samples(signal: NDArray[np.float32], domain: Domain) -> NDArray[Any]:
     """Return the whole numbers that a quantised signal is stored as.
 
     A picture ``(C, H, W)`` gives uint8 ``(H, W, C)``, a waveform ``(T,)`` int16;
@@ -40,21 +40,21 @@ def png(signal: NDArray[np.float32], domain: ImageDomain) -> bytes:
     Raises
     ------
     MetameryError
-        PNG has no picture of so many channels.
+        PNG has no picture of this number of channels.
     """
-    return _file(_image(levels(signal, domain)), "PNG")
+    return _file(_image(integer_samples(signal, domain)), "PNG")
 
 
 def jpeg(signal: NDArray[np.float32], domain: ImageDomain, quality: int = 90) -> bytes:
     """Write a picture ``(C, H, W)`` as JPEG, colour at full resolution; an alpha channel is left out."""
-    array = levels(signal, domain)
+    array = integer_samples(signal, domain)
     return _file(_image(array[..., : 3 if array.shape[2] >= 3 else 1]), "JPEG", quality=quality, subsampling=0)
 
 
 def wav(signal: NDArray[np.float32], domain: WaveformDomain) -> bytes:
     """Write a waveform ``(T,)`` as 16-bit mono WAV."""
     buffer = io.BytesIO()
-    wavfile.write(buffer, domain.sample_rate, levels(signal, domain))
+    wavfile.write(buffer, domain.sample_rate, integer_samples(signal, domain))
     return buffer.getvalue()
 
 
@@ -63,7 +63,7 @@ def level(signal: NDArray[np.float32], domain: WaveformDomain) -> tuple[float, f
 
     Both are against full scale, so that a sine of full scale has an RMS of −3.01 dBFS; silence has minus infinity.
     """
-    samples = levels(signal, domain) / 32767
+    samples = integer_samples(signal, domain) / 32767
     with np.errstate(divide="ignore"):
         peak, rms = 20 * np.log10([np.abs(samples).max(), np.sqrt(np.square(samples).mean())])
     return float(peak), float(rms)

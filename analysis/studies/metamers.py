@@ -21,7 +21,7 @@ from ...framework.schema import STATES, site_coordinates
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class MetamerBatch:
     """Some stimuli ``(b, …)`` and those of their metamers at one layer that are done, ``(n, …)``.
 
     `stimulus` and `seed`, ``(n,)``, are the places of a metamer's stimulus and seed; `first` is that of the first
@@ -121,14 +121,14 @@ class ModelMetamers:
             part = slice(first, min(first + batch_size, len(self.stimuli)))
             yield part, self._tensor(self.natural.isel(stimulus=part).transpose("stimulus", *self.domain.dims))
 
-    def batches(self, layer: int, batch_size: int) -> Iterator[Batch]:
+    def batches(self, layer: int, batch_size: int) -> Iterator[MetamerBatch]:
         """Yield the metamers of one layer, those of one stimulus together."""
         for part, natural in self.naturals(max(1, batch_size // max(1, len(self.seeds)))):
             here = self.metamers.isel(layer=layer, stimulus=part)
             done = here["state"].transpose("stimulus", "seed").values == STATES["done"]
             stimulus, seed = done.nonzero()
             signals = here["signal"].transpose("stimulus", "seed", *self.domain.dims)
-            yield Batch(natural, self._tensor(signals)[stimulus, seed], part.start + stimulus, seed, part.start)
+            yield MetamerBatch(natural, self._tensor(signals)[stimulus, seed], part.start + stimulus, seed, part.start)
 
     def signals(self, layer: str) -> NDArray[np.float32]:
         """Read the metamers of one layer, ``(stimulus, seed, …)``; NaN where there is none."""

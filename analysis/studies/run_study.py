@@ -29,7 +29,7 @@ from ...framework.stopping import ANEW, GOES_ON, say
 from ...framework.store import StudyStore
 from ...framework.study import ModelUse, Study, load_stimuli
 from ..proof.measures import measured_layers
-from ..proof.null import MOST_SIGNALS, TooFewSignalsError, cache_folder, draw, null_of_signals
+from ..proof.null import MAX_SIGNALS, TooFewSignalsError, cache_folder, draw_signals, null_of_signals
 from ..proof.success import judge
 from ..synthesis.driver import NaturalSignals, make_metamers
 from ..synthesis.procedure import Procedure
@@ -160,6 +160,7 @@ def _run(
                 seed=study.seed,
                 write=place.write,
                 done=states[part.key] != STATES["missing"],
+                metrics=[str(name) for name in store.read(f"models/{part.key}/match", "metric")],
                 device=device,
                 progress=progress,
             )
@@ -184,11 +185,11 @@ def _add_null(
     Where its signals cannot be read, a study that is not `needed` to have it goes on without, with a warning.
     """
     place = _Place(store, f"models/{part.key}")
-    most = MOST_SIGNALS if study.null_signals is None else study.null_signals
+    most = MAX_SIGNALS if study.null_signals is None else study.null_signals
     signals: Iterator[tuple[str, torch.Tensor]]
     if study.null_stimuli is None:
         names = [str(name) for name in store.read("stimuli", "stimulus")]
-        drawn = draw(len(names), most, study.seed)
+        drawn = draw_signals(len(names), most, study.seed)
         signals = ((names[index], place.natural(slice(index, index + 1))[0]) for index in drawn)
         what = f"{study.stimuli.name} (the study's own)"
     else:
@@ -199,7 +200,7 @@ def _add_null(
                 raise
             warnings.warn(f"the null is not measured, since its stimuli cannot be read any more: {error}", stacklevel=3)
             return
-        drawn = draw(len(stimuli), most, study.seed)
+        drawn = draw_signals(len(stimuli), most, study.seed)
         signals = ((each.name, part.model.domain.fit(each)) for each in map(stimuli.__getitem__, drawn))
         what = study.null_stimuli.name
     with owners.scratch(folder, STAGED) as scratch:

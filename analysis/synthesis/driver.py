@@ -18,7 +18,7 @@ from ...framework.randomness import derived_seed
 from ...framework.running import channels_last, drawing, frozen, keeping_memory, signal_type
 from ...framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, metamer_variables, success_variables
 from ...framework.store import Group
-from ..proof.measures import MEASURES, measure
+from ..proof.measures import METRICS, measure
 from .matching import Record, match_layer
 from .procedure import Procedure
 from .settings import Settings
@@ -31,7 +31,7 @@ Write = Callable[[str, Mapping[str, slice], Mapping[str, "ArrayLike"]], None]
 
 
 @dataclass(frozen=True)
-class Batch:
+class SynthesisBatch:
     """One unit of work: some stimuli at one layer from one seed."""
 
     layer: int
@@ -48,13 +48,15 @@ class Batch:
         }
 
 
-def partition(layers: int, stimuli: int, seeds: int, batch_size: int) -> list[list[Batch]]:
+def partition(layers: int, stimuli: int, seeds: int, batch_size: int) -> list[list[SynthesisBatch]]:
     """Divide the work into batches; those of the same stimuli stand together, since they share one forward pass.
 
     A pure function of the study: an interrupted study is resumed by whole batches.
     """
     blocks = [slice(first, min(first + batch_size, stimuli)) for first in range(0, stimuli, batch_size)]
-    return [[Batch(layer, block, seed) for layer in range(layers) for seed in range(seeds)] for block in blocks]
+    return [
+        [SynthesisBatch(layer, block, seed) for layer in range(layers) for seed in range(seeds)] for block in blocks
+    ]
 
 
 def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: int, name: str) -> torch.Tensor:
@@ -104,6 +106,7 @@ def make_metamers(
     seed: int,
     write: Write,
     done: NDArray[np.bool_],
+    metrics: Sequence[str] = METRICS,
     device: torch.device = torch.device("cpu"),
     progress: Progress | None = None,
 ) -> None:
@@ -118,6 +121,8 @@ def make_metamers(
         Which metamers are there already, ``(layer, stimulus, seed)``.
     write
         Takes the results; the metamers' ``state`` comes last.
+    metrics
+        Measures of the match, by name.
     """
     progress = progress or Progress()
     names, settings = natural.names, procedure.settings
@@ -150,7 +155,7 @@ def make_metamers(
                         model.domain,
                         progress.advance,
                     )
-                    answers = _match(model, record, targets, layer, natural_classes)
+                    answers = _match(model, record, targets, layer, natural_classes, metrics)
                 write("match", batch.region, answers)
                 write("metamers", batch.region, _placed(_made(record)))
 
@@ -181,7 +186,7 @@ def match_group(layers: Sequence[str], measured: Sequence[str], names: Sequence[
             "measured_layer": list(measured),
             "stimulus": list(names),
             "seed": list(range(settings.seeds)),
-            "metric": list(MEASURES),
+            "metric": list(METRICS),
         },
         chunks={"layer": 1, "stimulus": min(settings.batch_size, max(1, len(names))), "seed": 1},
     )
@@ -209,15 +214,16 @@ def _match(
     targets: Mapping[str, torch.Tensor],
     layer: str,
     natural_classes: NDArray[np.int64],
+    metrics: Sequence[str],
 ) -> dict[str, NDArray[Any]]:
     """What is to be written of a batch to the group ``match``; what has failed stays missing."""
     failed = record.states.numpy() == STATES["failed"]
     activations, predicted, confidence = _pass(model, record.signals, list(targets))
-    everywhere = np.stack([measure(activations[name], target) for name, target in targets.items()])
+    everywhere = np.stack([measure(activations[name], target, metrics) for name, target in targets.items()])
     everywhere[:, failed] = np.nan
     found = {"": _answered(failed, natural_classes, predicted, confidence)}
     activations, predicted, confidence = _pass(model, model.domain.quantise(record.signals), [layer])
-    rounded = measure(activations[layer], targets[layer])
+    rounded = measure(activations[layer], targets[layer], metrics)
     rounded[failed] = np.nan
     found["quantised_"] = _answered(failed, natural_classes, predicted, confidence)
     return {

@@ -1,1 +1,1 @@
-"""Changes of signals by families and strengths, and how far each layer of a network follows them."""
+"""What changes nothing for a network? Changes of signals by strength, and how far each layer follows them."""

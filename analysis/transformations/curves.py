@@ -86,7 +86,7 @@ class Curves:
     correlation
         Pearson's r with it, ``(T, S, K)``; NaN where that is constant.
     moved
-        Squared distances to its activation, moved alike, ``(T, S, K)``; NaN where the layer is no map or T no move.
+        Squared distances to its activation, ``(T, S, K)``; NaN where the layer is not a map or T moves no points.
     unrelated
         The mean squared distance of all pairs, ``(S,)``.
     unrelated_correlation

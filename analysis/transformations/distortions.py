@@ -36,12 +36,12 @@ def shift(maximum: int = 4, padding: str = "reflect") -> Perturbation:
         moves = torch.randint(
             -maximum, maximum + 1, (len(dims), len(signals)), generator=generator, device=generator.device
         )
-        return moved(signals.detach(), moves, model.domain, padding)
+        return shifted(signals.detach(), moves, model.domain, padding)
 
     return perturb
 
 
-def moved(signals: torch.Tensor, by: torch.Tensor, domain: Bounds, padding: str) -> torch.Tensor:
+def shifted(signals: torch.Tensor, by: torch.Tensor, domain: Bounds, padding: str) -> torch.Tensor:
     """Signals ``(B, …)``, each moved along its axes by whole numbers, ``(axes, B)``, shorter than the signals."""
     result = signals.clone()
     for dim, steps in zip(_dims(signals), by.to(signals.device), strict=True):

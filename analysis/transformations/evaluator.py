@@ -214,7 +214,7 @@ def _coordinates(context: Context, chosen: Asked) -> dict[str, Any]:
     values = _padded(
         [np.array([[f.identity], *[[s] for s in chosen[n]]]) for n, f in zip(chosen, families, strict=True)]
     )
-    depth = "place among the model's layers, from 0 for the first to 1 for the last"
+    depth = "position among the model's layers, from 0 for the first to 1 for the last"
     return {
         "transformation": list(chosen),
         "unit": ("transformation", [family.unit for family in families], {"long_name": "unit of `value`"}),

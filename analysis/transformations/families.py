@@ -15,6 +15,7 @@ import torch
 from ...framework.checks import number
 from ...framework.domains import Domain, ImageDomain, WaveformDomain
 from ...framework.errors import MetameryError, unknown
+from .levels import amplified, at_level_of, with_noise
 from .moves import Move, check_edges, inside, moved, smoothed, sources
 from .pitch import pitch_shifted
 
@@ -205,26 +206,17 @@ def _noise(signals: torch.Tensor, strength: float, domain: Domain, noise: torch.
 
 
 def _gain(signals: torch.Tensor, strength: float, domain: Domain, noise: torch.Tensor | None) -> torch.Tensor:
-    return signals * 10 ** (strength / 20)
+    return amplified(signals, strength)
 
 
 def _white_noise(signals: torch.Tensor, strength: float, domain: Domain, noise: torch.Tensor | None) -> torch.Tensor:
     assert noise is not None
-    return _level(signals + noise / _rms(noise) * _rms(signals) * 10 ** (-strength / 20), signals)
+    return with_noise(signals, noise, strength)
 
 
 def _pitch(signals: torch.Tensor, strength: float, domain: Domain, noise: torch.Tensor | None) -> torch.Tensor:
     assert isinstance(domain, WaveformDomain)
-    return _level(pitch_shifted(signals, strength, domain.sample_rate), signals)
-
-
-def _level(changed: torch.Tensor, signals: torch.Tensor) -> torch.Tensor:
-    """Sounds ``(B, T)``, set to the others' root mean square; silence stays."""
-    return changed * (_rms(signals) / _rms(changed).clamp_min(torch.finfo(changed.dtype).tiny))
-
-
-def _rms(signals: torch.Tensor) -> torch.Tensor:
-    return signals.square().mean(dim=-1, keepdim=True).sqrt()
+    return at_level_of(pitch_shifted(signals, strength, domain.sample_rate), signals)
 
 
 TRANSFORMATIONS: Mapping[str, Transformation] = {

@@ -16,7 +16,7 @@ from ...framework.protocols import Evaluator
 from ...framework.randomness import derived_seed
 from ..statistics.proportions import proportion
 from ..studies.batches import batch_count, drawn_seed, fit, running
-from .distortions import PADDINGS, moved
+from .distortions import PADDINGS, shifted
 
 EDGES = (*PADDINGS, "crop")
 
@@ -99,7 +99,7 @@ def _moved(
         draws.append(torch.randint(-most, most + 1, (len(domain.axes),), generator=own, device="cpu"))
     by = torch.stack(draws, dim=1)  # (axes, B)
     if edges != "crop" or not isinstance(domain, ImageDomain):
-        return moved(signals, by, domain, edges)
+        return shifted(signals, by, domain, edges)
     height, width = domain.height, domain.width
     tops, lefts = (by + most).tolist()
     cropped = [s[:, y : y + height, x : x + width] for s, y, x in zip(signals, tops, lefts, strict=True)]

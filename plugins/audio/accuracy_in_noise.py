@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from ...analysis.statistics.proportions import proportion
-from ...analysis.studies.batches import Batch, batch_count, batches, drawn_seed, running
+from ...analysis.studies.batches import StimulusBatch, batch_count, batches, drawn_seed, running
 from ...framework.checks import numbers, whole
 from ...framework.context import Context
 from ...framework.manager import Plugins
@@ -65,7 +65,7 @@ def accuracy_in_noise(
     return evaluate
 
 
-def _each(batch: Batch, seed: int) -> list[tuple[torch.Tensor, torch.Generator]]:
+def _each(batch: StimulusBatch, seed: int) -> list[tuple[torch.Tensor, torch.Generator]]:
     """Each signal with a generator of its own."""
     own = [torch.Generator().manual_seed(derived_seed(seed, "noise", stimulus.name)) for stimulus in batch.stimuli]
     return list(zip(batch.signals, own, strict=True))

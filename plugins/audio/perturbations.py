@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from ...analysis.attacks.balls import check_signals, draw
+from ...analysis.transformations.levels import amplified, with_noise
 from ...framework.checks import number
 from ...framework.domains import WaveformDomain
 from ...framework.errors import MetameryError
@@ -83,18 +84,14 @@ def gain(low: float = -6.0, high: float = 6.0) -> Perturbation:
         check_signals(signals, model.domain)
         domain = _waveforms(model, "gain")
         decibels = low + (high - low) * draw(torch.rand, signals.new_empty(len(signals), 1), generator)
-        return (signals.detach() * 10 ** (decibels / 20)).clamp(domain.low, domain.high)
+        return amplified(signals.detach(), decibels).clamp(domain.low, domain.high)
 
     return perturb
 
 
 def mixed(signals: torch.Tensor, noise: torch.Tensor, snr: torch.Tensor, domain: WaveformDomain) -> torch.Tensor:
-    """Add noise ``(B, T)`` at signal-to-noise ratios ``(B, 1)`` in dB; the level stays, and so does silence."""
-    level = _rms(signals)
-    added = noise / _rms(noise).clamp_min(torch.finfo(noise.dtype).tiny) * level * 10 ** (-snr / 20)
-    sum_ = signals + added
-    scaled = sum_ * (level / _rms(sum_).clamp_min(torch.finfo(sum_.dtype).tiny))
-    return scaled.clamp(domain.low, domain.high)
+    """Add noise as `with_noise` does, and clamp to the domain's range."""
+    return with_noise(signals, noise, snr).clamp(domain.low, domain.high)
 
 
 class _Sounds:
@@ -159,10 +156,6 @@ def _pink(noise: torch.Tensor) -> torch.Tensor:
     shape = torch.arange(spectrum.shape[-1], device=noise.device, dtype=noise.dtype).clamp_min(1).rsqrt()
     filtered: torch.Tensor = torch.fft.irfft(spectrum * shape, n=noise.shape[-1])
     return filtered
-
-
-def _rms(signals: torch.Tensor) -> torch.Tensor:
-    return signals.square().mean(dim=-1, keepdim=True).sqrt()
 
 
 def _waveforms(model: Model, name: str) -> WaveformDomain:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,23 +19,7 @@ ALLOWED = {
     "training": {"training", "framework"},
     "plugins": set(FOLDERS),
 }
-ROOMS = (
-    "statistics",
-    "proof",
-    "synthesis",
-    "studies",
-    "attacks",
-    "transformations",
-    "geometry",
-    "recognition",
-    "similarity",
-    "character",
-    "report",
-    "plot",
-    "commands",
-)
-"""Folders of `analysis`; each imports only itself and those before it."""
-
+ROOMS = runpy.run_path(str(ROOT / "docs" / "architecture.py"))["ROOMS"]
 HEAVY = ("torch", "torchvision", "torchaudio", "numpy", "scipy", "xarray", "zarr", "matplotlib", "PIL", "jinja2")
 
 

@@ -63,7 +63,7 @@ def test_a_name_survives_writing_and_reading(path, call, keys):
 
 @pytest.mark.parametrize("text", ["", "a b", "a@0", "a@x", "a[", "a[b]", "a[__import__('os')]", "[0]", "a[0]b"])
 def test_what_is_no_name_is_refused(text):
-    with pytest.raises(MetameryError, match="is no layer name"):
+    with pytest.raises(MetameryError, match="is not a layer name"):
         LayerName.parse(text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +9,10 @@ import torch
 from metamery.framework import Context, MetameryError, Plugins, UnknownNameError
 from metamery.framework.testing import check_model, example_signals
 from metamery.plugins.audio.coch_cnn_digits import DIGITS
+from peers import SPOKEN_DIGITS, needs_digits
 from torch import nn
 
 NAMES = ["coch-cnn-digits", "coch-cnn-digits-adversarial", "coch-cnn-digits-hann"]
-SPOKEN = Path(__file__).parents[2] / "../shared/data/fsdd/test"
 
 
 def load(name: str, **options: Any) -> Any:
@@ -56,11 +55,11 @@ def test_the_hann_network_has_no_max_pool() -> None:
     assert shapes == [(2, 10), (2, 10)]
 
 
-@pytest.mark.skipif(not SPOKEN.is_dir(), reason="the Free Spoken Digit Dataset is not there")
+@needs_digits
 @pytest.mark.parametrize(("name", "least"), list(zip(NAMES, (0.97, 0.9, 0.95), strict=True)))
 def test_they_recognise_digits_of_people_they_know(name: str, least: float) -> None:
     plugins = Plugins(installed=())
-    stimuli = plugins.load("stimuli", "folder", path=str(SPOKEN))
+    stimuli = plugins.load("stimuli", "folder", path=str(SPOKEN_DIGITS))
     result = plugins.load("evaluator", "accuracy")(Context({name: load(name)}, stimuli))
     assert result.counted.item() == 250
     assert result.accuracy.item() >= least

@@ -1,7 +1,6 @@
 """Pictures and sounds of the user's own."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +10,8 @@ from metamery.framework import ImageDomain, MetameryError, Plugins, WaveformDoma
 from metamery.framework.errors import UnknownNameError
 from metamery.framework.testing import check_stimuli
 from metamery.training.data import categories
+from peers import SPOKEN_DIGITS, needs_digits
 from PIL import Image
-
-DIGITS = Path(__file__).parents[2] / "../shared/data/fsdd/test"
 
 
 @pytest.fixture
@@ -271,9 +269,9 @@ def test_sounds_deeper_down_are_pointed_at(tmp_path, load):
         load(tmp_path)
 
 
-@pytest.mark.skipif(not DIGITS.is_dir(), reason="the spoken digits are not there")
+@needs_digits
 def test_spoken_digits(load):
-    stimuli = load(DIGITS, group="^[a-z]+")
+    stimuli = load(SPOKEN_DIGITS, group="^[a-z]+")
     check_stimuli(stimuli, count=len(stimuli))
     assert set(Counter(stimuli.categories).values()) == {25}
     assert Counter(file.group for file in stimuli.files) == dict.fromkeys(

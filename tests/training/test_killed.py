@@ -20,16 +20,14 @@ UPDATES = 3  # of an epoch
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
 @pytest.mark.parametrize("every", [None, 2])
 def test_killed_ten_times_nothing_is_lost_beyond_what_is_promised(
-    every: int | None, sized: str, drawn: Any, tmp_path: Path
+    every: int | None, sized: str, drawn: Any, start: Any, tmp_path: Path
 ) -> None:
     data = drawn(tmp_path / "data", [f"{kind}/{number}" for kind in ("cat", "dog") for number in range(6)])
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps({"model": sized, "data": str(data), "every": every, "folder": str(tmp_path)}))
     draw = random.Random(0)
-    with subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("killed.py"), spec],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as server:  # fmt: skip
+    served = [sys.executable, Path(__file__).with_name("killed.py"), spec]
+    with start(served, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin is not None
         assert server.stdout is not None
 

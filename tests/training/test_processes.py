@@ -81,7 +81,7 @@ def trained(tmp_path: Path, drawn: Any) -> Any:
 
     def train(processes: int, norm: str, recipe: str) -> Any:
         command = [sys.executable, "train.py", str(processes), f"run{processes}", str(data), norm, recipe]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return load(tmp_path / f"run{processes}" / LAST)
 
@@ -110,23 +110,23 @@ def test_a_loss_of_two_passes_runs_on_two_processes(trained: Any) -> None:
 
 
 @pytest.fixture
-def failing(tmp_path: Path, drawn: Any) -> Any:
+def failing(start: Any, tmp_path: Path, drawn: Any) -> Any:
     """``failing(rank, by)`` trains for ever on two processes, of which one fails."""
     data = drawn(tmp_path / "data", [f"{kind}/{number}" for kind in ("cat", "dog") for number in range(6)])
     (tmp_path / "alarming.py").write_text(ALARMING, encoding="utf-8")
     (tmp_path / "command.py").write_text(COMMAND, encoding="utf-8")
     settings = ["--setting", "batch_size=4", "--epochs", "5000", "--devices", "2"]
 
-    def start(rank: object, by: object) -> subprocess.Popen[str]:
+    def begin(rank: object, by: object) -> subprocess.Popen[str]:
         model = f"{tmp_path / 'alarming.py'}:build"
         train = ["train", "standard", "--model", model, "--stimuli", data, "-o", tmp_path / "run", *settings]
-        return subprocess.Popen(
+        return start(
             [sys.executable, tmp_path / "command.py", *train],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, "RANK_THAT_FAILS": str(rank), "FAILS_BY": str(by), "METAMERY_PLUGINS": ""},
         )  # fmt: skip
 
-    return start
+    return begin
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -152,9 +152,7 @@ def test_where_one_process_ends_all_do_with_one_line(
         while first.poll() is None:
             others |= set(Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split())
             time.sleep(0.05)
-        ended = time.monotonic()
-        while any(Path(f"/proc/{other}").exists() for other in others):
-            assert time.monotonic() < ended + 20, "another process is left"
+        while any(Path(f"/proc/{other}").exists() for other in others):  # one that is left stays for ever
             time.sleep(0.05)
         _, error = first.communicate()
     assert first.returncode == status

@@ -11,7 +11,7 @@ import torch
 from metamery.analysis.character.signals import (
     ABOUT,
     Diversity,
-    compare,
+    compare_with_natural,
     describe,
     measures_of,
     psnr,
@@ -75,7 +75,7 @@ def test_levels_are_relative_to_full_scale() -> None:
 def test_the_measures_of_a_domain() -> None:
     for domain in (ImageDomain(3, 24, 24), WaveformDomain(800, 8000)):
         signals = torch.rand(2, *domain.shape, generator=torch.Generator().manual_seed(0))
-        found = describe(signals, domain, 0.25) | compare(signals, signals, domain)
+        found = describe(signals, domain, 0.25) | compare_with_natural(signals, signals, domain)
         assert {*found} == {*measures_of(domain)} <= {*ABOUT}
         assert all(values.shape == (2,) and values.dtype == torch.float64 for values in found.values())
         torch.testing.assert_close(found["energy_above"], energy_above(signals, 0.25))

@@ -14,7 +14,7 @@ from metamery.analysis.character.signals import psnr, ssim
 from metamery.analysis.character.spectra import energy_above, folded_share, spectral_slope
 from metamery.framework import Context, MetameryError, Model, Plugins, WaveformDomain
 from metamery.framework.schema import STATES, check_dataset, model_key
-from metamery.framework.testing import check_evaluator, example_context, example_model, example_signals, example_study
+from metamery.framework.testing import example_context, example_model, example_signals, example_study
 from torch import nn
 from torch.nn import functional as F
 
@@ -175,10 +175,8 @@ def test_sounds_have_levels_and_no_structural_similarity() -> None:
     assert result.aliasing.sel(measured_layer="1").notnull().all()
 
 
-def test_it_holds_the_contract(tmp_path: Path) -> None:
-    given = example_context(example_study(tmp_path / "study"))
-    check_evaluator(Plugins(installed=()).load("evaluator", "character", batch_size=3), given)
-    result = found(given)
+def test_the_example_study_is_as_far_off_as_it_says(tmp_path: Path) -> None:
+    result = found(example_context(example_study(tmp_path / "study")))
     np.testing.assert_allclose(result.psnr_db.sel(layer_is("1", result)), 40, rtol=1e-4)
     assert result.psnr_db[2, 2].isnull().all()
     assert result.psnr_db.sel(site=result.site[2], stimulus="one").notnull().all()
@@ -194,8 +192,6 @@ def test_bad_options_and_studies_are_named() -> None:
         load("evaluator", "character", cutoff=2)
     with pytest.raises(MetameryError, match="batch_size is 0, expected a whole number of at least 1"):
         load("evaluator", "character", batch_size=0)
-    with pytest.raises(MetameryError, match="evaluator 'character' needs a study"):
-        found(Context({}, []))  # type: ignore[arg-type]
     with pytest.raises(MetameryError, match="this one has none"):
         found(Context({}, [], xr.DataTree()))  # type: ignore[arg-type]
     model = example_model()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from metamery.analysis.geometry import eigendistortions as geometry
-from metamery.analysis.geometry.eigendistortions import distorted, krylov, local_geometry
+from metamery.analysis.geometry.eigendistortions import DENSE_SIDE, distorted, krylov, local_geometry
 from metamery.analysis.geometry.jacobian import Jacobian
 from metamery.framework import ImageDomain, MetameryError, WaveformDomain
 from metamery.framework.testing import example_model, example_signals
+from peers import peer
 from torch import nn
 
 TIGHT: dict[str, Any] = {"iterations": 300, "tolerance": 1e-10}
@@ -60,9 +60,9 @@ def cosines(found: torch.Tensor, expected: torch.Tensor) -> torch.Tensor:
     return (found.flatten(1) * expected.flatten(1)).sum(dim=1).abs()
 
 
-def forced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have even small Jacobians not be formed."""
-    monkeypatch.setattr(geometry, "DENSE_SIDE", 0)
+def side(whole: bool) -> int:
+    """The shorter side up to which a Jacobian is formed: the usual one, or none."""
+    return DENSE_SIDE if whole else 0
 
 
 @pytest.mark.parametrize("copies", [1, 3, 8])
@@ -93,17 +93,15 @@ def test_attention_is_differentiated_twice() -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_the_spectrum_of_a_small_network_is_the_dense_one(
-    whole: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not whole:
-        forced(monkeypatch)
+def test_the_spectrum_of_a_small_network_is_the_dense_one(whole: bool, dtype: torch.dtype) -> None:
     network, signal = convolutional(dtype)
     jacobian = Jacobian(network, "0", signal)  # 800 units, 200 samples
     exact = dense(network[:1].double(), signal.double())  # type: ignore[index]
     values, right = torch.linalg.svd(exact, full_matrices=False)[1:]
     network.to(dtype)
-    found = local_geometry(jacobian, seeded(), iterations=300, tolerance=1e-10 if dtype == torch.float64 else 1e-6)
+    found = local_geometry(
+        jacobian, seeded(), iterations=300, tolerance=1e-10 if dtype == torch.float64 else 1e-6, dense_side=side(whole)
+    )
     assert found.exact is whole
     torch.testing.assert_close(found.singular_values.double(), values[:6], rtol=1e-5, atol=0)
     assert found.least_singular_value == pytest.approx(float(values[-1]), rel=1e-4)
@@ -128,13 +126,13 @@ def test_every_layer_s_largest_values_come_after_few_products() -> None:
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_linear_network_has_the_spectrum_of_its_weights(whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not whole:
-        forced(monkeypatch)
+def test_a_linear_network_has_the_spectrum_of_its_weights(whole: bool) -> None:
     spectrum = torch.logspace(1, 0, 80, dtype=torch.float64)
     network, right = linear(spectrum, 80)
     signal = torch.rand(80, generator=seeded(), dtype=torch.float64)
-    found = local_geometry(Jacobian(network, "output", signal), seeded(), components=3, probes=64, **TIGHT)
+    found = local_geometry(
+        Jacobian(network, "output", signal), seeded(), components=3, probes=64, **TIGHT, dense_side=side(whole)
+    )
     torch.testing.assert_close(found.singular_values, spectrum[:3])
     assert found.least_singular_value == pytest.approx(float(spectrum[-1]))
     assert (cosines(found.most, right[:3]) > 1 - 1e-8).all()
@@ -157,14 +155,15 @@ def test_the_effective_dimension_of_known_spectra() -> None:
         assert found.free_share == pytest.approx(1 - rank / 40)
 
 
-def test_estimates_are_unbiased_and_their_error_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    forced(monkeypatch)
+def test_estimates_are_unbiased_and_their_error_is_told() -> None:
     spectrum = 1 / torch.arange(1, 61, dtype=torch.float64).sqrt()
     network, _ = linear(spectrum, 60)
     jacobian = Jacobian(network, "output", torch.rand(60, generator=seeded(), dtype=torch.float64))
     squares = spectrum.square()
     expected = float(squares.sum().square() / squares.square().sum())
-    found = [local_geometry(jacobian, seeded(n), components=2, probes=8, iterations=4) for n in range(100)]
+    found = [
+        local_geometry(jacobian, seeded(n), components=2, probes=8, iterations=4, dense_side=0) for n in range(100)
+    ]
     values = torch.tensor([each.effective_dimension for each in found])
     told = torch.tensor([each.effective_dimension_error for each in found]).square().mean().sqrt()
     assert abs(values.mean() - expected) < 4 * values.std() / 10
@@ -191,21 +190,18 @@ def test_where_units_are_fewer_than_samples_there_is_a_null_space(dtype: torch.d
     assert found.effective_dimension == other.effective_dimension
 
 
-def test_a_large_layer_with_few_units_says_what_must_be_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    forced(monkeypatch)
+def test_a_large_layer_with_few_units_says_what_must_be_free() -> None:
     network, _ = linear(torch.linspace(2, 1, 50), 200)
     signal = torch.rand(200, generator=seeded(), dtype=torch.float64)
-    found = local_geometry(Jacobian(network, "output", signal), seeded(), components=3, iterations=60)
+    found = local_geometry(Jacobian(network, "output", signal), seeded(), components=3, iterations=60, dense_side=0)
     assert (found.free_share, found.exact) == (0.75, False)
     assert found.least_singular_value < 1e-6
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_the_signal_itself_notices_every_direction_alike(whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not whole:
-        forced(monkeypatch)
+def test_the_signal_itself_notices_every_direction_alike(whole: bool) -> None:
     network, signal = convolutional()
-    found = local_geometry(Jacobian(network, "input", signal), seeded())
+    found = local_geometry(Jacobian(network, "input", signal), seeded(), dense_side=side(whole))
     torch.testing.assert_close(found.singular_values, torch.ones(6).double())
     assert found.least_singular_value == pytest.approx(1)
     assert found.effective_dimension == pytest.approx(200, rel=1e-9 if whole else 0.02)
@@ -228,10 +224,13 @@ class Deaf(nn.Module):
 
 @pytest.mark.parametrize("way", ["constant", "stairs", "off"])
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_layer_that_notices_nothing(whole: bool, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not whole:
-        forced(monkeypatch)
-    found = local_geometry(Jacobian(Deaf(way), "output", torch.rand(80, generator=seeded())), seeded(), components=3)
+def test_a_layer_that_notices_nothing(whole: bool, way: str) -> None:
+    found = local_geometry(
+        Jacobian(Deaf(way), "output", torch.rand(80, generator=seeded())),
+        seeded(),
+        components=3,
+        dense_side=side(whole),
+    )
     assert found.singular_values.tolist() == [0, 0, 0]
     assert found.least_singular_value == 0
     assert found.most.isnan().all()
@@ -258,12 +257,9 @@ def test_a_jacobian_that_is_not_finite_is_missing() -> None:
 
 
 @pytest.mark.parametrize("layer", ["1", "output"])
-def test_the_result_depends_neither_on_the_copies_nor_on_the_global_generator(
-    layer: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forced(monkeypatch)
+def test_the_result_depends_neither_on_the_copies_nor_on_the_global_generator(layer: str) -> None:
     network, signal = convolutional()
-    settings: dict[str, Any] = {"components": 2, "iterations": 100, "tolerance": 1e-10}
+    settings: dict[str, Any] = {"components": 2, "iterations": 100, "tolerance": 1e-10, "dense_side": 0}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         before = torch.get_rng_state()
@@ -343,9 +339,7 @@ def test_what_cannot_be_done_is_said() -> None:
 
 
 def test_eigendistortions_are_plenoptic_s() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        plenoptic = pytest.importorskip("plenoptic", reason="plenoptic is not installed")
+    plenoptic = peer("plenoptic")
     model = example_model()
     network = nn.Sequential(*list(model.module.children())[:3]).double()  # 150 units, 432 samples
     (signal,) = example_signals(model, 1).double()
@@ -353,10 +347,9 @@ def test_eigendistortions_are_plenoptic_s() -> None:
         parameter.requires_grad_(False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        peer = plenoptic.Eigendistortion(signal[None], network)
-        peer.synthesize("exact")
+        theirs = plenoptic.Eigendistortion(signal[None], network)
+        theirs.synthesize("exact")
     found = local_geometry(Jacobian(network, "output", signal), seeded(), components=4)
-    torch.testing.assert_close(found.singular_values.square(), peer.eigenvalues[:4].double(), rtol=1e-6, atol=0)
-    theirs = peer.eigendistortions[:4].reshape(4, -1).double()
-    assert (cosines(found.most, theirs) > 1 - 1e-6).all()
-    assert float(peer.eigenvalues[-1]) == pytest.approx(found.least_singular_value**2, abs=1e-9)
+    torch.testing.assert_close(found.singular_values.square(), theirs.eigenvalues[:4].double(), rtol=1e-6, atol=0)
+    assert (cosines(found.most, theirs.eigendistortions[:4].reshape(4, -1).double()) > 1 - 1e-6).all()
+    assert float(theirs.eigenvalues[-1]) == pytest.approx(found.least_singular_value**2, abs=1e-9)

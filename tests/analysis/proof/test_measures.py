@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metamery.analysis import match, synthesise
 from metamery.analysis.proof.measures import (
-    MEASURES,
+    METRICS,
     average_ranks,
     measure,
     measured_layers,
@@ -62,13 +62,13 @@ def test_snr_in_closed_form() -> None:
     targets = rows([3, 4], [3, 4], [0, 0], [0, 0], [3e38, 0])
     activations = rows([3, 4.5], [3, 4], [1, 0], [0, 0], [0, 0])
     assert snr_db(activations, targets).tolist() == pytest.approx([20, math.inf, -math.inf, math.inf, 0])
-    assert measure(activations, targets)[0].tolist() == pytest.approx([1, 1, 20, 10, 0.1], rel=1e-6)
+    assert measure(activations, targets)[0].tolist() == pytest.approx([1, 1, 20, 0.1], rel=1e-6)
 
 
 def test_relative_l2_and_snr_say_the_same() -> None:
     generator = torch.Generator().manual_seed(1)
     taken = measure(torch.randn(5, 3, 4, generator=generator), torch.randn(5, 3, 4, generator=generator))
-    columns = dict(zip(MEASURES, taken.T, strict=True))
+    columns = dict(zip(METRICS, taken.T, strict=True))
     assert columns["snr_db"] == pytest.approx(-20 * np.log10(columns["relative_l2"]), rel=1e-5)
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from metamery.analysis.proof import pairs
 from metamery.analysis.proof.measures import pearson, snr_db, spearman
-from metamery.analysis.proof.pairs import RowFile, near_duplicates, pair_matrices
+from metamery.analysis.proof.pairs import BLOCK_BYTES, RowFile, near_duplicates, pair_matrices
 
 SLOW = {"pearson": pearson, "spearman": spearman, "snr_db": snr_db}
 
 
-def written(values: torch.Tensor, folder: Path) -> RowFile:
-    rows = RowFile(folder / "rows")
+def written(values: torch.Tensor, folder: Path, block_bytes: int = BLOCK_BYTES) -> RowFile:
+    rows = RowFile(folder / "rows", block_bytes)
     rows.append(values.numpy())
     return rows
 
@@ -42,11 +41,9 @@ def awkward() -> torch.Tensor:
 @pytest.mark.parametrize(
     "values", [activations(1), awkward(), activations(2, 5, 4000) + 3], ids=["normal", "awkward", "wide"]
 )
-def test_every_pair_in_both_orders_is_what_the_slow_way_gives(
-    values: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pairs, "BLOCK_BYTES", 600)  # several blocks of rows and of columns
-    matrices = {name: matrix.copy() for name, matrix in pair_matrices(written(values, tmp_path), tmp_path / "ranks")}
+def test_every_pair_in_both_orders_is_what_the_slow_way_gives(values: torch.Tensor, tmp_path: Path) -> None:
+    rows = written(values, tmp_path, block_bytes=600)  # several blocks of rows and of columns
+    matrices = {name: matrix.copy() for name, matrix in pair_matrices(rows, tmp_path / "ranks")}
     assert set(matrices) == set(SLOW)
     for name, take in SLOW.items():
         for natural, other in permutations(range(len(values)), 2):
@@ -100,10 +97,9 @@ def test_near_duplicates_are_found(tmp_path: Path) -> None:
     assert near_duplicates(written(values, tmp_path), 0.99) == [(3, 1), (5, 1), (6, 4)]
 
 
-def test_rows_come_back_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "BLOCK_BYTES", 200)
+def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     values = activations(7)
-    rows = RowFile(tmp_path / "rows")
+    rows = RowFile(tmp_path / "rows", block_bytes=200)
     for part in values.split(4):
         rows.append(part.numpy())
     assert (rows.count, rows.width) == values.shape

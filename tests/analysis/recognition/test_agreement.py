@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from metamery.analysis.statistics.proportions import wilson
-from metamery.framework import Context, MetameryError, Plugins
+from metamery.framework import Context, Plugins
 from metamery.framework.schema import (
     check_dataset,
     fitted_variables,
@@ -17,7 +17,6 @@ from metamery.framework.schema import (
     success_variables,
 )
 from metamery.framework.store import Group
-from metamery.framework.testing import check_evaluator
 
 
 def context(**models: tuple[list[str], Any]) -> Context:
@@ -51,7 +50,6 @@ def test_agreement_is_the_proportion_of_agreeing_metamers() -> None:
     assert result.counted.values.tolist() == [4, 4]
     assert result.site.values.tolist() == ["plugin:one a", "plugin:one b"]
     assert [result.agreement_low[0].item(), result.agreement_high[0].item()] == pytest.approx(wilson(3, 4))
-    check_evaluator(Plugins().load("evaluator", "agreement"), given)
 
 
 def test_what_failed_or_is_missing_does_not_count() -> None:
@@ -68,8 +66,3 @@ def test_models_with_other_layers_stand_one_behind_the_other() -> None:
     assert result.layer.values.tolist() == ["input", "b.10", "b.2", "a"]
     assert result.agreement.values.tolist() == [1, 0, 1, 1]
     assert result.counted.dtype.kind == "i"
-
-
-def test_agreement_needs_a_study() -> None:
-    with pytest.raises(MetameryError, match="evaluator 'agreement' needs a study"):
-        agreement(Context({}, []))  # type: ignore[arg-type]

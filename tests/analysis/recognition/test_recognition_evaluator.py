@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from metamery.framework import Context, Plugins, open_study, testing
+from metamery.framework import open_study
 from metamery.framework.schema import check_dataset
-from metamery.framework.study import Use, load_stimuli
 
 
 @pytest.fixture
@@ -36,16 +34,6 @@ def test_it_adds_a_table_and_a_page(command: Any, study: Path, tiny: str) -> Non
     assert "Recognition by models" in page
 
 
-def test_it_holds_its_contract(study: Path, tiny: str, pictures: Path) -> None:
-    plugins = Plugins(installed=())
-    model = plugins.load("model", tiny)
-    stimuli = load_stimuli(plugins, Use(f"{pictures}/"))
-    tree = open_study(study)
-    (group,) = tree["models"].children.values()
-    context = Context({group.attrs["model"]: model}, stimuli, tree, generator=torch.Generator().manual_seed(3))
-    testing.check_evaluator(plugins.load("evaluator", "recognition", resamples=20), context)
-
-
 @pytest.mark.parametrize(
     ("option", "said"),
     [
@@ -68,9 +56,3 @@ def test_categories_join_what_models_say(command: Any, study: Path) -> None:
     assert found.answers == ["cat", "dog"]
     shows_owl = [name for name in found.stimulus.values if "owl" in name]
     assert (found.correct.sel(stimulus=shows_owl) == -1).all()
-
-
-def test_models_by_themselves_have_no_metamers(command: Any, tiny: str, pictures: Path, tmp_path: Path) -> None:
-    result = command("evaluate", "recognition", tiny, "--stimuli", pictures, "-o", tmp_path / "out")
-    assert result.status == 2
-    assert "evaluator 'recognition' needs a study" in result.error

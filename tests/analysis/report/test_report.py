@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from metamery.analysis.report import render, write_report
 from metamery.analysis.report.charts import Chart, linear
-from metamery.analysis.report.curves import curve, draw
+from metamery.analysis.report.curves import curve, loss_charts
 from metamery.analysis.report.evaluations import evaluations
 from metamery.analysis.report.matrix import shade
 from metamery.analysis.statistics.proportions import proportion
@@ -358,7 +358,7 @@ def test_a_curve_is_the_median_with_its_range_at_few_points() -> None:
     ],
 )
 def test_curves_are_drawn(losses: list[list[float]]) -> None:
-    drawing, nothing = draw([curve(np.arange(2.0), np.array(losses, dtype=np.float32)), None], ["<a>", "b"])
+    drawing, nothing = loss_charts([curve(np.arange(2.0), np.array(losses, dtype=np.float32)), None], ["<a>", "b"])
     assert drawing.startswith("<svg")
     assert "loss against updates at layer &lt;a&gt;" in drawing
     assert "nan" not in drawing

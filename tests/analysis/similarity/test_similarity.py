@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 from metamery.analysis.similarity import streaming
-from metamery.analysis.similarity.ceilings import noise_ceiling
+from metamery.analysis.similarity.ceilings import ceiling_bounds
 from metamery.analysis.similarity.cka import CKA, linear_kernels, rbf_kernels
-from metamery.analysis.similarity.comparison import MEASURES, bootstrap, compare, draw_stimuli
+from metamery.analysis.similarity.comparison import MEASURES, bootstrap, draw_stimuli, similarity_of
 from metamery.analysis.similarity.rsa import CORRELATIONS, DISTANCES, RSA
-from metamery.analysis.similarity.streaming import GIB, Inner, inner_products, pairwise, plan
+from metamery.analysis.similarity.streaming import GIB, Gram, inner_products, pairwise, plan
 from metamery.framework import MetameryError
 from numpy.typing import NDArray
+from peers import peer
 from scipy.spatial.distance import pdist
 from scipy.stats import kendalltau, pearsonr, spearmanr
 
@@ -40,7 +41,7 @@ def related(seed: int = 0) -> list[torch.Tensor]:
 
 
 def between(measure: str, one: torch.Tensor, other: torch.Tensor) -> float:
-    return float(compare([Inner.of(one), Inner.of(other)], measure).matrix()[0, 1])
+    return float(similarity_of([Gram.of(one), Gram.of(other)], measure).matrix()[0, 1])
 
 
 def orthogonal(size: int) -> torch.Tensor:
@@ -69,7 +70,7 @@ def test_debiased_cka_is_the_ratio_of_the_unbiased_estimators(kernel: str) -> No
     given = related()
     kernels = [(x @ x.T).numpy() if kernel == "linear" else rbf(x, 0.8) for x in given]
     expected = [[hsic_1(a, b) / np.sqrt(hsic_1(a, a) * hsic_1(b, b)) for b in kernels] for a in kernels]
-    found = compare([Inner.of(x) for x in given], f"cka_{kernel}").matrix()
+    found = similarity_of([Gram.of(x) for x in given], f"cka_{kernel}").matrix()
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert found[0, 1] < 0.95
 
@@ -86,7 +87,7 @@ def test_the_bandwidth_is_a_fraction_of_the_median_distance() -> None:
     for count in (K, K - 1):  # an odd and an even number of pairs
         given = related()[0][:count]
         for bandwidth in (0.2, 0.8):
-            np.testing.assert_allclose(rbf_kernels([Inner.of(given)], bandwidth)[0], rbf(given, bandwidth), rtol=1e-9)
+            np.testing.assert_allclose(rbf_kernels([Gram.of(given)], bandwidth)[0], rbf(given, bandwidth), rtol=1e-9)
     narrow, wide = (between_rbf(bandwidth) for bandwidth in (0.2, 50))
     linear = between("cka_linear", *related()[:2])
     assert wide == pytest.approx(linear, abs=1e-3)  # a wide kernel sees what the linear one sees
@@ -94,7 +95,7 @@ def test_the_bandwidth_is_a_fraction_of_the_median_distance() -> None:
 
 
 def between_rbf(bandwidth: float) -> float:
-    return float(CKA(rbf_kernels([Inner.of(x) for x in related()[:2]], bandwidth)).matrix()[0, 1])
+    return float(CKA(rbf_kernels([Gram.of(x) for x in related()[:2]], bandwidth)).matrix()[0, 1])
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
@@ -105,7 +106,7 @@ def test_rsa_is_scipy_s_correlation_of_scipy_s_distances(distance: str, correlat
     distances = [pdist(x.numpy(), metric) for x in given]
     take = {"pearson": pearsonr, "spearman": spearmanr, "kendall": kendalltau}[correlation]  # without ties τ-a is τ-b
     expected = [[take(a, b).statistic for b in distances] for a in distances]
-    found = compare([Inner.of(x) for x in given], f"rsa_{distance}_{correlation}").matrix()
+    found = similarity_of([Gram.of(x) for x in given], f"rsa_{distance}_{correlation}").matrix()
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
@@ -171,7 +172,7 @@ def test_unrelated_activations_are_unlike_only_if_debiased() -> None:
 def test_constant_representations_are_like_nothing() -> None:
     one, constant = related()[0], torch.full((K, 9), 0.1, dtype=torch.float32)
     for measure in MEASURES:
-        found = compare([Inner.of(one), Inner.of(constant), Inner.of(torch.zeros(K, 3))], measure).matrix()
+        found = similarity_of([Gram.of(one), Gram.of(constant), Gram.of(torch.zeros(K, 3))], measure).matrix()
         assert float(found[0, 0]) == pytest.approx(1)
         assert found[[0, 0, 1, 2], [1, 2, 2, 2]].isnan().all(), measure
 
@@ -179,10 +180,10 @@ def test_constant_representations_are_like_nothing() -> None:
 def test_one_constant_activation_is_at_distance_one() -> None:
     given = related()[0].clone()
     given[3] = 0.1
-    found = DISTANCES["correlation"](Inner.of(given))
+    found = DISTANCES["correlation"](Gram.of(given))
     assert found[3].tolist() == [1.0] * 3 + [0.0] + [1.0] * (K - 4)
     given[3] = 0
-    assert DISTANCES["cosine"](Inner.of(given))[3, 5] == 1
+    assert DISTANCES["cosine"](Gram.of(given))[3, 5] == 1
 
 
 # Other people's implementations
@@ -193,7 +194,7 @@ METHODS = {"pearson": "corr", "spearman": "spearman", "kendall": "tau-a"}
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("distance", ["euclidean", "correlation"])
 def test_rsa_agrees_with_rsatoolbox(distance: str) -> None:
-    pytest.importorskip("rsatoolbox", reason="rsatoolbox is not installed")
+    peer("rsatoolbox")
     from rsatoolbox.data import Dataset
     from rsatoolbox.rdm import calc_rdm
     from rsatoolbox.rdm import compare as theirs_compared
@@ -201,12 +202,12 @@ def test_rsa_agrees_with_rsatoolbox(distance: str) -> None:
     given = related()
     theirs = [calc_rdm(Dataset(x.numpy()), method=distance) for x in given]
     name = {"euclidean": "squared_euclidean"}.get(distance, distance)  # theirs are squared, over the number of units
-    inners = [Inner.of(x) for x in given]
+    inners = [Gram.of(x) for x in given]
     for inner, rdm in zip(inners, theirs, strict=True):
         ours = pairwise(DISTANCES[name](inner)).numpy()
         np.testing.assert_allclose(ours, rdm.dissimilarities[0] * (inner.units if distance == "euclidean" else 1))
     for correlation, method in METHODS.items():
-        found = compare(inners, f"rsa_{name}_{correlation}").matrix()
+        found = similarity_of(inners, f"rsa_{name}_{correlation}").matrix()
         expected = [[theirs_compared(a, b, method)[0, 0] for b in theirs] for a in theirs]
         np.testing.assert_allclose(found, expected, atol=1e-9)
 
@@ -214,7 +215,7 @@ def test_rsa_agrees_with_rsatoolbox(distance: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("correlation", CORRELATIONS)
 def test_noise_ceilings_agree_with_rsatoolbox(correlation: str) -> None:
-    pytest.importorskip("rsatoolbox", reason="rsatoolbox is not installed")
+    peer("rsatoolbox")
     from rsatoolbox.inference.noise_ceiling import boot_noise_ceiling
     from rsatoolbox.rdm import RDMs
 
@@ -226,7 +227,7 @@ def test_noise_ceilings_agree_with_rsatoolbox(correlation: str) -> None:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("debiased", [True, False])
 def test_cka_agrees_with_ckatorch(debiased: bool) -> None:
-    ckatorch = pytest.importorskip("ckatorch", reason="ckatorch is not installed")
+    ckatorch = peer("ckatorch")
     one, other, _ = related()
     found = between("cka_linear" if debiased else "biased_cka_linear", one, other)
     assert found == pytest.approx(float(ckatorch.cka_base(one, other, unbiased=debiased)), rel=1e-9)
@@ -236,8 +237,8 @@ def test_cka_agrees_with_ckatorch(debiased: bool) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_hsic_agrees_with_pytorch_cka() -> None:
-    hsic = pytest.importorskip("cka.hsic", reason="pytorch-cka is not installed")
-    inners = [Inner.of(x) for x in related()]
+    hsic = peer("cka.hsic")
+    inners = [Gram.of(x) for x in related()]
     for kernels in (linear_kernels(inners), rbf_kernels(inners)):
         between, one, other = hsic.hsic(kernels, kernels)
         torch.testing.assert_close(CKA(kernels).matrix(), between / torch.outer(one, other).sqrt())
@@ -263,15 +264,15 @@ def test_the_ceiling_is_the_mean_correlation_with_the_mean() -> None:
 @pytest.mark.parametrize("measure", ["cka_linear", "cka_rbf", *(f"rsa_euclidean_{each}" for each in CORRELATIONS)])
 def test_ceilings_are_in_order_and_one_without_noise(measure: str) -> None:
     base = drawn(K, 20)
-    noisy = [Inner.of(base + 0.6 * drawn(K, 20, seed=seed)) for seed in range(1, 6)]
-    lower, upper = compare(noisy, measure).ceiling()
+    noisy = [Gram.of(base + 0.6 * drawn(K, 20, seed=seed)) for seed in range(1, 6)]
+    lower, upper = similarity_of(noisy, measure).ceiling()
     assert lower < upper < 1
     if not measure.endswith(("spearman", "kendall")):  # the others' pooled ranks are the best only nearly
-        truth = [float(compare([own, Inner.of(base)], measure).matrix()[0, 1]) for own in noisy]
+        truth = [float(similarity_of([own, Gram.of(base)], measure).matrix()[0, 1]) for own in noisy]
         assert np.mean(truth) <= upper
-    assert compare(noisy[:1] * 3, measure).ceiling() == pytest.approx((1, 1))
-    assert np.isnan(compare(noisy[:1], measure).ceiling()).all()
-    assert np.isnan(noise_ceiling(torch.eye(1))).all()
+    assert similarity_of(noisy[:1] * 3, measure).ceiling() == pytest.approx((1, 1))
+    assert np.isnan(similarity_of(noisy[:1], measure).ceiling()).all()
+    assert np.isnan(ceiling_bounds(torch.eye(1))).all()
 
 
 # Bootstrap
@@ -298,7 +299,7 @@ def test_weighted_rsa_is_that_of_the_sample_written_out(correlation: str) -> Non
         expected = np.mean([np.sign(a[i] - a[j]) * np.sign(b[i] - b[j]) for i, j in couples])
     else:
         expected = {"pearson": pearsonr, "spearman": spearmanr}[correlation](a, b).statistic
-    comparison = compare([Inner.of(x) for x in related()[:2]], f"rsa_euclidean_{correlation}")
+    comparison = similarity_of([Gram.of(x) for x in related()[:2]], f"rsa_euclidean_{correlation}")
     found = comparison.matrix(COUNTS)
     assert float(found[0, 1]) == pytest.approx(float(expected), abs=1e-6)
     assert float(found[0, 0]) == pytest.approx(1)
@@ -315,24 +316,24 @@ def test_weighted_cka_is_that_of_the_sample_written_out(debiased: bool) -> None:
             design[row, stimulus] += 1
     a, b = (k[used] - design @ np.linalg.lstsq(design, k[used], rcond=None)[0] for k in kernels)
     expected = a @ b / np.sqrt((a @ a) * (b @ b))
-    comparison = compare([Inner.of(x) for x in related()[:2]], "cka_linear" if debiased else "biased_cka_linear")
+    comparison = similarity_of([Gram.of(x) for x in related()[:2]], "cka_linear" if debiased else "biased_cka_linear")
     assert float(comparison.matrix(COUNTS)[0, 1]) == pytest.approx(float(expected), rel=1e-9)
 
 
 @pytest.mark.parametrize("measure", MEASURES)
 def test_each_stimulus_once_is_no_weight_and_twice_is_the_same(measure: str) -> None:
-    comparison = compare([Inner.of(x) for x in related()], measure)
+    comparison = similarity_of([Gram.of(x) for x in related()], measure)
     plain = comparison.matrix()
     torch.testing.assert_close(comparison.matrix(torch.ones(K)), plain)
     if not measure.startswith("cka"):  # whose pairs of copies are as many more as the diagonal is
         torch.testing.assert_close(comparison.matrix(torch.full((K,), 2.0)), plain)
 
 
-def test_blocks_of_rows_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    inners = [Inner.of(x) for x in related()]
-    whole = [compare(inners, name).matrix(COUNTS) for name in ("cka_linear", "biased_cka_linear")]
-    monkeypatch.setattr("metamery.analysis.similarity.cka.BLOCK_BYTES", 16 * 3 * K * 4)  # four rows at once
-    parts = [compare(inners, name).matrix(COUNTS) for name in ("cka_linear", "biased_cka_linear")]
+@pytest.mark.parametrize("debiased", [True, False])
+def test_blocks_of_rows_add_up(debiased: bool) -> None:
+    kernels = linear_kernels([Gram.of(x) for x in related()])
+    whole = CKA(kernels, debiased).matrix(COUNTS)
+    parts = CKA(kernels, debiased, block_bytes=16 * 3 * K * 4).matrix(COUNTS)  # four rows at once
     torch.testing.assert_close(parts, whole)
 
 
@@ -353,15 +354,15 @@ def test_draws_come_from_the_generator_alone_and_are_usable() -> None:
 def test_intervals_are_about_as_wide_as_the_spread_over_samples(measure: str) -> None:
     common, weight = drawn(6, 12, seed=1), drawn(6, 9, seed=2)
 
-    def sample(seed: int) -> list[Inner]:
+    def sample(seed: int) -> list[Gram]:
         latent = drawn(40, 6, seed=seed)
-        return [Inner.of(latent @ common), Inner.of(latent @ weight + drawn(40, 9, seed=seed + 1))]
+        return [Gram.of(latent @ common), Gram.of(latent @ weight + drawn(40, 9, seed=seed + 1))]
 
-    samples = [compare(sample(1000 + 2 * n), measure).matrix()[0, 1].item() for n in range(200)]
+    samples = [similarity_of(sample(1000 + 2 * n), measure).matrix()[0, 1].item() for n in range(200)]
     generator = torch.Generator().manual_seed(0)
     spreads, middles = [], []
     for n in range(10):
-        found = bootstrap(compare(sample(5000 + 2 * n), measure), draw_stimuli(40, 100, generator))[:, 0, 1]
+        found = bootstrap(similarity_of(sample(5000 + 2 * n), measure), draw_stimuli(40, 100, generator))[:, 0, 1]
         spreads.append(float(found.std()))
         middles.append(float(found.mean()))
     assert np.mean(spreads) == pytest.approx(np.std(samples), rel=0.3)
@@ -372,10 +373,7 @@ def test_intervals_are_about_as_wide_as_the_spread_over_samples(measure: str) ->
 
 
 @pytest.mark.parametrize(("batch_size", "held"), [(4, 12), (4, 8), (5, 5), (30, 30), (1, 7), (3, None)])
-def test_streamed_products_are_those_in_memory(
-    batch_size: int, held: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streaming, "BLOCK_BYTES", 8 * 30 * 5)  # few columns at once
+def test_streamed_products_are_those_in_memory(batch_size: int, held: int | None) -> None:
     given = {"maps": drawn(30, 2, 4, 3).float(), "vector": drawn(30, 11, seed=1).float()}
     asked: list[slice] = []
 
@@ -383,7 +381,8 @@ def test_streamed_products_are_those_in_memory(
         asked.append(stimuli)
         return {name: rows[stimuli] for name, rows in given.items()}
 
-    found = inner_products(activations, 30, batch_size=batch_size, held=held)
+    few = 8 * 30 * 5  # columns at once
+    found = inner_products(activations, 30, batch_size=batch_size, held=held, block_bytes=few)
     for name, rows in given.items():
         flat = rows.flatten(1).double()
         torch.testing.assert_close(found[name].products, flat @ flat.T, rtol=1e-12, atol=1e-12)
@@ -418,20 +417,21 @@ def test_the_plan_says_how_many_batches_and_is_kept_to() -> None:
 MEASURE_MEMORY = """
 import resource, sys, torch
 from metamery.analysis.similarity import streaming
-from metamery.analysis.similarity.comparison import compare
+from metamery.analysis.similarity.comparison import similarity_of
+
+BLOCK = 8 * 2**20
 
 def work(count, width, held):
     base = torch.randn(10, width)
     read = lambda some: {"": base[: some.stop - some.start] + some.start}
-    inner = streaming.inner_products(read, count, batch_size=10, held=held)
+    inner = streaming.inner_products(read, count, batch_size=10, held=held, block_bytes=BLOCK)
     for measure in ("cka_linear", "cka_rbf", "rsa_correlation_spearman"):
-        compare([inner[""]] * 4, measure).matrix(torch.ones(count))
+        similarity_of([inner[""]] * 4, measure).matrix(torch.ones(count))
 
 torch.set_num_threads(1)
-streaming.BLOCK_BYTES = 8 * 2**20
 work(20, 20_000, 10)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-planned = streaming.plan(200, 4, 4 * 100_000, batch_size=10, memory=0.06)
+planned = streaming.plan(200, 4, 4 * 100_000, batch_size=10, memory=0.06, block_bytes=BLOCK)
 work(200, 100_000, planned.held)
 print(planned.memory, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
 """
@@ -453,10 +453,10 @@ def test_what_is_not_finite_is_named() -> None:
 
 
 def test_bad_input_is_named() -> None:
-    inner = Inner.of(drawn(K, 5))
+    inner = Gram.of(drawn(K, 5))
     with pytest.raises(MetameryError, match=r"unknown measure of similarity 'cka_linaer'; did you mean 'cka_linear'\?"):
-        compare([inner], "cka_linaer")
+        similarity_of([inner], "cka_linaer")
     with pytest.raises(MetameryError, match=r"the representations are of \[12, 14\] stimuli, expected the same"):
-        compare([inner, Inner.of(drawn(12, 5))], "cka_linear")
+        similarity_of([inner, Gram.of(drawn(12, 5))], "cka_linear")
     with pytest.raises(MetameryError, match="similarity of 3 stimuli, expected 4 at least"):
-        compare([inner.some([0, 1, 2])], "cka_linear")
+        similarity_of([inner.some([0, 1, 2])], "cka_linear")

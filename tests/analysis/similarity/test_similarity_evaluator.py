@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from metamery.analysis.similarity.comparison import compare
-from metamery.analysis.similarity.streaming import Inner
+from metamery.analysis.similarity.comparison import similarity_of
+from metamery.analysis.similarity.streaming import Gram
 from metamery.framework import Context, ImageDomain, MetameryError, Model, Plugins, Stimulus, Tap, WaveformDomain
 from metamery.framework.results import open_study
 from metamery.framework.schema import STATES, model_key
@@ -74,9 +74,9 @@ def found(context: Context, **options: Any) -> xr.Dataset:
     return result
 
 
-def read(model: Model, signals: torch.Tensor) -> dict[str, Inner]:
+def read(model: Model, signals: torch.Tensor) -> dict[str, Gram]:
     with Tap(model.module, model.layers) as tap, torch.no_grad():
-        return {layer: Inner.of(rows) for layer, rows in tap(signals).items()}
+        return {layer: Gram.of(rows) for layer, rows in tap(signals).items()}
 
 
 def test_between_any_two_layers_of_any_two_models() -> None:
@@ -92,7 +92,7 @@ def test_between_any_two_layers_of_any_two_models() -> None:
         for inner in read(model, torch.stack([model.domain.fit(stimulus) for stimulus in stimuli])).values()
     ]
     for measure in MEASURES:
-        expected = compare(inners, measure).matrix()
+        expected = similarity_of(inners, measure).matrix()
         np.testing.assert_allclose(result.similarity.sel(metric=measure), expected, atol=1e-5)
     assert result.counted.item() == COUNT
     apart = ~np.eye(5, dtype=bool)
@@ -154,11 +154,11 @@ def test_metamers_against_their_natural_signals() -> None:
         for column, place in enumerate(model.layers):
             repeated = [own[place] for own in by_seed]
             for metric, measure in enumerate(MEASURES):
-                matrix = compare([original[place], *repeated], measure).matrix()
+                matrix = similarity_of([original[place], *repeated], measure).matrix()
                 assert result.similarity.values[metric, row, column] == pytest.approx(
                     float(matrix[0, 1:].mean()), abs=1e-4
                 ), layer
-                ceiling = compare(repeated, measure).ceiling()
+                ceiling = similarity_of(repeated, measure).ceiling()
                 for bound, end in zip(ceiling, ("lower", "upper"), strict=True):
                     assert result[f"ceiling_{end}"].values[metric, row, column] == pytest.approx(bound, abs=1e-4)
     own = result.similarity.sel(metric="cka_linear", other_site="a:net 1").values

@@ -12,6 +12,7 @@ from metamery.analysis.statistics import mixed_anova, permutation, repeated_meas
 from metamery.analysis.statistics.decomposition import mixed, repeated
 from metamery.framework import MetameryError
 from metamery.framework.schema import check_dataset
+from peers import peer
 from scipy import stats
 
 Anova = Callable[..., xr.Dataset]
@@ -177,17 +178,23 @@ def test_permutation_p_is_near_that_of_all_arrangements(nested: bool) -> None:
 
 @pytest.mark.parametrize("scheme", ["proper", "feather2023"])
 @BOTH
-def test_shuffles_come_from_the_generator_alone_and_not_in_blocks(
-    anova: Anova, factor: str, scheme: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_shuffles_come_from_the_generator_alone(anova: Anova, factor: str, scheme: str) -> None:
     scores = labelled(drawn(3, seed=4), factor)
+    once, again = (
+        anova(scores, generator=np.random.default_rng(3), shuffles=999, scheme=scheme).p_permutation for _ in range(2)
+    )
+    np.testing.assert_array_equal(once, again)
 
-    def p() -> np.ndarray:
-        return anova(scores, generator=np.random.default_rng(3), shuffles=999, scheme=scheme).p_permutation.values
 
-    whole = p()
-    monkeypatch.setattr(permutation, "BLOCK_BYTES", 7 * scores.nbytes)
-    np.testing.assert_array_equal(whole, p())
+@pytest.mark.parametrize("between", [True, False])
+@pytest.mark.parametrize("whole", [True, False])
+def test_shuffles_do_not_depend_on_blocks(between: bool, whole: bool) -> None:
+    scores = drawn(3, seed=4)
+    one, seven = (
+        np.concatenate(list(permutation._shuffled(scores, between, whole, 50, np.random.default_rng(3), block_bytes)))
+        for block_bytes in (permutation.BLOCK_BYTES, 7 * scores.nbytes)
+    )
+    np.testing.assert_array_equal(one, seven)
 
 
 def test_least_p_of_either_scheme() -> None:
@@ -256,7 +263,7 @@ def test_what_cannot_be_analysed() -> None:
 @pytest.mark.filterwarnings("ignore:The inplace keyword")
 @BOTH
 def test_against_pingouin(anova: Anova, factor: str) -> None:
-    pingouin = pytest.importorskip("pingouin")
+    pingouin = peer("pingouin")
     values = drawn(3, 7, 4, seed=8)
     scores = labelled(values, factor)
     table = scores.to_dataframe("score").reset_index()

@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
-from metamery.analysis.statistics import mixed_anova, observers, read_participants, repeated_measures_anova
-from metamery.analysis.statistics import models as models_of
+from metamery.analysis.statistics import (
+    mixed_anova,
+    read_participants,
+    repeated_measures_anova,
+    select_models,
+    select_observers,
+)
 from metamery.framework import open_study
 
 
@@ -37,9 +42,9 @@ def test_it_says_and_keeps_what_the_table_says(command, tables, tmp_path):
     tree = open_study(tmp_path / "out")
     found = tree["observers"].to_dataset()
     assert found.model.values.tolist() == ["vision 1 net", "vision 1 robust"]
-    alone = mixed_anova(observers(read_participants(people), "vision", "1", "net"))
+    alone = mixed_anova(select_observers(read_participants(people), "vision", "1", "net"))
     np.testing.assert_allclose(found.F.sel(model="vision 1 net"), alone.F)
-    compared = repeated_measures_anova(models_of(read_participants(people), "vision", "1", ["net", "robust"]))
+    compared = repeated_measures_anova(select_models(read_participants(people), "vision", "1", ["net", "robust"]))
     np.testing.assert_allclose(tree["between_models"].to_dataset().F.isel(model=0), compared.F)
     assert (tree["between_models"].to_dataset().p_permutation.sel(term="model:layer") < 0.1).all()
     assert tree["prediction_vision"].to_dataset().correlation.sel(metric="pearson").item() > 0.9

@@ -5,28 +5,24 @@ from __future__ import annotations
 import csv
 import math
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 from metamery.analysis.statistics import (
     mixed_anova,
-    models,
-    observers,
     other_model_prediction,
     read_participants,
     read_recognition,
     repeated_measures_anova,
+    select_models,
+    select_observers,
 )
+from peers import TABLES, needs_tables
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
-STATS = DATA / "published_stats.csv"
-TABLES = [DATA / "human_recognition_participants.csv", DATA / "network_network.csv"]
+STATS, PARTICIPANTS, RECOGNITION = TABLES
 
-pytestmark = pytest.mark.skipif(
-    not all(path.is_file() for path in [STATS, *TABLES]), reason="the published tables are not beside this checkout"
-)
+pytestmark = needs_tables
 
 SHUFFLES = 2000
 TERMS = {
@@ -47,7 +43,7 @@ def published() -> list[dict[str, str]]:
 
 @cache
 def people() -> xr.Dataset:
-    return read_participants(TABLES[0])
+    return read_participants(PARTICIPANTS)
 
 
 @cache
@@ -56,8 +52,8 @@ def analysed(modality: str, experiment: str, names: str, scheme: str) -> xr.Data
     generator = np.random.default_rng(2)
     options = {"generator": generator, "shuffles": SHUFFLES, "scheme": scheme}
     if len(chosen) == 1:
-        return mixed_anova(observers(people(), modality, experiment, chosen[0]), **options)
-    return repeated_measures_anova(models(people(), modality, experiment, chosen), **options)
+        return mixed_anova(select_observers(people(), modality, experiment, chosen[0]), **options)
+    return repeated_measures_anova(select_models(people(), modality, experiment, chosen), **options)
 
 
 def unit(printed: str) -> float:
@@ -104,7 +100,7 @@ def test_other_models_predict_people(
 ) -> None:
     found = other_model_prediction(
         people(),
-        read_recognition(TABLES[1]),
+        read_recognition(RECOGNITION),
         modality,
         generator=np.random.default_rng(0),
         splits=200,

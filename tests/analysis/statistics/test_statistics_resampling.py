@@ -12,7 +12,6 @@ from metamery.analysis.statistics import (
     bootstrap_mean,
     correlate,
     noise_ceiling,
-    reliability,
     resampling,
     spearman_brown,
     split_half,
@@ -106,11 +105,12 @@ def test_bootstrap_mean_takes_what_there_is() -> None:
     assert found["mean"].sel(layer="a").item() == pytest.approx(scores.sel(layer="a").mean().item())
 
 
-def test_memory_blocks_do_not_change_what_one_factor_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_blocks_do_not_change_what_one_factor_draws() -> None:
     values = generator().random((9, 2))
-    whole = bootstrap(values, mean, generator=generator(4), resamples=101)
-    monkeypatch.setattr(resampling, "BLOCK_BYTES", 10 * values.nbytes)
-    np.testing.assert_array_equal(bootstrap(values, mean, generator=generator(4), resamples=101).low, whole.low)
+    (whole,) = resampling._resampled(values, 1, 101, generator(4))
+    parts = list(resampling._resampled(values, 1, 101, generator(4), block_bytes=10 * values.nbytes))
+    assert len(parts) == 11
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
 def test_what_cannot_be_bootstrapped() -> None:
@@ -185,11 +185,13 @@ def test_groups_are_halved_by_themselves() -> None:
     assert drawn.full == pytest.approx(spearman_brown(drawn.half))
 
 
-def test_splits_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_splits_do_not_depend_on_blocks() -> None:
     scores = parallel(7, 30)
-    whole = split_half(scores, generator=generator(), splits=50, measure="spearman")
-    monkeypatch.setattr(reliability, "BLOCK_BYTES", 8 * 30 * 7)
-    assert split_half(scores, generator=generator(), splits=50, measure="spearman").half == pytest.approx(whole.half)
+    whole, parts = (
+        split_half(scores, generator=generator(), splits=50, measure="spearman", block_bytes=block_bytes)
+        for block_bytes in (2**20, 8 * 30 * 7)
+    )
+    assert parts.half == pytest.approx(whole.half)
 
 
 def test_what_cannot_be_split() -> None:

@@ -11,12 +11,12 @@ import pytest
 import xarray as xr
 from metamery.analysis.statistics import (
     correlate,
-    models,
-    observers,
     other_model_prediction,
     read_participants,
     read_recognition,
     repeated_measures_anova,
+    select_models,
+    select_observers,
 )
 from metamery.framework import MetameryError
 from metamery.framework.schema import check_dataset
@@ -91,11 +91,11 @@ def test_participants_are_where_they_were(people: xr.Dataset) -> None:
 
 
 def test_observers_and_models_come_in_the_order_of_stages(people: xr.Dataset) -> None:
-    both = observers(people, "vision", "2", "third")
+    both = select_observers(people, "vision", "2", "third")
     assert both.dims == ("recogniser", "participant", "layer")
     assert both.layer.values.tolist() == LAYERS["third"]
     assert both.sel(recogniser="network", participant="vision/2/3", layer="a") == score("2", "third", 3, "a", "network")
-    two = models(people, "vision", "1", ["other", "net"])
+    two = select_models(people, "vision", "1", ["other", "net"])
     assert two.dims == ("model", "participant", "layer")
     assert two.sel(model="net", participant="vision/1/2", layer="y") == score("1", "net", 2, "a")
     assert np.isfinite(repeated_measures_anova(two).F).all()
@@ -103,11 +103,11 @@ def test_observers_and_models_come_in_the_order_of_stages(people: xr.Dataset) ->
 
 def test_what_is_not_in_the_table(people: xr.Dataset) -> None:
     for call, message in (
-        (lambda: observers(people, "visoin", "1", "net"), "unknown modality 'visoin'; did you mean 'vision'"),
-        (lambda: observers(people, "vision", "3", "net"), "unknown experiment '3'"),
-        (lambda: observers(people, "vision", "1", "third"), "unknown model 'third'.* Known: net, other"),
-        (lambda: models(people, "vision", "1", ["net", "net"]), "expected each once"),
-        (lambda: models(people, "vision", "2", ["net", "third"]), "'third' has 4 stages, 'net' has 3"),
+        (lambda: select_observers(people, "visoin", "1", "net"), "unknown modality 'visoin'; did you mean 'vision'"),
+        (lambda: select_observers(people, "vision", "3", "net"), "unknown experiment '3'"),
+        (lambda: select_observers(people, "vision", "1", "third"), "unknown model 'third'.* Known: net, other"),
+        (lambda: select_models(people, "vision", "1", ["net", "net"]), "expected each once"),
+        (lambda: select_models(people, "vision", "2", ["net", "third"]), "'third' has 4 stages, 'net' has 3"),
     ):
         with pytest.raises(MetameryError, match=message):
             call()

@@ -132,7 +132,7 @@ def test_slips_are_named(trained: Any, command: Any, model: str, data: Path, tmp
     out, study, named = ("-o", tmp_path / "out"), tmp_path / "study", ("--stimuli", data / "test")
     assert command("evaluate", "accuracy", run, "-o", tmp_path / "kept").status == 0
     slips = {
-        ("accuracy", model, *out): f"'{model}' is no run, so it does not say what to measure it on",
+        ("accuracy", model, *out): f"'{model}' is not a run, so it does not say what to measure it on",
         ("accuracy", run, elsewhere, *out): "the runs were not all validated on the same signals",
         ("accuracy", alone, *out): "was validated on nothing: expected --stimuli NAME|FOLDER",
         ("accuracy", study, *named): "is a study, whose stimuli are its own",

@@ -17,7 +17,9 @@ from metamery.framework.study import ModelUse, Use
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
-def test_killed_at_twenty_moments_and_resumed_is_never_stopped(tiny: str, pictures: Path, tmp_path: Path) -> None:
+def test_killed_at_twenty_moments_and_resumed_is_never_stopped(
+    tiny: str, pictures: Path, start: Any, tmp_path: Path
+) -> None:
     """Sixteen kills fall on a write, eight of them inside one; four come at random times."""
     study = Study(
         models=(ModelUse(tiny, ("1", "output")),),
@@ -27,10 +29,8 @@ def test_killed_at_twenty_moments_and_resumed_is_never_stopped(tiny: str, pictur
     spec = tmp_path / "spec.json"
     spec.write_text(json.dumps({"study": study.to_toml(), "folder": str(tmp_path)}))
     draw = random.Random(0)
-    with subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("killed.py"), spec],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as server:  # fmt: skip
+    served = [sys.executable, Path(__file__).with_name("killed.py"), spec]
+    with start(served, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdin is not None
         assert server.stdout is not None
 

@@ -17,7 +17,7 @@ import xarray as xr
 from metamery.analysis import judge, synthesise
 from metamery.analysis.proof import null as nulls
 from metamery.analysis.studies import run_study as running_studies
-from metamery.analysis.studies.estimate import plan
+from metamery.analysis.studies.estimate import estimate
 from metamery.analysis.studies.run_study import run_study
 from metamery.framework import MetameryError, Plugins, Stimulus, Study, WaveformDomain, open_study
 from metamery.framework.model_results import models_of
@@ -472,7 +472,7 @@ def test_a_stimulus_does_not_depend_on_its_batch_mates(study: Study, tmp_path: P
         (("conv",), "unknown layer 'conv'"),
         (("1", "1"), "layer '1' is named twice"),
         (("1@2",), "layer '1@2' was not reached"),
-        (("a b",), "is no layer name"),
+        (("a b",), "is not a layer name"),
     ],
 )
 def test_layers_that_cannot_be_used_are_found_before_anything_is_written(
@@ -488,13 +488,9 @@ def test_layers_that_cannot_be_used_are_found_before_anything_is_written(
 
 def test_a_plan_counts_and_writes_nothing(study: Study, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    planned = plan(study, Plugins(), torch.device("cpu"))
+    planned = estimate(study, Plugins(), torch.device("cpu"))
     assert planned.metamers == 2 * 5 * 2
     assert planned.updates == 2 * 5 * 2 * 4
-    signal = 4 * 3 * 8 * 8
-    assert planned.disk_bytes == 5 * signal + 20 * (signal + 4 * 5)
-    assert planned.seconds > 0
-    assert planned.memory_bytes > 0
     assert [path for path in sorted(tmp_path.rglob("*")) if "__pycache__" not in path.parts] == before
 
 

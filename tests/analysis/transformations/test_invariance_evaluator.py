@@ -9,7 +9,7 @@ import pytest
 import torch
 import xarray as xr
 from metamery.framework import Context, ImageDomain, MetameryError, Model, Plugins, Stimulus, WaveformDomain
-from metamery.framework.testing import check_evaluator, example_model
+from metamery.framework.testing import check_evaluator
 from torch import nn
 
 DOMAIN = ImageDomain(3, 16, 16)
@@ -177,11 +177,6 @@ def test_sounds_have_transformations_of_their_own() -> None:
             found(Context(models, sounds()), **options)
 
 
-def test_it_holds_the_contract() -> None:
-    context = Context({"net": example_model(), "second": Model(network(), DOMAIN, ["output"])}, pictures(5))
-    check_evaluator(Plugins(installed=()).load("evaluator", "invariance", batch_size=3, resamples=20), context)
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -196,8 +191,3 @@ def test_it_holds_the_contract() -> None:
 def test_a_bad_option_is_named_at_once(options: dict[str, Any], said: str) -> None:
     with pytest.raises(MetameryError, match=said):
         Plugins(installed=()).load("evaluator", "invariance", **options)
-
-
-def test_one_stimulus_has_nothing_unrelated() -> None:
-    with pytest.raises(MetameryError, match="expected two stimuli at least"):
-        found(Context({"net": example_model()}, pictures(1)))

@@ -13,7 +13,7 @@ def salt_and_pepper(fraction: float = 0.05) -> Perturbation:
     Raises
     ------
     MetameryError
-        `fraction` is no probability.
+        `fraction` is not a probability.
     """
     if not 0 <= fraction <= 1:
         raise MetameryError(f"perturbation 'salt_and_pepper': fraction = {fraction:g}, expected 0 to 1")

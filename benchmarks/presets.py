@@ -21,7 +21,7 @@ from metamery.analysis.proof.distances import relative_l2
 from metamery.framework import Model, Plugins, Stimulus, Study, Tap, models_of
 from metamery.framework.progress import ProgressBar
 from metamery.framework.running import channels_last, frozen
-from metamery.framework.study import ModelUse, Use
+from metamery.framework.study import ModelReference, Reference
 
 GENERATOR = "efficientnet-lite0"
 OTHERS = ("efficientnet-lite1", "efficientnet-lite2")
@@ -78,7 +78,9 @@ def main() -> None:
     trees: dict[str, xr.DataTree] = {}
     for preset in [arguments.only] if arguments.only else PRESETS:
         study = Study(
-            (ModelUse(GENERATOR, layers),), Use("natural", {"limit": arguments.limit}), synthesis={"preset": preset}
+            (ModelReference(GENERATOR, layers),),
+            Reference("natural", {"limit": arguments.limit}),
+            synthesis={"preset": preset},
         )
         with ProgressBar() as progress:
             store = run_study(study, arguments.folder / preset, plugins, progress=progress)

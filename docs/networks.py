@@ -21,7 +21,7 @@ from metamery.analysis import run_study
 from metamery.analysis.studies.evaluate import models_context, study_context
 from metamery.framework import Context, MetameryError, Plugins
 from metamery.framework.progress import Progress
-from metamery.framework.study import ModelUse, Study, Use
+from metamery.framework.study import ModelReference, Reference, Study
 from metamery.training import prepare, run_training
 from PIL import Image
 
@@ -69,8 +69,8 @@ def row(name: str, folder: Path) -> str:
 def tried(name: str, folder: Path) -> tuple[dict[str, str], ...]:
     """Do everything with one network; of each attempt `WORKS`, or the line that refuses it."""
     plugins, model = Plugins(installed=()), f"{FILE}:{name}"
-    stimuli = Use("folder", {"path": str(_pictures(folder.parent / "pictures"))})
-    study = Study((ModelUse(model),), stimuli, synthesis={"steps": 2, "batch_size": 2})
+    stimuli = Reference("folder", {"path": str(_pictures(folder.parent / "pictures"))})
+    study = Study((ModelReference(model),), stimuli, synthesis={"steps": 2, "batch_size": 2})
     given = plugins, torch.device("cpu"), torch.Generator().manual_seed(0), Progress()
 
     def made() -> Iterator[str]:
@@ -90,7 +90,7 @@ def tried(name: str, folder: Path) -> tuple[dict[str, str], ...]:
 
     def run(recipe: str) -> None:
         asked = plugins.load("recipe", recipe).changed({"epochs": 1, "batch_size": 2})
-        prepared, loaded = prepare(Use(model), stimuli, None, asked, plugins)
+        prepared, loaded = prepare(Reference(model), stimuli, None, asked, plugins)
         run_training(prepared, folder / recipe, plugins, stimuli=loaded)
 
     names = ON_STUDIES if (folder / "study" / "results.zarr").exists() else ON_MODELS

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from .schema import check_dataset as check_dataset
     from .stimuli import Stimuli as Stimuli
     from .stimuli import Stimulus as Stimulus
-    from .study import ModelUse as ModelUse
+    from .study import ModelReference as ModelReference
+    from .study import Reference as Reference
     from .study import Study as Study
-    from .study import Use as Use
 
 _EXPORTS = {
     "Context": "context",
@@ -55,7 +55,7 @@ _EXPORTS = {
     "MissingExtraError": "errors",
     "Model": "models",
     "ModelResults": "model_results",
-    "ModelUse": "study",
+    "ModelReference": "study",
     "OptimizerFactory": "protocols",
     "Perturbation": "protocols",
     "Plugins": "manager",
@@ -68,7 +68,7 @@ _EXPORTS = {
     "Study": "study",
     "Tap": "layers",
     "UnknownNameError": "errors",
-    "Use": "study",
+    "Reference": "study",
     "WaveformDomain": "domains",
     "check_dataset": "schema",
     "examine": "contract",

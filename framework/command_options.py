@@ -12,7 +12,7 @@ import typer
 from .checks import LARGEST
 from .errors import MetameryError, UnknownNameError
 from .manager import Plugins
-from .study import Use, located
+from .study import Reference, located
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
 Seed = Annotated[int, typer.Option(min=0, max=LARGEST, help="Where all randomness starts.")]
@@ -61,16 +61,18 @@ def with_antialias(model: str, kind: str) -> str:
     return f"antialias/{kind}/{model}" if kind else model
 
 
-def folder_or_name(plugins: Plugins, use: Use) -> Use:
+def folder_or_name(plugins: Plugins, use: Reference) -> Reference:
     """Stimuli as a command names them: a registered name stays a name; a folder becomes its absolute path."""
     try:
         plugins.find("stimuli", use.name)
     except MetameryError:
-        return located(Use(f"{use.name}/", use.options)) if os.path.isdir(os.path.expanduser(use.name)) else use
+        return located(Reference(f"{use.name}/", use.options)) if os.path.isdir(os.path.expanduser(use.name)) else use
     return located(use)
 
 
-def reading(plugins: Plugins, use: Use, skip_unreadable: bool, background: str, is_asked: bool = True) -> Use:
+def reading(
+    plugins: Plugins, use: Reference, skip_unreadable: bool, background: str, is_asked: bool = True
+) -> Reference:
     """Stimuli with what a command says of how their files are read, as options of their own.
 
     Parameters
@@ -104,7 +106,7 @@ def reading(plugins: Plugins, use: Use, skip_unreadable: bool, background: str, 
                 f"--{name.replace('_', '-')} is for folders, and stimuli '{use.name}' have no such option"
             )
         del options[name]
-    return Use(use.name, {**use.options, **options})
+    return Reference(use.name, {**use.options, **options})
 
 
 def duration(seconds: float) -> str:

@@ -95,7 +95,7 @@ def example_study(folder: Path, model: Model | None = None) -> Path:
         The folder, as `open_study` takes it.
     """
     from .store import Group, StudyStore
-    from .study import ModelUse, Study, Use
+    from .study import ModelReference, Reference, Study
 
     model = model or example_model()
     domain, names, layers = model.domain, list(_STIMULI), list(model.layers)
@@ -139,7 +139,7 @@ def example_study(folder: Path, model: Model | None = None) -> Path:
         f"{path}/match": _matching(done, predicted, confidence),
         f"{path}/null": _chance(len(layers)),
     }
-    asked = Study(models=(ModelUse(_MODEL),), stimuli=Use("testing:example_stimuli"))
+    asked = Study(models=(ModelReference(_MODEL),), stimuli=Reference("testing:example_stimuli"))
     StudyStore.create(folder, groups, {"study": asked.to_toml()}, contents)
     return folder
 

@@ -15,7 +15,7 @@ from .errors import MetameryError
 from .folders import RUN_FILE
 from .limits import text_of
 from .recipes import Recipe
-from .study import Use
+from .study import Reference
 
 T = TypeVar("T")
 
@@ -40,9 +40,9 @@ class Run:
         Patterns of the names of weights that are not trained, such as ``features.*``.
     """
 
-    model: Use
-    stimuli: Use
-    validation: Use | None
+    model: Reference
+    stimuli: Reference
+    validation: Reference | None
     classes: Sequence[str]
     recipe: Recipe
     seed: int = 0
@@ -86,9 +86,9 @@ class Run:
         if not isinstance(recipe, Mapping):
             raise MetameryError(f"recipe = {recipe!r}: expected a table")
         return cls(
-            Use.parse(table["model"], "model"),
-            Use.parse(table["stimuli"], "stimuli"),
-            None if validation is None else Use.parse(validation, "validation"),
+            Reference.parse(table["model"], "model"),
+            Reference.parse(table["stimuli"], "stimuli"),
+            None if validation is None else Reference.parse(validation, "validation"),
             _texts(table["classes"], "classes"),
             Recipe().changed(recipe),
             _of_type(table["seed"], int, "seed", "a whole number"),

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Use:
+class Reference:
     """A registered name with the options of its factory."""
 
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, given: object, what: str) -> Use:
+    def parse(cls, given: object, what: str) -> Reference:
         """Read ``"name"`` or ``{name = "name", option = …}``."""
         if isinstance(given, str) and given:
             return cls(given)
@@ -43,7 +43,7 @@ class Use:
 
 
 @dataclass(frozen=True)
-class ModelUse:
+class ModelReference:
     """A model by name, with its options and the layers to study; no layers means the model's own."""
 
     name: str
@@ -71,9 +71,9 @@ class Study:
         Where all randomness starts.
     """
 
-    models: tuple[ModelUse, ...]
-    stimuli: Use
-    null_stimuli: Use | None = None
+    models: tuple[ModelReference, ...]
+    stimuli: Reference
+    null_stimuli: Reference | None = None
     synthesis: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     null_signals: int | None = None
@@ -103,8 +103,8 @@ class Study:
         null = table.get("null_stimuli")
         return cls(
             models=tuple(_model_use(model, base) for model in table["models"]),
-            stimuli=located(Use.parse(table["stimuli"], "stimuli"), base),
-            null_stimuli=None if null is None else located(Use.parse(null, "null_stimuli"), base),
+            stimuli=located(Reference.parse(table["stimuli"], "stimuli"), base),
+            null_stimuli=None if null is None else located(Reference.parse(null, "null_stimuli"), base),
             synthesis={
                 key: absolute(value, base) if isinstance(value, str) else value
                 for key, value in table.get("synthesis", {}).items()
@@ -144,17 +144,17 @@ class Study:
         return differences(self.to_toml(), other.to_toml())
 
 
-def located(use: Use, base: Path = Path()) -> Use:
+def located(use: Reference, base: Path = Path()) -> Reference:
     """Turn the name of a folder that exists into the use of ``folder``; make paths absolute."""
     if use.name == "folder" and isinstance(path := use.options.get("path"), str):
-        return Use("folder", {**use.options, "path": os.path.realpath(base / path) if "\0" not in path else path})
+        return Reference("folder", {**use.options, "path": os.path.realpath(base / path) if "\0" not in path else path})
     folder = base / os.path.expanduser(use.name)
     if ":" not in use.name and os.path.isdir(folder) and (use.name[0] in "./~" or use.name.endswith("/")):
-        return Use("folder", {**use.options, "path": str(folder.resolve())})
-    return Use(absolute(use.name, base), use.options)
+        return Reference("folder", {**use.options, "path": str(folder.resolve())})
+    return Reference(absolute(use.name, base), use.options)
 
 
-def load_stimuli(plugins: Plugins, use: Use) -> Stimuli:
+def load_stimuli(plugins: Plugins, use: Reference) -> Stimuli:
     """Load stimuli by name or from a folder.
 
     Raises
@@ -166,14 +166,14 @@ def load_stimuli(plugins: Plugins, use: Use) -> Stimuli:
         plugins.find("stimuli", use.name)
     except UnknownNameError as error:
         if os.path.isdir(use.name):
-            use = Use("folder", {**use.options, "path": str(Path(use.name).resolve())})
+            use = Reference("folder", {**use.options, "path": str(Path(use.name).resolve())})
         else:
             raise UnknownNameError(f"{error}; nor is there a folder '{use.name}'") from None
     stimuli: Stimuli = plugins.load("stimuli", use.name, **use.options)
     return stimuli
 
 
-def _model_use(table: object, base: Path) -> ModelUse:
+def _model_use(table: object, base: Path) -> ModelReference:
     if not isinstance(table, dict) or not isinstance(table.get("name"), str):
         raise MetameryError(f"[[models]] {table!r}: expected a table with a name")
     _known(table, "[[models]] entry", ("name", "layers", "options"))
@@ -183,7 +183,7 @@ def _model_use(table: object, base: Path) -> ModelUse:
     options = table.get("options", {})
     if not isinstance(options, dict):
         raise MetameryError(f"options = {options!r}: expected a table")
-    return ModelUse(absolute(table["name"], base), tuple(layers), options)
+    return ModelReference(absolute(table["name"], base), tuple(layers), options)
 
 
 def _known(table: Mapping[str, Any], kind: str, names: tuple[str, ...]) -> None:

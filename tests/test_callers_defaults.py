@@ -20,7 +20,7 @@ from metamery.framework.context import Context
 from metamery.framework.domains import ImageDomain, WaveformDomain
 from metamery.framework.recipes import Recipe
 from metamery.framework.stimuli import Stimulus
-from metamery.framework.study import ModelUse, Use
+from metamery.framework.study import ModelReference, Reference
 from metamery.training.driver import prepare, run_training
 
 
@@ -94,9 +94,9 @@ def test_the_weights_of_a_network_by_name(default: Callable[..., Any], name: str
 
 def study_of(pictures: Path) -> Study:
     return Study(
-        (ModelUse("small-cnn", ("features.relu1", "output"), {"width": 2, "size": 8, "num_classes": 3}),),
-        Use("folder", {"path": str(pictures), "limit": 2}),
-        Use("folder", {"path": str(pictures)}),
+        (ModelReference("small-cnn", ("features.relu1", "output"), {"width": 2, "size": 8, "num_classes": 3}),),
+        Reference("folder", {"path": str(pictures), "limit": 2}),
+        Reference("folder", {"path": str(pictures)}),
         {"steps": 3, "total_variation": 0.1, "seeds": 2},
     )
 
@@ -146,8 +146,8 @@ def test_a_training(default: Callable[..., Any], pictures: Path, tmp_path: Path)
         epochs=2, batch_size=2, schedule="constant", augment=["flip", "crop", "gaussian"], perturbation="pgd_linf",
         perturbation_options={"steps": 1}, ema=0.5,
     )  # fmt: skip
-    model = Use("small-cnn", {"width": 2, "size": 8})
-    use = Use("folder", {"path": str(pictures)})
+    model = Reference("small-cnn", {"width": 2, "size": 8})
+    use = Reference("folder", {"path": str(pictures)})
     histories = []
     for name in ("before", "after"):
         run, stimuli = prepare(model, use, use, recipe, plugins)

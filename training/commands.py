@@ -23,7 +23,7 @@ from ..framework.command_options import (
     with_antialias,
 )
 from ..framework.hookspecs import hookimpl
-from ..framework.study import Use
+from ..framework.study import Reference
 
 if TYPE_CHECKING:
     from ..framework.manager import Plugins
@@ -83,12 +83,12 @@ def train(
     resolved = _recipe(plugins, recipe).changed(changes)
     resolved.check_warmup(changes)
     folder = Path(os.path.expanduser(stimuli))
-    learned, held_out = splits(folder) if os.path.isdir(folder) else splits_of_name(plugins, Use(stimuli))
+    learned, held_out = splits(folder) if os.path.isdir(folder) else splits_of_name(plugins, Reference(stimuli))
     if validation:
-        held_out = folder_or_name(plugins, Use(validation))
+        held_out = folder_or_name(plugins, Reference(validation))
     learned = reading(plugins, learned, skip_unreadable, background)
     held_out = held_out and reading(plugins, held_out, skip_unreadable, background, is_asked=False)
-    use = Use(with_antialias(absolute(model), antialias), read_options(set_))
+    use = Reference(with_antialias(absolute(model), antialias), read_options(set_))
     run, loaded = prepare(
         use, learned, held_out, resolved, plugins, seed=seed, start=absolute(start), freeze=freeze or ()
     )

@@ -22,7 +22,7 @@ from ..framework.recipes import Recipe
 from ..framework.run import Run
 from ..framework.running import channels_last
 from ..framework.stimuli import Stimuli
-from ..framework.study import Use, load_stimuli
+from ..framework.study import Reference, load_stimuli
 from .augmentation import augmentation
 from .data import Augment, Examples, categories, classes_of, examples
 from .hardware import Hardware
@@ -50,15 +50,15 @@ class TrainingStimuli:
     validation: Stimuli | None = None
 
     @classmethod
-    def load(cls, plugins: Plugins, training: Use, validation: Use | None) -> TrainingStimuli:
+    def load(cls, plugins: Plugins, training: Reference, validation: Reference | None) -> TrainingStimuli:
         """Load them by name or from folders, or raise `MetameryError`."""
         return cls(load_stimuli(plugins, training), None if validation is None else load_stimuli(plugins, validation))
 
 
 def prepare(
-    model: Use,
-    stimuli: Use,
-    validation: Use | None,
+    model: Reference,
+    stimuli: Reference,
+    validation: Reference | None,
     recipe: Recipe,
     plugins: Plugins,
     *,

@@ -24,7 +24,7 @@ from ...framework.errors import MetameryError
 from ...framework.folders import READABLE, RESULTS, check_input, check_output, home
 from ...framework.groups import check_result_name, result_name
 from ...framework.registry import absolute, is_run
-from ...framework.study import Use
+from ...framework.study import Reference
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -89,8 +89,8 @@ def evaluate(
     check_place(folder if of_study else output, name, of_study)
     if not of_study:
         names = [absolute(each) for each in what]
-        use = folder_or_name(plugins, Use(stimuli)) if stimuli else held_out(names)
-        use = Use(use.name, {**use.options, **({"limit": limit} if limit else {})})
+        use = folder_or_name(plugins, Reference(stimuli)) if stimuli else held_out(names)
+        use = Reference(use.name, {**use.options, **({"limit": limit} if limit else {})})
         use = reading(plugins, use, skip_unreadable, background)
         about["stimuli"] = json.dumps(use.table())
     if dry_run:

@@ -27,7 +27,7 @@ from ...framework.command_options import (
 from ...framework.errors import MetameryError
 from ...framework.folders import STUDY_FILE, home, kind
 from ...framework.registry import absolute
-from ...framework.study import ModelUse, Study, Use
+from ...framework.study import ModelReference, Reference, Study
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -65,14 +65,14 @@ def demo(
     synthesised speech, the bundled words, at five layers of coch-cnn-digits.
     """
     if audio:
-        model, bundled = ModelUse("coch-cnn-digits", AUDIO_DEMO_LAYERS), "spoken-digits"
+        model, bundled = ModelReference("coch-cnn-digits", AUDIO_DEMO_LAYERS), "spoken-digits"
     else:
-        model, bundled = ModelUse("efficientnet-lite0", DEMO_LAYERS), "natural"
+        model, bundled = ModelReference("efficientnet-lite0", DEMO_LAYERS), "natural"
     plugins = loaded_plugins(context)
-    named = reading(plugins, folder_or_name(plugins, Use(stimuli or bundled)), skip_unreadable, background)
+    named = reading(plugins, folder_or_name(plugins, Reference(stimuli or bundled)), skip_unreadable, background)
     study = Study(
         models=(model,),
-        stimuli=Use(named.name, {**named.options, "limit": DEMO_STIMULI}),
+        stimuli=Reference(named.name, {**named.options, "limit": DEMO_STIMULI}),
         null_stimuli=named,
         synthesis={"preset": "fast", "steps": steps},
         seed=seed,
@@ -158,9 +158,9 @@ def synthesise(
     named = tuple(name.strip() for name in layers.split(",") if name.strip())
     plugins = loaded_plugins(context)
     study = Study(
-        models=(ModelUse(with_antialias(absolute(model), antialias), named, read_options(set_)),),
-        stimuli=folder_or_name(plugins, Use(stimuli, options)),
-        null_stimuli=folder_or_name(plugins, Use(null_stimuli)) if null_stimuli else None,
+        models=(ModelReference(with_antialias(absolute(model), antialias), named, read_options(set_)),),
+        stimuli=folder_or_name(plugins, Reference(stimuli, options)),
+        null_stimuli=folder_or_name(plugins, Reference(null_stimuli)) if null_stimuli else None,
         synthesis={
             "preset": preset,
             **{key: value for key, value in given.items() if value is not None},

@@ -28,7 +28,7 @@ from ...framework.run import Run
 from ...framework.schema import check_dataset
 from ...framework.stimuli import Stimuli
 from ...framework.store import StudyStore
-from ...framework.study import Study, Use, load_stimuli
+from ...framework.study import Reference, Study, load_stimuli
 from .damage import check_natural, damages, without_lost
 from .in_memory import Results, study_tree
 from .run_study import load_parts
@@ -196,7 +196,7 @@ def study_context(
 
 def models_context(
     names: Sequence[str],
-    stimuli: Use,
+    stimuli: Reference,
     plugins: Plugins,
     device: torch.device,
     generator: torch.Generator,
@@ -220,7 +220,7 @@ def models_context(
     return Context(models, load_stimuli(plugins, stimuli), None, device, generator, progress)
 
 
-def held_out(runs: Sequence[str]) -> Use:
+def held_out(runs: Sequence[str]) -> Reference:
     """The signals that runs were measured on after each epoch.
 
     Raises
@@ -228,7 +228,7 @@ def held_out(runs: Sequence[str]) -> Use:
     MetameryError
         A name is not a run's folder, or the runs were measured on different signals, or on none.
     """
-    found: list[Use] = []
+    found: list[Reference] = []
     for run in runs:
         if not is_run(Path(run)):
             raise MetameryError(

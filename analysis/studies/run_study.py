@@ -27,7 +27,7 @@ from ...framework.schema import STATES, model_key
 from ...framework.staging import STAGED
 from ...framework.stopping import ANEW, GOES_ON, say
 from ...framework.store import StudyStore
-from ...framework.study import ModelUse, Study, load_stimuli
+from ...framework.study import ModelReference, Study, load_stimuli
 from ..proof.measures import measured_layers
 from ..proof.null import MAX_SIGNALS, TooFewSignalsError, cache_folder, draw_signals, null_of_signals
 from ..proof.success import judge
@@ -53,7 +53,7 @@ class Part:
 
     key: str
     name: str
-    use: ModelUse
+    use: ModelReference
     model: Model
     layers: tuple[str, ...]
     measured: tuple[str, ...]

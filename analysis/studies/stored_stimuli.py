@@ -14,7 +14,7 @@ from ...framework.domains import Domain, ImageDomain
 from ...framework.errors import MetameryError
 from ...framework.models import Model
 from ...framework.stimuli import Stimuli, Stimulus
-from ...framework.study import Use, load_stimuli
+from ...framework.study import Reference, load_stimuli
 from .unchanged import is_replaced, right_answers
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class StoredStimuli:
         folder: Path | None,
         tree: xr.DataTree,
         models: Mapping[str, Model],
-        use: Use | None = None,
+        use: Reference | None = None,
         plugins: Plugins | None = None,
     ) -> None:
         self._folder, self._tree, self._models = folder, tree, models

@@ -16,7 +16,7 @@ from ...framework.errors import MetameryError
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.stimuli import Stimulus
-from ...framework.study import Use, load_stimuli
+from ...framework.study import Reference, load_stimuli
 from .damage import listed
 from .fingerprint import PROBED, fingerprint, first_difference, tolerance
 
@@ -75,7 +75,7 @@ def check_layers(folder: Path, parts: Sequence[Part], tree: xr.DataTree) -> None
 
 
 def check_stimuli(
-    folder: Path, use: Use, plugins: Plugins, models: Mapping[str, Model], tree: xr.DataTree, progress: Progress
+    folder: Path, use: Reference, plugins: Plugins, models: Mapping[str, Model], tree: xr.DataTree, progress: Progress
 ) -> None:
     """Hold the stimuli that a study names against those that it stored, by name, right answers and signal.
 
@@ -146,7 +146,7 @@ def check_stimuli(
         )
 
 
-def _is_there(use: Use) -> bool:
+def _is_there(use: Reference) -> bool:
     """Whether stimuli are those of a folder that still holds something."""
     path = use.options.get("path")
     try:

@@ -17,7 +17,7 @@ from ...framework.manager import Plugins
 from ...framework.models import Model
 from ...framework.protocols import Perturbation
 from ...framework.stimuli import Stimuli, Stimulus
-from ...framework.study import Use, load_stimuli
+from ...framework.study import Reference, load_stimuli
 
 NOISES = ("white", "pink")
 
@@ -57,7 +57,7 @@ def background(
         number(name, value, -MAX_DECIBELS, MAX_DECIBELS, unit=" (dB)")
     if snr_low > snr_high:
         raise MetameryError(f"snr_low is {snr_low:g}, above snr_high, {snr_high:g}")
-    sounds = None if noise in NOISES else _Sounds(load_stimuli(plugins, Use(noise)))
+    sounds = None if noise in NOISES else _Sounds(load_stimuli(plugins, Reference(noise)))
 
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         check_signals(signals, model.domain)

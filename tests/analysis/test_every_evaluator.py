@@ -15,7 +15,7 @@ from metamery.framework import Context, MetameryError, Model, Plugins, Stimulus,
 from metamery.framework.cli import main
 from metamery.framework.results import open_study
 from metamery.framework.schema import STATES
-from metamery.framework.study import Use, load_stimuli
+from metamery.framework.study import Reference, load_stimuli
 from metamery.framework.testing import check_evaluator, example_model
 from peers import peer
 from torch import nn
@@ -70,7 +70,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Context]:
         assert main(["synthesise", *map(str, asked), "-o", str(folder / "study")]) == 0
     plugins = Plugins(installed=())
     model = plugins.load("model", f"{network}:build")
-    stimuli = load_stimuli(plugins, Use(f"{pictures}/"))
+    stimuli = load_stimuli(plugins, Reference(f"{pictures}/"))
     whole = open_study(folder / "study").load()
     (at,) = whole["models"].children
     name = whole[f"models/{at}"].attrs["model"]

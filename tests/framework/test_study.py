@@ -9,17 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from metamery.framework import MetameryError, Plugins, Study, UnknownNameError
-from metamery.framework.study import ModelUse, Use, load_stimuli, located
+from metamery.framework.study import ModelReference, Reference, load_stimuli, located
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12)
 NAME = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
 VALUE = st.one_of(TEXT, st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False), st.lists(NAME))
 OPTIONS = st.dictionaries(NAME.filter(lambda name: name not in ("name", "path")), VALUE, max_size=3)
-USE = st.builds(Use, NAME, OPTIONS)
+USE = st.builds(Reference, NAME, OPTIONS)
 STUDY = st.builds(
     Study,
     models=st.lists(
-        st.builds(ModelUse, TEXT.filter(bool), st.lists(TEXT, max_size=3).map(tuple), OPTIONS), min_size=1, max_size=3
+        st.builds(ModelReference, TEXT.filter(bool), st.lists(TEXT, max_size=3).map(tuple), OPTIONS),
+        min_size=1,
+        max_size=3,
     ).map(tuple),
     stimuli=USE,
     null_stimuli=st.none() | USE,
@@ -82,11 +84,11 @@ def test_the_example_of_the_design_is_a_study() -> None:
         """
     )
     assert study.models == (
-        ModelUse("efficientnet-lite0", ("_blocks.1", "output")),
-        ModelUse("runs/adversarial", (), {"size": 3}),
+        ModelReference("efficientnet-lite0", ("_blocks.1", "output")),
+        ModelReference("runs/adversarial", (), {"size": 3}),
     )
-    assert study.stimuli == Use("torchvision/CIFAR10", {"split": "test", "limit": 100})
-    assert study.null_stimuli == Use("natural")
+    assert study.stimuli == Reference("torchvision/CIFAR10", {"split": "test", "limit": 100})
+    assert study.null_stimuli == Reference("natural")
     assert study.null_signals == 500
     assert study.synthesis == {"preset": "feather2023", "steps": 24000, "seeds": 2}
 
@@ -138,7 +140,7 @@ def test_folders_in_a_study_are_relative_to_its_file(tmp_path: Path, monkeypatch
         file.write_text(SMALL.replace('"natural"', written))
         monkeypatch.chdir(tmp_path)
         study = Study.read(Path("deep/study.toml"))
-        assert study.stimuli == Use("folder", {"path": str(tmp_path / "deep" / "photos")})
+        assert study.stimuli == Reference("folder", {"path": str(tmp_path / "deep" / "photos")})
         assert Study.from_toml(study.to_toml()) == study
 
 
@@ -154,8 +156,8 @@ def test_files_in_a_study_are_relative_to_its_file(tmp_path: Path) -> None:
 
 def test_a_name_stays_a_name_even_beside_a_folder_called_so(tmp_path: Path) -> None:
     (tmp_path / "natural").mkdir()
-    assert located(Use("natural", {"limit": 2}), tmp_path) == Use("natural", {"limit": 2})
-    assert located(Use("natural/", {"limit": 2}), tmp_path) == Use(
+    assert located(Reference("natural", {"limit": 2}), tmp_path) == Reference("natural", {"limit": 2})
+    assert located(Reference("natural/", {"limit": 2}), tmp_path) == Reference(
         "folder", {"limit": 2, "path": str(tmp_path / "natural")}
     )
 
@@ -164,6 +166,6 @@ def test_stimuli_that_are_neither_a_name_nor_a_folder(tmp_path: Path, pictures: 
     with pytest.raises(
         UnknownNameError, match=r"unknown stimuli 'natral'; did you mean 'natural'.*nor is there a folder"
     ):
-        load_stimuli(Plugins(), Use("natral"))
-    stimuli: Any = load_stimuli(Plugins(), Use(str(pictures), {"limit": 2}))
+        load_stimuli(Plugins(), Reference("natral"))
+    stimuli: Any = load_stimuli(Plugins(), Reference(str(pictures), {"limit": 2}))
     assert len(stimuli) == 2

@@ -27,7 +27,7 @@ import torch._dynamo
 from metamery.framework import MetameryError, Plugins, Recipe, open_study
 from metamery.framework.folders import RUN_FILE
 from metamery.framework.run import Run
-from metamery.framework.study import Use
+from metamery.framework.study import Reference
 from metamery.training import checkpoints
 from metamery.training.driver import run_training
 from metamery.training.loop import BEST, LAST
@@ -180,9 +180,9 @@ def twice(run: Run, folder: Path, whole: dict[str, Any], seconds: float) -> tupl
 
 def main(spec: Path, mode: str, most: int) -> None:
     given = json.loads(spec.read_text(encoding="utf-8"))
-    stimuli = Use("folder", {"path": given["data"]})
+    stimuli = Reference("folder", {"path": given["data"]})
     recipe = Recipe(epochs=given["epochs"], batch_size=4, ema=0.9)
-    run = Run(Use(given["model"]), stimuli, None, ("cat", "dog"), recipe)
+    run = Run(Reference(given["model"]), stimuli, None, ("cat", "dog"), recipe)
     place = Path(given["folder"])
     for name in ("warm", "whole"):
         shutil.rmtree(place / name, ignore_errors=True)

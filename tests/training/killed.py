@@ -20,7 +20,7 @@ import torch._dynamo
 from metamery.framework import Plugins, Recipe
 from metamery.framework.progress import Progress
 from metamery.framework.run import Run
-from metamery.framework.study import Use
+from metamery.framework.study import Reference
 from metamery.training import checkpoints
 from metamery.training.driver import run_training
 from metamery.training.loop import BEST, LAST
@@ -77,8 +77,8 @@ def seen(folder: Path) -> dict[str, Any]:
 
 def main(spec: Path) -> None:
     given = json.loads(spec.read_text(encoding="utf-8"))
-    stimuli = Use("folder", {"path": given["data"]})
-    run = Run(Use(given["model"]), stimuli, None, ("cat", "dog"), Recipe(epochs=3, batch_size=4, ema=0.9))
+    stimuli = Reference("folder", {"path": given["data"]})
+    run = Run(Reference(given["model"]), stimuli, None, ("cat", "dog"), Recipe(epochs=3, batch_size=4, ema=0.9))
     every, folder = given["every"], Path(given["folder"])
     events = attempt(run, folder / "whole", every, None)
     print(json.dumps({"events": events}), flush=True)

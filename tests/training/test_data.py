@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from metamery.framework import ImageDomain, MetameryError, Plugins, Stimulus, UnknownNameError
-from metamery.framework.study import Use
+from metamery.framework.study import Reference
 from metamery.training import data
 from metamery.training.data import Examples, Order, batches, classes_of, examples
 from metamery.training.splits import splits_of_name
@@ -124,8 +124,8 @@ def test_a_data_set_is_validated_on_its_validation_split_or_else_on_its_default(
     name: str, held_out: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # none of the data is there, and none is fetched
-    learned, validated = splits_of_name(Plugins(installed=()), Use(name))
-    assert (learned, validated) == (Use(name, {"split": "train"}), Use(name, held_out))
+    learned, validated = splits_of_name(Plugins(installed=()), Reference(name))
+    assert (learned, validated) == (Reference(name, {"split": "train"}), Reference(name, held_out))
     assert not list(tmp_path.iterdir())
 
 
@@ -149,12 +149,15 @@ def test_a_split_is_looked_for_where_its_files_are_and_in_no_name_that_has_none(
         register("whole", lambda: stimuli)
 
     plugins = Plugins([fake_plugin("mine", register_stimuli=register_stimuli)], installed=())
-    assert splits_of_name(plugins, Use("halves")) == (
-        Use("halves", {"split": "train"}),
-        Use("halves", {"split": "val"}),
+    assert splits_of_name(plugins, Reference("halves")) == (
+        Reference("halves", {"split": "train"}),
+        Reference("halves", {"split": "val"}),
     )
     assert asked == [("validation", False), ("val", False)]
-    assert splits_of_name(plugins, Use("remote")) == (Use("remote", {"split": "train"}), Use("remote"))
-    assert splits_of_name(plugins, Use("whole")) == (Use("whole"), None)
-    assert splits_of_name(plugins, Use("torchvision/DTD/train")) == (Use("torchvision/DTD/train"), None)
-    assert splits_of_name(plugins, Use("nothing")) == (Use("nothing"), None)
+    assert splits_of_name(plugins, Reference("remote")) == (
+        Reference("remote", {"split": "train"}),
+        Reference("remote"),
+    )
+    assert splits_of_name(plugins, Reference("whole")) == (Reference("whole"), None)
+    assert splits_of_name(plugins, Reference("torchvision/DTD/train")) == (Reference("torchvision/DTD/train"), None)
+    assert splits_of_name(plugins, Reference("nothing")) == (Reference("nothing"), None)

@@ -50,14 +50,14 @@ import sys
 from pathlib import Path
 import torch
 from metamery.framework import Plugins, Recipe
-from metamery.framework.study import Use
+from metamery.framework.study import Reference
 from metamery.training.hardware import Hardware
 from metamery.training.driver import run_training
 from metamery.framework.run import Run
 
 torch.set_num_threads(1)
-data = Use("folder", {"path": sys.argv[3]})
-model = Use("small-cnn", {"norm": sys.argv[4], "width": 4})
+data = Reference("folder", {"path": sys.argv[3]})
+model = Reference("small-cnn", {"norm": sys.argv[4], "width": 4})
 recipe = Recipe.from_toml(sys.argv[5]).changed({"epochs": 2, "batch_size": 4, "learning_rate": 0.01})
 run = Run(model, data, data, ("cat", "dog"), recipe)
 run_training(run, Path(sys.argv[2]), Plugins(), Hardware(devices=int(sys.argv[1])))

@@ -18,7 +18,7 @@ from metamery.framework.folders import RUN_FILE
 from metamery.framework.progress import Progress
 from metamery.framework.run import Run
 from metamery.framework.store import StudyStore
-from metamery.framework.study import Use
+from metamery.framework.study import Reference
 from metamery.training import checkpoints
 from metamery.training import data as training_data
 from metamery.training import driver as running_trainings
@@ -315,7 +315,7 @@ def test_a_folder_that_goes_is_said_and_not_made_again(sized: str, data: Path, f
             if Removing.steps == 12 + 5:  # of the second epoch, after the signals
                 folder.rename(folder.with_name("elsewhere"))
 
-    run = Run(Use(sized), Use("folder", {"path": str(data)}), None, ("cat", "dog"), recipe())
+    run = Run(Reference(sized), Reference("folder", {"path": str(data)}), None, ("cat", "dog"), recipe())
     with pytest.raises(MetameryError, match="was moved or removed while it was trained into"):
         run_training(run, folder, Plugins(), progress=Removing())
     assert not folder.exists()
@@ -334,7 +334,7 @@ def test_a_folder_that_another_has_taken_over_is_left_to_it(sized: str, data: Pa
                 (claim,) = (folder / ".claim-work").iterdir()
                 claim.rename(claim.with_name(f"{claim.stem}0.json"))
 
-    run = Run(Use(sized), Use("folder", {"path": str(data)}), None, ("cat", "dog"), recipe())
+    run = Run(Reference(sized), Reference("folder", {"path": str(data)}), None, ("cat", "dog"), recipe())
     with pytest.raises(MetameryError, match=r"was taken over by .*; nothing more is kept"):
         run_training(run, folder, Plugins(), progress=Losing())
     assert checkpoints.load(folder / LAST)[1]["epoch"] == 1
@@ -605,6 +605,6 @@ def test_a_damaged_run_file_costs_one_line(trained: Path, damage: str) -> None:
 def trained(sized: str, folder: Path) -> Path:
     """A run's file alone."""
     folder.mkdir()
-    run = Run(Use(sized), Use("folder", {"path": "data"}), None, ("cat", "dog"), recipe())
+    run = Run(Reference(sized), Reference("folder", {"path": "data"}), None, ("cat", "dog"), recipe())
     (folder / RUN_FILE).write_text(run.to_toml(), encoding="utf-8")
     return folder

@@ -15,7 +15,7 @@ from metamery.framework import MetameryError, Plugins, Recipe, open_study
 from metamery.framework.folders import RUN_FILE
 from metamery.framework.run import Run
 from metamery.framework.schema import check_dataset
-from metamery.framework.study import Use, load_stimuli
+from metamery.framework.study import Reference, load_stimuli
 from metamery.framework.testing import check_model
 from metamery.training.checkpoints import load
 from metamery.training.driver import run_training
@@ -48,7 +48,7 @@ def test_a_run_says_what_was_asked_and_what_came_of_it(train: Any, tmp_path: Pat
     run = Run.read(tmp_path / "run")
     assert run.classes == ("cat", "dog")
     assert run.recipe == Plugins().load("recipe", "standard").changed({"epochs": 2, "batch_size": 4})
-    assert run.validation == Use("folder", {"path": str(tmp_path / "data" / "test")})
+    assert run.validation == Reference("folder", {"path": str(tmp_path / "data" / "test")})
     tree = open_study(tmp_path / "run")
     history = tree["history"].to_dataset()
     check_dataset(history)
@@ -201,8 +201,8 @@ def test_the_perturbation_grows_with_epsilon() -> None:
 
 
 def test_a_notebook_trains_without_the_command_line(sized: str, data: Path, tmp_path: Path) -> None:
-    stimuli = Use("folder", {"path": str(data / "train")})
-    run = Run(Use(sized), stimuli, None, ("cat", "dog"), Recipe(epochs=1, batch_size=4))
+    stimuli = Reference("folder", {"path": str(data / "train")})
+    run = Run(Reference(sized), stimuli, None, ("cat", "dog"), Recipe(epochs=1, batch_size=4))
     history = run_training(run, tmp_path / "run", Plugins())
     assert set(history[0]) == {"loss", "accuracy", "learning_rate", "seconds"}
 
@@ -250,7 +250,7 @@ def test_a_full_disk_costs_one_line_and_the_same_command_goes_on(sized: str, dat
 def test_the_command_loads_its_stimuli_once(train: Any, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
 
-    def counted(plugins: Plugins, use: Use) -> Any:
+    def counted(plugins: Plugins, use: Reference) -> Any:
         loaded.append(use)
         return load_stimuli(plugins, use)
 

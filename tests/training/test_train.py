@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from metamery.framework import MetameryError, Model, Plugins, Recipe, Stimulus, Use
+from metamery.framework import MetameryError, Model, Plugins, Recipe, Reference, Stimulus
 from metamery.framework.run import Run
 from metamery.framework.testing import example_model, example_stimuli
 from metamery.training import TrainingStimuli, run_training, train, trained
@@ -26,7 +26,7 @@ def test_the_weights_are_those_of_the_command(weights: str, stimuli: list[Stimul
     )
     plugins = Plugins()
     name = f"{tmp_path / 'net.py'}:build"
-    run = Run(Use(name), Use("natural"), None, ("a", "b", "c", "d"), RECIPE)
+    run = Run(Reference(name), Reference("natural"), None, ("a", "b", "c", "d"), RECIPE)
     history = run_training(run, tmp_path / "run", plugins, stimuli=TrainingStimuli(stimuli, stimuli[:8]))  # type: ignore[arg-type]
     model = example_model()
     found = train(model, stimuli, RECIPE, stimuli[:8], weights=weights)

@@ -15,7 +15,7 @@ from metamery.analysis.studies.run_study import run_study
 from metamery.framework import MetameryError, Plugins, Study, open_study
 from metamery.framework.schema import STATES
 from metamery.framework.store import RESULTS
-from metamery.framework.study import ModelUse, Use
+from metamery.framework.study import ModelReference, Reference
 
 KEY = "models/tiny.py+build"
 TINY = """
@@ -38,8 +38,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[s
     pictures = drawn(root / "pictures", ["cat/a", "cat/b", "dog/a", "dog/b", "owl/a"])
     (root / "tiny.py").write_text(TINY, encoding="utf-8")
     study = Study(
-        models=(ModelUse(f"{root / 'tiny.py'}:build", ("1", "output")),),
-        stimuli=Use("folder", {"path": str(pictures)}),
+        models=(ModelReference(f"{root / 'tiny.py'}:build", ("1", "output")),),
+        stimuli=Reference("folder", {"path": str(pictures)}),
         synthesis={"preset": "fast", "steps": 2, "batch_size": 2},
     )
     with pytest.MonkeyPatch.context() as patch:

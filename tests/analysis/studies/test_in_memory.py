@@ -21,7 +21,17 @@ from metamery.analysis import (
     to_table,
     write_report,
 )
-from metamery.framework import MetameryError, Model, ModelUse, Plugins, Stimulus, Study, Use, models_of, open_study
+from metamery.framework import (
+    MetameryError,
+    Model,
+    ModelReference,
+    Plugins,
+    Reference,
+    Stimulus,
+    Study,
+    models_of,
+    open_study,
+)
 from metamery.framework.testing import example_model, example_stimuli
 
 LAYERS = ["1", "output"]
@@ -51,8 +61,8 @@ def test_a_study_in_memory_is_the_one_on_disk(tiny: str, pictures: Path, tmp_pat
     plugins = Plugins()
     settings = {"steps": 4, "seeds": 2, "batch_size": 2}
     asked = Study(
-        stimuli=Use("folder", {"path": str(pictures)}),
-        models=[ModelUse(tiny, layers=["1", "output"])],
+        stimuli=Reference("folder", {"path": str(pictures)}),
+        models=[ModelReference(tiny, layers=["1", "output"])],
         synthesis=settings,
     )
     run_study(asked, tmp_path / "study", plugins)

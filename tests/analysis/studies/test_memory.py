@@ -20,7 +20,7 @@ import torch._dynamo
 from metamery.analysis.studies.run_study import run_study, load_parts
 from metamery.analysis.studies.estimate import estimate
 from metamery.framework import ImageDomain, Model, Plugins, Stimulus, Study, hookimpl
-from metamery.framework.study import ModelUse, Use
+from metamery.framework.study import ModelReference, Reference
 from torchvision.transforms.v2 import functional
 
 COUNT, SIDE, CHANNELS, FOLDER = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
@@ -57,7 +57,7 @@ def most():
 
 
 plugins = Plugins([sys.modules["__main__"]], installed=())
-study = Study((ModelUse("network"),), Use("noise"), None, {"steps": 1, "batch_size": 16}, null_signals=2)
+study = Study((ModelReference("network"),), Reference("noise"), None, {"steps": 1, "batch_size": 16}, null_signals=2)
 load_parts(study, plugins, torch.device("cpu"))
 before = most()
 run_study(study, FOLDER, plugins)

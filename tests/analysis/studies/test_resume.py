@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from metamery.analysis.synthesis.driver import partition
 from metamery.framework import Study
-from metamery.framework.study import ModelUse, Use
+from metamery.framework.study import ModelReference, Reference
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
@@ -22,8 +22,8 @@ def test_killed_at_twenty_moments_and_resumed_is_never_stopped(
 ) -> None:
     """Sixteen kills fall on a write, eight of them inside one; four come at random times."""
     study = Study(
-        models=(ModelUse(tiny, ("1", "output")),),
-        stimuli=Use("folder", {"path": str(pictures)}),
+        models=(ModelReference(tiny, ("1", "output")),),
+        stimuli=Reference("folder", {"path": str(pictures)}),
         synthesis={"preset": "fast", "steps": 12, "batch_size": 2, "seeds": 2},
     )
     spec = tmp_path / "spec.json"

@@ -24,7 +24,7 @@ from metamery.framework.model_results import models_of
 from metamery.framework.progress import Progress
 from metamery.framework.schema import STATES, VERDICTS, check_dataset
 from metamery.framework.store import RESULTS
-from metamery.framework.study import ModelUse, Use, load_stimuli
+from metamery.framework.study import ModelReference, Reference, load_stimuli
 
 SETTINGS = {"preset": "fast", "steps": 4, "batch_size": 2}
 
@@ -32,8 +32,8 @@ SETTINGS = {"preset": "fast", "steps": 4, "batch_size": 2}
 @pytest.fixture
 def study(tiny: str, pictures: Path) -> Study:
     return Study(
-        models=(ModelUse(tiny, ("1", "output")),),
-        stimuli=Use("folder", {"path": str(pictures)}),
+        models=(ModelReference(tiny, ("1", "output")),),
+        stimuli=Reference("folder", {"path": str(pictures)}),
         synthesis={**SETTINGS, "seeds": 2},
         seed=7,
     )
@@ -88,7 +88,7 @@ def test_a_study_proves_its_metamers(study: Study, tmp_path: Path) -> None:
 
 def test_the_null_may_have_signals_of_its_own(study: Study, drawn: Any, tmp_path: Path) -> None:
     folder = drawn(tmp_path / "others", [f"x/{number}" for number in range(9)])
-    others = replace(study, null_stimuli=Use("folder", {"path": str(folder)}), null_signals=6)
+    others = replace(study, null_stimuli=Reference("folder", {"path": str(folder)}), null_signals=6)
     run_study(others, tmp_path / "study", Plugins())
     tree = open_study(tmp_path / "study").load()
     assert single(tree)["null"].attrs["pairs"] == 15
@@ -96,7 +96,7 @@ def test_the_null_may_have_signals_of_its_own(study: Study, drawn: Any, tmp_path
 
 
 def test_a_single_stimulus_has_no_null_unless_signals_are_named(study: Study, pictures: Path, tmp_path: Path) -> None:
-    alone = replace(study, stimuli=Use("folder", {"path": str(pictures), "limit": 1}))
+    alone = replace(study, stimuli=Reference("folder", {"path": str(pictures), "limit": 1}))
     run_study(alone, tmp_path / "alone", Plugins())
     group = single(open_study(tmp_path / "alone").load())
     assert "null" not in group.children
@@ -216,8 +216,8 @@ def test_sounds_go_the_whole_way_and_their_domain_is_read_back(tmp_path: Path, r
         file.parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(file, np.random.default_rng(number).uniform(-0.2, 0.2, 500), 8000)
     study = Study(
-        models=(ModelUse(f"{tmp_path}/sounds.py:build", ("0",), {} if rms is None else {"rms": rms}),),
-        stimuli=Use("folder", {"path": str(tmp_path / "spoken"), "group": "^[a-z]+"}),
+        models=(ModelReference(f"{tmp_path}/sounds.py:build", ("0",), {} if rms is None else {"rms": rms}),),
+        stimuli=Reference("folder", {"path": str(tmp_path / "spoken"), "group": "^[a-z]+"}),
         synthesis=SETTINGS,
     )
     run_study(study, tmp_path / "study", Plugins())
@@ -233,7 +233,9 @@ def test_sounds_go_the_whole_way_and_their_domain_is_read_back(tmp_path: Path, r
 
 def test_several_models_lie_side_by_side(study: Study, tiny: str, tmp_path: Path) -> None:
     both = replace(
-        study, models=(*study.models, ModelUse(tiny, ("output",), {"seed": 1})), synthesis={**SETTINGS, "steps": 2}
+        study,
+        models=(*study.models, ModelReference(tiny, ("output",), {"seed": 1})),
+        synthesis={**SETTINGS, "steps": 2},
     )
     run_study(both, tmp_path / "both", Plugins())
     groups = open_study(tmp_path / "both").load()["models"].children
@@ -258,12 +260,12 @@ def test_seeds_start_from_other_noise_and_more_of_them_change_none(study: Study,
 
 
 def test_a_model_without_layers_in_the_study_gets_its_own(study: Study, tiny: str, tmp_path: Path) -> None:
-    run_study(replace(study, models=(ModelUse(tiny),)), tmp_path / "study", Plugins())
+    run_study(replace(study, models=(ModelReference(tiny),)), tmp_path / "study", Plugins())
     assert single(open_study(tmp_path / "study"))["metamers"].layer.values.tolist() == ["0", "1", "output"]
 
 
 def test_a_silent_layer_fails_with_its_reason_and_the_others_go_on(study: Study, tiny: str, tmp_path: Path) -> None:
-    silent = replace(study, models=(ModelUse(tiny, ("0", "1"), {"silent": True}),))
+    silent = replace(study, models=(ModelReference(tiny, ("0", "1"), {"silent": True}),))
     run_study(silent, tmp_path / "study", Plugins())
     group = single(open_study(tmp_path / "study").load())
     metamers = group["metamers"]
@@ -310,7 +312,10 @@ def test_progress_adds_up(study: Study, tiny: str, tmp_path: Path) -> None:
     for name, options in (("sound", {}), ("silent", {"silent": True})):
         counted = Counted()
         run_study(
-            replace(study, models=(ModelUse(tiny, ("0", "1"), options),)), tmp_path / name, Plugins(), progress=counted
+            replace(study, models=(ModelReference(tiny, ("0", "1"), options),)),
+            tmp_path / name,
+            Plugins(),
+            progress=counted,
         )
         assert counted.made == counted.total == 2 * 5 * 2 * 4
 
@@ -454,7 +459,7 @@ def test_stimuli_that_cannot_be_used_are_found_before_anything_is_written(
 ) -> None:
     plugins = Plugins([stimuli_plugin(fake_plugin, *given)])
     with pytest.raises(MetameryError, match=said):
-        run_study(replace(study, stimuli=Use("given")), tmp_path / "study", plugins)
+        run_study(replace(study, stimuli=Reference("given")), tmp_path / "study", plugins)
     assert not (tmp_path / "study").exists()
 
 
@@ -479,7 +484,7 @@ def test_layers_that_cannot_be_used_are_found_before_anything_is_written(
     study: Study, tiny: str, tmp_path: Path, layers: tuple[str, ...], said: str
 ) -> None:
     with pytest.raises(MetameryError, match=said):
-        run_study(replace(study, models=(ModelUse(tiny, layers),)), tmp_path / "study", Plugins())
+        run_study(replace(study, models=(ModelReference(tiny, layers),)), tmp_path / "study", Plugins())
     assert not (tmp_path / "study").exists()
 
 

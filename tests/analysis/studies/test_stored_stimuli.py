@@ -17,7 +17,7 @@ from metamery.analysis.studies.evaluate import study_context
 from metamery.analysis.studies.run_study import run_study
 from metamery.framework import Context, ImageDomain, MetameryError, Plugins, Study, WaveformDomain
 from metamery.framework.progress import Progress
-from metamery.framework.study import ModelUse, Use, load_stimuli
+from metamery.framework.study import ModelReference, Reference, load_stimuli
 from PIL import Image
 
 NETWORKS = """
@@ -63,8 +63,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[s
         ):
             file = f"{root / 'networks.py'}:{function}"
             study = Study(
-                models=(ModelUse(file, ("1",)), ModelUse(file, ("1",), options)),
-                stimuli=Use("folder", {"path": str(root / name)}),
+                models=(ModelReference(file, ("1",)), ModelReference(file, ("1",), options)),
+                stimuli=Reference("folder", {"path": str(root / name)}),
                 synthesis={"preset": "fast", "steps": 1, "batch_size": 2},
             )
             run_study(study, root / f"study-{name}", Plugins())
@@ -85,7 +85,7 @@ def context(folder: Path) -> Context:
 
 
 def with_originals(folder: Path, kind: str) -> Context:
-    stimuli = load_stimuli(Plugins(), Use("folder", {"path": str(folder.with_name(kind))}))
+    stimuli = load_stimuli(Plugins(), Reference("folder", {"path": str(folder.with_name(kind))}))
     return replace(context(folder), stimuli=stimuli)
 
 

@@ -20,7 +20,7 @@ from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Stimu
 from metamery.framework.progress import Progress
 from metamery.framework.schema import STATES
 from metamery.framework.store import RESULTS
-from metamery.framework.study import ModelUse, Use
+from metamery.framework.study import ModelReference, Reference
 from metamery.framework.testing import example_model
 from PIL import Image
 
@@ -114,8 +114,8 @@ def study(root: Path) -> Study:
 
 def asked(root: Path) -> Study:
     return Study(
-        models=(ModelUse(f"{root / 'network.py'}:build", ("conv", "output")),),
-        stimuli=Use("folder", {"path": str(root / "pictures")}),
+        models=(ModelReference(f"{root / 'network.py'}:build", ("conv", "output")),),
+        stimuli=Reference("folder", {"path": str(root / "pictures")}),
         synthesis={"preset": "fast", "steps": 2, "batch_size": 2},
     )
 
@@ -343,7 +343,7 @@ def test_other_right_answers_are_named(study: Study, tmp_path: Path, fake_plugin
 
         return Plugins([fake_plugin("mine", register_stimuli=lambda register: register("given", factory))])
 
-    given = replace(study, stimuli=Use("given"))
+    given = replace(study, stimuli=Reference("given"))
     run_study(given, tmp_path / "study", plugins("tom"))
     run_study(given, tmp_path / "study", plugins("tom"))
     with pytest.raises(MetameryError, match=r"are others now: with other right answers '0', '1'. Choose"):
@@ -368,7 +368,7 @@ def test_signals_decoded_by_other_versions_are_the_same() -> None:
 def test_a_null_whose_stimuli_are_gone_costs_a_warning(study: Study, pictures: Path, begun: Path) -> None:
     others = pictures.with_name("others")
     shutil.copytree(pictures, others)
-    given = replace(study, null_stimuli=Use("folder", {"path": str(others)}))
+    given = replace(study, null_stimuli=Reference("folder", {"path": str(others)}))
     folder = begun.with_name("second")
     with pytest.raises(KeyboardInterrupt):
         run_study(given, folder, Plugins(), progress=Stopped(5))
@@ -389,8 +389,8 @@ def test_nulls_of_two_models_are_of_the_same_signals(
 ) -> None:
     others = pictures.with_name("others")
     shutil.copytree(pictures, others)
-    uses = (*study.models, ModelUse(f"{network}:build", ("output",), {"gain": 2.0}))
-    given = replace(study, models=uses, null_stimuli=Use("folder", {"path": str(others)}))
+    uses = (*study.models, ModelReference(f"{network}:build", ("output",), {"gain": 2.0}))
+    given = replace(study, models=uses, null_stimuli=Reference("folder", {"path": str(others)}))
     folder = tmp_path / "study"
     run_study(given, folder, Plugins())
     shutil.rmtree(folder / RESULTS / "models" / "network.py+build+2" / "null")

@@ -62,7 +62,9 @@ def test_the_bundled_plugins_are_the_folders_of_plugins() -> None:
     root = TESTS.parent
     folders = {f"metamery.plugins.{init.parent.name}" for init in (root / "plugins").glob("*/__init__.py")}
     commands = {
-        f"metamery.{folder}.commands" for folder in ("analysis", "training") if (root / folder / "commands.py").exists()
+        f"metamery.{folder}.commands"
+        for folder in ("analysis", "training")
+        if (root / folder / "commands.py").exists() or (root / folder / "commands").is_dir()
     }
     assert set(manager.BUNDLED) == folders | commands
 

@@ -65,7 +65,7 @@ def test_a_slip_is_named(changes: dict[str, Any], said: str) -> None:
 
 
 def test_a_file_that_is_no_recipe_is_named() -> None:
-    with pytest.raises(MetameryError, match="no valid TOML"):
+    with pytest.raises(MetameryError, match="not valid TOML"):
         Recipe.from_toml("epochs = ")
     with pytest.raises(UnknownNameError, match="did you mean 'batch_size'"):
         Recipe.from_toml("batchsize = 3")

@@ -96,7 +96,7 @@ def test_the_example_of_the_design_is_a_study() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("seed = ", "no valid TOML"),
+        ("seed = ", "not valid TOML"),
         ("sede = 3" + SMALL.replace("seed = 3", ""), "unknown study entry 'sede'; did you mean 'seed'"),
         (SMALL.replace("layers", "layer"), r"unknown \[\[models\]\] entry 'layer'; did you mean 'layers'"),
         (SMALL.replace("seed = 3", "seed = -1"), "seed is -1, expected a whole number of at least 0"),

@@ -10,6 +10,7 @@ from ...framework.model_results import ModelResults, models_of
 from ...framework.protocols import Evaluator
 from ...framework.schema import site_coordinates
 from ..proof.success import success_by_layer
+from ..statistics.proportions import ENDS
 
 _PARTS = ("agrees", "agrees_low", "agrees_high", "agrees_counted")
 
@@ -37,4 +38,8 @@ def _agreement(results: ModelResults) -> xr.Dataset:
     counts = success_by_layer(results.match.load())[list(_PARTS)]
     named = counts.rename_vars({part: part.replace("agrees", "agreement") for part in _PARTS})
     named = named.rename_vars(agreement_counted="counted").drop_vars("layer").rename_dims(layer="site")
+    what = "proportion of metamers with the natural signal's label"
+    named["agreement"].attrs["long_name"] = what
+    for end in ENDS:
+        named[f"agreement_{end}"].attrs["long_name"] = f"{end} end of the 95 % Wilson interval: {what}"
     return named.assign_coords(site_coordinates([(results.name, layer) for layer in results.layers]))

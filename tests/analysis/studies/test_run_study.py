@@ -19,11 +19,12 @@ from metamery.analysis.proof import null as nulls
 from metamery.analysis.studies import run_study as running_studies
 from metamery.analysis.studies.estimate import estimate
 from metamery.analysis.studies.run_study import run_study
+from metamery.analysis.synthesis import driver
 from metamery.framework import MetameryError, Plugins, Stimulus, Study, WaveformDomain, open_study
 from metamery.framework.model_results import models_of
 from metamery.framework.progress import Progress
 from metamery.framework.schema import STATES, VERDICTS, check_dataset
-from metamery.framework.store import RESULTS
+from metamery.framework.store import RESULTS, StudyStore
 from metamery.framework.study import ModelReference, Reference, load_stimuli
 
 SETTINGS = {"preset": "fast", "steps": 4, "batch_size": 2}
@@ -129,6 +130,24 @@ def test_what_an_interrupted_study_has_is_judged(study: Study, tmp_path: Path) -
     match = single(open_study(tmp_path / "study").load())["match"]
     assert (match["matches"].sel(layer="1").isel(stimulus=slice(2)) >= 0).all()
     assert (match["matches"].sel(layer="output") == VERDICTS["missing"]).all()
+
+
+def test_an_earlier_study_goes_on_with_the_measures_that_it_stores(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = ("pearson", "spearman", "snr_db", "snr_db_2023", "relative_l2")
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, "METRICS", earlier)
+        run_study(study, tmp_path / "study", Plugins())
+    store = StudyStore.reopen(tmp_path / "study")
+    (key,) = store.children("models")
+    state = store.read(f"models/{key}/metamers", "state")
+    store.write(f"models/{key}/metamers", {}, {"state": np.where(np.arange(2)[:, None, None] == 1, 0, state)})
+    run_study(study, tmp_path / "study", Plugins())
+    match = single(open_study(tmp_path / "study").load())["match/match"]
+    assert tuple(match.metric.values) == earlier
+    assert match.notnull().all()
+    np.testing.assert_allclose(match.sel(metric="snr_db_2023"), match.sel(metric="snr_db") / 2, rtol=1e-6)
 
 
 def test_a_study_holds_its_metamers(study: Study, tmp_path: Path) -> None:

@@ -394,8 +394,8 @@ def test_a_preset_that_was_defined_otherwise_is_refused(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_study(study, tmp_path, Plugins())
-    original = running_studies.settings
-    monkeypatch.setattr(running_studies, "settings", lambda given: replace(original(given), step_size=0.5))
+    original = running_studies.resolve_settings
+    monkeypatch.setattr(running_studies, "resolve_settings", lambda given: replace(original(given), step_size=0.5))
     with pytest.raises(MetameryError, match="the preset, which another version of metamery defines otherwise"):
         run_study(study, tmp_path, Plugins())
 

@@ -39,7 +39,7 @@ def test_a_dataset_says_everything():
     check_dataset(made)
     assert dict(made.sizes) == {
         "layer": 2, "stimulus": 3, "seed": 2, "step": 31, "channel": 3, "y": 12, "x": 12,
-        "measured_layer": 3, "metric": 5,
+        "measured_layer": 3, "metric": 4,
     }  # fmt: skip
     assert (made.state == 1).all()
     assert (made.loss.isel(step=-1) < made.loss.isel(step=0)).all()

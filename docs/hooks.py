@@ -51,8 +51,9 @@ def page() -> str:
             parts += ["\n".join(f"- `{p.name}`: {said(p.module)}" for p in plugins.loaded if p.name in adding)]
     for head, prefix in ((CHECKS, "check_"), (EXAMPLES, "example_")):
         parts += [head]
-        for name, function in vars(testing).items():
-            if name.startswith(prefix) and function.__module__ == testing.__name__:
+        for name in testing.__all__:
+            if name.startswith(prefix):
+                function = getattr(testing, name)
                 parts += [f"### {name}", code(function), said(function)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 

@@ -74,7 +74,8 @@ def measure(activations: torch.Tensor, targets: torch.Tensor, metrics: Sequence[
 
 def average_ranks(values: torch.Tensor) -> torch.Tensor:
     """Rank each row ``(B, D)`` from 1, in float64; ties take the average of their ranks."""
-    return torch.from_numpy(rankdata(values.numpy(), axis=1))
+    wide = values if values.dtype == torch.float64 else values.float()  # NumPy has no bfloat16
+    return torch.from_numpy(rankdata(wide.numpy(), axis=1))
 
 
 def _standardised(values: torch.Tensor) -> torch.Tensor:
@@ -127,7 +128,7 @@ def match(model: Model, metamers: xr.Dataset, *, device: str | torch.device = "c
     >>> model = example_model()
     >>> metamers = synthesise(model, example_stimuli(model), ["1"], steps=5)
     >>> dict(match(model, metamers).sizes)
-    {'layer': 1, 'measured_layer': 3, 'stimulus': 3, 'seed': 1, 'metric': 5}
+    {'layer': 1, 'measured_layer': 3, 'stimulus': 3, 'seed': 1, 'metric': 4}
     """
     if absent := {"signal", "natural"} - set(metamers.data_vars):
         raise MetameryError(f"the metamers have no variable '{min(absent)}': expected what synthesise returns")

@@ -12,13 +12,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from inputs import TINY, draw_pictures
 from metamery.framework import hookimpl
 from metamery.framework.cli import main
-from PIL import Image
-from tiny_network import TINY
 
 collect_ignore = ["example_plugin"]  # a project of its own, tested where it is installed
 
@@ -71,15 +69,6 @@ def pictures(tmp_path: Path) -> Path:
 def drawn() -> Callable[[Path, list[str]], Path]:
     """``drawn(folder, names)`` draws pictures of those names into a folder."""
     return draw_pictures
-
-
-def draw_pictures(folder: Path, names: list[str]) -> Path:
-    for number, name in enumerate(names):
-        file = folder / f"{name}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        values = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        Image.fromarray(values).save(file)
-    return folder
 
 
 @pytest.fixture

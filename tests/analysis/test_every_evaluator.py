@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from inputs import TINY, draw_pictures
 from metamery.framework import Context, MetameryError, Model, Plugins, Stimulus, WaveformDomain
 from metamery.framework.cli import main
 from metamery.framework.results import open_study
@@ -17,7 +18,6 @@ from metamery.framework.schema import STATES
 from metamery.framework.study import Reference, load_stimuli
 from metamery.framework.testing import check_evaluator, example_model
 from peers import peer
-from tiny_network import TINY, draw_pictures
 from torch import nn
 
 QUICK: dict[str, dict[str, Any]] = {

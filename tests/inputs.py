@@ -1,4 +1,11 @@
-"""The source of a tiny network, which tests write to a file."""
+"""Inputs of many tests: the source of a tiny network, and a folder of tiny pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 TINY = '''
 """A network of three classes on 3 × 8 × 8 pictures; `silent` switches its first layer's ReLU off for good."""
@@ -21,3 +28,12 @@ def build(seed: int = 0, silent: bool = False) -> Model:
 def number() -> int:
     return 3
 '''
+
+
+def draw_pictures(folder: Path, names: list[str]) -> Path:
+    for number, name in enumerate(names):
+        file = folder / f"{name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(values).save(file)
+    return folder

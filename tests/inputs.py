@@ -1,10 +1,12 @@
-"""Inputs of many tests: the source of a tiny network, and a folder of tiny pictures."""
+"""Inputs of many tests: the source of a tiny network, a folder of tiny pictures, a script that measures memory."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 TINY = '''
@@ -28,6 +30,17 @@ def build(seed: int = 0, silent: bool = False) -> Model:
 def number() -> int:
     return 3
 '''
+
+
+PEAK_MEMORY = '''
+def peak_memory():
+    """Most memory that this process has had, in bytes; what getrusage says may be its parent's."""
+    with open("/proc/self/status") as status:
+        return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+'''
+"""For scripts that run in a process of their own, on Linux."""
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the most memory that a process had is read from /proc")
 
 
 def draw_pictures(folder: Path, names: list[str]) -> Path:

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 import torchaudio
+from inputs import PEAK_MEMORY, on_linux
 from metamery.framework import Stimulus, WaveformDomain, resampling
 from torchvision.transforms.v2 import functional as transforms
 
@@ -78,13 +79,13 @@ def test_a_tone_at_a_coprime_rate_is_the_same_tone() -> None:
 
 
 MEMORY = """
-import resource, sys, torch
+import sys, torch
 from metamery.framework import ImageDomain, Stimulus, WaveformDomain
 import torchaudio.functional, torchvision.transforms.v2
 picture, sound = ImageDomain(3, 224, 224), WaveformDomain(40_000, 20_000)
 picture.fit(Stimulus(torch.rand(3, 300, 200)))
 sound.fit(Stimulus(torch.rand(80_000), sample_rate=44_100))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_memory()
 for fit in (
     lambda: picture.fit(Stimulus(torch.rand(3, 1, 4000))),
     lambda: picture.fit(Stimulus(torch.rand(3, 100_000, 2))),
@@ -94,13 +95,14 @@ for fit in (
     lambda: sound.fit(Stimulus(torch.rand(20_000_000), sample_rate=44_100)),
 ):
     assert fit().isfinite().all()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+    print((peak_memory() - before) // 2**20)
 """
 
 
+@on_linux
 def test_thin_pictures_and_odd_rates_take_little_memory() -> None:
-    pytest.importorskip("resource")
-    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True, timeout=300)
+    script = PEAK_MEMORY + MEMORY
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=300)
     megabytes = [int(line) for line in done.stdout.split()]
     assert len(megabytes) == 6
     assert max(megabytes) < 300

@@ -8,11 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("resource", reason="only POSIX says how much memory a process had")
+from inputs import PEAK_MEMORY, on_linux
 
 SCRIPT = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 
 import torch
@@ -52,16 +51,12 @@ def register_stimuli(register):
     register("noise", Noise)
 
 
-def most():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
 plugins = Plugins([sys.modules["__main__"]], installed=())
 study = Study((ModelReference("network"),), Reference("noise"), None, {"steps": 1, "batch_size": 16}, null_signals=2)
 load_parts(study, plugins, torch.device("cpu"))
-before = most()
+before = peak_memory()
 run_study(study, FOLDER, plugins)
-took = most() - before
+took = peak_memory() - before
 planned = estimate(study, plugins, torch.device("cpu"))
 wrote = sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file())
 print(json.dumps({"memory": [planned.memory_bytes, took], "disk": [planned.disk_bytes, wrote]}))
@@ -69,12 +64,13 @@ print(json.dumps({"memory": [planned.memory_bytes, took], "disk": [planned.disk_
 
 
 def measured(count: int, side: int, channels: int, folder: Path) -> dict[str, list[int]]:
-    asked = [sys.executable, "-c", SCRIPT, *map(str, (count, side, channels)), folder]
+    asked = [sys.executable, "-c", PEAK_MEMORY + SCRIPT, *map(str, (count, side, channels)), folder]
     done = subprocess.run(asked, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 
 
+@on_linux
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "side", "channels"), [(200, 160, 1), (600, 160, 1), (16, 160, 64), (16, 160, 160)]

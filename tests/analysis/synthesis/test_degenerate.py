@@ -12,7 +12,7 @@ import xarray as xr
 from metamery.analysis.similarity.ceilings import ceiling_bounds as similarity_ceiling
 from metamery.analysis.statistics import (
     bootstrap_mean,
-    ceiling_bounds,
+    noise_ceiling,
     repeated_measures_anova,
     spearman_brown,
     split_half,
@@ -33,7 +33,7 @@ def test_splits_with_a_constant_half_do_not_count(measure: str) -> None:
     half, full, varied = halves(CEILING, measure=measure)
     assert 0.9 < half <= full < 1 + 1e-9
     assert 80 < varied < 100  # a half of two people is both at ceiling in one of ten
-    assert 0.9 < ceiling_bounds(full, 0.95) < 1
+    assert 0.9 < noise_ceiling(full, 0.95) < 1
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,15 @@ def test_where_no_half_varies_there_is_no_reliability_and_a_reason(scores: np.nd
     with pytest.warns(UserWarning, match="no reliability: in each of 20 splits a half is the same at all points"):
         half, full, varied = halves(scores, 20, measure=measure)
     assert (math.isnan(half), math.isnan(full), varied) == (True, True, 0)
-    assert math.isnan(ceiling_bounds(full, 0.9))
-    assert math.isnan(ceiling_bounds(0.9, full))
+    assert math.isnan(noise_ceiling(full, 0.9))
+    assert math.isnan(noise_ceiling(0.9, full))
 
 
 def test_what_has_no_value_stays_without_one() -> None:
     for reliability in (math.nan, -1.0, -3.0):
         assert math.isnan(spearman_brown(reliability))
     assert spearman_brown(-0.5) == -2
-    assert ceiling_bounds(-2, 0.9) == 0
+    assert noise_ceiling(-2, 0.9) == 0
     rounding = 0.3 + np.array([0, 1, -1, 2]) * 5e-17
     assert np.isnan(correlate(rounding, np.arange(4.0)))
     assert np.isnan(correlate(np.zeros(4), np.arange(4.0), "spearman"))
@@ -78,7 +78,7 @@ def test_a_prediction_of_people_who_are_all_at_ceiling_says_why_it_has_no_value(
         warnings.simplefilter("always")
         found = other_model_prediction(people, models, "v", generator=np.random.default_rng(0), splits=10)
     assert any("the means of people are the same at all points" in str(each.message) for each in said)
-    assert np.isnan(found[["correlation", "human_reliability", "ceiling_bounds", "corrected"]].to_dataarray()).all()
+    assert np.isnan(found[["correlation", "human_reliability", "noise_ceiling", "corrected"]].to_dataarray()).all()
     assert not np.isinf(found["models_reliability"]).any()
 
 

@@ -122,13 +122,30 @@ def _part(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
 
 
 def _joined(parts: list[xr.Dataset], dim: str) -> xr.Dataset:
-    """Put parts behind one another; along other dimensions, what one of them lacks is NaN."""
+    """Put parts behind one another; along other dimensions, what one of them lacks is NaN, or empty if it is text."""
+    texts = {name for part in parts for name, variable in part.variables.items() if variable.dtype.kind in "OTU"}
     joined = xr.concat(
-        parts, dim, data_vars="minimal", coords="minimal", compat="override", join="outer", combine_attrs="drop"
+        parts,
+        dim,
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="outer",
+        fill_value=dict.fromkeys(texts, ""),
+        combine_attrs="drop",
     )
     for other in {*joined.dims} - {dim}:  # an outer join sorts; as the parts have it is better
         order = dict.fromkeys(value for part in parts if other in part.coords for value in part[other].values.tolist())
         joined = joined.sel({other: list(order)})
+        for name in texts - {other}:
+            if name in joined.coords and joined[name].dims == (other,):  # of the first part alone
+                known = {
+                    value: text
+                    for part in reversed(parts)
+                    if name in part.coords
+                    for value, text in zip(part[other].values.tolist(), part[name].values.tolist(), strict=True)
+                }
+                joined = joined.assign_coords({name: (other, [known[value] for value in order], joined[name].attrs)})
     for name, array in joined.data_vars.items():
         array.attrs = dict(parts[0][name].attrs) if name in parts[0] else {}
     return joined

@@ -107,3 +107,18 @@ def test_the_command_prints_keeps_and_draws_it(command, tmp_path):
     inside = command("compare", tmp_path / "first", tmp_path / "second", "-o", tmp_path / "first")
     assert inside.status == 2
     assert "holds a study; choose another folder" in inside.error
+
+
+def test_texts_along_a_dimension_are_those_of_the_study_that_has_them(tmp_path: Path) -> None:
+    trees = {}
+    for name, domain, transformations in (("seen", IMAGE, ["blur", "scale"]), ("heard", SOUND, ["gain"])):
+        folder = make_study(tmp_path / name, {name: domain})
+        values = variable(("model", "transformation"), [[1.0] * len(transformations)])
+        units = ("transformation", [f"unit of {each}" for each in transformations])
+        coordinates = {"model": [name], "transformation": transformations, "unit": units}
+        StudyStore.reopen(folder).add("invariance", xr.Dataset({"invariance": values}, coordinates))
+        trees[name] = open_study(folder)
+    found = compare(trees)["invariance"]
+    check_dataset(found)
+    assert found.unit.values.tolist() == ["unit of blur", "unit of scale", "unit of gain"]
+    np.testing.assert_array_equal(found.invariance, [[1, 1, np.nan], [np.nan, np.nan, 1]])

@@ -432,8 +432,8 @@ def work(count, width, held):
 torch.set_num_threads(1)
 work(20, 20_000, 10)
 before = peak_memory()
-planned = streaming.plan(200, 4, 4 * 100_000, batch_size=10, memory=0.06, block_bytes=BLOCK)
-work(200, 100_000, planned.held)
+planned = streaming.plan(400, 4, 4 * 200_000, batch_size=10, memory=0.15, block_bytes=BLOCK)
+work(400, 200_000, planned.held)
 print(planned.memory, peak_memory() - before)
 """
 
@@ -443,8 +443,9 @@ def test_the_memory_that_is_stated_is_not_exceeded() -> None:
     script = PEAK_MEMORY + MEASURE_MEMORY
     ran = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     planned, used = map(int, ran.stdout.split())
-    assert used < planned <= 0.06 * GIB
-    assert used < 4 * 200 * 100_000  # all activations would take as much by themselves
+    assert planned <= 0.15 * GIB
+    assert used < planned + 32 * 2**20  # what the C library keeps for itself
+    assert used < 4 * 400 * 200_000 * 2 / 3  # all activations would take more by themselves
 
 
 def test_what_is_not_finite_is_named() -> None:

@@ -78,6 +78,6 @@ def measured(count: int, side: int, channels: int, folder: Path) -> dict[str, li
 def test_what_is_planned_is_what_is_taken(count: int, side: int, channels: int, tmp_path: Path) -> None:
     found = measured(count, side, channels, tmp_path / "study")
     planned, took = found["memory"]
-    assert planned == pytest.approx(took, rel=0.35)
+    assert took / 1.35 < planned < 1.6 * took  # the C library keeps more or less of what is freed
     planned, wrote = found["disk"]  # before compression, which takes about a tenth from noise
     assert 0.8 * planned < wrote < 1.05 * planned

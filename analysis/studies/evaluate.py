@@ -166,7 +166,7 @@ def _on_device(models: Model | Mapping[str, Model], device: torch.device) -> dic
 
 
 def is_study(path: Path) -> bool:
-    """Whether a folder holds results that are no run's: a study's, or those of earlier evaluations."""
+    """Whether a folder holds the results of a study or of earlier evaluations, not those of a run."""
     return kind(home(path)) in ("study", "evaluations", "damaged")
 
 

@@ -96,7 +96,7 @@ def export(study: Results, out_folder: str | Path, level: float | None = None) -
     Raises
     ------
     MetameryError
-        There is no study, or it is damaged; the folder holds what is not an export, or it cannot be written to;
+        There is no study, or it is damaged; the folder holds other files than an export's, or cannot be written to;
         `level` is above 0 or not finite, or the study has no sounds to set it of.
 
     Examples

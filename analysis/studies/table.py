@@ -45,7 +45,7 @@ def to_table(study: Results) -> pd.DataFrame:
     Raises
     ------
     MetameryError
-        There is no study, or it holds no metamers.
+        The folder holds no study, or the study holds no metamers.
 
     Examples
     --------

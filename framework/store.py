@@ -227,7 +227,7 @@ class StudyStore:
     def _take_out(self, path: str) -> None:
         with self._turn_with() as staging:
             if not (self.path / path).is_dir():
-                raise MetameryError(f"'{self.path}' holds no group '{path}'")
+                raise MetameryError(f"'{self.path.parent}' holds nothing of '{path}'")
             _unconsolidate(self.path, staging)
             os.rename(self.path / path, staging / "gone")
             _consolidate(self.path)

@@ -105,7 +105,7 @@ CASES = {
 
 _REFUSALS = (
     "is being written to by `metamery",
-    "holds nothing of evaluator",
+    "holds nothing of",
     "holds other files; choose another folder",
 )
 _EVENTS = {"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.utime", "os.chmod", "os.truncate", "os.link"}

@@ -199,6 +199,6 @@ def _without(evaluator: str, folder: Path) -> Path:
     check_input(folder, READABLE, "a study's folder, or that of evaluations")
     store = StudyStore.reopen(folder)
     if evaluator not in store.children():
-        raise MetameryError(f"'{folder}' holds nothing of evaluator '{evaluator}'")
+        raise MetameryError(f"'{folder}' holds nothing of '{evaluator}'")
     store.remove(evaluator)
     return write_report(folder).resolve()

@@ -364,7 +364,7 @@ def test_what_an_evaluator_added_can_be_taken_out(synthesise: Command, command: 
     assert command("evaluate", "agreement", study, "--remove").status == 0
     assert sorted(open_study(study).children) == before
     assert "<h3>Label agreement " not in (study / "report.html").read_text(encoding="utf-8")
-    assert "holds nothing of evaluator 'agreement'" in command("evaluate", "agreement", study, "--remove").error
+    assert "holds nothing of 'agreement'" in command("evaluate", "agreement", study, "--remove").error
 
 
 def test_an_evaluator_that_gives_no_dataset_is_named(synthesise: Command, command: Command, tmp_path: Path) -> None:

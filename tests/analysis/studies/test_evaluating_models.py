@@ -143,7 +143,7 @@ def test_slips_are_named(trained: Any, command: Any, model: str, data: Path, tmp
         ("accuracy", tmp_path / "nothing", *named, *out): "unknown model",
         ("agreement", run, *out): "evaluator 'agreement' needs a study",
         ("robustness", run, "--set", "epsilon=[1]", *out): "did you mean 'epsilons'?",
-        ("accuracy", run, "--remove"): "holds nothing of evaluator 'accuracy'",
+        ("accuracy", run, "--remove"): "holds nothing of 'accuracy'",
     }
     for arguments, message in slips.items():
         said = command("evaluate", *arguments)

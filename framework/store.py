@@ -26,7 +26,7 @@ from .folders import RESULTS
 from .groups import check_addition, check_apart, check_removal
 from .owners import scratch
 from .replacing import replaced, writing_to
-from .results import check_version, quiet
+from .results import check_version, quiet, steady
 from .schema import SCHEMA_VERSION, SIGNAL_DIMENSIONS, Variable, check_dataset
 from .staging import STAGED, clear_half_written, clear_leftovers, exchange
 
@@ -138,7 +138,7 @@ class StudyStore:
         MetameryError
             There are none, they are of a newer schema, or they cannot be written to.
         """
-        check_version(folder)
+        steady([folder], lambda: check_version(folder))
         if not os.access(folder / RESULTS, os.W_OK):
             raise MetameryError(f"cannot write to '{folder / RESULTS}': permission denied")
         with writing_to(folder), turn(folder) as claim:

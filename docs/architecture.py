@@ -50,7 +50,7 @@ def imports(names: Mapping[str, str]) -> dict[str, set[str]]:
     """For each folder the other folders of these that its own files import."""
     found: dict[str, set[str]] = {name: set() for name in names}
     for name in names:
-        for file in (ROOT / name).glob("*.py"):
+        for file in (ROOT / name).glob("*.py*"):  # and stubs, which list what a package exports
             package = file.relative_to(ROOT).parts[:-1]
             for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ImportFrom) and node.level:

@@ -37,17 +37,17 @@ def evaluate(
     evaluator: Annotated[str, typer.Argument(help="An evaluator's name.")],
     what: Annotated[list[str], typer.Argument(metavar="STUDY|MODEL", help="A study's folder, or models or runs.")],
     stimuli: Annotated[
-        str, typer.Option(help="Of models: a name or a folder; of runs, by default, what they were validated on.")
+        str, typer.Option(help="Stimuli for models, a name or a folder; for runs by default their validation stimuli.")
     ] = "",
-    limit: Annotated[int | None, typer.Option(min=1, help="Of models: number of stimuli to take.")] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Of models: the folder that gets results and report.")
-    ] = Path("evaluation"),
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of stimuli, for models.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of results and report, for models.")] = Path(
+        "evaluation"
+    ),
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the evaluator.")
     ] = None,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Take what it added to a folder out again, and measure nothing.")
+        bool, typer.Option("--remove", help="Remove its results from a folder, and measure nothing.")
     ] = False,
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
@@ -57,7 +57,7 @@ def evaluate(
 ) -> None:
     """Measure a study, or models.
 
-    What is found is added to the study's results and its report; of models, to those of a folder of its own.
+    Results are added to the study's results and report; those of models go to a folder of their own.
     """
     import torch
 
@@ -65,7 +65,7 @@ def evaluate(
     from ...framework.progress import ProgressBar
     from ..report import write_report
     from ..report.terminal import lines
-    from ..studies.evaluate import check_place, held_out, is_study, keep, measure, models_context, study_context
+    from ..studies.evaluate import check_group, held_out, is_study, keep, measure, models_context, study_context
 
     plugins = loaded_plugins(context)
     found = plugins.find("evaluator", evaluator)
@@ -73,12 +73,12 @@ def evaluate(
     check_result_name(name)
     folder = home(Path(what[0]))
     if remove:
-        typer.echo(f"report:  {_without(name, folder)}")
+        typer.echo(f"report:  {_remove(name, folder)}")
         return
     of_study = len(what) == 1 and (is_study(folder) or (folder.is_dir() and not is_run(folder)))
     if of_study and (stimuli or limit or skip_unreadable or background):
         raise MetameryError(
-            f"'{folder}' is a study, whose stimuli are its own: --stimuli, --limit, --skip-unreadable and --background "
+            f"'{folder}' is a study, which has its own stimuli: --stimuli, --limit, --skip-unreadable and --background "
             "are for models"
         )
     plugins.load("evaluator", evaluator, **options)
@@ -86,7 +86,7 @@ def evaluate(
     about: dict[str, Any] = {"seed": seed}
     if of_study:
         check_input(folder, ("study", "damaged"), "a study, or models to evaluate")
-    check_place(folder if of_study else output, name, of_study)
+    check_group(folder if of_study else output, name, of_study)
     if not of_study:
         names = [absolute(each) for each in what]
         use = folder_or_name(plugins, Reference(stimuli)) if stimuli else held_out(names)
@@ -111,17 +111,15 @@ def evaluate(
 
 
 def compare(
-    studies: Annotated[list[Path], typer.Argument(metavar="STUDY STUDY…", help="Studies' folders.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder that gets results and report.")] = Path(
-        "comparison"
-    ),
+    studies: Annotated[list[Path], typer.Argument(metavar="STUDY STUDY…", help="Folders of studies.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of results and report.")] = Path("comparison"),
 ) -> None:
-    """Lay the models of several studies side by side, with intervals.
+    """Compare the models of several studies side by side, with intervals.
 
-    Compared are how their metamers came out, layer by layer, and what each evaluator found that all studies have.
+    Their metamers are compared layer by layer, and so are the results of each evaluator that all studies have.
     """
     from ...framework.results import open_study, steady
-    from ..studies.compare import compare as lay_side_by_side
+    from ..studies.compare import compare as compare_studies
     from ..studies.damage import without_lost
 
     check_output(output, "evaluations")
@@ -132,24 +130,22 @@ def compare(
     names = short if len({*short}) == len(short) else [str(folder) for folder in studies]
     found = steady(
         folders,
-        lambda: lay_side_by_side(
+        lambda: compare_studies(
             {name: without_lost(folder, open_study(folder)) for name, folder in zip(names, folders, strict=True)}
         ),
     )
-    _tell(found, output)
+    _keep_and_print(found, output)
 
 
 def statistics(
     people: Annotated[Path, typer.Argument(help="A CSV table: participants' recognition of each model's stages.")],
-    models: Annotated[str, typer.Option(metavar="A,B,…", help="Models to hold against each other.")] = "",
+    models: Annotated[str, typer.Option(metavar="A,B,…", help="Models to compare with each other.")] = "",
     recognition: Annotated[
-        Path | None, typer.Option(help="A CSV table of models on each other's metamers, that may predict people.")
+        Path | None, typer.Option(help="A CSV table of models on each other's metamers, to predict people from.")
     ] = None,
-    shuffles: Annotated[int, typer.Option(min=1, max=MAX_SHUFFLES, help="Of each permutation test.")] = 10_000,
-    scheme: Annotated[str, typer.Option(help="Of the permutations: proper, or feather2023, as published.")] = "proper",
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder that gets results and report.")] = Path(
-        "statistics"
-    ),
+    shuffles: Annotated[int, typer.Option(min=1, max=MAX_SHUFFLES, help="Permutations in each test.")] = 10_000,
+    scheme: Annotated[str, typer.Option(help="Permutations: proper, or feather2023, as published.")] = "proper",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of results and report.")] = Path("statistics"),
     seed: Seed = 0,
 ) -> None:
     """Analyse people's recognition: against each network, between networks, and as other networks predict it."""
@@ -173,11 +169,11 @@ def statistics(
         shuffles=shuffles,
         scheme=scheme,
     )
-    _tell(found, output)
+    _keep_and_print(found, output)
 
 
-def _tell(found: Mapping[str, xr.Dataset], output: Path) -> None:
-    """Keep datasets in a folder of evaluations, and print them."""
+def _keep_and_print(found: Mapping[str, xr.Dataset], output: Path) -> None:
+    """Store datasets in a folder of evaluations, and print them."""
     from ..report import write_report
     from ..report.terminal import lines
     from ..studies.evaluate import keep
@@ -191,8 +187,8 @@ def _tell(found: Mapping[str, xr.Dataset], output: Path) -> None:
     typer.echo(f"report:  {write_report(output).resolve()}")
 
 
-def _without(evaluator: str, folder: Path) -> Path:
-    """Take what an evaluator added out of a folder's results, and write their report anew."""
+def _remove(evaluator: str, folder: Path) -> Path:
+    """Remove an evaluator's results from a folder, and write its report again."""
     from ...framework.store import StudyStore
     from ..report import write_report
 

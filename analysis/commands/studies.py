@@ -1,4 +1,4 @@
-"""The commands that make, show and hand out metamers."""
+"""Commands that make, show and export metamers."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="The study's folder
 
 def demo(
     context: typer.Context,
-    audio: Annotated[bool, typer.Option("--audio", help="Sounds, spoken digits, in place of photographs.")] = False,
-    stimuli: Annotated[str, typer.Option(help="Six of your own in their place: a name, or a folder.")] = "",
+    audio: Annotated[bool, typer.Option("--audio", help="Use sounds, spoken digits, instead of photographs.")] = False,
+    stimuli: Annotated[str, typer.Option(help="Use six of these stimuli instead: a name or a folder.")] = "",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The study's folder; by default demo, or demo-audio.")
     ] = None,
@@ -59,10 +59,10 @@ def demo(
     seed: Seed = 0,
     dry_run: DryRun = False,
 ) -> None:
-    """Make metamers of six photographs or sounds, and a page to look at them or hear them.
+    """Make metamers of six photographs or sounds, and a page that shows or plays them.
 
-    Of photographs at six layers of EfficientNet-Lite0, whose weights come with the extra ``demo``; with --audio, of
-    synthesised speech, the bundled words, at five layers of coch-cnn-digits.
+    Photographs are matched at six layers of EfficientNet-Lite0, whose weights come with the extra ``demo``. With
+    --audio, the bundled words, which are synthesised speech, are matched at five layers of coch-cnn-digits.
     """
     if audio:
         model, bundled = ModelReference("coch-cnn-digits", AUDIO_DEMO_LAYERS), "spoken-digits"
@@ -86,11 +86,11 @@ def show(
     model: Annotated[str, typer.Argument(help="A model's name, or FILE.py:FUNCTION.")],
     set_: ModelOptions = None,
     antialias: Antialias = "",
-    full: Annotated[bool, typer.Option("--all", help="Every module, not only the model's own layers.")] = False,
+    full: Annotated[bool, typer.Option("--all", help="List every module, not only the model's own layers.")] = False,
 ) -> None:
-    """Show what a model takes, and its layers.
+    """Show the signals that a model takes, and its layers.
 
-    Of each layer: its shape, the number of its units, whether it ends in a ReLU, and the memory that synthesis takes.
+    For each layer: shape, number of units, whether it ends in a ReLU, and the memory that synthesis takes.
     """
     from ...framework.contract import examine
 
@@ -124,20 +124,20 @@ def synthesise(
     model: Annotated[str, typer.Argument(help="A model's name, or FILE.py:FUNCTION.")],
     stimuli: Annotated[str, typer.Option(help="A name, or a folder of pictures or sounds, CLASS/FILE or FILE.")],
     output: Output,
-    layers: Annotated[str, typer.Option(help="Layers between commas; the model's own by default.")] = "",
+    layers: Annotated[str, typer.Option(help="Layers, separated by commas; by default the model's own.")] = "",
     preset: Annotated[str, typer.Option(help="fast or feather2023.")] = "fast",
     steps: Annotated[int | None, typer.Option(min=1, help="Updates; the schedule keeps its shape.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Metamers of each stimulus, from different noise.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="Number of stimuli to take.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of stimuli.")] = None,
     null_stimuli: Annotated[
         str, typer.Option(help="Signals of the null, a name or a folder; the stimuli themselves by default.")
     ] = "",
     null_signals: Annotated[
-        int | None, typer.Option(min=2, help="Number of them to take, at random; 1415 by default.")
+        int | None, typer.Option(min=2, help="Number of null signals, drawn at random; 1415 by default.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Stimuli worked on at once.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Number of stimuli in a batch.")] = None,
     setting: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Any setting of the preset, set otherwise.")
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Override any setting of the preset.")
     ] = None,
     set_: ModelOptions = None,
     antialias: Antialias = "",
@@ -149,7 +149,7 @@ def synthesise(
 ) -> None:
     """Make metamers of stimuli at layers of a model.
 
-    The same command on the same folder goes on where an interrupted one was.
+    The same command on the same folder resumes an interrupted one.
     """
     options: dict[str, Any] = {}
     if limit is not None:
@@ -169,13 +169,13 @@ def synthesise(
         seed=seed,
         null_signals=null_signals,
     )
-    study = _read_so(plugins, study, skip_unreadable, background)
+    study = _with_reading(plugins, study, skip_unreadable, background)
     _make(context, Study.from_toml(study.to_toml()), output, device, dry_run)
 
 
 def run(
     context: typer.Context,
-    study: Annotated[Path, typer.Argument(help="A study file, or the folder it lies in.")],
+    study: Annotated[Path, typer.Argument(help="A study file, or the folder that contains it.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The study's folder; by default the file's own.")
     ] = None,
@@ -184,18 +184,18 @@ def run(
     device: Device = "cpu",
     dry_run: DryRun = False,
 ) -> None:
-    """Make the metamers that a study file asks for.
+    """Make the metamers that a study file describes.
 
-    A file may name several models. The same command goes on where an interrupted one was.
+    A file may name several models. The same command resumes an interrupted one.
     """
     study = home(study)
     file = study if kind(study) in ("file", "missing") else study / STUDY_FILE
-    asked = _read_so(loaded_plugins(context), Study.read(file), skip_unreadable, background)
+    asked = _with_reading(loaded_plugins(context), Study.read(file), skip_unreadable, background)
     _make(context, asked, output or file.parent, device, dry_run)
 
 
 def report(
-    study: Annotated[Path, typer.Argument(help="A study's folder, or that of evaluations or of a run.")],
+    study: Annotated[Path, typer.Argument(help="Folder of a study, of evaluations or of a run.")],
 ) -> None:
     """Write a page that shows a study, evaluations or a run: one HTML file."""
     from ..report import write_report
@@ -205,10 +205,10 @@ def report(
 
 def export(
     study: Annotated[Path, typer.Argument(help="A study's folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where the files go.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the files.")],
     level: Annotated[
         float | None,
-        typer.Option(metavar="DBFS", help="Set each sound's RMS, peaks never beyond full scale; by default as is."),
+        typer.Option(metavar="DBFS", help="RMS of each sound, with peaks limited to full scale; by default as stored."),
     ] = None,
 ) -> None:
     """Write signals and metamers as PNG or WAV, with a table."""
@@ -217,8 +217,8 @@ def export(
     typer.echo(f"{write(study, output, level)} files in {output.resolve()}, listed in metamers.csv")
 
 
-def _read_so(plugins: Plugins, study: Study, skip_unreadable: bool, background: str) -> Study:
-    """A study whose files are read as a command says; that is part of the study, and so of going on with it."""
+def _with_reading(plugins: Plugins, study: Study, skip_unreadable: bool, background: str) -> Study:
+    """Return a study with a command's options for reading files, which are part of the study and of resuming it."""
     null = study.null_stimuli
     return replace(
         study,
@@ -241,8 +241,8 @@ def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_r
         typer.echo(study.to_toml())
         typer.echo(
             f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)} of updates; "
-            f"{planned.memory_bytes / 1e6:.0f} MB of memory beside PyTorch and the networks, "
-            f"at most {planned.disk_bytes / 1e6:.0f} MB on disk, and {planned.scratch_bytes / 1e6:.0f} MB meanwhile"
+            f"{planned.memory_bytes / 1e6:.0f} MB of memory besides PyTorch and the networks, "
+            f"at most {planned.disk_bytes / 1e6:.0f} MB on disk, and {planned.scratch_bytes / 1e6:.0f} MB temporarily"
         )
         return
     with ProgressBar() as progress:
@@ -264,7 +264,7 @@ def _count(store: StudyStore) -> tuple[int, int]:
 
 
 def _success(folder: Path) -> Iterator[str]:
-    """Say for each model and layer how many metamers succeed, with 95 % Wilson intervals."""
+    """Yield lines with the proportion of metamers that succeed at each layer, with 95 % Wilson intervals."""
     from ...framework.model_results import models_of
     from ...framework.results import open_study
     from ..proof.success import success_by_layer
@@ -273,7 +273,7 @@ def _success(folder: Path) -> Iterator[str]:
         for results in models_of(tree):
             yield ""
             if results.null is None or results.match is None:
-                yield f"{results.name}: no null, which takes two unlike signals; see --null-stimuli"
+                yield f"{results.name}: no null, which requires two different signals; see --null-stimuli"
                 continue
             null = results.null.attrs
             few = ": few, see --null-stimuli" if null["pairs"] < FEW_PAIRS else ""
@@ -289,7 +289,7 @@ def _success(folder: Path) -> Iterator[str]:
 
 
 def _share(counts: xr.Dataset, part: str) -> str:
-    """A proportion of `success_by_layer`, as people read it."""
+    """Format a proportion of `success_by_layer`."""
     counted = int(counts[f"{part}_counted"])
     if not counted:
         return "unattainable" if int(counts["unattainable"]) and part != "agrees" else "–"

@@ -1,4 +1,4 @@
-"""Stimuli in batches, as each model gets them, with the answers that are right."""
+"""Stimuli in batches, fitted to each model, with their right answers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ...framework.stimuli import Stimulus
 
 @dataclass(frozen=True, eq=False)
 class StimulusBatch:
-    """Some stimuli as one model gets them.
+    """A batch of stimuli, fitted to one model.
 
     Parameters
     ----------
     signals
-        ``(B, …)``, on the model's device.
+        Signals ``(B, …)``, on the model's device.
     right
-        Which classes are right answers, ``(B, classes)``; none is where that is not known.
+        Which classes are right answers, ``(B, classes)``; none where that is not known.
     stimuli
-        What they are of.
+        Stimuli of the signals.
     """
 
     signals: torch.Tensor
@@ -37,7 +37,7 @@ class StimulusBatch:
 
     @property
     def known(self) -> torch.Tensor:
-        """Of which signals a right answer is known, ``(B,)``."""
+        """Whether a right answer to each signal is known, ``(B,)``."""
         return self.right.any(dim=1)
 
     def correct(self, logits: torch.Tensor) -> torch.Tensor:
@@ -49,18 +49,18 @@ class StimulusBatch:
         return logits.masked_fill(~self.right, -torch.inf).argmax(dim=1)
 
     def some(self, which: torch.Tensor) -> StimulusBatch:
-        """Those signals alone; `which` is ``(B,)``, boolean."""
-        places = which.nonzero().squeeze(1).tolist()
-        return StimulusBatch(self.signals[which], self.right[which], [self.stimuli[place] for place in places])
+        """Return the selected signals only; `which` is boolean, ``(B,)``."""
+        indices = which.nonzero().squeeze(1).tolist()
+        return StimulusBatch(self.signals[which], self.right[which], [self.stimuli[index] for index in indices])
 
 
 def batches(context: Context, batch_size: int) -> Iterator[dict[str, StimulusBatch]]:
-    """Load the stimuli, each once, and yield them by model's name.
+    """Load each stimulus once, and yield batches by the model's name.
 
     Raises
     ------
     MetameryError
-        A model has no labels, or of no stimulus a right answer is known to it.
+        A model has no labels, or no stimulus has a right answer among them.
     """
     known = dict.fromkeys(context.models, 0)
     for name, model in context.models.items():
@@ -78,17 +78,17 @@ def batches(context: Context, batch_size: int) -> Iterator[dict[str, StimulusBat
         yield given
     for name, count in known.items():
         if not count:
-            raise MetameryError(f"none of the stimuli shows what one of the labels of model '{name}' says")
+            raise MetameryError(f"none of the stimuli has a right answer among the labels of model '{name}'")
 
 
 def fit(stimuli: Sequence[Stimulus], domains: set[Domain], device: torch.device) -> dict[Domain, torch.Tensor]:
-    """Bring stimuli into domains: ``(B, …)`` for each."""
+    """Fit stimuli to domains: ``(B, …)`` for each."""
     return {domain: torch.stack([domain.fit(stimulus) for stimulus in stimuli]).to(device) for domain in domains}
 
 
 @contextmanager
 def running(context: Context) -> Iterator[None]:
-    """Have all models frozen, and laid out as the device runs them best; stochastic ones draw from a fixed seed.
+    """Freeze all models, in the memory layout that suits the device; stochastic ones draw from a fixed seed.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def running(context: Context) -> Iterator[None]:
 
 
 def drawn_seed(context: Context) -> int:
-    """A seed from the context's generator, for generators that each signal has for itself."""
+    """Draw a seed from the context's generator, from which generators of single signals are seeded."""
     return int(torch.randint(2**62, (), generator=context.generator, device=context.generator.device))
 
 

@@ -21,20 +21,20 @@ _SITES = {"site": ("model", "layer"), "other_site": ("other_model", "other_layer
 
 
 def compare(studies: Mapping[str, Results]) -> dict[str, xr.Dataset]:
-    """Lay the models of several studies side by side.
+    """Compare the models of several studies side by side.
 
     Parameters
     ----------
     studies
-        Open studies, their folders, or what `synthesise` returned, each under a name, by which models of one name are
-        told apart: ``MODEL (NAME)``.
+        Open studies, their folders, or what `synthesise` returned, by name. Models of the same name are distinguished
+        as ``MODEL (NAME)``.
 
     Returns
     -------
     dict of xr.Dataset
-        ``synthesis``: over ``site``, each model's layers, how many metamers succeed and how close they came, and then
-        what each evaluator found that all studies have, with the intervals that it gave, over ``site`` or ``model``.
-        What is of single stimuli, seeds or people is left out.
+        ``synthesis``: the proportion of metamers that succeed and how closely they match, over ``site``, each model's
+        layers. Then the results of each evaluator that all studies have, with its intervals, over ``site`` or
+        ``model``. Values of single stimuli, seeds or people are left out.
 
     Raises
     ------
@@ -55,10 +55,10 @@ def compare(studies: Mapping[str, Results]) -> dict[str, xr.Dataset]:
 
 def _compared(studies: Mapping[str, xr.DataTree]) -> dict[str, xr.Dataset]:
     if len(studies) < 2:
-        raise MetameryError(f"one study is nothing to compare: {', '.join(studies)}")
+        raise MetameryError(f"compare is given {', '.join(studies) or 'no study'}, expected at least two studies")
     renamed = _names(studies)
-    made = [_synthesis(name, tree, renamed[name]) for name, tree in studies.items()]
-    found = {"synthesis": _joined(made, "site").assign_attrs(title="Metamers")}
+    synthesis = [_synthesis(name, tree, renamed[name]) for name, tree in studies.items()]
+    found = {"synthesis": _joined(synthesis, "site").assign_attrs(title="Metamers")}
     shared = [{*tree.children} - {*_OWN} for tree in studies.values()]
     for group in sorted(set.intersection(*shared)):
         parts = [_part(tree.children[group].to_dataset(inherit=False), renamed[name]) for name, tree in studies.items()]
@@ -70,7 +70,7 @@ def _compared(studies: Mapping[str, xr.DataTree]) -> dict[str, xr.Dataset]:
 
 
 def _names(studies: Mapping[str, xr.DataTree]) -> dict[str, dict[str, str]]:
-    """For each study, what its models are called among all."""
+    """Return the names of each study's models in the comparison."""
     own = {study: [results.name for results in models_of(tree)] for study, tree in studies.items()}
     for study, models in own.items():
         if not models:
@@ -86,7 +86,7 @@ def _synthesis(study: str, tree: xr.DataTree, names: Mapping[str, str]) -> xr.Da
     parts = []
     for results in models_of(tree):
         if results.match is None:
-            raise MetameryError(f"'{study}' holds no match of '{results.name}': finish it first")
+            raise MetameryError(f"'{study}' holds no match of '{results.name}', expected a finished study")
         match = results.match.load()
         result = success_by_layer(match)
         fit = at_own_layer(match["match"]).median(("stimulus", "seed"))
@@ -107,7 +107,7 @@ def _at_sites(dataset: xr.Dataset, model: str) -> xr.Dataset:
 
 
 def _part(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
-    """What of an evaluator's dataset goes into a comparison, its models called by other names."""
+    """Return the part of an evaluator's dataset that goes into a comparison, with its models renamed."""
     kept = dataset[[name for name, array in dataset.data_vars.items() if not _EACH & {*array.dims}]]
     kept = kept[[name for name, array in kept.data_vars.items() if array.dtype.kind in "biuf"]].load()
     for coordinate in _MODELS:
@@ -116,13 +116,13 @@ def _part(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
             kept = kept.assign_coords({coordinate: (kept[coordinate].dims, values, kept[coordinate].attrs)})
     for site, (model, layer) in _SITES.items():
         if site in kept.coords:
-            called = [f"{m} {name}" for m, name in zip(kept[model].values, kept[layer].values, strict=True)]
-            kept = kept.assign_coords({site: called})
+            labels = [f"{m} {name}" for m, name in zip(kept[model].values, kept[layer].values, strict=True)]
+            kept = kept.assign_coords({site: labels})
     return kept
 
 
 def _joined(parts: list[xr.Dataset], dim: str) -> xr.Dataset:
-    """Put parts behind one another; along other dimensions, what one of them lacks is NaN, or empty if it is text."""
+    """Concatenate parts; values that a part lacks along other dimensions are NaN, or empty text."""
     texts = {name for part in parts for name, variable in part.variables.items() if variable.dtype.kind in "OTU"}
     joined = xr.concat(
         parts,
@@ -134,11 +134,11 @@ def _joined(parts: list[xr.Dataset], dim: str) -> xr.Dataset:
         fill_value=dict.fromkeys(texts, ""),
         combine_attrs="drop",
     )
-    for other in {*joined.dims} - {dim}:  # an outer join sorts; as the parts have it is better
+    for other in {*joined.dims} - {dim}:  # an outer join sorts: restore the order of the parts
         order = dict.fromkeys(value for part in parts if other in part.coords for value in part[other].values.tolist())
         joined = joined.sel({other: list(order)})
         for name in texts - {other}:
-            if name in joined.coords and joined[name].dims == (other,):  # of the first part alone
+            if name in joined.coords and joined[name].dims == (other,):  # the values of the first part only
                 known = {
                     value: text
                     for part in reversed(parts)

@@ -1,4 +1,4 @@
-"""Creating a study: its stimuli as fitted to each model, empty arrays for all that is to come, and provenance."""
+"""Creating a study: its stimuli as fitted to each model, empty arrays for the results, and provenance."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _KEPT = ("category", "labels", "name", "source", "licence", "group", "sample_rat
 def create(
     study: Study, folder: Path, plugins: Plugins, parts: list[Part], settings: Settings, device: torch.device
 ) -> StudyStore:
-    """Read a study's stimuli, fit them to each model, and create its results with all that is known before synthesis.
+    """Read a study's stimuli, fit them to each model, and create its store with all that is known before synthesis.
 
-    Each domain's signals are in memory once.
+    The signals of each domain are held in memory once.
 
     Raises
     ------
     MetameryError
-        A stimulus does not fit or has no name of its own, or what is asked for is more than memory or disk can hold.
+        A stimulus does not fit or its name is not unique, or the study needs more memory or disk than there is.
     """
     stimuli = load_stimuli(plugins, study.stimuli)
     known: list[Stimulus] = []
-    # A small block for each, between large ones that go, would leave holes of their size.
+    # Shared, since a small block for each, between large ones that are freed, would fragment the memory.
     nothing = torch.empty(0, dtype=torch.float32, device="cpu")
     domains = {part.model.domain for part in parts}
     fitted = {domain: np.empty((len(stimuli), *domain.shape), dtype=np.float32) for domain in domains}
@@ -104,9 +104,9 @@ def relus(part: Part, settings: Settings) -> NDArray[np.int8]:
 
 
 def _check_room(parts: list[Part], stimuli: int, settings: Settings, folder: Path) -> None:
-    """Hold the results that a study asks for against free memory and disk, before any of it is asked for.
+    """Compare the size of a study's results with free memory and disk, before anything is allocated.
 
-    In memory at once are the coordinates, the losses of a batch and, where success is judged, one model's match.
+    Held in memory at once are the coordinates, the losses of a batch and, where success is judged, one model's match.
     """
     disk = memory = 0
     losses = 4 * (settings.steps + 1)

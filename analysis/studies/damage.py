@@ -1,7 +1,7 @@
-"""What of a study's results is lost or damaged on the disk, though the study says that it is there.
+"""Results of a study that are lost or damaged on disk although the study records them as done.
 
-A chunk that is gone reads as its fill value, NaN, without a word, and one that is cut off cannot be read. So what is
-read back is looked at: metamers that are done have signals, losses and a match.
+A missing chunk is read as its fill value, NaN, without an error, and a truncated one cannot be read. Therefore the
+values are checked: metamers that are done have signals, losses and a match.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-MEND = "the same command as the study's makes them again"
+MEND = "the study's command makes them again"
 _ANSWERS = ("predicted", "agrees", "quantised_predicted", "quantised_agrees")
 _TEXT = {"first", "second"}
-_LOST = "\ufffd"  # in place of a text that cannot be read
+_LOST = "\ufffd"  # replaces text that cannot be read
 
 
 @dataclass(frozen=True)
 class Damage:
-    """What is lost of one model.
+    """Lost results of one model.
 
     Parameters
     ----------
     name
-        The model's.
+        Name of the model.
     state
-        ``(layer, stimulus, seed)``, as it is stored.
+        States as stored, ``(layer, stimulus, seed)``.
     metamers
-        ``(layer, stimulus, seed)``: those that are said to be done, and are not whole.
+        Whether each metamer is recorded as done but incomplete, ``(layer, stimulus, seed)``.
     natural
         Names of the stimuli whose signals are lost.
     null
-        Whether its null is not whole.
+        Whether the null is incomplete.
     unreadable
-        Paths in the store, of what cannot be read at all.
+        Paths of arrays in the store that cannot be read at all.
     """
 
     name: str
@@ -60,12 +60,12 @@ class Damage:
 
     @property
     def lost(self) -> int:
-        """How many metamers are."""
+        """Number of lost metamers."""
         return int(self.metamers.sum())
 
 
 def damages(folder: Path) -> dict[str, Damage]:
-    """Read all results of a study's models, and say of each, by the key of its group, what is lost."""
+    """Read all results of a study's models, and return what is lost of each, by the key of its group."""
     models = _open(folder).get("models")
     if not isinstance(models, zarr.Group):
         return {}
@@ -73,18 +73,18 @@ def damages(folder: Path) -> dict[str, Damage]:
 
 
 def without_lost(folder: Path, tree: xr.DataTree, found: Mapping[str, Damage] | None = None) -> xr.DataTree:
-    """Return an open study in which metamers that are lost are missing, and say in a warning how many these are.
+    """Return an open study in which lost metamers are marked as missing, with a warning that gives their number.
 
     Raises
     ------
     MetameryError
-        Something cannot be read at all.
+        An array cannot be read at all.
     """
     found = damages(folder) if found is None else found
     unreadable = [path for damage in found.values() for path in damage.unreadable] + _others_unreadable(folder)
     if unreadable:
         more = f" and {len(unreadable) - 1} more" if len(unreadable) > 1 else ""
-        mend = MEND if _is_made(unreadable[0]) else "put it back from a copy, or make it again"
+        mend = MEND if _is_made(unreadable[0]) else "restore it from a copy, or make it again"
         raise MetameryError(f"'{folder / RESULTS}' is damaged: '{unreadable[0]}'{more} cannot be read; {mend}")
     for key, damage in found.items():
         for what in told(damage):
@@ -99,27 +99,27 @@ def without_lost(folder: Path, tree: xr.DataTree, found: Mapping[str, Damage] | 
 
 
 def told(damage: Damage) -> Iterator[str]:
-    """Say in a line each what is lost of a model."""
+    """Yield a line for each kind of results of a model that is lost."""
     if damage.lost:
-        yield f"{damage.lost} metamers of '{damage.name}' that were done are lost or not whole; {MEND}"
+        yield f"{damage.lost} metamers of '{damage.name}' that were done are lost or incomplete; {MEND}"
     if damage.natural:
         yield f"the natural signals of {listed(damage.natural)} of '{damage.name}' are lost"
     if damage.null:
-        yield f"the null of '{damage.name}' is lost or not whole; {MEND.replace('them', 'it')}"
+        yield f"the null of '{damage.name}' is lost or incomplete; {MEND.replace('them', 'it')}"
 
 
 def check_natural(folder: Path, found: Mapping[str, Damage]) -> None:
-    """Raise `MetameryError` where natural signals are lost, without which nothing can be made or measured."""
+    """Raise `MetameryError` if natural signals are lost, without which nothing can be made or measured."""
     for damage in found.values():
         if damage.natural:
             raise MetameryError(
                 f"'{folder}' is damaged: the natural signals of {listed(damage.natural)} of '{damage.name}' are lost. "
-                "Choose another folder, or put them back from a copy"
+                "Choose another folder, or restore them from a copy"
             )
 
 
 def listed(names: list[str], most: int = 3) -> str:
-    """Name some things, and say how many more there are.
+    """List the first names, and the number of the others.
 
     >>> listed(["a", "b", "c", "d", "e"])
     "'a', 'b', 'c' and 2 more"
@@ -136,27 +136,27 @@ def _open(folder: Path) -> zarr.Group:
 def _damage(model: zarr.Group, path: str) -> Damage:
     unreadable: list[str] = []
     name = str(model.attrs.get("model", path))
-    names = [str(stimulus) for stimulus in _whole(model, "metamers/stimulus", path, unreadable)]
-    state = _whole(model, "metamers/state", path, unreadable)
+    names = [str(stimulus) for stimulus in _read(model, "metamers/stimulus", path, unreadable)]
+    state = _read(model, "metamers/state", path, unreadable)
     natural = np.zeros(len(names), dtype=bool)
     signal = _array(model, "stimuli/signal")
     for block in _blocks(signal):
         natural[block] = ~_finite(_part(signal, block, f"{path}/stimuli/signal", unreadable), 1)
     done = state == STATES["done"]
-    metamers = done & ~_made(model, done, path, unreadable)
+    metamers = done & ~_complete(model, done, path, unreadable)
     null = "null" in model and not _null(model, path, unreadable)
-    return Damage(name, state, metamers, [names[place] for place in np.flatnonzero(natural)], null, unreadable)
+    return Damage(name, state, metamers, [names[index] for index in np.flatnonzero(natural)], null, unreadable)
 
 
-def _made(model: zarr.Group, done: NDArray[np.bool_], path: str, unreadable: list[str]) -> NDArray[np.bool_]:
-    """Which metamers are there, with their losses and their match."""
-    whole = done.copy()
+def _complete(model: zarr.Group, done: NDArray[np.bool_], path: str, unreadable: list[str]) -> NDArray[np.bool_]:
+    """Which metamers are complete, with their losses and their match."""
+    complete = done.copy()
     signal, loss = _array(model, "metamers/signal"), _array(model, "metamers/loss")
-    steps = _whole(model, "metamers/steps", path, unreadable)
-    predicted = _whole(model, "stimuli/predicted", path, unreadable)
-    _whole(model, "metamers/modified_relu", path, unreadable)
+    steps = _read(model, "metamers/steps", path, unreadable)
+    predicted = _read(model, "stimuli/predicted", path, unreadable)
+    _read(model, "metamers/modified_relu", path, unreadable)
     for name in ("stimuli/confidence", "stimuli/correct"):
-        _whole(model, name, path, unreadable)
+        _read(model, name, path, unreadable)
         predicted = np.where(f"{path}/{name}" in unreadable, -1, predicted)
     updates = np.arange(loss.shape[-1])
     for layer, seed in np.ndindex(done.shape[0], done.shape[2]):
@@ -164,32 +164,32 @@ def _made(model: zarr.Group, done: NDArray[np.bool_], path: str, unreadable: lis
             at = (layer, block, seed)
             if not done[at].any():
                 continue
-            there = _finite(_part(signal, at, f"{path}/metamers/signal", unreadable), 1)
+            finite = _finite(_part(signal, at, f"{path}/metamers/signal", unreadable), 1)
             losses = _part(loss, at, f"{path}/metamers/loss", unreadable)
-            there &= (np.isfinite(losses) | (updates > steps[at][:, None])).all(axis=1) & (steps[at] >= 0)
-            whole[at] &= there
-    whole &= _whole(model, "metamers/reason", path, unreadable) != _LOST
+            finite &= (np.isfinite(losses) | (updates > steps[at][:, None])).all(axis=1) & (steps[at] >= 0)
+            complete[at] &= finite
+    complete &= _read(model, "metamers/reason", path, unreadable) != _LOST
     match = model.get("match")
     if not isinstance(match, zarr.Group):
-        return whole
+        return complete
     for name, axes in (("match", (1, 4)), ("quantised_match", (3,))):  # NaN at some layers may be what was measured
-        whole &= ~np.isnan(_whole(model, f"match/{name}", path, unreadable)).all(axis=axes)
+        complete &= ~np.isnan(_read(model, f"match/{name}", path, unreadable)).all(axis=axes)
     for name in sorted(set(match.array_keys()) - {"match", "quantised_match", *_ANSWERS}):
-        _whole(model, f"match/{name}", path, unreadable)
-    answers = {name: _whole(model, f"match/{name}", path, unreadable) for name in _ANSWERS}
+        _read(model, f"match/{name}", path, unreadable)
+    answers = {name: _read(model, f"match/{name}", path, unreadable) for name in _ANSWERS}
     for values in answers.values():
-        whole &= (values >= 0) | (predicted < 0)[:, None]
+        complete &= (values >= 0) | (predicted < 0)[:, None]
     unasked = (predicted < 0) & (answers["predicted"] >= 0).any(axis=(0, 2))
-    whole[0, unasked, 0] = False  # the answers to natural signals are made again with a batch of metamers
-    return whole
+    complete[0, unasked, 0] = False  # the answers to natural signals are computed again with a batch of metamers
+    return complete
 
 
 def _null(model: zarr.Group, path: str, unreadable: list[str]) -> bool:
-    """Whether a model's null is whole: no value of it is NaN, its pairs are named, and they were counted."""
+    """Whether a model's null is complete: no value is NaN, its pairs are named, and they were counted."""
     group = model["null"]
     assert isinstance(group, zarr.Group)
     for name in sorted(group.array_keys()):
-        values = _whole(model, f"null/{name}", path, unreadable)
+        values = _read(model, f"null/{name}", path, unreadable)
         if name in _TEXT and not all(text and text != _LOST for text in values.flat):
             return False
         if name == "histogram" and not values.any(axis=-1).all():
@@ -200,13 +200,13 @@ def _null(model: zarr.Group, path: str, unreadable: list[str]) -> bool:
 
 
 def _is_made(path: str) -> bool:
-    """Whether the same command makes what lies at a path again."""
+    """Whether the study's command computes the array at a path again."""
     parts = path.split("/")
     return parts[0] == "models" and parts[2:] != ["stimuli", "signal"]
 
 
 def _others_unreadable(folder: Path) -> list[str]:
-    """The paths of what cannot be read of the rest: the stimuli's texts, and what evaluators and trainings left."""
+    """Paths of other arrays that cannot be read: texts of the stimuli, and results of evaluators and trainings."""
     unreadable: list[str] = []
     for path, array in _open(folder).members(max_depth=None):
         inside = path.startswith("models/") and path.split("/")[2:3] in [["metamers"], ["match"], ["stimuli"], ["null"]]
@@ -215,15 +215,15 @@ def _others_unreadable(folder: Path) -> list[str]:
     return unreadable
 
 
-def _whole(model: zarr.Group, name: str, path: str, unreadable: list[str]) -> NDArray[Any]:
+def _read(model: zarr.Group, name: str, path: str, unreadable: list[str]) -> NDArray[Any]:
     return _part(_array(model, name), ..., f"{path}/{name}", unreadable)
 
 
 def _part(array: zarr.Array[Any], at: Any, path: str, unreadable: list[str]) -> NDArray[Any]:
-    """Read a part of an array; what cannot be read, chunk by chunk of a whole one, is as if it had not been written."""
+    """Read part of an array; chunks that cannot be read have the fill value, as if they had not been written."""
     try:
         return np.asarray(array[at])
-    except Exception:  # what codecs raise is theirs to choose
+    except Exception:  # codecs may raise anything
         if path not in unreadable:
             unreadable.append(path)
     is_text = array.dtype.kind not in "biuf"
@@ -237,18 +237,18 @@ def _part(array: zarr.Array[Any], at: Any, path: str, unreadable: list[str]) -> 
 
 
 def _blocks(array: zarr.Array[Any], axis: int = 0) -> Iterator[slice]:
-    """Slices along one axis, a chunk of it each."""
+    """Slices along one axis, one for each chunk."""
     step = array.chunks[axis]
     return (slice(first, min(first + step, array.shape[axis])) for first in range(0, array.shape[axis], step))
 
 
 def _finite(values: NDArray[Any], axis: int) -> NDArray[np.bool_]:
-    """Whether all is finite along an axis and those behind it."""
+    """Whether all values are finite along an axis and those after it."""
     return np.asarray(np.isfinite(values).all(axis=tuple(range(axis, values.ndim))))
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
     array = group.get(name)
     if not isinstance(array, zarr.Array):
-        raise MetameryError(f"the results are damaged: '{group.path}/{name}' is gone")
+        raise MetameryError(f"the results are damaged: '{group.path}/{name}' is missing")
     return array

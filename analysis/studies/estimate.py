@@ -1,4 +1,4 @@
-"""What a study would take in time, memory and disk, told before it is made."""
+"""Estimate of the time, memory and disk that a study takes, before it is made."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from ..synthesis.settings import resolve_settings
 from .run_study import Part, load_parts
 
 _WRITTEN = 10
-"""Batches of signals that Zarr holds at once while it writes many, each as it is and compressed."""
+"""Number of batches of signals that Zarr holds at once while it writes many, each raw and compressed."""
 
 _PASSING = 5
-"""Copies of the largest activation that pass by in an update, and what the C library keeps of them: measured."""
+"""Number of temporary copies of the largest activation in an update, with what the C library retains: measured."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What running a study would take, as far as it can be told beforehand."""
+    """What running a study would take, as far as it is known beforehand."""
 
     metamers: int
     updates: int
@@ -43,9 +43,9 @@ class Estimate:
 def estimate(study: Study, plugins: Plugins, device: torch.device) -> Estimate:
     """Estimate what a study takes, by a few updates of a single signal at each layer.
 
-    Memory is the most that creating the study, its null or a batch of metamers takes beside PyTorch and the networks;
-    disk is before compression, scratch what the null takes meanwhile; the time is that of synthesis, one signal after
-    another, and batches are usually faster.
+    Memory is the peak of creating the study, its null or a batch of metamers, in addition to PyTorch and the networks.
+    Disk is before compression; scratch is temporary disk space of the null. Time is that of synthesis, one signal after
+    another: batches are usually faster.
     """
     settings = resolve_settings(study.synthesis)
     check_precision(settings.precision, device)
@@ -88,7 +88,7 @@ def _update_seconds(part: Part, procedure: Procedure, device: torch.device) -> I
             with part.model.tap([layer]) as tap:
                 with torch.no_grad():
                     target = tap(start + 0.1 * (domain.high - domain.low))[layer].clone()
-                for steps in (1, 3):  # the first to warm up
+                for steps in (1, 3):  # the first is the warm-up
                     began = time.perf_counter()
                     trial = replace(procedure, settings=replace(procedure.settings, steps=steps))
                     match_layer(tap, target, start, trial, domain)

@@ -1,4 +1,4 @@
-"""Evaluating: `evaluate` for objects and folders, what an evaluator is given, and where its results are kept."""
+"""Evaluation: `evaluate` for objects and folders, the context of an evaluator, and where its results are stored."""
 
 from __future__ import annotations
 
@@ -60,22 +60,22 @@ def evaluate(
     evaluator
         A registered name, or an evaluator: a function ``evaluate(context) -> xarray.Dataset``.
     of
-        A study's folder; an open study, or what `synthesise` returned, together with `models`; or models by
-        themselves, together with `stimuli`.
+        A study's folder; an open study, or what `synthesise` returned, together with `models`; or models alone,
+        together with `stimuli`.
     stimuli
-        Natural signals; by default those that the study holds.
+        Natural signals; by default those of the study.
     models
-        The models of an open study or of metamers, by the names that these have; those of a folder are loaded by its
-        own names. A single model is called ``model``.
+        Models of an open study or of metamers, by the names stored there; those of a study's folder are loaded by
+        name. A single model is named ``model``.
     options
         Options of the evaluator, where it is a name.
     plugins
         Plugins in which names are looked up; all that are installed by default.
     output
-        Folder whose results the Dataset is added to: a study's, or one of evaluations, made where it is missing.
-        Nothing is kept by default.
+        Folder to whose results the Dataset is added: a study's, or one of evaluations, created if missing. By default
+        nothing is stored.
     name
-        Name of the group that it is kept as; the evaluator's by default.
+        Name of the group in which it is stored; the evaluator's by default.
     seed
         Seed of the evaluator's random choices.
     device
@@ -86,21 +86,21 @@ def evaluate(
     Returns
     -------
     xarray.Dataset
-        What the evaluator found. Its attributes say which evaluator, options, models, weights, seed and versions it
-        was made with, as those of the command do.
+        Results of the evaluator. The attributes record the evaluator, options, models, weights, seed and versions, as
+        those of the command do.
 
     Raises
     ------
     MetameryError
-        A name or an option is unknown, models or stimuli are missing, the Dataset is none or does not pass
-        `check_dataset`, or it cannot be kept.
+        A name or an option is unknown, models or stimuli are missing, the evaluator does not return a Dataset that
+        passes `check_dataset`, or the Dataset cannot be stored.
 
     Examples
     --------
     >>> from metamery.analysis import evaluate
     >>> from metamery.framework.testing import example_model, example_stimuli
-    >>> found = evaluate("accuracy", {"small": example_model()}, example_stimuli())
-    >>> found.attrs["evaluator"], dict(found.accuracy.sizes)
+    >>> result = evaluate("accuracy", {"small": example_model()}, example_stimuli())
+    >>> result.attrs["evaluator"], dict(result.accuracy.sizes)
     ('evaluators:accuracy', {'model': 1})
     """
     plugins = plugins or Plugins()
@@ -112,7 +112,7 @@ def evaluate(
         qualified = own = getattr(evaluator, "__qualname__", type(evaluator).__name__).partition(".")[0]
         function = evaluator
     if output is not None:
-        check_place(Path(output), name or own, kind(Path(output)) in ("study", "damaged"))
+        check_group(Path(output), name or own, kind(Path(output)) in ("study", "damaged"))
     context = _context(of, stimuli, models, plugins, torch.device(device), seed, progress or Progress())
     dataset = _measured(qualified, function, options or {}, context, {"seed": seed})
     check_dataset(dataset)
@@ -130,7 +130,7 @@ def _context(
     seed: int,
     progress: Progress,
 ) -> Context:
-    """Return what an evaluator is given of a study, of metamers in memory, or of models."""
+    """Return the context of a study, of metamers in memory, or of models."""
     generator = torch.Generator().manual_seed(seed)
     if isinstance(of, str | Path):
         folder = check_input(Path(of), ("study", "damaged"), "a study's folder")
@@ -148,8 +148,8 @@ def _context(
         if results.name not in named:
             raise unknown("model of the study", results.name, named)
         keys[results.key] = named[results.name]
-    held = StoredStimuli(None, tree, keys) if stimuli is None else stimuli
-    return Context(named, held, tree, device, generator, progress)
+    signals = StoredStimuli(None, tree, keys) if stimuli is None else stimuli
+    return Context(named, signals, tree, device, generator, progress)
 
 
 def _are_models(of: object) -> TypeIs[Model | Mapping[str, Model]]:
@@ -157,7 +157,7 @@ def _are_models(of: object) -> TypeIs[Model | Mapping[str, Model]]:
 
 
 def _on_device(models: Model | Mapping[str, Model], device: torch.device) -> dict[str, Model]:
-    """Return models by name on a device, held against their contract; a single one is called ``model``."""
+    """Return models by name on a device, with their contracts checked; a single one is named ``model``."""
     named = {"model": models} if isinstance(models, Model) else dict(models)
     for model in named.values():
         on_device(model, device)
@@ -173,24 +173,24 @@ def is_study(path: Path) -> bool:
 def study_context(
     folder: Path, plugins: Plugins, device: torch.device, generator: torch.Generator, progress: Progress
 ) -> Context:
-    """What an evaluator is given of a study.
+    """Return the context of a study.
 
     Raises
     ------
     MetameryError
-        The folder holds no study, one of its models is another now, or its natural signals are lost.
+        The folder holds no study, one of its models has changed, or its natural signals are lost.
     """
     tree = open_study(folder)
     if "study" not in tree.attrs:
         raise MetameryError(f"'{folder}' holds evaluations, expected a study, or models to evaluate")
-    found = damages(folder)
-    check_natural(folder, found)
-    tree = without_lost(folder, tree, found)
-    asked = Study.from_toml(tree.attrs["study"])
-    parts = load_parts(asked, plugins, device)
+    lost = damages(folder)
+    check_natural(folder, lost)
+    tree = without_lost(folder, tree, lost)
+    study = Study.from_toml(tree.attrs["study"])
+    parts = load_parts(study, plugins, device)
     check_models(folder, parts, tree)
     models = {part.name: part.model for part in parts}
-    stimuli = StoredStimuli(folder, tree, {part.key: part.model for part in parts}, asked.stimuli, plugins)
+    stimuli = StoredStimuli(folder, tree, {part.key: part.model for part in parts}, study.stimuli, plugins)
     return Context(models, stimuli, tree, device, generator, progress)
 
 
@@ -202,7 +202,7 @@ def models_context(
     generator: torch.Generator,
     progress: Progress,
 ) -> Context:
-    """What an evaluator is given of models by themselves; of two with one name the second is called ``NAME+2``.
+    """Return the context of models alone; the second of two models of the same name is named ``NAME+2``.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def models_context(
     models: dict[str, Model] = {}
     for name in names:
         if is_study(Path(name)):
-            raise MetameryError(f"'{name}' is a study, which is evaluated by itself: expected models alone")
+            raise MetameryError(f"'{name}' is a study, which is evaluated alone: expected models")
         model: Model = plugins.load("model", name)
         on_device(model, device)
         examine(model, model.layers)
@@ -221,27 +221,23 @@ def models_context(
 
 
 def held_out(runs: Sequence[str]) -> Reference:
-    """The signals that runs were measured on after each epoch.
+    """Return the stimuli on which runs were validated after each epoch.
 
     Raises
     ------
     MetameryError
-        A name is not a run's folder, or the runs were measured on different signals, or on none.
+        A name is not a run's folder, or the runs were validated on different stimuli, or on none.
     """
     found: list[Reference] = []
     for run in runs:
         if not is_run(Path(run)):
-            raise MetameryError(
-                f"'{run}' is not a run, so it does not say what to measure it on: --stimuli NAME|FOLDER does"
-            )
+            raise MetameryError(f"'{run}' is not a run that records its stimuli: expected --stimuli NAME|FOLDER")
         validation = Run.read(Path(run)).validation
         if validation is None:
-            raise MetameryError(f"run '{run}' was validated on nothing: expected --stimuli NAME|FOLDER")
+            raise MetameryError(f"run '{run}' was trained without validation: expected --stimuli NAME|FOLDER")
         found.append(validation)
     if any(other != found[0] for other in found):
-        raise MetameryError(
-            "the runs were not all validated on the same signals: --stimuli NAME|FOLDER says which to take"
-        )
+        raise MetameryError("the runs were validated on different stimuli: expected --stimuli NAME|FOLDER")
     return found[0]
 
 
@@ -280,7 +276,7 @@ def _measured(
 
 
 def keep(folder: Path, name: str, dataset: xr.Dataset) -> None:
-    """Add a dataset to a folder's results, which are made where there are none.
+    """Add a dataset to a folder's results, which are created if missing.
 
     Raises
     ------
@@ -296,8 +292,8 @@ def keep(folder: Path, name: str, dataset: xr.Dataset) -> None:
     StudyStore.reopen(folder).add(name, dataset)
 
 
-def check_place(folder: Path, name: str, of_study: bool = False) -> None:
-    """Hold a name and the folder that an evaluator's results go to against what is there, before it measures.
+def check_group(folder: Path, name: str, of_study: bool = False) -> None:
+    """Check that a folder can take an evaluator's results under a name, before anything is measured.
 
     Raises
     ------

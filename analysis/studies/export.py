@@ -1,4 +1,4 @@
-"""Export: a study's signals as files that every program opens, with a table of what each is."""
+"""Export: a study's signals in common file formats, with a table that describes each file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _VERDICTS = {number: name if number >= 0 else "" for name, number in VERDICTS.it
 
 @dataclass(frozen=True)
 class _Entry:
-    """A row of the table, in the order of its columns; empty where there is nothing to say."""
+    """A row of the table, in the order of its columns; empty where a value is unknown or does not apply."""
 
     file: str
     model: str
@@ -70,34 +70,34 @@ def export(study: Results, out_folder: str | Path, level: float | None = None) -
     """Write every natural signal and every metamer as an 8-bit PNG or a 16-bit WAV, and a table of them.
 
     Natural signals go to ``KEY/natural/STIMULUS.png``, metamers to ``KEY/LAYER/STIMULUS_seedN.png``, where
-    each part is made safe for a file's name; the table ``metamers.csv`` has a row for each, and one without a
-    file for each metamer that failed or is missing. All is written in a folder of its own and then moved into place.
+    each part is made safe for file names; the table ``metamers.csv`` has a row for each, and one without a
+    file for each metamer that failed or is missing. Files are written to a temporary folder and then moved into place.
 
-    Of sounds the table states the level of what the file holds: peak and root mean square in dBFS, and the gain in dB
-    that was applied to what the study holds and measured, 0 unless `level` is given. With it, columns such as
-    ``quantised_success`` still speak of the sound at its own level.
+    For sounds the table gives the level of the samples in the file, peak and root mean square in dBFS, and the gain in
+    dB that was applied to the stored signal, 0 unless `level` is given. Columns such as ``quantised_success`` always
+    refer to the stored signal, at its own level.
 
     Parameters
     ----------
     study
         A study's folder, which need not be finished, an open study, or what `synthesise` returned.
     out_folder
-        Made where it is missing. An earlier export in it is replaced, file by file, the table last.
+        Folder of the files; created if missing. An earlier export in it is replaced, file by file, the table last.
     level
-        The root mean square that each sound is set to, in dBFS, at most 0 (a square wave of full scale). A sound whose
-        peak would then pass full scale is made as loud as it can be, and the table says ``yes`` under ``limited``.
-        None leaves all samples as they were measured.
+        Root mean square that each sound is set to, in dBFS, at most 0 (a square wave of full scale). A sound whose
+        peak would then exceed full scale is made as loud as possible, with ``yes`` in the column ``limited``. None
+        leaves all samples as stored.
 
     Returns
     -------
     int
-        How many signals were written.
+        Number of signals written.
 
     Raises
     ------
     MetameryError
         There is no study, or it is damaged; the folder holds other files than an export's, or cannot be written to;
-        `level` is above 0 or not finite, or the study has no sounds to set it of.
+        `level` is above 0 or not finite, or is given for a study without sounds.
 
     Examples
     --------
@@ -133,7 +133,7 @@ def _model(
     """Write one model's signals, one after the other, and yield their rows."""
     stimuli = model.stimuli
     names = dict(zip(stimuli, _file_names(stimuli), strict=True))
-    places = dict(zip(model.layers, _file_names(model.layers, taken=[_NATURAL]), strict=True))
+    folders = dict(zip(model.layers, _file_names(model.layers, taken=[_NATURAL]), strict=True))
     natural = [model.label(int(number)) for number in model.natural["predicted"].values]
 
     def entry(file: str, index: int, layer: str, **rest: str) -> _Entry:
@@ -151,18 +151,18 @@ def _model(
     for layer, name in enumerate(model.layers):
         here = _answers(model, layer)
         for index, signals in enumerate(model.metamer_signals(layer)):
-            for place, signal in enumerate(signals):
-                rest = {column: values[index][place] for column, values in here.items()}
+            for seed, signal in enumerate(signals):
+                rest = {column: values[index][seed] for column, values in here.items()}
                 file = ""
                 if rest["state"] == "done" and signal is not None:
-                    stem = f"{names[stimuli[index]]}_seed{model.seeds[place]}"
-                    file = f"{model.key}/{places[name]}/{stem}.{model.domain.suffix}"
+                    stem = f"{names[stimuli[index]]}_seed{model.seeds[seed]}"
+                    file = f"{model.key}/{folders[name]}/{stem}.{model.domain.suffix}"
                     rest |= _write_signal(folder / file, signal, model, level)
-                yield entry(file, index, name, seed=str(model.seeds[place]), **rest)
+                yield entry(file, index, name, seed=str(model.seeds[seed]), **rest)
 
 
 def _answers(model: ModelResults, layer: int) -> dict[str, list[list[str]]]:
-    """What the table says of the metamers at one layer: by column, then stimulus, then seed."""
+    """Return the table's fields for the metamers at one layer, by column, stimulus and seed."""
     stored = {name: model.metamers[name].isel(layer=layer).values for name in ("state", "reason", "steps")}
     words: dict[str, tuple[NDArray[Any], Any]] = {
         "state": (stored["state"], lambda value: STATE_NAMES[int(value)]),
@@ -180,7 +180,7 @@ def _answers(model: ModelResults, layer: int) -> dict[str, list[list[str]]]:
 
 
 def _write_signal(path: Path, signal: NDArray[np.float32], model: ModelResults, level: float | None) -> dict[str, str]:
-    """Write one signal, and return what the table says of a sound's level."""
+    """Write one signal, and return the table's fields for the level of a sound."""
     domain = model.domain
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(domain, ImageDomain):
@@ -191,12 +191,12 @@ def _write_signal(path: Path, signal: NDArray[np.float32], model: ModelResults, 
     path.write_bytes(wav(sound, domain))
     peak, rms = level_of(sound, domain)
     decibels = {"peak_dbfs": peak, "rms_dbfs": rms, "gain_db": 20 * np.log10(gain)}
-    told = {column: f"{value:z.2f}" for column, value in decibels.items()}
-    return told | ({} if level is None else {"limited": "yes" if limited else "no"})
+    levels = {column: f"{value:z.2f}" for column, value in decibels.items()}
+    return levels | ({} if level is None else {"limited": "yes" if limited else "no"})
 
 
 def _gain(signal: NDArray[np.float32], domain: WaveformDomain, level: float | None) -> tuple[float, bool]:
-    """What brings a sound to a level in dBFS, 1 for silence, and whether its peak allows less than that."""
+    """Return the gain that brings a sound to a level in dBFS, 1 for silence, and whether its peak limits the gain."""
     samples = signal.astype(np.float64) / max(abs(domain.low), abs(domain.high))
     if level is None or not samples.any():
         return 1.0, False
@@ -220,7 +220,7 @@ def _write_table(path: Path, rows: Iterable[_Entry]) -> list[str]:
 
 
 def _move(fresh: Path, out: Path, files: list[str]) -> None:
-    """Put a finished export in its place; files of an earlier one, or of one that was killed, go if not in it."""
+    """Move a finished export into place, and delete files of earlier or killed exports that are not in it."""
     unfinished = [staging / TABLE for staging in abandoned(out, _STAGED)]
     earlier = {name for table in (out / TABLE, *unfinished) for name in _listed(table)}
     for name in [*files, TABLE]:
@@ -233,7 +233,7 @@ def _move(fresh: Path, out: Path, files: list[str]) -> None:
 
 
 def _listed(table: Path) -> set[str]:
-    """The files that a table lists, which may be cut off."""
+    """Return the files that a table lists; the table may be truncated."""
     try:
         with table.open(newline="", encoding="utf-8", errors="replace") as file:
             return {row.get("file") or "" for row in csv.DictReader(file)} - {""}
@@ -242,7 +242,7 @@ def _listed(table: Path) -> set[str]:
 
 
 def _file_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """Return a file's name for each name: safe everywhere, and no two alike, even where case is ignored.
+    """Return a file name for each name, safe on every system, and unique even if case is ignored.
 
     >>> _file_names(["blocks.8", "a/b", "A b", "a b", ".."])
     ['blocks.8', 'a_b', 'A_b-2', 'a_b-3', '_']

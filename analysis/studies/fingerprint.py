@@ -1,8 +1,8 @@
-"""What tells a network from another of the same weights: a sketch of its activations, a few numbers for each layer.
+"""Fingerprints, which distinguish networks of the same weights: a sketch of the activations at each layer.
 
-A sketch holds the norm of an activation and its projections on a few fixed vectors of random signs. Of two activations
-the projections differ as much as the activations themselves do, whatever it is that differs (Achlioptas 2003): a mean
-and a norm alone would miss what was turned, permuted or interpolated otherwise.
+A sketch holds the norm of an activation and its projections on a few fixed vectors of random signs. The projections of
+two activations differ as much as the activations themselves, whatever the difference is (Achlioptas 2003); a mean and a
+norm alone would miss a rotation, a permutation or another interpolation.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PROBED = 4
-"""Signals whose activations are kept."""
+"""Number of signals whose activations are kept."""
 
 TOLERANCE = 1e-4
-"""How far activations may lie from those that are kept, relative to their norm, and still be the same network's.
+"""Largest difference from the kept activations, relative to their norm, at which a network counts as the same.
 
-Other threads, devices and versions of PyTorch round otherwise, which comes to some 1e-6 in float32."""
+Rounding differs by about 1e-6 in float32 between numbers of threads, devices and versions of PyTorch."""
 
 _PROJECTIONS = 8
-_BLOCK = 2**16  # units that are projected at once
+_BLOCK = 2**16  # number of units that are projected at once
 
 
 @torch.no_grad()
 def fingerprint(model: Model, signals: torch.Tensor, layers: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Sketch a network's activations to signals ``(B, …)`` of its domain, at layers: ``(B, numbers)`` for each.
 
-    The network runs where its weights are, frozen and in full float32.
+    The network runs on the device of its weights, frozen and in full float32.
     """
     device = next((weight.device for weight in model.module.parameters()), signals.device)
     with (
@@ -63,9 +63,9 @@ def sketch(activations: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Estimate how far the activations behind two sketches are apart, relative to their norm: the largest of a batch.
+    """Estimate the difference of the activations of two sketches, relative to their norm: the largest of a batch.
 
-    It is infinite where the sketches are not of as many signals, or one is not finite.
+    It is infinite if the sketches are of different numbers of signals, or if one is not finite.
     """
     if one.shape != other.shape or not (np.isfinite(one).all() and np.isfinite(other).all()):
         return np.inf
@@ -78,7 +78,7 @@ def difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 def first_difference(
     kept: Mapping[str, NDArray[np.float64]], now: Mapping[str, NDArray[np.float64]], allowed: float = TOLERANCE
 ) -> tuple[str, float] | None:
-    """Find the first layer at which a network differs from the one that `kept` is of, and how far; None if at none."""
+    """Return the first layer at which a network differs from that of `kept`, and by how much; None if there is none."""
     for name, own in now.items():
         if name in kept and (apart := difference(kept[name], own)) > allowed:
             return name, apart
@@ -86,7 +86,7 @@ def first_difference(
 
 
 def tolerance(module: torch.nn.Module) -> float:
-    """How far a network's activations may lie apart: `TOLERANCE`, or 16 units of rounding of half-precision weights."""
+    """Return the largest allowed difference: `TOLERANCE`, or 16 units of rounding of half-precision weights."""
     types = {weight.dtype for weight in module.parameters() if weight.is_floating_point()}
     return max([TOLERANCE, *(16 * torch.finfo(dtype).eps for dtype in types)])
 
@@ -94,12 +94,12 @@ def tolerance(module: torch.nn.Module) -> float:
 @contextmanager
 def _full_precision() -> Iterator[None]:
     """Have GPUs compute in float32, not in TF32, whose rounding is larger than what is to be found."""
-    places = [torch.backends.cudnn.conv, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
-    before = [place.fp32_precision for place in places]
+    backends = [torch.backends.cudnn.conv, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
+    before = [backend.fp32_precision for backend in backends]
     try:
-        for place in places:
-            place.fp32_precision = "ieee"
+        for backend in backends:
+            backend.fp32_precision = "ieee"
         yield
     finally:
-        for place, precision in zip(places, before, strict=True):
-            place.fp32_precision = precision
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision

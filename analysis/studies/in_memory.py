@@ -1,4 +1,4 @@
-"""Studies in memory: what `synthesise` and evaluators return, in the form that `open_study` gives of a folder."""
+"""Studies in memory: results of `synthesise` and of evaluators, in the form that `open_study` returns."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Results = str | Path | xr.DataTree | xr.Dataset | Mapping[str, xr.Dataset]
 """A study's folder, an open study, what `synthesise` or an evaluator returned, or several of these by name."""
 
 _OF_STUDY = ("metamery_version", "torch_version", "device", "threads", "settings", "seed", "answers")
-"""Attributes of what `synthesise` returns that are the study's; the others are the model's."""
+"""Attributes of a synthesised Dataset that belong to the study; the others belong to the model."""
 
 
 def as_study(
@@ -39,15 +39,16 @@ def as_study(
     null: xr.Dataset | Mapping[str, xr.Dataset] | None = None,
     results: Mapping[str, xr.Dataset] | None = None,
 ) -> xr.DataTree:
-    """Put what was computed on objects together as a study in memory, in the form that `open_study` returns.
+    """Assemble results in memory as a study, in the form that `open_study` returns.
 
     Parameters
     ----------
     metamers
-        What `synthesise` returned; of several models, a mapping from their names, all of the same stimuli. A single
-        Dataset without a name is of the model ``model``.
+        What `synthesise` returned; for several models, a mapping from their names, all with the same stimuli. The
+        model of a single Dataset is named ``model``.
     null
-        What `null_distribution` returned for the model, or a mapping for several. Metamers are then judged by it.
+        What `null_distribution` returned for the model, or a mapping for several. Success of the metamers is then
+        judged against it.
     results
         What evaluators returned, by the name of their group, such as ``{"recognition": recognised}``.
 
@@ -59,8 +60,8 @@ def as_study(
     Raises
     ------
     MetameryError
-        A Dataset is not from `synthesise`, the models' stimuli differ, a null is of none of the models, or a result
-        does not pass `check_dataset`.
+        A Dataset is not from `synthesise`, the models' stimuli differ, a null belongs to none of the models, or a
+        result does not pass `check_dataset`.
 
     Examples
     --------
@@ -90,14 +91,14 @@ def as_study(
 
 @contextmanager
 def opened(results: Results, kinds: Sequence[str] = ("study",)) -> Iterator[xr.DataTree]:
-    """Open results of any form, as `Results` lists them; of a folder, metamers that are lost are then missing.
+    """Open results of any form in `Results`; lost metamers of a folder are marked as missing.
 
     Parameters
     ----------
     results
-        Where they are, or what they are.
+        Folder of the results, or the results themselves.
     kinds
-        Kinds of folders that will do.
+        Kinds of folders that are accepted.
 
     Raises
     ------
@@ -113,7 +114,7 @@ def opened(results: Results, kinds: Sequence[str] = ("study",)) -> Iterator[xr.D
 
 
 def study_tree(results: xr.DataTree | xr.Dataset | Mapping[str, xr.Dataset]) -> xr.DataTree:
-    """Return results that are in memory as a tree: a study where they are metamers, otherwise a group of each."""
+    """Return results in memory as a tree: a study if they are metamers, otherwise a group for each."""
     if isinstance(results, xr.DataTree):
         return results
     named = {_name(results): results} if isinstance(results, xr.Dataset) else dict(results)
@@ -143,7 +144,7 @@ def _check(models: Mapping[str, xr.Dataset], nulls: Mapping[str, xr.Dataset]) ->
     first = next(iter(stimuli))
     for name, names in stimuli.items():
         if names != stimuli[first]:
-            raise MetameryError(f"'{name}' and '{first}' have different stimuli, expected metamers of the same")
+            raise MetameryError(f"'{name}' and '{first}' have different stimuli, expected the same")
 
 
 def _model(name: str, dataset: xr.Dataset, null: xr.Dataset | None) -> dict[str, xr.Dataset]:
@@ -162,13 +163,13 @@ def _model(name: str, dataset: xr.Dataset, null: xr.Dataset | None) -> dict[str,
 
 
 def _part(dataset: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
-    """Return those of some variables that a Dataset has, with their own coordinates alone and no attributes."""
+    """Return those of the variables that a Dataset has, with dimension coordinates only, without its attributes."""
     part = dataset[[name for name in names if name in dataset]]
     return part.drop_vars([name for name in part.coords if name not in part.dims]).drop_attrs(deep=False)
 
 
 def _undecided(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Return the verdicts that a Dataset lacks, all missing."""
+    """Return the verdicts that a Dataset lacks, all marked as missing."""
     missing = {name: variable for name, variable in success_variables().items() if name not in dataset}
     at = {dim: dataset[dim].values.tolist() for dim in ("layer", "stimulus", "seed", "metric")}
     return {str(name): array for name, array in Group(missing, at).empty().data_vars.items()}
@@ -179,7 +180,7 @@ def _attributes(dataset: xr.Dataset, *, of_study: bool) -> dict[str, Any]:
 
 
 def _shared(datasets: Collection[xr.Dataset]) -> dict[str, Any]:
-    """Return the versions that results of evaluators agree in."""
+    """Return the versions that are the same in all results of evaluators."""
     names = ("metamery_version", "torch_version", "created")
     values = {name: {str(dataset.attrs.get(name, "")) for dataset in datasets} for name in names}
     return {name: found.pop() for name, found in values.items() if len(found) == 1 and found != {""}}
@@ -190,6 +191,6 @@ def _is_synthesised(dataset: xr.Dataset) -> bool:
 
 
 def _name(dataset: xr.Dataset) -> str:
-    """Return the name of the group that a result goes into: its evaluator's, without the plugin's."""
+    """Return the name of a result's group: its evaluator's, without the plugin's."""
     evaluator = str(dataset.attrs.get("evaluator", "")).partition(":")[2]
     return result_name(evaluator) or ("history" if "epoch" in dataset.dims else "results")

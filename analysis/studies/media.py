@@ -1,4 +1,4 @@
-"""Signals as the bytes of files that a viewer opens and a browser plays."""
+"""Signals as the bytes of picture and sound files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 def integer_samples(signal: NDArray[np.float32], domain: Domain) -> NDArray[Any]:
-    """Return the whole numbers that a quantised signal is stored as.
+    """Return the integers as which a quantised signal is stored.
 
     A picture ``(C, H, W)`` gives uint8 ``(H, W, C)``, a waveform ``(T,)`` int16;
     rounding is the domain's own.
@@ -35,12 +35,12 @@ def integer_samples(signal: NDArray[np.float32], domain: Domain) -> NDArray[Any]
 
 
 def png(signal: NDArray[np.float32], domain: ImageDomain) -> bytes:
-    """Write a picture ``(C, H, W)`` as 8-bit PNG: exact but for the quantisation.
+    """Write a picture ``(C, H, W)`` as 8-bit PNG, exact except for quantisation.
 
     Raises
     ------
     MetameryError
-        PNG has no picture of this number of channels.
+        PNG does not support this number of channels.
     """
     return _file(_image(integer_samples(signal, domain)), "PNG")
 
@@ -61,7 +61,7 @@ def wav(signal: NDArray[np.float32], domain: WaveformDomain) -> bytes:
 def level(signal: NDArray[np.float32], domain: WaveformDomain) -> tuple[float, float]:
     """Return peak and root mean square of a waveform ``(T,)`` as a 16-bit file holds it, in dBFS.
 
-    Both are against full scale, so that a sine of full scale has an RMS of −3.01 dBFS; silence has minus infinity.
+    Both are relative to full scale, so that a sine of full scale has an RMS of −3.01 dBFS; silence has minus infinity.
     """
     samples = integer_samples(signal, domain) / 32767
     with np.errstate(divide="ignore"):
@@ -70,7 +70,7 @@ def level(signal: NDArray[np.float32], domain: WaveformDomain) -> tuple[float, f
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Return the content itself as an address; `kind` is its media type."""
+    """Return the content as a ``data:`` URI; `kind` is its media type."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 

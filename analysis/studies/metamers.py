@@ -1,4 +1,4 @@
-"""The metamers of a study's models in batches, with the natural signals that they are of."""
+"""The metamers of a study's models in batches, with their natural signals."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from ...framework.schema import STATES, site_coordinates
 
 @dataclass(frozen=True, eq=False)
 class MetamerBatch:
-    """Some stimuli ``(b, …)`` and those of their metamers at one layer that are done, ``(n, …)``.
+    """Natural signals of some stimuli ``(b, …)`` and those of their metamers at one layer that are done, ``(n, …)``.
 
-    `stimulus` and `seed`, ``(n,)``, are the places of a metamer's stimulus and seed; `first` is that of the first
-    stimulus.
+    `stimulus` and `seed`, ``(n,)``, are the indices of each metamer's stimulus and seed; `first` is the index of the
+    batch's first stimulus.
     """
 
     natural: torch.Tensor
@@ -36,27 +36,27 @@ class MetamerBatch:
 
     @property
     def row(self) -> torch.Tensor:
-        """Of each metamer, the place of its stimulus in this batch."""
+        """Index of each metamer's stimulus within this batch, ``(n,)``."""
         return torch.from_numpy(self.stimulus - self.first).to(self.natural.device)
 
     @property
     def paired(self) -> torch.Tensor:
-        """Of each metamer, its natural signal, ``(n, …)``."""
+        """Natural signal of each metamer, ``(n, …)``."""
         return self.natural[self.row]
 
 
 @dataclass(frozen=True, eq=False)
 class ModelMetamers:
-    """The metamers of one model of a study, with the model; signals are read from the store when they are asked for.
+    """The metamers of one model of a study, with the model; signals are read from the store on access.
 
     Parameters
     ----------
     results
-        What the study holds of the model.
+        Results of the model in the study.
     model
         The model itself.
     device
-        Device of the batches.
+        Device that batches are moved to.
     limit
         Number of stimuli, the first ones; None takes all.
     """
@@ -88,7 +88,7 @@ class ModelMetamers:
 
     @property
     def natural(self) -> xr.DataArray:
-        """The natural signals as the model got them, ``(stimulus, …)``."""
+        """The natural signals as fitted to the model, ``(stimulus, …)``."""
         return self.results.natural["signal"]
 
     @property
@@ -97,12 +97,12 @@ class ModelMetamers:
         return self.results.metamers[["signal", "state"]]
 
     def at(self, layer: str) -> ModelMetamers:
-        """Only the metamers of one layer."""
+        """Return the metamers of one layer only."""
         return replace(self, results=replace(self.results, metamers=self.results.metamers.sel(layer=[layer])))
 
     @property
     def coordinates(self) -> dict[str, Any]:
-        """The coordinates of what is measured of each metamer."""
+        """Coordinates of values that are measured of each metamer."""
         return {
             **site_coordinates([(self.name, layer) for layer in self.layers]),
             "stimulus": self.stimuli,
@@ -111,18 +111,18 @@ class ModelMetamers:
 
     @property
     def priors(self) -> dict[str, Any]:
-        """What the study says of how the metamers were made: the preset and the weights of the priors."""
+        """The study's settings of the priors: the preset and the weights."""
         settings = self.results.settings
         return {name: settings[name] for name in ("preset", "total_variation", "bounds") if name in settings}
 
     def naturals(self, batch_size: int) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Yield the natural signals, ``(b, …)`` at a time, and which stimuli they are of."""
+        """Yield the natural signals in batches ``(b, …)``, each with the slice of its stimuli."""
         for first in range(0, len(self.stimuli), batch_size):
             part = slice(first, min(first + batch_size, len(self.stimuli)))
             yield part, self._tensor(self.natural.isel(stimulus=part).transpose("stimulus", *self.domain.dims))
 
     def batches(self, layer: int, batch_size: int) -> Iterator[MetamerBatch]:
-        """Yield the metamers of one layer, those of one stimulus together."""
+        """Yield the metamers of one layer in batches; those of one stimulus stay together."""
         for part, natural in self.naturals(max(1, batch_size // max(1, len(self.seeds)))):
             here = self.metamers.isel(layer=layer, stimulus=part)
             done = here["state"].transpose("stimulus", "seed").values == STATES["done"]
@@ -134,17 +134,17 @@ class ModelMetamers:
         """Read the metamers of one layer, ``(stimulus, seed, …)``; NaN where there is none."""
         return self.results.signals(layer, self.limit)
 
-    def complete(self, layer: str, places: Sequence[int]) -> list[int]:
-        """Which of some stimuli have all of their metamers at a layer."""
+    def complete(self, layer: str, indices: Sequence[int]) -> list[int]:
+        """Return the indices of those stimuli whose metamers at a layer are all done."""
         done = (self.metamers["state"].sel(layer=layer) == STATES["done"]).all("seed").values
-        return [place for place in places if done[place]]
+        return [index for index in indices if done[index]]
 
     def _tensor(self, signals: xr.DataArray) -> torch.Tensor:
         return torch.from_numpy(np.asarray(signals.values)).to(self.device, signal_type(self.model.module))
 
 
 def metamers_of(context: Context, evaluator: str, limit: int | None = None) -> list[ModelMetamers]:
-    """Return the metamers of each model of a context's study; of no more stimuli than `limit`.
+    """Return the metamers of each model of a context's study, of the first `limit` stimuli.
 
     Raises
     ------
@@ -163,11 +163,11 @@ def metamers_of(context: Context, evaluator: str, limit: int | None = None) -> l
 
 
 def join(parts: Sequence[xr.Dataset], fill: Mapping[str, int] | None = None) -> xr.Dataset:
-    """Put the sites of several models side by side.
+    """Concatenate the results of several models along ``site``.
 
-    Where one lacks a measured layer or a measure it is NaN, or what `fill` says for a variable.
+    A measured layer or a measure that a model lacks is NaN, or the value in `fill` for a variable.
     """
-    whole = xr.concat(
+    joined = xr.concat(
         parts,
         "site",
         data_vars="all",
@@ -179,4 +179,4 @@ def join(parts: Sequence[xr.Dataset], fill: Mapping[str, int] | None = None) -> 
     )
     names = dict.fromkeys(name for part in parts for name in part.data_vars)
     layers = dict.fromkeys(layer for part in parts for layer in part["measured_layer"].values)  # a join sorts them
-    return whole[list(names)].sel(measured_layer=list(layers), stimulus=parts[0]["stimulus"].values)
+    return joined[list(names)].sel(measured_layer=list(layers), stimulus=parts[0]["stimulus"].values)

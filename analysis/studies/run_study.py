@@ -1,4 +1,4 @@
-"""Running a study: from its file, through synthesis, to its results; resumed where it was left."""
+"""Running a study: from its file, through synthesis, to its results; an interrupted one is resumed."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 class Part:
     """One model of a study, loaded.
 
-    Its name is the qualified one; where a study has the same model twice, with other options, the second's ends in
-    ``+2``.
+    The name is the qualified one; if a study has the same model twice, with different options, the second name ends
+    in ``+2``.
     """
 
     key: str
@@ -68,17 +68,17 @@ def run_study(
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
 ) -> StudyStore:
-    """Make the metamers of a study that are not there yet.
+    """Make the metamers of a study that are still missing.
 
-    A new study is created whole before the first update: its stimuli are read, fitted to each model and stored, so
-    that a picture which cannot be used is found at once. They are held in memory while that is done.
+    The store of a new study is created completely before the first update: its stimuli are read, fitted to each model
+    and stored, so that a picture that cannot be used is found at once. They are held in memory meanwhile.
 
     Parameters
     ----------
     study
-        What is asked for, with names for models and stimuli.
+        Models, stimuli and settings, as names and numbers.
     folder
-        The study's folder; made where it is missing. The same call goes on where an interrupted one was.
+        The study's folder; created if missing. The same call resumes an interrupted one.
     plugins
         Plugins in which names are looked up; all that are installed by default.
     device
@@ -89,14 +89,14 @@ def run_study(
     Returns
     -------
     StudyStore
-        Writes to the study's results; `open_study` reads them.
+        Writer of the study's results; `open_study` reads them.
 
     Raises
     ------
     MetameryError
         A name is unknown, a stimulus does not fit, the folder cannot be written to, or it holds the results of a
-        study with other settings, of other models or of other stimuli. Of a new study nothing is then left, unless
-        metamers were made.
+        study with other settings, of other models or of other stimuli. A new study then leaves nothing behind,
+        unless metamers were made.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def _run(
                 device=device,
                 progress=progress,
             )
-        finally:  # of what there is
+        finally:  # whatever was made
             _judge(part, place)
     return store
 
@@ -180,9 +180,9 @@ def _add_null(
     *,
     needed: bool,
 ) -> None:
-    """Add the null of one model, unless the study names no signals for it and its own are all alike.
+    """Add the null of one model, unless the study names no signals for it and its own are all the same.
 
-    Where its signals cannot be read, a study that is not `needed` to have it goes on without, with a warning.
+    If the signals cannot be read, the study continues without a null that is not `needed`, with a warning.
     """
     place = _Place(store, f"models/{part.key}")
     most = MAX_SIGNALS if study.null_signals is None else study.null_signals
@@ -198,7 +198,7 @@ def _add_null(
         except MetameryError as error:
             if needed:
                 raise
-            warnings.warn(f"the null is not measured, since its stimuli cannot be read any more: {error}", stacklevel=3)
+            warnings.warn(f"the null is not measured, since its stimuli can no longer be read: {error}", stacklevel=3)
             return
         drawn = draw_signals(len(stimuli), most, study.seed)
         signals = ((each.name, part.model.domain.fit(each)) for each in map(stimuli.__getitem__, drawn))
@@ -224,7 +224,7 @@ def _add_null(
 
 
 def _check_null(folder: Path, part: Part, null: xr.Dataset, store: StudyStore) -> None:
-    """Raise `MetameryError` where the nulls of a study's models are not of the same signals."""
+    """Raise `MetameryError` if the nulls of a study's models are not of the same signals."""
     own = store.group_attributes(f"models/{part.key}")
     for key in store.children("models"):
         if key != part.key and "null" in store.children(f"models/{key}"):
@@ -232,13 +232,13 @@ def _check_null(folder: Path, part: Part, null: xr.Dataset, store: StudyStore) -
             digests = ["names_sha256", *(["signals_sha256"] if other["domain"] == own["domain"] else [])]
             if any(name in there and there[name] != null.attrs[name] for name in digests):
                 raise MetameryError(
-                    f"the null's stimuli of '{folder}' are others now than when the null of '{other['model']}' was "
-                    "measured. Choose another folder, or put back what was there"
+                    f"the null's stimuli of '{folder}' have changed since the null of '{other['model']}' was "
+                    "measured. Choose another folder, or restore the stimuli"
                 )
 
 
 def _judge(part: Part, place: _Place) -> None:
-    """Hold one model's metamers against its null; of the store only these two groups are read."""
+    """Judge one model's metamers against its null; only these two groups of the store are read."""
     if "null" in place.store.children(place.path):
         match, null = (place.store.dataset(f"{place.path}/{group}") for group in ("match", "null"))
         verdicts = judge(match[_JUDGED], null)
@@ -268,14 +268,14 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
 
 
 def _unique(name: str, keys: Sequence[str]) -> str:
-    """Return a model's name, with a number where another's key is the same, even if only case tells them apart."""
+    """Return a model's name, with a number if another model has the same key, ignoring case."""
     taken = {key.casefold() for key in keys}
     return numbered(name, lambda each: model_key(each).casefold() in taken)
 
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """Where one model's results lie in the store."""
+    """Where one model's results are stored."""
 
     store: StudyStore
     path: str
@@ -335,10 +335,10 @@ def _check_same(
     store: StudyStore,
     progress: Progress,
 ) -> None:
-    """Raise `MetameryError` where a folder's results are of another study; what is lost of it is made again."""
+    """Raise `MetameryError` if a folder's results are of another study; lost ones are marked to be made again."""
     differences = study.differences(Study.from_toml(store.attributes["study"]))
     if not differences and json.loads(store.attributes["settings"]) != settings.table():
-        differences = ["the preset, which another version of metamery defines otherwise"]
+        differences = ["the preset, which another version of metamery defines differently"]
     if differences:
         raise MetameryError(
             f"'{folder}' holds a study with other settings: {'; '.join(differences)}. "
@@ -355,18 +355,18 @@ def _check_same(
 
 
 def _check_folder(study: Study, folder: Path) -> None:
-    """Raise `MetameryError` where a folder cannot take a study's results, before anything is computed."""
+    """Raise `MetameryError` if a folder cannot take a study's results, before anything is computed."""
     check_output(folder, "study")
     if (folder / STUDY_FILE).exists() and not (folder / RESULTS).exists():
         asked = Study.read(folder / STUDY_FILE)
         if differences := study.differences(asked):
             raise MetameryError(
-                f"'{folder / STUDY_FILE}' asks for another study: {'; '.join(differences)}. Choose another folder"
+                f"'{folder / STUDY_FILE}' describes another study: {'; '.join(differences)}. Choose another folder"
             )
 
 
 def _holds_results(store: StudyStore) -> bool:
-    """Whether a study holds any metamer, or what an evaluator found."""
+    """Whether a study holds any metamer or evaluation."""
     if {*store.children()} - {"models", "stimuli"}:
         return True
     states = (store.read(f"models/{key}/metamers", "state") for key in store.children("models"))
@@ -374,7 +374,7 @@ def _holds_results(store: StudyStore) -> bool:
 
 
 def _give_way(folder: Path, store: StudyStore) -> None:
-    """Remove a study in which nothing was made, so that the folder is free for what was meant."""
+    """Remove a study in which nothing was made, so that the folder is free for another."""
     file = folder / STUDY_FILE
     if file.exists() and file.read_text(encoding="utf-8") == store.attributes["study"]:  # written with the results
         file.unlink()
@@ -382,7 +382,7 @@ def _give_way(folder: Path, store: StudyStore) -> None:
 
 
 def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, settings: Settings) -> None:
-    """Take what is lost of one model for missing, so that it is made again, and say so."""
+    """Mark the lost results of one model as missing, so that they are made again, with a warning."""
     for what in told(damage):
         warnings.warn(f"'{folder}' was damaged: {what}", stacklevel=4)
     path = f"models/{part.key}"
@@ -394,9 +394,9 @@ def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, settings:
 
 
 def _keep_file(study: Study, folder: Path) -> None:
-    """Write the study's file, unless there is one, in one step."""
+    """Write the study's file in one step, unless it exists."""
     if not (folder / STUDY_FILE).exists():
-        staged = owners.owned(folder, STAGED)  # so called, it is cleared away with the store's own leftovers
+        staged = owners.owned(folder, STAGED)  # by this name it is removed with the store's own leftovers
         with writing_to(folder), replaced(folder / STUDY_FILE, staged) as partial:
             partial.write_text(study.to_toml(), encoding="utf-8")
 

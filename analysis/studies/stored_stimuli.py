@@ -1,4 +1,4 @@
-"""A study's stimuli as its store has them; the originals are read only for signals of another size or rate."""
+"""A study's stimuli as stored; the originals are read only for signals of another size or rate."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ _FACTS = ("category", "source", "licence", "group")
 
 
 class StoredStimuli:
-    """The stimuli of a study: names, right answers and what else is known of them, and the signals as models got them.
+    """The stimuli of a study: names, right answers and other facts, and the signals as fitted to the models.
 
-    `Domain.fit` gives the stored signal, bit for bit, for the domain of any model of the study. For another domain the
-    original is read, and refused if it is not what the study was made of. A stimulus's own ``signal`` is the first
-    model's, a picture in [0, 1].
+    `Domain.fit` returns the stored signal, bit for bit, for the domain of any model of the study. For another domain
+    the original is read, and refused if it is not the one that the study was made from. A stimulus's own ``signal`` is
+    that of the first model, a picture scaled to [0, 1].
 
     Parameters
     ----------
     folder
         The study's folder; None for a study in memory.
     tree
-        Its results.
+        Results of the study.
     models
-        By the key of their groups.
+        Models by the key of their groups.
     use, plugins
-        Name of the originals, and where it is looked up; without them another domain is refused.
+        Reference to the originals, and the plugins in which it is looked up; without them another domain is refused.
     """
 
     def __init__(
@@ -102,8 +102,8 @@ class StoredStimuli:
         name = self._names[index]
         if self._use is None or self._plugins is None:
             raise MetameryError(
-                f"'{name}' is wanted at another size or rate than the models', and the study holds no other: expected "
-                "stimuli beside it"
+                f"'{name}' is needed at another size or rate than the models', which the study does not hold: expected "
+                "the original stimuli as well"
             )
         why = f"an evaluation at another size or rate than the models' reads the stimuli of '{self._folder}' again, "
         try:
@@ -111,20 +111,20 @@ class StoredStimuli:
                 self._originals = load_stimuli(self._plugins, self._use)
             found = self._originals[index] if index < len(self._originals) else None
         except MetameryError as error:
-            raise MetameryError(f"{why}which cannot be: {error}") from error
+            raise MetameryError(f"{why}which cannot be read: {error}") from error
         if found is None or found.name != name:
-            raise MetameryError(f"{why}and '{name}' is not where it was: expected the stimuli that it was made of")
+            raise MetameryError(f"{why}and '{name}' is not at its index: expected the stimuli of the study")
         if is_replaced(found, index, self._models, self._tree):
-            raise MetameryError(f"{why}and '{name}' was replaced: expected the stimuli that it was made of")
+            raise MetameryError(f"{why}and '{name}' was replaced: expected the stimuli of the study")
         return found
 
 
 def known_stimuli(tree: xr.DataTree, names: Sequence[str]) -> list[Stimulus]:
-    """Return some stimuli of a study with their right answers and facts, and without their signals."""
+    """Return some stimuli of a study with their right answers and facts, without their signals."""
     kept, answers = tree["stimuli"].to_dataset().load(), right_answers(tree)
     nothing = torch.empty(0, dtype=torch.float32, device="cpu")
     facts: dict[str, Any] = {each: [str(value) for value in kept[each].values] for each in _FACTS}
-    index = {name: place for place, name in enumerate(kept["stimulus"].values.tolist())}
+    index = {name: position for position, name in enumerate(kept["stimulus"].values.tolist())}
     return [
         Stimulus(
             nothing,

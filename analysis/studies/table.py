@@ -32,10 +32,10 @@ def to_table(study: Results) -> pd.DataFrame:
     ``group``, ``seed``, ``state`` (missing, done or failed), ``steps``, ``loss``; the match at the metamer's own layer,
     ``pearson``, ``spearman``, ``snr_db`` (in dB) and ``relative_l2``; the classes ``predicted`` and
     ``natural_predicted`` by name, ``confidence`` in [0, 1]; the verdicts ``agrees``, ``matches``, ``success`` and
-    ``quantised_success``, ``attainable``, which is False where no match can be told from chance. Of a study with the
-    evaluation ``recognition`` there is a column ``recognised_by NAME`` for each recogniser.
+    ``quantised_success``, and ``attainable``, False where no match can be distinguished from chance. A study with the
+    evaluation ``recognition`` also has a column ``recognised_by NAME`` for each recogniser.
 
-    Verdicts have pandas' type ``boolean``, missing where they are not known; ``to_csv`` leaves them empty.
+    Verdicts have pandas' type ``boolean`` and are missing where not known; ``to_csv`` leaves them empty.
 
     Parameters
     ----------

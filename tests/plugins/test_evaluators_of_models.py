@@ -88,7 +88,7 @@ def test_only_what_has_a_known_answer_counts_and_several_may_be_right() -> None:
     ]
     result = found("accuracy", Context({"net": model}, stimuli))
     assert (result.counted.item(), result.accuracy.item()) == (2, 0.5)
-    with pytest.raises(MetameryError, match="none of the stimuli shows what one of the labels of model 'net' says"):
+    with pytest.raises(MetameryError, match="none of the stimuli has a right answer among the labels of model 'net'"):
         found("accuracy", Context({"net": model}, stimuli[3:]))
     with pytest.raises(MetameryError, match="model 'net' has no labels"):
         found("accuracy", Context({"net": replace(model, labels=None)}, stimuli))

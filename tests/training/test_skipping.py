@@ -128,7 +128,7 @@ def test_a_study_has_them_in_its_file(command: Command, sized: str, data: Path, 
     assert command("run", study).status == 0
     assert "stimuli.background" in command("run", asked, "-o", study, "--skip-unreadable").error
     said = command("evaluate", "agreement", study, "--skip-unreadable")
-    assert "is a study, whose stimuli are its own" in said.error
+    assert "is a study, which has its own stimuli" in said.error
 
 
 def test_stimuli_beside_a_folder_need_no_such_option(command: Command, sized: str, data: Path, tmp_path: Path) -> None:

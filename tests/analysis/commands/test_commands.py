@@ -127,7 +127,7 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(
     said = synthesise("--layers", "1,output", "--seeds", 2, "--dry-run")
     assert said.status == 0
     assert re.search(
-        r"20 metamers, 60 updates, about \d+ s of updates; 0 MB of memory beside PyTorch and the networks, "
+        r"20 metamers, 60 updates, about \d+ s of updates; 0 MB of memory besides PyTorch and the networks, "
         "at most 0 MB on disk",
         said.out,
     )
@@ -497,7 +497,7 @@ def test_success_is_told_by_layer(synthesise: Command, pictures: Path, tmp_path:
 def test_a_study_without_a_null_says_so(synthesise: Command, tmp_path: Path) -> None:
     said = synthesise("--layers", "1", "--limit", 1)
     assert said.status == 0, said.err
-    assert "tiny.py:build: no null, which takes two unlike signals; see --null-stimuli" in said.out
+    assert "tiny.py:build: no null, which requires two different signals; see --null-stimuli" in said.out
     assert "null" not in group(tmp_path / "study").children
 
 

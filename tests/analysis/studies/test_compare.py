@@ -87,7 +87,7 @@ def test_evaluations_that_all_have_stand_side_by_side(trees):
 
 
 def test_one_study_or_no_study_is_said_so(trees):
-    with pytest.raises(MetameryError, match="one study is nothing to compare: first"):
+    with pytest.raises(MetameryError, match="compare is given first, expected at least two studies"):
         compare({"first": trees["first"]})
     with pytest.raises(MetameryError, match="'empty' holds no metamers, expected a study"):
         compare({"first": trees["first"], "empty": xr.DataTree()})

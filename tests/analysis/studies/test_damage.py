@@ -161,7 +161,7 @@ def test_a_null_that_is_not_whole_is_measured_again(
     study: Study, whole: Path, folder: Path, array: str, damage: Callable[[Path], None]
 ) -> None:
     damage(chunk(folder, f"{KEY}/null/{array}"))
-    with pytest.warns(UserWarning, match="the null of 'tiny.py:build' is lost or not whole; the same command"):
+    with pytest.warns(UserWarning, match="the null of 'tiny.py:build' is lost or incomplete; the study's command"):
         run_study(study, folder, Plugins())
     assert contents(folder) == contents(whole)
 
@@ -192,7 +192,7 @@ def test_readers_say_in_a_line_what_is_lost(folder: Path, whole: Path, reader: s
     lose(chunk(folder, f"{KEY}/metamers/signal"))
     said = command(*READERS[reader](folder))
     assert said.status == 0
-    line = "is damaged: 2 metamers of 'tiny.py:build' that were done are lost or not whole; the same command as the st"
+    line = "is damaged: 2 metamers of 'tiny.py:build' that were done are lost or incomplete; the study's command makes"
     assert f"warning: '{folder}' {line}" in said.err
 
 

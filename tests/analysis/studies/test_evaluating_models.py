@@ -132,11 +132,11 @@ def test_slips_are_named(trained: Any, command: Any, model: str, data: Path, tmp
     out, study, named = ("-o", tmp_path / "out"), tmp_path / "study", ("--stimuli", data / "test")
     assert command("evaluate", "accuracy", run, "-o", tmp_path / "kept").status == 0
     slips = {
-        ("accuracy", model, *out): f"'{model}' is not a run, so it does not say what to measure it on",
-        ("accuracy", run, elsewhere, *out): "the runs were not all validated on the same signals",
-        ("accuracy", alone, *out): "was validated on nothing: expected --stimuli NAME|FOLDER",
-        ("accuracy", study, *named): "is a study, whose stimuli are its own",
-        ("accuracy", study, run, *named, *out): "is a study, which is evaluated by itself",
+        ("accuracy", model, *out): f"'{model}' is not a run that records its stimuli: expected",
+        ("accuracy", run, elsewhere, *out): "the runs were validated on different stimuli: expected",
+        ("accuracy", alone, *out): "was trained without validation: expected --stimuli NAME|FOLDER",
+        ("accuracy", study, *named): "is a study, which has its own stimuli",
+        ("accuracy", study, run, *named, *out): "is a study, which is evaluated alone",
         ("accuracy", run, "-o", study): "holds a study; choose another folder",
         ("accuracy", run, "-o", run): "holds a run; choose another folder",
         ("accuracy", tmp_path / "kept"): "holds evaluations, expected a study, or models to evaluate",

@@ -353,7 +353,7 @@ def test_a_finished_study_needs_its_stimuli_no_more(study: Study, pictures: Path
     with pytest.raises(KeyboardInterrupt):
         run_study(study, tmp_path / "study", Plugins(), progress=Counted(30))
     (pictures / "cat" / "a.png").write_bytes(b"damaged since")
-    with pytest.warns(UserWarning, match="1 of the stimuli of '.*' cannot be read any more .*goes on with the signals"):
+    with pytest.warns(UserWarning, match="1 of the stimuli of '.*' can no longer be read .*the stored signals are"):
         run_study(study, tmp_path / "study", Plugins())
     assert (single(open_study(tmp_path / "study"))["metamers/state"] == STATES["done"]).all()
 
@@ -396,7 +396,7 @@ def test_a_preset_that_was_defined_otherwise_is_refused(
     run_study(study, tmp_path, Plugins())
     original = running_studies.resolve_settings
     monkeypatch.setattr(running_studies, "resolve_settings", lambda given: replace(original(given), step_size=0.5))
-    with pytest.raises(MetameryError, match="the preset, which another version of metamery defines otherwise"):
+    with pytest.raises(MetameryError, match="the preset, which another version of metamery defines differently"):
         run_study(study, tmp_path, Plugins())
 
 
@@ -444,7 +444,7 @@ def test_what_an_evaluator_found_is_not_given_up(study: Study, tmp_path: Path, m
 
 def test_a_study_file_that_asks_for_another_study_is_in_the_way(study: Study, tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(replace(study, seed=8).to_toml())
-    with pytest.raises(MetameryError, match=r"asks for another study: seed \(7, there 8\)"):
+    with pytest.raises(MetameryError, match=r"describes another study: seed \(7, there 8\)"):
         run_study(study, tmp_path, Plugins())
     assert not (tmp_path / RESULTS).exists()
 

@@ -187,9 +187,9 @@ def damaged(pictures: Path) -> None:
     ("change", "said"),
     [
         (replaced, "'cat/b' was replaced: expected"),
-        (renamed, "'cat/a' is not where it was: expected"),
-        (removed, "which cannot be: .* does not exist"),
-        (damaged, "which cannot be: the picture"),
+        (renamed, "'cat/a' is not at its index: expected"),
+        (removed, "which cannot be read: .* does not exist"),
+        (damaged, "which cannot be read: the picture"),
     ],
 )
 def test_another_size_needs_the_originals(root: Path, change: Callable[[Path], None], said: str, command: Any) -> None:

@@ -307,7 +307,7 @@ CHANGES = {
 def test_other_stimuli_are_named(study: Study, pictures: Path, begun: Path, change: Callable[[Path], None]) -> None:
     change(pictures)
     before = states(begun)
-    with pytest.raises(MetameryError, match=f"the stimuli of '.*' are others now: {CHANGES[change]}. Choose another"):
+    with pytest.raises(MetameryError, match=f"the stimuli of '.*' have changed: {CHANGES[change]}. Choose another"):
         run_study(study, begun, Plugins())
     np.testing.assert_array_equal(states(begun), before)
 
@@ -318,15 +318,13 @@ def test_the_command_says_so_in_a_line(tiny: str, pictures: Path, tmp_path: Path
     add(pictures)
     said = command(*given)
     assert said.status == 2
-    assert "are others now: added 'dog/new'. Choose another folder" in said.error
+    assert "have changed: added 'dog/new'. Choose another folder" in said.error
 
 
 def test_with_the_originals_gone_it_ends_as_it_would_have(study: Study, pictures: Path, begun: Path) -> None:
     run_study(study, begun.with_name("whole"), Plugins())
     shutil.rmtree(pictures)
-    with pytest.warns(
-        UserWarning, match=r"cannot be read any more .*pictures' does not exist.* the signals that it st"
-    ):
+    with pytest.warns(UserWarning, match=r"can no longer be read .*pictures' does not exist.* the stored signals are"):
         run_study(study, begun, Plugins())
     one, other = (
         open_study(folder)["models/network.py+build/metamers/signal"] for folder in (begun, begun.with_name("whole"))
@@ -346,7 +344,7 @@ def test_other_right_answers_are_named(study: Study, tmp_path: Path, fake_plugin
     given = replace(study, stimuli=Reference("given"))
     run_study(given, tmp_path / "study", plugins("tom"))
     run_study(given, tmp_path / "study", plugins("tom"))
-    with pytest.raises(MetameryError, match=r"are others now: with other right answers '0', '1'. Choose"):
+    with pytest.raises(MetameryError, match=r"have changed: with other right answers '0', '1'. Choose"):
         run_study(given, tmp_path / "study", plugins("garfield"))
 
 
@@ -375,7 +373,7 @@ def test_a_null_whose_stimuli_are_gone_costs_a_warning(study: Study, pictures: P
     shutil.rmtree(folder / RESULTS / "models" / "network.py+build" / "null")  # as if it had been stopped before
     shutil.rmtree(others)
     with pytest.warns(
-        UserWarning, match="the null is not measured, since its stimuli cannot be read any more: .*others'"
+        UserWarning, match="the null is not measured, since its stimuli can no longer be read: .*others'"
     ):
         run_study(given, folder, Plugins())
     assert (states(folder) == STATES["done"]).all()
@@ -396,6 +394,6 @@ def test_nulls_of_two_models_are_of_the_same_signals(
     shutil.rmtree(folder / RESULTS / "models" / "network.py+build+2" / "null")
     exchange(others)
     with pytest.raises(
-        MetameryError, match=r"the null's stimuli of '.*' are others now than when the null of '.*:build' was"
+        MetameryError, match=r"the null's stimuli of '.*' have changed since the null of '.*:build' was"
     ):
         run_study(given, folder, Plugins())

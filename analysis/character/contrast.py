@@ -1,7 +1,7 @@
 """Contrast: metamers against adversarial examples of the same size.
 
-A metamer and an adversarial example stand at opposite corners: both change the signal as much, but one leaves what a
-layer makes of it and the other flips the answer (Feather et al. 2023, who show that metamers are not adversarial).
+A metamer and an adversarial example are opposites: both change the signal as much, but one preserves a layer's
+activation and the other changes the answer (Feather et al. 2023, who show that metamers are not adversarial).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .signals import ABOUT, compare_with_natural, describe, measures_of, stretch
 from .spectra import check_cutoff, exact
 
 KINDS = ("metamer", "adversarial", "noise")
-"""The changes that are compared, the dimension ``transformation``."""
+"""Changes that are compared, along the dimension ``transformation``."""
 
 _DIMS = ("site", "transformation", "stimulus", "seed")
 _ABOUT = {
@@ -44,46 +44,46 @@ _FLAGS = {"flag_values": [-1, 0, 1], "flag_meanings": "missing other same"}
 
 
 def contrast(steps: int = 20, limit: int | None = 50, cutoff: float = 0.5, batch_size: int = 16) -> Evaluator:
-    """Build the evaluator: each metamer of a study beside an adversarial example, and noise, of the same size.
+    """Build the evaluator: each metamer of a study, with an adversarial example and noise of the same size.
 
-    The size is the Euclidean length of the metamer minus its natural signal. The example is PGD's in that L2 ball
-    (Madry et al. 2018), from a random start, with steps of 2.5 size / `steps`, made to move the generating model from
-    the answer that it gives the natural signal; then it is moved along its own line to the size itself, inside the
-    domain's range. Noise is Gaussian, brought to the size alike. What is random depends on the seed and on the model,
-    layer, stimulus and seed of the metamer.
+    The size is the Euclidean length of the metamer minus its natural signal. The example is found by PGD in that L2
+    ball (Madry et al. 2018), from a random start, with steps of 2.5 size / `steps`, away from the generating model's
+    answer to the natural signal; it is then moved along the direction of its change to the size itself, inside the
+    domain's range. Noise is Gaussian, moved to the size in the same way. Random numbers depend on the seed and on the
+    model, layer, stimulus and seed of the metamer.
 
-    Dimension ``transformation`` is ``metamer``, ``adversarial``, ``noise``. Of each change, over ``site, …, stimulus,
-    seed``:
+    The dimension ``transformation`` is ``metamer``, ``adversarial``, ``noise``. Measured of each change, over ``site,
+    …, stimulus, seed``:
 
-    - ``agrees (…, recogniser, …)``: whether a model gives the changed signal the answer that it gives the natural one:
-      the generator itself and, of the study's models with the same domain, every other: that is transfer;
+    - ``agrees (…, recogniser, …)``: whether a model gives the changed signal the same answer as the natural one, for
+      the generator itself and, as transfer, for every other model of the study with the same domain;
     - ``confidence``: the softmax probability that the generator gives its answer to the natural signal;
     - ``distance (…, measured_layer)``: relative L2 of the activations; ``own_distance``: at the metamer's own layer;
     - ``size``, ``largest`` (of any sample), ``psnr_db``, ``ssim`` (pictures), ``slope``, ``energy_above``,
-      ``peak_db`` and ``rms_db`` (sounds): as `character` has them.
+      ``peak_db`` and ``rms_db`` (sounds): as in `character`.
 
     ``kept (site, transformation)`` is the proportion for which the generator agrees, ``kept_elsewhere`` that of all
     other models' answers, if there are others. The weights of the priors, and the preset, that the study's metamers
-    were made with are in the attributes, so that studies with and without them can be laid side by side.
+    were made with are in the attributes, so that studies with and without them can be compared.
 
-    It takes about ``steps + 4`` forward and ``steps`` backward passes for each metamer. Activations of `batch_size`
+    Cost: about ``steps + 4`` forward and ``steps`` backward passes for each metamer. Activations of `batch_size`
     signals, or of as many as there are seeds, are in memory at once.
 
     Parameters
     ----------
     steps
-        Of PGD.
+        Number of steps of PGD.
     limit
         Number of stimuli, the first ones; None takes all.
     cutoff
-        Of ``energy_above``, in parts of the Nyquist frequency.
+        Cut-off of ``energy_above``, as a fraction of the Nyquist frequency.
     batch_size
-        Signals that are worked on at once.
+        Number of signals that are processed at once.
 
     Raises
     ------
     MetameryError
-        An option is out of bounds; there is no study, or one of its models was not loaded.
+        An option is out of range; there is no study, or one of its models was not loaded.
     """
     check_settings(steps=steps)
     check_cutoff(cutoff)
@@ -125,31 +125,31 @@ def _contrast(
     distance = np.full((*each, len(names)), np.nan)
     found = {name: np.full(each, np.nan) for name in (*measures_of(domain), *_ABOUT)}
 
-    def look(signals: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    def run(signals: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """Activations by layer, and logits by model."""
         with torch.no_grad(), made.model.tap(names) as tap:
             activations = tap(signals)
-            said = {name: other(signals) for name, other in others.items()}
-        return activations, {made.name: activations["output"], **said}
+            theirs = {name: other(signals) for name, other in others.items()}
+        return activations, {made.name: activations["output"], **theirs}
 
     for layer, layer_name in enumerate(made.layers):
         for batch in made.batches(layer, batch_size):
             if not len(batch.metamers):
                 continue
-            targets, said = look(batch.natural)
-            answers = {name: logits.argmax(dim=1)[batch.row] for name, logits in said.items()}
+            targets, outputs = run(batch.natural)
+            answers = {name: logits.argmax(dim=1)[batch.row] for name, logits in outputs.items()}
             changed = _changed(made, batch, layer_name, answers[made.name], seed, steps)
             for kind, signals in enumerate(changed):
-                activations, said = look(signals)
-                for name, logits in said.items():
+                activations, outputs = run(signals)
+                for name, logits in outputs.items():
                     where = (layer, models.index(name), kind, batch.stimulus, batch.seed)
                     agrees[where] = (logits.argmax(dim=1) == answers[name]).cpu().numpy()
                 at = (layer, kind, batch.stimulus, batch.seed)
                 for column, name in enumerate(names):
-                    moved = relative_l2(exact(activations[name]), exact(targets[name][batch.row]))
-                    distance[(*at, column)] = moved.cpu().numpy()
+                    change = relative_l2(exact(activations[name]), exact(targets[name][batch.row]))
+                    distance[(*at, column)] = change.cpu().numpy()
                 taken = _measures(batch, signals, domain, cutoff)
-                chances = said[made.name].softmax(dim=1)
+                chances = outputs[made.name].softmax(dim=1)
                 taken["confidence"] = chances.gather(1, answers[made.name][:, None]).squeeze(1)
                 for name, values in taken.items():
                     found[name][at] = values.cpu().numpy()

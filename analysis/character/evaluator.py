@@ -1,4 +1,4 @@
-"""Character: what metamers are like, whatever the network says of them, and what folds in the network."""
+"""Character: what metamers are like, whatever the network's answer to them, and what folds in the network."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ Floats = NDArray[np.float64]
 
 
 def character(cutoff: float = 0.5, batch_size: int = 16) -> Evaluator:
-    """Build the evaluator: what the metamers of a study are like, one by one, and in the mean for each layer.
+    """Build the evaluator: what the metamers of a study are like, each of them and on average at each layer.
 
     ``psnr_db``, ``ssim`` (pictures), ``slope``, ``energy_above``, ``peak_db`` and ``rms_db`` (sounds) are ``(site,
-    stimulus, seed)``; the last four are there of the natural signals too, ``natural_… (site, stimulus)``.
+    stimulus, seed)``; the last four are measured of the natural signals, too, ``natural_… (site, stimulus)``.
 
     ``diversity (site, stimulus, measured_layer)``: the root mean square distance between metamers of one stimulus from
     different seeds, relative to that between metamers of different stimuli: of the signals (``input``) and of the
-    activations. 0 is the same metamer again, 1 as different as another stimulus's. NaN with one seed.
+    activations. 0 means that seeds give the same metamer, 1 that they differ as much as stimuli. NaN with one seed.
 
     ``aliasing (site, stimulus, seed, measured_layer)``: at each step where the model subsamples, the share of the
     activation's energy that folds; see `Folding`. ``natural_aliasing (site, stimulus, measured_layer)`` of the natural
-    signals. It takes the network's strided parts at a stride of 1, one signal at a time.
+    signals. The network's strided operations are run with a stride of 1, one signal at a time.
 
     A metamer that failed or is missing is NaN. Models are run on all seeds of a stimulus together, so activations of
     `batch_size` signals, or of as many as there are seeds, are in memory at once.
@@ -43,14 +43,14 @@ def character(cutoff: float = 0.5, batch_size: int = 16) -> Evaluator:
     Parameters
     ----------
     cutoff
-        Of ``energy_above``, in parts of the Nyquist frequency.
+        Cut-off of ``energy_above``, as a fraction of the Nyquist frequency.
     batch_size
-        Signals that are worked on at once.
+        Number of signals that are processed at once.
 
     Raises
     ------
     MetameryError
-        An option is out of bounds; there is no study, or one of its models was not loaded.
+        An option is out of range; there is no study, or one of its models was not loaded.
     """
     check_cutoff(cutoff)
     whole("batch_size", batch_size, 1)

@@ -1,6 +1,6 @@
-"""What signals are like beside the natural ones, and beside each other: distances, levels, spectra, diversity.
+"""What signals are like, compared with the natural ones and with each other: distances, levels, spectra, diversity.
 
-Signals are ``(B, …)`` of a domain; every measure returns ``(B,)`` in float64, each signal's number by itself.
+Signals are ``(B, …)`` of a domain; every measure returns ``(B,)`` in float64, a number for each signal.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 """Samples and standard deviation of the Gaussian window of SSIM (Wang et al. 2004, section III.C)."""
 
 LOWEST_HZ = 20.0
-"""Where the slope of a sound's spectrum begins: what is lower is not heard."""
+"""Lowest frequency of the slope of a sound's spectrum: lower ones are not heard."""
 
 _ROUNDING = 1e-12
-"""Of the mean squared activation: a distance between stimuli below this is none."""
+"""Share of the mean squared activation below which a mean squared distance between stimuli is treated as 0."""
 
 ABOUT: Mapping[str, tuple[str, str]] = {
     "psnr_db": ("peak signal-to-noise ratio to the natural signal", "dB"),
@@ -31,26 +31,26 @@ ABOUT: Mapping[str, tuple[str, str]] = {
     "peak_db": ("level of the peak, relative to full scale", "dB"),
     "rms_db": ("root mean square level, relative to full scale, as of a square wave", "dB"),
 }
-"""Each measure's meaning and units, by the names that `describe` and `compare_with_natural` give."""
+"""Each measure's meaning and units, by the names that `describe` and `compare_with_natural` return."""
 
 
 def measures_of(domain: Domain) -> tuple[str, ...]:
-    """The names of what `describe` and `compare_with_natural` give for signals of a domain."""
+    """Names of the measures that `describe` and `compare_with_natural` return for signals of a domain."""
     other = {"ssim"} if isinstance(domain, WaveformDomain) else {"peak_db", "rms_db"}
     return tuple(name for name in ABOUT if name not in other)
 
 
 def describe(signals: torch.Tensor, domain: Domain, cutoff: float) -> dict[str, torch.Tensor]:
-    """Take each signal by itself: ``slope`` and ``energy_above``, and for sounds the levels ``peak_db`` and ``rms_db``.
+    """Measure each signal: ``slope`` and ``energy_above``, and for sounds the levels ``peak_db`` and ``rms_db``.
 
     Parameters
     ----------
     signals
-        ``(B, …)`` of the domain.
+        Signals ``(B, …)`` of the domain.
     domain
-        A sound's levels are in dB to the larger end of its range; silence has −∞.
+        Domain of the signals. Levels of sounds are in dB relative to the larger end of its range; silence has −∞.
     cutoff
-        In parts of the Nyquist frequency, between 0 and 1.
+        Cut-off as a fraction of the Nyquist frequency, between 0 and 1.
     """
     if not isinstance(domain, WaveformDomain):
         return {"slope": spectral_slope(signals), "energy_above": energy_above(signals, cutoff)}
@@ -64,7 +64,7 @@ def describe(signals: torch.Tensor, domain: Domain, cutoff: float) -> dict[str, 
 
 
 def compare_with_natural(signals: torch.Tensor, natural: torch.Tensor, domain: Domain) -> dict[str, torch.Tensor]:
-    """Take each signal beside its natural one: ``psnr_db``, to the domain's range, and for pictures ``ssim``."""
+    """Compare each signal with its natural one: ``psnr_db``, over the domain's range, and for pictures ``ssim``."""
     span = domain.high - domain.low
     ratio = {"psnr_db": psnr(signals, natural, span)}
     return ratio if isinstance(domain, WaveformDomain) else ratio | {"ssim": ssim(signals, natural, span)}
@@ -79,14 +79,14 @@ def psnr(signals: torch.Tensor, natural: torch.Tensor, span: float) -> torch.Ten
 def ssim(pictures: torch.Tensor, natural: torch.Tensor, span: float) -> torch.Tensor:
     """Structural similarity of pictures ``(B, C, H, W)``, in [−1, 1], 1 for equal ones (Wang et al. 2004, eq. 13).
 
-    The mean over the channels, and over all places where the window of 11 × 11 lies within the picture; NaN for a
-    picture that is smaller than that.
+    The mean over the channels, and over all positions at which the window of 11 × 11 is inside the picture; NaN for a
+    smaller picture.
     """
     if min(pictures.shape[2:]) < SSIM_WINDOW:
         return exact(pictures).new_full((len(pictures),), math.nan)
     x, y = exact(pictures), exact(natural)
-    place = torch.arange(SSIM_WINDOW, dtype=torch.float64, device=x.device) - SSIM_WINDOW // 2
-    taps = (-(place**2) / (2 * SSIM_SIGMA**2)).exp()
+    offset = torch.arange(SSIM_WINDOW, dtype=torch.float64, device=x.device) - SSIM_WINDOW // 2
+    taps = (-(offset**2) / (2 * SSIM_SIGMA**2)).exp()
     taps /= taps.sum()
 
     def local(values: torch.Tensor) -> torch.Tensor:
@@ -106,8 +106,8 @@ class Diversity:
     """How far metamers of one stimulus are from each other, relative to metamers of unrelated stimuli.
 
     Both are root mean squares of Euclidean distances over pairs: of two seeds of one stimulus, and of two stimuli
-    whatever their seeds. 0 says that every seed gave the same, 1 that two seeds are as far from each other as two
-    stimuli. As mean squares over all pairs follow from sums, the memory is that of one activation.
+    whatever their seeds. 0 means that every seed gave the same, 1 that two seeds are as far from each other as
+    two stimuli. Mean squares over all pairs are computed from sums, so the memory is that of one activation.
     """
 
     def __init__(self) -> None:
@@ -120,8 +120,8 @@ class Diversity:
         rows = exact(activations.flatten(1))
         count = len(rows)
         within = torch.zeros((), dtype=torch.float64, device=rows.device)
-        for place in range(count - 1):
-            within = within + (rows[place + 1 :] - rows[place]).square().sum()
+        for index in range(count - 1):
+            within = within + (rows[index + 1 :] - rows[index]).square().sum()
         self._within.append(within / (count * (count - 1) / 2) if count > 1 else torch.full_like(within, math.nan))
         if count:
             self._pairs += 2 * count * self._count
@@ -145,22 +145,22 @@ class Diversity:
 def stretched(points: torch.Tensor, centre: torch.Tensor, size: torch.Tensor, low: float, high: float) -> torch.Tensor:
     """Move points along the line from their centre until they are `size` away from it, inside the range.
 
-    A sample that meets an end of the range stays there while the others go on. With ``d`` the change, ``r`` the room
-    that a sample has in its direction and ``q = r / d`` sorted, ``|min(t d, r)|² = size²`` has a closed solution
+    A sample that reaches an end of the range stays there while the others continue. With ``d`` the change, ``r`` the
+    room that a sample has in its direction and ``q = r / d`` sorted, ``|min(t d, r)|² = size²`` has a closed solution
     between two of the ``q``.
 
     Parameters
     ----------
     points, centre
-        ``(B, …)``; the centre is inside the range.
+        Points and their centres ``(B, …)``; a centre is inside the range.
     size
-        Euclidean length, ``(B,)``.
+        Euclidean distance from the centre, ``(B,)``.
 
     Returns
     -------
     torch.Tensor
-        ``(B, …)``, type as the points; nearer than `size` where the range ends before it, and where a point lies on
-        its centre.
+        Moved points ``(B, …)``, of the same dtype; nearer than `size` if the range ends before it, or if a point
+        equals its centre.
     """
     middle = exact(centre.flatten(1))
     change = exact(points.flatten(1)) - middle

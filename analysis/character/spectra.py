@@ -1,9 +1,9 @@
-"""Spectra: how a signal's power falls with frequency, what lies above a cut-off, and what folds in a network.
+"""Spectra: how a signal's power falls with frequency, its share above a cut-off, and what folds in a network.
 
 Frequencies are in cycles per sample, so that 0.5 is the Nyquist frequency; a picture's is radial, whatever its
-direction. A whole signal lies under a Hann window, weighted about which its mean is removed: otherwise the step from
-its end to its beginning would look like high frequencies. Activations are small and mostly end in zero padding: they
-are taken as they are, without a window.
+direction. Signals are multiplied by a Hann window after their mean, weighted by it, is removed: otherwise the step from
+the end to the beginning would appear as high frequencies. Activations are small and mostly end in zero padding: they
+are transformed without a window.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from ...framework.checks import number
 
 NYQUIST = 0.5
 BANDS = 4
-"""Bands an octave over which power is averaged before a slope is fitted: so every octave counts alike."""
+"""Number of bands per octave over which power is averaged before a slope is fitted, so that octaves count equally."""
 
 _FLAT = 1e-10
-"""An activation whose variation has less than this share of its energy is constant but for rounding."""
+"""An activation whose variation has less than this share of its energy is constant up to rounding."""
 
 _POOL = ("input", "kernel_size", "stride", "padding")
 _ARGUMENTS: Mapping[str, Sequence[str]] = {
@@ -41,15 +41,15 @@ def spectral_slope(signals: torch.Tensor, lowest: float = 0.0) -> torch.Tensor:
     """Slope of log power against log frequency: about 0 for white noise, −2 for natural pictures.
 
     Power (squared amplitude, averaged over channels) is averaged over bands of a quarter of an octave, of a picture
-    over all directions, and a line is fitted by least squares (Field 1987). It goes from two cycles in the shorter
-    side, below which the window lets the mean in, to the Nyquist frequency.
+    over all directions, and a line is fitted by least squares (Field 1987). It ranges from two cycles in the
+    shorter side, below which the window leaks the mean, to the Nyquist frequency.
 
     Parameters
     ----------
     signals
         Pictures ``(B, C, H, W)`` or waveforms ``(B, T)``.
     lowest
-        Where to begin instead, if that is higher, in cycles per sample.
+        Lowest frequency instead, if that is higher, in cycles per sample.
 
     Returns
     -------
@@ -59,14 +59,14 @@ def spectral_slope(signals: torch.Tensor, lowest: float = 0.0) -> torch.Tensor:
     power, frequencies, counts = _power(signals)
     first = max(lowest, 2 / min(signals.shape[1:] if signals.ndim == 2 else signals.shape[2:]))
     wanted = (frequencies >= first * (1 - 1e-9)) & (frequencies <= NYQUIST * (1 + 1e-9))
-    power, counts, place = power[:, wanted], counts[wanted], frequencies[wanted].log()
-    band = (BANDS * (place - math.log(first)) / math.log(2) + 1e-6).floor().long()
-    _, band = band.unique(return_inverse=True)  # type: ignore[no-untyped-call]  # only bands that a bin lies in
+    power, counts, log_frequency = power[:, wanted], counts[wanted], frequencies[wanted].log()
+    band = (BANDS * (log_frequency - math.log(first)) / math.log(2) + 1e-6).floor().long()
+    _, band = band.unique(return_inverse=True)  # type: ignore[no-untyped-call]  # only bands with a bin
     size = int(band.max()) + 1 if len(band) else 0
     if size < 2:
         return power.new_full((len(power),), math.nan)
     within = counts.new_zeros(size).index_add_(0, band, counts)
-    x = counts.new_zeros(size).index_add_(0, band, counts * place) / within
+    x = counts.new_zeros(size).index_add_(0, band, counts * log_frequency) / within
     y = (power.new_zeros(len(power), size).index_add_(1, band, counts * power) / within).log()
     slope = ((x - x.mean()) * y).sum(dim=1) / (x - x.mean()).square().sum()
     return torch.where(y.isfinite().all(dim=1), slope, math.nan)
@@ -80,7 +80,7 @@ def energy_above(signals: torch.Tensor, cutoff: float) -> torch.Tensor:
     signals
         Pictures ``(B, C, H, W)`` or waveforms ``(B, T)``.
     cutoff
-        In parts of the Nyquist frequency, between 0 and 1.
+        Cut-off as a fraction of the Nyquist frequency, between 0 and 1.
 
     Returns
     -------
@@ -93,13 +93,13 @@ def energy_above(signals: torch.Tensor, cutoff: float) -> torch.Tensor:
 
 
 def exact(values: torch.Tensor) -> torch.Tensor:
-    """The same in float64; on the CPU where the device is Apple's, which has none."""
+    """Return the values in float64; on the CPU if the device is Apple's, which lacks it."""
     return values.cpu().double() if values.device.type == "mps" else values.double()
 
 
 def check_cutoff(cutoff: object) -> None:
     """Raise `MetameryError` unless a cut-off is a number between 0 and 1."""
-    number("cutoff", cutoff, above=0, below=1, unit=", in parts of the Nyquist frequency")
+    number("cutoff", cutoff, above=0, below=1, unit=", as a fraction of the Nyquist frequency")
 
 
 def folded_share(activations: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
@@ -107,14 +107,14 @@ def folded_share(activations: torch.Tensor, strides: Sequence[int]) -> torch.Ten
 
     That is the energy above the Nyquist frequency of what is kept, ``0.5 / stride``, along any of the axes (the
     sampling theorem; Zhang 2019, Ribeiro & Schön 2021 and Vasconcelos et al. 2021 apply it to networks). The mean of
-    each channel cannot fold and is left out, since it would hide the rest behind a ReLU.
+    each channel cannot fold and is left out, since it would dominate after a ReLU.
 
     Parameters
     ----------
     activations
-        ``(B, C, …)`` at every sample, as they are before samples are left out.
+        Activations ``(B, C, …)`` at every sample, before samples are left out.
     strides
-        One for each axis behind the channels.
+        Stride of each axis after the channels.
 
     Returns
     -------
@@ -127,33 +127,33 @@ def folded_share(activations: torch.Tensor, strides: Sequence[int]) -> torch.Ten
     energy = power * _counts(lengths).to(power)
     above = torch.zeros(power.shape[1:], dtype=torch.bool, device="cpu")
     for axis, (length, stride) in enumerate(zip(lengths, strides, strict=True)):
-        number = torch.arange(power.shape[1 + axis], device="cpu")
-        cycles = torch.minimum(number, length - number)
+        bins = torch.arange(power.shape[1 + axis], device="cpu")
+        cycles = torch.minimum(bins, length - bins)
         above |= (2 * stride * cycles > length).reshape(-1, *[1] * (len(strides) - 1 - axis))
     energy, above = energy.flatten(1), above.flatten().to(energy.device)
-    whole, varying = energy.sum(dim=1), energy[:, 1:].sum(dim=1)
-    return torch.where(varying > _FLAT * whole, energy[:, above].sum(dim=1) / varying, 0.0)
+    total, varying = energy.sum(dim=1), energy[:, 1:].sum(dim=1)
+    return torch.where(varying > _FLAT * total, energy[:, above].sum(dim=1) / varying, 0.0)
 
 
 class Folding(TorchFunctionMode):
-    """Watches a network run, and takes `folded_share` wherever it subsamples.
+    """Measures `folded_share` wherever a network subsamples while it runs.
 
     Subsampling is a convolution, or a max or average pooling, with a stride above 1, whether a module or code calls
-    it; what is measured is its own result with a stride of 1: behind the filter or the maximum, before samples are
-    left out. A blur before subsampling so shows as a smaller share. A pooling over the whole signal leaves out nothing
-    and does not count; adaptive poolings, indices with a step and TorchScript are not seen.
+    it; its result with a stride of 1 is measured, after the filter or the maximum and before samples are left out. A
+    blur before subsampling therefore gives a smaller share. A pooling over the entire signal leaves out nothing and
+    does not count; adaptive poolings, indices with a step and TorchScript are not detected.
 
     Use it as a context manager around passes of signals ``(B, …)``; afterwards `shares` holds the last pass: by name,
-    ``(B,)`` each. A step has the path of the module that calls the function; ``PATH@2`` is the second in one pass. What
-    the network's own code calls has the function's name, such as ``max_pool2d``.
+    ``(B,)`` each. A step is named by the path of the module that calls the function; ``PATH@2`` is the second in one
+    pass. A function that the network's own code calls is named by itself, such as ``max_pool2d``.
 
-    The stride of 1 costs as many times the step's own work as there are samples for each one kept, and is computed
-    signal by signal, so it takes the memory of one signal's activation (and twice that for its spectrum).
+    The stride of 1 multiplies the cost of the step by the number of samples for each one kept. It is computed signal by
+    signal, so it takes the memory of one signal's activation (and twice that for its spectrum).
 
     Parameters
     ----------
     network
-        Takes signals ``(B, …)``; its layers' first dimension is B or a multiple of it.
+        Network of signals ``(B, …)``; the first dimension of its layers is B or a multiple of it.
 
     Examples
     --------
@@ -195,10 +195,10 @@ class Folding(TorchFunctionMode):
         name = getattr(func, "__name__", "").removesuffix("_with_indices")
         if self._paths and (names := _ARGUMENTS.get(name[:-2])) and name[-2:] in ("1d", "2d", "3d"):
             given = {**dict(zip(names, args, strict=False)), **(kwargs or {})}
-            self._look(func, name, given, result[0] if isinstance(result, tuple) else result)
+            self._measure(func, name, given, result[0] if isinstance(result, tuple) else result)
         return result
 
-    def _look(self, func: Callable[..., Any], name: str, given: dict[str, Any], result: torch.Tensor) -> None:
+    def _measure(self, func: Callable[..., Any], name: str, given: dict[str, Any], result: torch.Tensor) -> None:
         axes = int(name[-2])
         strides = _along(given.get("stride") or given.get("kernel_size", 1), axes)
         signals = given["input"]
@@ -220,7 +220,7 @@ class Folding(TorchFunctionMode):
 
     def _enter(self, path: str) -> Callable[..., None]:
         def hook(_part: nn.Module, arguments: tuple[Any, ...]) -> None:
-            if not path:  # a new pass; the last may have been stopped anywhere
+            if not path:  # a new pass; the last may have been interrupted
                 self.shares, self._paths = {}, []
                 self._counts.clear()
                 self._batch = len(arguments[0])
@@ -233,18 +233,18 @@ class Folding(TorchFunctionMode):
 
 
 def _power(signals: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Power ``(B, bins)`` of half a spectrum, each bin's frequency, and how many of the whole one it stands for."""
+    """Power ``(B, bins)`` of half a spectrum, frequencies, and the number of bins of the full one for each."""
     axes = (-1,) if signals.ndim == 2 else (-2, -1)
     lengths = [signals.shape[axis] for axis in axes]
     values = exact(signals)
     each = [torch.hann_window(length, dtype=torch.float64, device=values.device) for length in lengths]
-    window = reduce(lambda whole, one: whole[..., None] * one, each)
+    window = reduce(lambda product, one: product[..., None] * one, each)
     values = values - (values * window).sum(dim=axes, keepdim=True) / window.sum()
     power = torch.fft.rfftn(values * window, dim=axes).abs().square()
     power = power if signals.ndim == 2 else power.mean(dim=1)
     squares = [torch.fft.fftfreq(length, dtype=torch.float64).square() for length in lengths[:-1]]
     squares.append(torch.fft.rfftfreq(lengths[-1], dtype=torch.float64).square())
-    frequencies = reduce(lambda whole, one: whole[..., None] + one, squares).sqrt()
+    frequencies = reduce(lambda total, one: total[..., None] + one, squares).sqrt()
     return (
         power.flatten(1),
         frequencies.flatten().to(power.device),
@@ -253,7 +253,7 @@ def _power(signals: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
 
 
 def _counts(lengths: Sequence[int]) -> torch.Tensor:
-    """How many bins of a real signal's spectrum each of the last axis's half stands for, ``(bins,)``."""
+    """Number of bins of a real signal's spectrum that each bin of the last axis's half represents, ``(bins,)``."""
     counts = torch.full((lengths[-1] // 2 + 1,), 2.0, dtype=torch.float32, device="cpu")
     counts[0] = 1
     if lengths[-1] % 2 == 0:

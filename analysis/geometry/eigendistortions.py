@@ -4,7 +4,7 @@ Near one signal x a layer's activation a is linear: a change v moves it by J v, 
 ``(units, samples)``. The singular values of J say how much the layer notices along its right singular vectors; those
 with the largest and the smallest are the eigendistortions of Berardino et al. (2017, section 2), the eigenvectors of
 the Fisher information JᵀJ under Gaussian noise. J is that of autograd: where a network has a gradient of its own (a
-bounded slope, say), that one counts. J is never formed unless it is small; everything is done with products with it.
+bounded slope, say), that one is used. J is formed only if it is small; otherwise only products with it are computed.
 """
 
 from __future__ import annotations
@@ -20,45 +20,45 @@ from ...framework.errors import MetameryError
 from .jacobian import BLOCK, Jacobian
 
 DENSE_SIDE, DENSE_ENTRIES = 512, 2**25
-"""A Jacobian is formed whole up to this shorter side and this many entries (128 MiB in float32)."""
+"""Largest shorter side and number of entries of a Jacobian that is formed (128 MiB in float32)."""
 
 MAX_COMPONENTS = 20
-"""Most noticeable directions that can be asked for."""
+"""Largest number of most noticeable directions."""
 
 BASIS = 240
-"""Vectors in the basis of `krylov`: 145 MB in float32 for 3 × 224 × 224, twice that as it grows."""
+"""Number of vectors in the basis of `krylov`: 145 MB in float32 for 3 × 224 × 224, twice that while it grows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """What a layer notices near one signal; K components; directions have unit L2 norm and the signal's shape.
+    """Local geometry of a layer near one signal, K components; directions have unit L2 norm and the signal's shape.
 
     Parameters
     ----------
     singular_values
-        The K largest, ``(K,)``, the largest first, in the layer's units per unit of the signal.
+        The K largest singular values, ``(K,)``, the largest first, in the layer's units per unit of the signal.
     most
-        Their directions, the most noticeable distortions, ``(K, …)``; NaN where the singular value is 0.
+        Directions of these, the most noticeable distortions, ``(K, …)``; NaN where the singular value is 0.
     least_singular_value
         ‖J v‖ of the least noticeable distortion.
     least
-        That distortion, ``(…)``. Where the whole spectrum is known and there is a null space, it is a random direction
-        in it: the layer moves by none of them.
+        That distortion, ``(…)``. If the entire spectrum is known and there is a null space, a random direction in the
+        null space, none of which moves the layer.
     residuals, least_residual
-        ‖JᵀJ v − σ² v‖, over σ₁² for the most noticeable, ``(K,)``, and over `gain`² for the least: about 0 for exact
-        ones.
+        ‖JᵀJ v − σ² v‖, divided by σ₁² for the most noticeable, ``(K,)``, and by `gain`² for the least: about 0 where
+        exact.
     gain
         Root mean square of ‖J v‖ over all unit vectors v, ‖J‖_F / √samples.
     effective_dimension
         Participation ratio (Σσ²)² / Σσ⁴ of the spectrum: how many directions share in what is noticed, 1 to the
         rank. NaN where the layer notices nothing.
     effective_dimension_error
-        Its standard error; 0 where the whole spectrum is known.
+        Standard error of `effective_dimension`; 0 if the entire spectrum is known.
     free_share
-        Share of the signal's dimensions that do not move the layer, in [0, 1]: 1 − rank / samples where the whole
-        spectrum is known, otherwise what there must be at least, since the rank is at most the number of units.
+        Share of the signal's dimensions that do not move the layer, in [0, 1]: 1 − rank / samples if the entire
+        spectrum is known, otherwise a lower bound, since the rank is at most the number of units.
     exact
-        Whether the whole spectrum is known.
+        Whether the entire spectrum is known.
     """
 
     singular_values: torch.Tensor
@@ -87,38 +87,39 @@ def local_geometry(
     """Find the local geometry of a layer.
 
     A Jacobian with at most `dense_side` rows or columns and `DENSE_ENTRIES` entries is formed, and everything is exact.
-    Of a larger one the ends of the spectrum are found by `krylov`, and the effective dimension by random probes. The
-    largest singular values mostly take a few iterations. The smallest ones lie close together and take many more: what
-    is found then is a direction that is noticed little, with an upper bound of the smallest singular value, even where
-    there are fewer units than samples and so must be a null space; `Geometry.least_residual` says how far it is off.
+    For a larger one the ends of the spectrum are found by `krylov`, and the effective dimension is estimated from
+    random probes. The largest singular values mostly take a few iterations. The smallest ones are close together and
+    take many more: the result is then a direction that is noticed little, with an upper bound of the smallest singular
+    value, even if there are fewer units than samples and therefore a null space; `Geometry.least_residual` is its
+    error.
 
-    Cost in vectors that pass the network there and back: half of the shorter side if that is at most `dense_side`, up
-    to ``2 · iterations`` otherwise; then ``2 · components + probes`` more.
+    Cost in vectors that pass forward and backward through the network: half of the shorter side if that is at most
+    `dense_side`, up to ``2 · iterations`` otherwise; then ``2 · components + probes`` more.
 
     Parameters
     ----------
     jacobian
-        Of the layer at one signal.
+        Jacobian of the layer at one signal.
     generator
-        On the CPU; for start vectors, probes, and directions in the null space.
+        Generator on the CPU, for start vectors, probes, and directions in the null space.
     components
-        Most noticeable directions, 1 to `MAX_COMPONENTS`, no more than the signal has samples.
+        Number of most noticeable directions, 1 to `MAX_COMPONENTS`, at most the number of samples.
     probes
-        Random vectors for the effective dimension, at least 2.
+        Number of random vectors for the effective dimension, at least 2.
     iterations, tolerance
-        Of `krylov`.
+        Parameters of `krylov`.
     dense_side
-        Shorter side up to which a Jacobian is formed; 0 for none.
+        Largest shorter side of a Jacobian that is formed; 0 for none.
 
     Returns
     -------
     Geometry
-        On the CPU; all NaN where the Jacobian is not finite, as where a root is taken of 0.
+        Tensors on the CPU; all NaN if the Jacobian is not finite, as at the square root of 0.
 
     Raises
     ------
     MetameryError
-        There are fewer components.
+        `components` is out of range.
     """
     most_possible = min(MAX_COMPONENTS, jacobian.samples)
     if not 1 <= components <= most_possible:
@@ -164,26 +165,26 @@ def local_geometry(
 def krylov(
     jacobian: Jacobian, components: int, generator: torch.Generator, *, iterations: int, tolerance: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Find the right singular vectors with the largest singular values and that with the smallest.
+    """Find the right singular vectors with the largest singular values and the one with the smallest.
 
-    Block Lanczos from a random block (Golub & Van Loan 2013, section 10.3.6; Musco & Musco 2015 on how soon it is near)
-    on JᵀJ, with full reorthogonalisation and, when the basis is full (`BASIS`), thick restarts (Wu & Simon 2000): one
-    basis serves both ends of the spectrum, and converges at either in about the root of the steps that (shifted) power
-    iteration takes. It stops when ‖JᵀJ v − λ v‖ is at most `tolerance` times the largest eigenvalue for each of the
-    largest, and times the mean one for the smallest.
+    Block Lanczos from a random block (Golub & Van Loan 2013, section 10.3.6; Musco & Musco 2015 on its convergence) on
+    JᵀJ, with full reorthogonalisation and, when the basis is full (`BASIS`), thick restarts (Wu & Simon 2000): one
+    basis serves both ends of the spectrum, and converges at either in about the square root of the number of steps of
+    (shifted) power iteration. It stops when ‖JᵀJ v − λ v‖ is at most `tolerance` times the largest eigenvalue for each
+    of the largest, and times the mean one for the smallest.
 
     Parameters
     ----------
     jacobian
-        With at least ``8 · components`` samples.
+        Jacobian with at least ``8 · components`` samples.
     components
-        Vectors with the largest singular values.
+        Number of vectors with the largest singular values.
     generator
-        On the CPU, for the start.
+        Generator on the CPU, for the first block.
     iterations
-        Products of JᵀJ with a block of `BLOCK` vectors, at most; more than half of `components`.
+        Largest number of products of JᵀJ with a block of `BLOCK` vectors; more than half of `components`.
     tolerance
-        Above 0. In float32 about 1e-6 is the least that can be reached.
+        Residual at which it stops, above 0. In float32 about 1e-6 is the least that can be reached.
 
     Returns
     -------
@@ -219,7 +220,7 @@ def krylov(
             kept = torch.cat([torch.arange(room // 4, device="cpu"), torch.arange(-2 * components, 0, device="cpu")])
             basis, projected = vectors[:, kept].T.to(basis) @ basis, torch.diag(values[kept])
             vectors = torch.eye(len(kept), dtype=vectors.dtype, device="cpu")
-        noise = jacobian.draw(BLOCK, generator)  # stands in for directions that are used up
+        noise = jacobian.draw(BLOCK, generator)  # replaces directions that are exhausted
         largest = torch.linalg.vector_norm(turned, dim=1).max()
         block = rest + noise * largest * torch.finfo(rest.dtype).eps / math.sqrt(jacobian.samples)
         for _ in range(2):
@@ -229,17 +230,17 @@ def krylov(
 
 
 def distorted(signal: torch.Tensor, direction: torch.Tensor, size: float, domain: Domain) -> torch.Tensor:
-    """Return a signal with a distortion added, to be looked at or listened to.
+    """Return a signal with a distortion added, to look at or listen to.
 
     Parameters
     ----------
     signal, direction
-        ``(…)`` of the domain; the direction has unit L2 norm.
+        Signal of the domain and direction of unit L2 norm, ``(…)``.
     size
-        L2 norm of the distortion in the signal's units; a negative one goes the other way. A root mean square of r
-        over a signal of N samples is a size of r · √N.
+        L2 norm of the distortion in the signal's units; a negative one reverses the direction. A root mean
+        square of r over a signal of N samples is a size of r · √N.
     domain
-        Its range is kept: what would leave it is clamped, so that a distortion may come out smaller than `size`.
+        Domain to whose range the result is clamped, so that the distortion may be smaller than `size`.
     """
     return (signal + size * direction).clamp(domain.low, domain.high)
 
@@ -281,25 +282,25 @@ def _probed(jacobian: Jacobian, known: _Directions, drawn: torch.Tensor) -> tupl
 
 
 def _rotated(jacobian: Jacobian, rows: torch.Tensor) -> _Directions:
-    """Turn orthonormal rows within their span into J's own directions there, the largest first."""
+    """Rotate orthonormal rows within their span to J's singular directions in it, the largest first."""
     turn, values, left = torch.linalg.svd(jacobian.push(rows), full_matrices=False)
-    return _judged(jacobian, turn.T @ rows, values[:, None] * left)
+    return _with_residuals(jacobian, turn.T @ rows, values[:, None] * left)
 
 
 def _measured(jacobian: Jacobian, rows: torch.Tensor) -> _Directions:
     if not len(rows):
         return _Directions(rows, rows.new_zeros(0), rows.new_zeros(0))
-    return _judged(jacobian, rows, jacobian.push(rows))
+    return _with_residuals(jacobian, rows, jacobian.push(rows))
 
 
-def _judged(jacobian: Jacobian, rows: torch.Tensor, pushed: torch.Tensor) -> _Directions:
+def _with_residuals(jacobian: Jacobian, rows: torch.Tensor, pushed: torch.Tensor) -> _Directions:
     values = torch.linalg.vector_norm(pushed, dim=1)
     rest = jacobian.pull(pushed) - values.square()[:, None] * rows
     return _Directions(rows, values, torch.linalg.vector_norm(rest, dim=1))
 
 
 def _rounding(jacobian: Jacobian) -> float:
-    """Singular values below this share of the largest are taken for 0."""
+    """Singular values below this share of the largest are treated as 0."""
     return 10 * math.sqrt(max(jacobian.units, jacobian.samples)) * torch.finfo(jacobian.dtype).eps
 
 
@@ -314,6 +315,6 @@ def _orthonormal(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _signed(directions: torch.Tensor) -> torch.Tensor:
-    """A direction and its opposite are the same: let the largest entry of each row be positive."""
+    """A direction and its opposite are the same: make the largest entry of each row positive."""
     largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
     return directions * largest.sign()

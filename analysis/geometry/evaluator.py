@@ -50,35 +50,35 @@ def geometry(
 ) -> Evaluator:
     """Build the evaluator: the local geometry of each layer at the first stimuli, see `local_geometry`.
 
-    The largest singular values of the layer's Jacobian, its most noticeable distortions and the least noticeable one
-    (eigendistortions, Berardino et al. 2017), and the effective dimension of what the layer notices. What is random
-    depends on the seed and the stimulus's name alone. In float32 the distortions take ``4 · components + 4`` bytes for
-    each layer, stimulus and sample, 4 MB for a picture of 3 × 224 × 224; the search takes 300 MB
-    beside the network for such a picture.
+    It computes the largest singular values of the layer's Jacobian, its most noticeable distortions and the least
+    noticeable one (eigendistortions, Berardino et al. 2017), and the effective dimension of what the layer notices.
+    Random numbers depend on the seed and the stimulus's name only. In float32 the distortions take ``4 · components +
+    4`` bytes for each layer, stimulus and sample, 4 MB for a picture of 3 × 224 × 224; the search takes 300 MB for such
+    a picture, in addition to the network.
 
-    For each layer and stimulus, vectors that pass the network to that layer and back: half the number of units or of
-    samples where the smaller of them is at most 512; up to ``2 · iterations`` elsewhere; and ``2 · components +
-    probes`` more.
+    Cost for each layer and stimulus, in vectors that pass through the network to that layer and back: half the number
+    of units or of samples if the smaller of them is at most 512, otherwise up to ``2 · iterations``; and ``2 ·
+    components + probes`` more.
 
     Parameters
     ----------
     components
-        Most noticeable distortions, 1 to 20.
+        Number of most noticeable distortions, 1 to 20.
     layers
-        Of every model; by default its own.
+        Layers of every model; by default its own.
     limit
-        Stimuli, from the first.
+        Number of stimuli, from the first.
     probes
-        Random vectors for the effective dimension of large layers, at least 2.
+        Number of random vectors for the effective dimension of large layers, at least 2.
     iterations, tolerance
-        Of the search in large layers: when it stops at the latest, at least `components`; and the residual that is
-        small enough.
+        Largest number of iterations of the search in large layers, at least `components`, and the residual at which
+        it stops.
 
     Raises
     ------
     MetameryError
-        An option is out of its range; or, when run, the models' domains differ, so that distortions could not stand
-        side by side, or a model has no such layer.
+        An option is out of range; or, when run, the models' domains differ, so that distortions would not fit in one
+        array, or a model lacks a layer.
     """
     given = {"components": (components, 1), "limit": (limit, 1), "probes": (probes, 2)}
     for name, (value, least) in (given | {"iterations": (iterations, components)}).items():
@@ -126,8 +126,7 @@ def _domain(context: Context) -> Domain:
     domains = list(dict.fromkeys(model.domain for model in context.models.values()))
     if len(domains) > 1:
         raise MetameryError(
-            f"the models take different signals ({'; '.join(map(str, domains))}): "
-            "geometry keeps distortions side by side, so it expects models of one domain"
+            f"the models take different signals ({'; '.join(map(str, domains))}): geometry expects models of one domain"
         )
     return domains[0]
 

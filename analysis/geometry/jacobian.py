@@ -1,4 +1,4 @@
-"""The Jacobian of a layer at a signal, as products with it."""
+"""Products with the Jacobian of a layer at a signal."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from ...framework.layers import BatchAxis, Tap
 from ...framework.running import frozen
 
 BLOCK = 2
-"""Vectors that go through the network at once."""
+"""Number of vectors that pass through the network at once."""
 
 
 class Jacobian:
-    """The Jacobian of a layer's activation with respect to one signal, by its products with vectors.
+    """The Jacobian of a layer's activation with respect to one signal, as products with vectors.
 
     Several copies of the signal pass through the network once, in eval mode with frozen weights; what autograd keeps
-    of that pass (a few times what a training step keeps) serves all products, `copies` vectors in one go. ``Jᵀu`` is a
+    of that pass (a few times what a training step keeps) serves all products, `copies` vectors at once. ``Jᵀu`` is a
     backward pass. ``Jv`` is the gradient of ``Jᵀu``, which is linear in u, with respect to u: a second backward pass.
 
     Parameters
     ----------
     module
-        The network. Each row of its result is taken to depend on the same row of the signals alone.
+        Network. Each row of its result is assumed to depend on the same row of the signals only.
     layer
-        As `LayerName` reads it.
+        Name of the layer, in the form of `LayerName`.
     signal
-        ``(…)``, without a batch dimension, on the network's device and of its type.
+        Signal ``(…)``, without a batch dimension, on the network's device and of its type.
     copies
-        Vectors in one pass.
+        Number of vectors in one pass.
     axes
-        As `Tap` has them.
+        Batch axes of layers, as in `Tap`.
 
     Raises
     ------
@@ -46,9 +46,9 @@ class Jacobian:
     Attributes
     ----------
     samples, units
-        Numbers in the signal and in the layer's activation.
+        Number of entries of the signal and of the layer's activation.
     finite
-        Whether all entries are; not where a root is taken of 0, say.
+        Whether all entries are finite; they are not at the square root of 0, for example.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Jacobian:
         return self._in_batches(covectors, product)
 
     def dense(self) -> torch.Tensor:
-        """Return the Jacobian itself, ``(units, samples)``, by as many products as its shorter side has entries."""
+        """Return the Jacobian itself, ``(units, samples)``, by products with the identity of its shorter side."""
         side = min(self.units, self.samples)
         identity = torch.eye(side, dtype=self._signals.dtype, device=self._signals.device)
         return self.pull(identity) if self.units <= self.samples else self.push(identity).T
@@ -106,7 +106,7 @@ class Jacobian:
         return (drawn.sign() if signs else drawn).to(self._signals)
 
     def _check(self) -> bool:
-        """Whether products are finite; some operations that cannot be differentiated twice say so, others give 0."""
+        """Whether products are finite; some operations that cannot be differentiated twice raise, others give 0."""
         generator = torch.Generator().manual_seed(0)
         vector = self.draw(1, generator)
         covector = torch.randn(1, self.units, generator=generator, device=generator.device, dtype=torch.float32).to(
@@ -133,7 +133,7 @@ class Jacobian:
         )
 
     def _gradient(self, of: torch.Tensor, by: torch.Tensor, at: torch.Tensor, keep: bool = False) -> torch.Tensor:
-        if not of.requires_grad:  # nothing on the way depends on the signal
+        if not of.requires_grad:  # it does not depend on the signal
             return torch.zeros_like(by)
         with _exactly():
             (found,) = torch.autograd.grad(
@@ -144,9 +144,9 @@ class Jacobian:
 
 @contextmanager
 def _exactly() -> Iterator[None]:
-    """Have attention run plainly, since fused it cannot be differentiated twice, and GPUs convolve in full float32.
+    """Use unfused attention, since fused it cannot be differentiated twice, and full float32 for convolutions on GPUs.
 
-    With TF32's 11 bits a product with J and one with its transpose would not belong together.
+    With TF32's 11 bits products with J and with its transpose would be inconsistent.
     """
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     before = convolutions.fp32_precision

@@ -16,9 +16,9 @@ from ..studies.batches import batch_count, batches, running
 
 
 def accuracy(batch_size: int = 100) -> Evaluator:
-    """Build the evaluator: for each model the proportion of right answers, in all and by category.
+    """Build the evaluator: for each model the proportion of right answers, in total and by category.
 
-    Stimuli of which no right answer is known to a model do not count for it.
+    Stimuli to which a model knows no right answer do not count for it.
     """
     whole("batch_size", batch_size, 1)
 

@@ -18,8 +18,8 @@ _PARTS = ("agrees", "agrees_low", "agrees_high", "agrees_counted")
 def agreement() -> Evaluator:
     """Build the evaluator: at each layer of each model the proportion of metamers that get the stimulus's label.
 
-    It has a 95 % Wilson interval, which takes metamers for independent, and the number of metamers that count: those
-    that are done, of a model with classes. A layer without any is NaN.
+    It has a 95 % Wilson interval, which treats metamers as independent, and the number of metamers that count: those
+    that are done, of a model with classes. A layer without such metamers is NaN.
     """
 
     def evaluate(context: Context) -> xr.Dataset:

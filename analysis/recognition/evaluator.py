@@ -33,7 +33,7 @@ def recognition(
     resamples: int = 2000,
     batch_size: int = BATCH_SIZE,
 ) -> Evaluator:
-    """Build the evaluator: for each model and layer, how often every recogniser gets the study's metamers right.
+    """Build the evaluator: for each model and layer, how often every recogniser recognises the study's metamers.
 
     The study's own models are recognisers, too. See `metamery.analysis.recognise`.
 
@@ -42,43 +42,43 @@ def recognition(
     recognisers
         Further models, by name or a run's folder.
     labels
-        In which words models answer: by default each in its own classes; ``imagenet-16`` or ``cifar-10``, into which
-        ImageNet's classes are joined; or a TOML file with a table for each label space, ``category = [classes]``.
+        Categories in which models answer: by default each model's own classes; ``imagenet-16`` or ``cifar-10``, into
+        which ImageNet's classes are merged; or a TOML file with a table for each label space, ``category = [classes]``.
     siblings
-        Whether the study's own models count among the others, too; they may be kin.
+        Whether the study's own models also count among the others, although they may be related.
     resamples
-        Of the bootstrap over stimuli.
+        Number of resamples of the bootstrap over stimuli.
     """
     if isinstance(recognisers, str) or not isinstance(recognisers, Sequence):
         raise MetameryError(f'recognisers is {recognisers!r}, expected a list of models: ["NAME", "runs/FOLDER"]')
     whole("resamples", resamples, 1, MANY)
     whole("batch_size", batch_size, 1)
     if not siblings and not recognisers:
-        raise MetameryError("without siblings there are no others: expected recognisers")
-    words = shared_labels(labels) if labels else None
+        raise MetameryError("without siblings there are no other models: expected recognisers")
+    categories = shared_labels(labels) if labels else None
 
     def evaluate(context: Context) -> xr.Dataset:
         made = metamers_of(context, "recognition")
         stimuli = _stimuli(context, made[0].stimuli)
-        asked = _recognisers(context.models, recognisers, plugins)
+        models = _recognisers(context.models, recognisers, plugins)
         found = ask(
-            asked,
+            models,
             [each.results for each in made],
             stimuli,
-            words,
+            categories,
             device=context.device,
             batch_size=batch_size,
             progress=context.progress,
         )
-        judges = list(asked) if siblings else [name for name in asked if name not in context.models]
-        return summarised(found, asked, np.random.default_rng(drawn_seed(context)), resamples, judges)
+        judges = list(models) if siblings else [name for name in models if name not in context.models]
+        return summarised(found, models, np.random.default_rng(drawn_seed(context)), resamples, judges)
 
     return evaluate
 
 
 def summarised(
     found: xr.Dataset,
-    asked: Mapping[str, Model],
+    models: Mapping[str, Model],
     generator: np.random.Generator,
     resamples: int,
     judges: Sequence[str] | None = None,
@@ -91,11 +91,11 @@ def summarised(
         No recogniser knows a right answer to any stimulus.
     """
     if not (found["correct"] >= 0).any():
-        raise MetameryError("of none of the study's stimuli a right answer is known to a recogniser")
+        raise MetameryError("no recogniser knows a right answer to any of the study's stimuli")
     result = found.merge(summary(found, generator, resamples, judges))
     result.attrs |= {
         "title": "Recognition by models",
-        "recognisers_sha256": [model.weights_sha256() for model in asked.values()],
+        "recognisers_sha256": [model.weights_sha256() for model in models.values()],
     }
     return result
 
@@ -111,7 +111,7 @@ def shared_labels(name: str) -> Labels:
 def _stimuli(context: Context, names: Sequence[str]) -> list[Stimulus]:
     by_name = {stimulus.name: stimulus for stimulus in context.stimuli}
     if gone := [name for name in names if name not in by_name]:
-        raise MetameryError(f"the study's stimulus '{gone[0]}' is not among its stimuli any more")
+        raise MetameryError(f"the study's stimulus '{gone[0]}' is no longer among its stimuli")
     return [by_name[name] for name in names]
 
 

@@ -1,4 +1,4 @@
-"""`recognise`: models asked what metamers show, without a store."""
+"""`recognise`: recognition of metamers by models, without a store."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def recognise(
 ) -> xr.Dataset:
     """Ask models what metamers show.
 
-    Metamers are rounded as people would see or hear them, and fitted to each recogniser's own domain. The natural
-    signals are asked about, too, as the layer ``natural``.
+    Metamers are rounded to 8-bit pictures or 16-bit sound, and fitted to each recogniser's own domain. The natural
+    signals are included as the layer ``natural``.
 
     Parameters
     ----------
     recognisers
-        Models by name. Where one has the name of the model that metamers were made for, its answers are that model's
+        Models by name. If one has the name of the model that metamers were made for, its answers are that model's
         own (``own``); the mean of the rest is ``others``.
     metamers
-        What `synthesise` returned, of several models a mapping from their names; an open study or a study's folder. A
-        single Dataset is of the model ``model``.
+        What `synthesise` returned, for several models a mapping from their names; an open study or a study's folder.
+        The model of a single Dataset is named ``model``.
     labels
-        Words in which models answer: by default each in its own classes; ``imagenet-16`` or ``cifar-10``, a TOML file
-        (see `metamery.plugins.evaluators`), or `Labels`.
+        Categories in which models answer: by default each model's own classes; ``imagenet-16`` or ``cifar-10``, a TOML
+        file (see `metamery.plugins.evaluators`), or `Labels`.
     resamples, seed
         Number of resamples of the bootstrap over stimuli, and its seed.
     device, batch_size
@@ -78,7 +78,7 @@ def recognise(
     (['model natural', 'model 1'], {'site': 2, 'recogniser': 2, 'stimulus': 3, 'seed': 1})
     """
     whole("resamples", resamples, 1, MANY)
-    words = shared_labels(labels) if isinstance(labels, str) and labels else labels or None
+    categories = shared_labels(labels) if isinstance(labels, str) and labels else labels or None
     with opened(metamers) as tree:
         generated = models_of(tree)
         if not generated:
@@ -87,7 +87,7 @@ def recognise(
             recognisers,
             generated,
             known_stimuli(tree, generated[0].stimuli),
-            words if isinstance(words, Labels) else None,
+            categories if isinstance(categories, Labels) else None,
             device=device,
             batch_size=batch_size,
             progress=progress,

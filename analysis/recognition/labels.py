@@ -1,4 +1,4 @@
-"""Answers of models in words that several of them share."""
+"""Answers of models in categories that several of them share."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ...framework.stimuli import Stimulus
 
 @dataclass(frozen=True)
 class Labels:
-    """Which classes of which label space mean one category.
+    """Categories, and the classes of each label space that belong to them.
 
     Parameters
     ----------
     name
-        Of the categories as a label space.
+        Name of the categories as a label space.
     classes
-        For each label space by name, for each category, its classes by name or number.
+        Classes of each category, by name or number, for each label space.
     """
 
     name: str
@@ -60,29 +60,29 @@ class Labels:
         return tuple(dict.fromkeys(category for table in self.classes.values() for category in table))
 
     def answers(self, name: str, model: Model) -> tuple[str, ...]:
-        """What each class of a model means; empty text where it is none of the categories.
+        """Return the category of each class of a model; empty text if it has none.
 
         Raises
         ------
         MetameryError
-            A class is none of the model's, or none of its classes means a category.
+            A class is not one of the model's, or none of the model's classes has a category.
         """
         labels = _labels(name, model)
-        meant = [label if label in self.categories else "" for label in labels]
+        found = [label if label in self.categories else "" for label in labels]
         for category, classes in self.classes.get(model.label_space, {}).items():
             for each in classes:
                 if isinstance(each, int) and not 0 <= each < len(labels):
                     raise MetameryError(
-                        f"labels '{self.name}': {category} holds class {each}, model '{name}' has {len(labels)}"
+                        f"labels '{self.name}': {category} holds class {each}, model '{name}' has {len(labels)} classes"
                     )
             for number in model.class_numbers(classes):
-                meant[number] = category
-        if not any(meant):
+                found[number] = category
+        if not any(found):
             raise MetameryError(f"none of the classes of model '{name}' is one of the labels '{self.name}'")
-        return tuple(meant)
+        return tuple(found)
 
     def right(self, stimulus: Stimulus, model: Model) -> frozenset[str]:
-        """Which categories are right answers, whatever the model; empty where that is not known."""
+        """Which categories are right answers, whatever the model; empty where these are not known."""
         answers = stimulus.right_answers(self.name)
         if answers is None:
             table = self.classes.get("category", {})
@@ -96,20 +96,20 @@ class OwnLabels:
     """Each model answers in its own classes."""
 
     def answers(self, name: str, model: Model) -> tuple[str, ...]:
-        """The model's labels; several classes of one name are told apart by their numbers."""
+        """The model's labels; several classes of the same name are distinguished by their numbers."""
         _labels(name, model)
         return model.class_names
 
     def right(self, stimulus: Stimulus, model: Model) -> frozenset[str]:
-        """Which answers are right in the model's own label space; empty where that is not known."""
+        """Which answers are right in the model's own label space; empty where these are not known."""
         numbers = model.class_numbers(stimulus.right_answers(model.label_space) or ())
         return frozenset(model.class_names[number] for number in numbers)
 
 
 def answered(logits: torch.Tensor, answers: Sequence[str]) -> torch.Tensor:
-    """The best-ranked class ``(B,)`` of those that mean something, of logits ``(B, classes)``."""
-    means = torch.tensor([bool(answer) for answer in answers], device=logits.device)
-    return logits.masked_fill(~means, -torch.inf).argmax(dim=1)
+    """Return the class with the highest logit ``(B,)`` among those with an answer, of logits ``(B, classes)``."""
+    has_answer = torch.tensor([bool(answer) for answer in answers], device=logits.device)
+    return logits.masked_fill(~has_answer, -torch.inf).argmax(dim=1)
 
 
 def _labels(name: str, model: Model) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""Recognition: what models say of signals that were made for others, and statistics of it over stimuli.
+"""Recognition: answers of models to signals that were made for others, and their statistics over stimuli.
 
-The signals are rounded as people would see or hear them, then brought into each recogniser's own domain; proportions
-have bootstrap intervals over stimuli (Feather et al. 2023: "one number for a network and layer").
+The signals are rounded to 8-bit pictures or 16-bit sound, then fitted to each recogniser's own domain; proportions have
+bootstrap intervals over stimuli (Feather et al. 2023: "one number for a network and layer").
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ if TYPE_CHECKING:
 BATCH_SIZE = 100
 
 NATURAL = "natural"
-"""In place of a layer: the natural signals themselves, as the generator got them."""
+"""Name, in place of a layer, of the natural signals as fitted to the generator."""
 
 
 def shown(signals: torch.Tensor, domain: Domain, other: Domain) -> tuple[torch.Tensor, torch.Tensor]:
-    """Show signals of one domain to a model of another.
+    """Convert signals of one domain for a model of another.
 
-    They are rounded to 8-bit pictures or 16-bit sound. In a domain of their own they stay as they are then; into
-    another they are brought as any natural signal is (`Domain.fit`), sounds of a domain that goes beyond ±1 and beyond
-    the other's full scale as fractions of their own.
+    They are rounded to 8-bit pictures or 16-bit sound. In the same domain they are then left as they are; to another
+    domain they are fitted as natural signals are (`Domain.fit`). Sounds of a domain whose full scale is larger than the
+    other's are divided by it first.
 
     Parameters
     ----------
     signals
-        ``(B, …)`` of `domain`.
+        Signals ``(B, …)`` of `domain`.
 
     Returns
     -------
     (torch.Tensor, torch.Tensor)
-        ``(B, …)`` of `other`, and which could be brought there ``(B,)``: a silent sound cannot, where its level is to
-        be set, and is 0 throughout.
+        Signals ``(B, …)`` of `other`, and whether each could be converted ``(B,)``: a silent sound cannot be, and is 0
+        throughout.
 
     Raises
     ------
@@ -63,18 +63,18 @@ def shown(signals: torch.Tensor, domain: Domain, other: Domain) -> tuple[torch.T
     if other.kind != domain.kind:
         raise MetameryError(f"a model of {other.kind}s cannot recognise {domain.kind}s")
     fitted = torch.zeros(len(signals), *other.shape, dtype=torch.float32, device="cpu")
-    there = torch.ones(len(signals), dtype=torch.bool, device="cpu")
+    converted = torch.ones(len(signals), dtype=torch.bool, device="cpu")
     rate = domain.sample_rate if isinstance(domain, WaveformDomain) else None
     if isinstance(domain, WaveformDomain) and isinstance(other, WaveformDomain):
         unit = rounded if domain.full_scale <= other.full_scale else rounded / domain.full_scale
     else:
         unit = (rounded - domain.low) / (domain.high - domain.low)
-    for place, signal in enumerate(unit):
+    for index, signal in enumerate(unit):
         if rate and not bool(signal.any()):
-            there[place] = False
+            converted[index] = False
         else:
-            fitted[place] = other.fit(Stimulus(signal, sample_rate=rate, name=str(place)))
-    return fitted, there
+            fitted[index] = other.fit(Stimulus(signal, sample_rate=rate, name=str(index)))
+    return fitted, converted
 
 
 @ordinary()
@@ -90,52 +90,52 @@ def ask(
 ) -> xr.Dataset:
     """Ask models what metamers show.
 
-    Memory is that of the signals of one model and layer, and of a batch in the recogniser.
+    Held in memory are the signals of one model and layer, and a batch in the recogniser.
 
     Parameters
     ----------
     recognisers
-        By name; those that are also generators under the same name.
+        Models by name; those that are also generators have the same name.
     generated
         Results of each generator.
     stimuli
-        In the order of the signals; they say which answers are right.
+        Stimuli in the order of the signals, with the right answers.
     labels
-        In which words they answer; by default each in its own.
+        Categories in which models answer; by default each model's own classes.
     device, batch_size, progress
-        Where the models run, on how many signals at once, and who is told.
+        Device to compute on, number of signals at once, and display of the progress.
 
     Returns
     -------
     xr.Dataset
-        ``correct (site, recogniser, stimulus, seed)``: 1 right, 0 wrong, −1 where there is no signal or it is not known
-        which answer is right, or not in the recogniser's words; ``predicted``, places in ``attrs["answers"]``. A site
-        is a generator's layer; before them comes ``natural``, the natural signals as it got them.
+        ``correct (site, recogniser, stimulus, seed)``: 1 right, 0 wrong, −1 if there is no signal, or the right answer
+        is not known or not among the recogniser's; ``predicted``, indices into ``attrs["answers"]``. A site is a
+        generator's layer; its first is ``natural``, the natural signals as fitted to it.
 
     Raises
     ------
     MetameryError
-        A recogniser has no labels, none of them is an answer, or its domain is of another kind.
+        A recogniser has no labels, none of its classes has a category, or its domain is of another kind.
     """
     labels = labels or OwnLabels()
     progress = progress or Progress()
     answers = {name: labels.answers(name, model) for name, model in recognisers.items()}
     words = sorted({word for own in answers.values() for word in own if word})
-    place_of = {word: place for place, word in enumerate(words)}
+    index_of = {word: index for index, word in enumerate(words)}
     sites = [(made, layer) for made in generated for layer in (NATURAL, *made.layers)]
     seeds = generated[0].seeds
     predicted = np.full((len(sites), len(recognisers), len(stimuli), len(seeds)), -1, np.int32)
     progress.start(len(recognisers) * len(sites), "recognition")
     for column, (name, model) in enumerate(recognisers.items()):
-        meaning = np.array([place_of.get(word, -1) for word in answers[name]])
+        meaning = np.array([index_of.get(word, -1) for word in answers[name]])
         module = on_device(model, device)
         with frozen(module), channels_last(module, model.domain), drawing(model, 0):
             for row, (made, layer) in enumerate(sites):
                 signals = _signals(made, layer)
-                said = _answers(
+                classes = _answers(
                     model, answers[name], signals.reshape(-1, *made.domain.shape), made.domain, device, batch_size
                 )
-                predicted[row, column] = np.where(said >= 0, meaning[said], -1).reshape(len(stimuli), -1)
+                predicted[row, column] = np.where(classes >= 0, meaning[classes], -1).reshape(len(stimuli), -1)
                 progress.advance()
     right = _right_answers(recognisers, stimuli, labels, answers, words)
     dims = ("site", "recogniser", "stimulus", "seed")
@@ -145,7 +145,7 @@ def ask(
         "flag_values": [-1, 0, 1],
         "flag_meanings": "missing wrong right",
     }
-    answer = {"long_name": "the recogniser's answer, a place in the attribute `answers`", "units": "1"}
+    answer = {"long_name": "the recogniser's answer, an index into the attribute `answers`", "units": "1"}
     return xr.Dataset(
         {
             "correct": (dims, _judged(predicted, right[None, :, :, None]), correct),
@@ -167,41 +167,41 @@ def summary(
     resamples: int = 2000,
     judges: Sequence[str] | None = None,
 ) -> xr.Dataset:
-    """Proportions over stimuli of what `ask` found, with 95 % percentile intervals of a bootstrap over stimuli.
+    """Summarise the results of `ask` as proportions, with 95 % percentile intervals of a bootstrap over stimuli.
 
     All intervals share their resamples; the seeds of a stimulus stay together. A model's *own* recognition is that of
     its metamers by itself; *others* is the mean of all other recognisers; their difference is its *idiosyncrasy*.
-    Each also comes *given right*: on the stimuli whose natural signal the generator gets right, so that networks of
-    different accuracy compare; without an answer of the generator's own it is not a number.
+    Each is also computed *given right*: on the stimuli whose natural signal the generator gets right, so that networks
+    of different accuracy are comparable; NaN without answers of the generator itself.
 
     Parameters
     ----------
     found
-        From `ask`.
+        Results of `ask`.
     generator, resamples
-        Of the bootstrap.
+        Random generator and number of resamples of the bootstrap.
     judges
-        The recognisers that count as others; by default all.
+        Recognisers that count as others; by default all.
 
     Returns
     -------
     xr.Dataset
         ``recognised`` and ``recognised_given_right (site, recogniser)``; ``own``, ``others``, ``idiosyncrasy`` and
-        the same ``_given_right (site)``; each with ``_low`` and ``_high``, which are NaN where a single
-        stimulus counts; ``counted`` and ``counted_given_right (site)``, how many do.
+        the same ``_given_right (site)``; each with ``_low`` and ``_high``, which are NaN if a single
+        stimulus counts; ``counted`` and ``counted_given_right (site)``, the number of stimuli that count.
     """
     recognisers = [str(name) for name in found["recogniser"].values]
     generators = [str(name) for name in found["model"].values]
-    places = np.array([recognisers.index(name) if name in recognisers else -1 for name in generators])
+    columns = np.array([recognisers.index(name) if name in recognisers else -1 for name in generators])
     natural = {name: row for row, name in enumerate(generators) if found["layer"].values[row] == NATURAL}
     rows = np.array([natural[name] for name in generators])
     by_stimulus = _proportions(found["correct"].values)  # (site, recogniser, stimulus)
     stimuli = by_stimulus.shape[-1]
     counts = np.concatenate([np.ones((1, stimuli)), draws(stimuli, resamples, generator)])
-    is_right = (by_stimulus[rows, places] == 1) & (places >= 0)[:, None]  # (site, stimulus)
+    is_right = (by_stimulus[rows, columns] == 1) & (columns >= 0)[:, None]  # (site, stimulus)
     given = np.where(is_right[:, None], by_stimulus, np.nan)
     is_judge = np.isin(recognisers, recognisers if judges is None else list(judges))
-    is_other = is_judge & (places[:, None] != np.arange(len(recognisers)))
+    is_other = is_judge & (columns[:, None] != np.arange(len(recognisers)))
     variables: dict[str, Any] = {}
 
     def put(
@@ -214,20 +214,20 @@ def summary(
         ("", by_stimulus, ""),
         ("_given_right", given, ", on stimuli whose natural signal the generator gets right"),
     ):
-        asked = means(values, counts)  # (1 + resamples, site, recogniser)
+        shares = means(values, counts)  # (1 + resamples, site, recogniser)
         known = np.isfinite(values)
         by_recogniser = known.sum(axis=-1)
         own, by_itself = (
-            np.where(places >= 0, each[..., np.arange(len(places)), places], none)
-            for each, none in ((asked, np.nan), (by_recogniser, 0))
+            np.where(columns >= 0, each[..., np.arange(len(columns)), columns], none)
+            for each, none in ((shares, np.nan), (by_recogniser, 0))
         )
         by_others = (known & is_other[..., None]).any(axis=1).sum(axis=-1)
-        others = np.where(is_other, asked, np.nan)
-        there = np.isfinite(others)
-        mean = np.where(there, others, 0).sum(axis=-1) / np.where(there.any(axis=-1), there.sum(axis=-1), np.nan)
+        others = np.where(is_other, shares, np.nan)
+        finite = np.isfinite(others)
+        mean = np.where(finite, others, 0).sum(axis=-1) / np.where(finite.any(axis=-1), finite.sum(axis=-1), np.nan)
         what, both = "proportion of signals that", np.minimum(by_itself, by_others)
         cells = ("site", "recogniser")
-        put(f"recognised{ending}", cells, asked, by_recogniser, f"{what} the recogniser gets right{whose}")
+        put(f"recognised{ending}", cells, shares, by_recogniser, f"{what} the recogniser gets right{whose}")
         put(f"own{ending}", ("site",), own, by_itself, f"{what} the generator itself gets right{whose}")
         put(f"others{ending}", ("site",), mean, by_others, f"{what} other models get right{whose}")
         put(f"idiosyncrasy{ending}", ("site",), own - mean, both, f"own less other models' recognition{whose}")
@@ -238,7 +238,7 @@ def summary(
 
 
 def _signals(made: ModelResults, layer: str) -> NDArray[np.float32]:
-    """The metamers of a layer, or the natural signals as if of one seed, ``(stimulus, seed, …)``."""
+    """The metamers of a layer, or the natural signals as if there were one seed, ``(stimulus, seed, …)``."""
     if layer == NATURAL:
         return made.natural["signal"].transpose("stimulus", *made.domain.dims).values[:, None]
     return made.signals(layer)
@@ -253,18 +253,18 @@ def _answers(
     batch_size: int,
 ) -> NDArray[np.int64]:
     """The class that a recogniser gives each signal ``(N, …)``; −1 where there is none."""
-    there = np.isfinite(signals).all(axis=tuple(range(1, signals.ndim)))
-    said = np.full(len(signals), -1)
-    for batch in _batches(np.flatnonzero(there), batch_size):
-        fitted, could = shown(torch.from_numpy(signals[batch]), domain, model.domain)
+    finite = np.isfinite(signals).all(axis=tuple(range(1, signals.ndim)))
+    found = np.full(len(signals), -1)
+    for batch in _batches(np.flatnonzero(finite), batch_size):
+        fitted, converted = shown(torch.from_numpy(signals[batch]), domain, model.domain)
         with torch.no_grad():
             classes = answered(model.module(fitted.to(device)), answers).cpu()
-        said[batch] = np.where(could.numpy(), classes.numpy(), -1)
-    return said
+        found[batch] = np.where(converted.numpy(), classes.numpy(), -1)
+    return found
 
 
-def _batches(places: NDArray[np.intp], batch_size: int) -> Iterator[NDArray[np.intp]]:
-    return (places[first : first + batch_size] for first in range(0, len(places), batch_size))
+def _batches(indices: NDArray[np.intp], batch_size: int) -> Iterator[NDArray[np.intp]]:
+    return (indices[first : first + batch_size] for first in range(0, len(indices), batch_size))
 
 
 def _right_answers(
@@ -274,27 +274,27 @@ def _right_answers(
     answers: Mapping[str, Sequence[str]],
     words: Sequence[str],
 ) -> NDArray[np.object_]:
-    """For each recogniser and stimulus, the places of the answers that are right; none where they are not known."""
-    place_of = {word: place for place, word in enumerate(words)}
+    """Indices of the right answers for each recogniser and stimulus; none where they are not known."""
+    index_of = {word: index for index, word in enumerate(words)}
     right = np.empty((len(recognisers), len(stimuli)), dtype=object)
     for row, (name, model) in enumerate(recognisers.items()):
         own = {*answers[name]}
         for column, stimulus in enumerate(stimuli):
-            right[row, column] = frozenset(place_of[word] for word in labels.right(stimulus, model) & own)
+            right[row, column] = frozenset(index_of[word] for word in labels.right(stimulus, model) & own)
     return right
 
 
 def _judged(predicted: NDArray[np.int32], right: NDArray[np.object_]) -> NDArray[np.int8]:
     found = np.full(predicted.shape, -1, np.int8)
     wide = np.broadcast_to(right, predicted.shape)
-    for place in zip(*np.nonzero(predicted >= 0), strict=True):
-        if answers := wide[place]:
-            found[place] = predicted[place] in answers
+    for index in zip(*np.nonzero(predicted >= 0), strict=True):
+        if answers := wide[index]:
+            found[index] = predicted[index] in answers
     return found
 
 
 def _proportions(correct: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Mean over the last axis of what is known; not a number without any."""
+    """Proportion of right answers among the known ones, over the last axis; NaN if there are none."""
     known = correct >= 0
     count = known.sum(axis=-1)
     shares = np.full(count.shape, np.nan)

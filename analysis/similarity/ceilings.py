@@ -5,26 +5,26 @@ from __future__ import annotations
 import torch
 
 ROUNDING = 1e-12
-"""Squared length of a sum of vectors, per vector, that is rounding."""
+"""Squared length of a sum of vectors, per vector, below which it is rounding error."""
 
 
 def ceiling_bounds(cosines: torch.Tensor) -> tuple[float, float]:
-    """Bound how alike anything can be, on average, to N repetitions of a representation (Nili et al. 2014, p. 7).
+    """Bound the mean similarity of any representation to N repetitions of one (Nili et al. 2014, p. 7).
 
     Parameters
     ----------
     cosines
-        ``(N, N)``, of each repetition with each.
+        Cosines between all repetitions, ``(N, N)``.
 
     Returns
     -------
     (float, float)
         Lower bound: mean cosine of each with the mean of the *others*. Upper bound: of each with the mean of *all*,
-        which no vector exceeds. Means are of vectors of length 1. Repetitions without cosines, NaN, as they are
-        constant, do not count; nor do means of length 0. NaN for fewer than two repetitions.
+        which no vector exceeds. Means are of vectors of length 1. Constant repetitions, whose cosines are NaN, do not
+        count; nor do means of length 0. NaN for fewer than two repetitions.
     """
-    there = cosines.diagonal().isfinite()
-    cosines = cosines[there][:, there]
+    finite = cosines.diagonal().isfinite()
+    cosines = cosines[finite][:, finite]
     if len(cosines) < 2:
         return float("nan"), float("nan")
     total = cosines.sum()

@@ -1,8 +1,8 @@
-"""Centred kernel alignment (Kornblith et al. 2019): how alike the similarities between stimuli are, in two places.
+"""Centred kernel alignment (Kornblith et al. 2019): how alike two layers' similarities between stimuli are.
 
 Debiased, it uses the unbiased estimator of HSIC (Song et al. 2012, equation 5; Nguyen et al. 2021; Murphy et al.
 2024): without it, CKA of wide layers tends to 1 for unrelated activations. That estimator is the inner product of the
-kernels' entries off the diagonal after an additive effect of each stimulus is taken out by least squares (Székely &
+kernels' entries off the diagonal after an additive effect of each stimulus is removed by least squares (Székely &
 Rizzo 2014, section 3). In this form stimuli can have weights, which a bootstrap needs.
 """
 
@@ -16,22 +16,22 @@ from .ceilings import ceiling_bounds
 from .streaming import BLOCK_BYTES, Gram, pairwise
 
 BANDWIDTH = 0.8
-"""Of the RBF kernel, a fraction of the median distance (Kornblith et al. 2019, table 2)."""
+"""Bandwidth of the RBF kernel, as a fraction of the median distance (Kornblith et al. 2019, table 2)."""
 
-_CONSTANT = 1e-28  # share of a kernel's power that has to be left once it is centred; less is rounding
+_CONSTANT = 1e-28  # share of a kernel's power that must remain after centring; less is rounding error
 
 
 class CKA:
-    """CKA of each of N kernels with each.
+    """CKA between all pairs of N kernels.
 
     Parameters
     ----------
     kernels
-        ``(N, K, K)`` float64.
+        Kernels ``(N, K, K)`` float64.
     debiased
         Whether HSIC is estimated without bias; otherwise as in Kornblith et al. (2019, equation 3).
     block_bytes
-        Memory for the rows that are worked on at once; it does not change the result.
+        Memory for the rows that are processed at once; it does not change the result.
     """
 
     def __init__(self, kernels: torch.Tensor, debiased: bool = True, *, block_bytes: int = BLOCK_BYTES) -> None:
@@ -41,13 +41,13 @@ class CKA:
         self._power = torch.linalg.vector_norm(kernels, dim=(1, 2)).square()
 
     def matrix(self, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """CKA, ``(N, N)`` in [−1, 1] (biased: in [0, 1]); not a number where a kernel is constant.
+        """CKA, ``(N, N)`` in [−1, 1] (biased: in [0, 1]); NaN where a kernel is constant.
 
         Parameters
         ----------
         weights
-            How often each stimulus counts, ``(K,)``. A debiased CKA leaves out the pairs of a stimulus with copies of
-            itself as it leaves out the diagonal.
+            Number of times that each stimulus counts, ``(K,)``. A debiased CKA leaves out the pairs of a stimulus with
+            copies of itself as it leaves out the diagonal.
         """
         size = self._kernels.shape[1]
         weights = self._kernels.new_ones(size) if weights is None else weights.to(self._kernels)
@@ -69,11 +69,11 @@ class CKA:
         return (product / torch.outer(power, power).sqrt()).clamp_(-1, 1)
 
     def ceiling(self) -> tuple[float, float]:
-        """The noise ceiling, where the kernels are repetitions of one (`ceiling_bounds`)."""
+        """Noise ceiling of kernels that are repetitions of one, see `ceiling_bounds`."""
         return ceiling_bounds(self.matrix())
 
     def _effects(self, weights: torch.Tensor) -> torch.Tensor:
-        """What stimulus i adds to entries (i, j) and (j, i), ``(N, K)``: normal equations of weighted least squares."""
+        """Effect of stimulus i on entries (i, j) and (j, i), ``(N, K)``: normal equations of weighted least squares."""
         total = weights.sum()
         sums = self._kernels @ weights
         if not self._debiased:
@@ -96,8 +96,8 @@ def rbf_kernels(inners: Sequence[Gram], bandwidth: float = BANDWIDTH) -> torch.T
     Parameters
     ----------
     bandwidth
-        σ as a fraction of the median distance between two stimuli; where that is 0, a stimulus is like its equals
-        alone.
+        σ as a fraction of the median distance between two stimuli; if that is 0, a stimulus is similar
+        to equal ones only.
     """
     kernels = torch.empty(len(inners), *inners[0].products.shape, dtype=torch.float64, device=inners[0].products.device)
     for kernel, inner in zip(kernels, inners, strict=True):

@@ -13,10 +13,10 @@ from .rsa import CORRELATIONS, DISTANCES, RSA
 from .streaming import Gram, pairwise
 
 FEWEST = 4
-"""Stimuli that a comparison needs; the unbiased estimator of HSIC is not defined for fewer."""
+"""Smallest number of stimuli that are compared; the unbiased estimator of HSIC is not defined for fewer."""
 
 FEWEST_DRAWN = 10
-"""Stimuli that an interval needs."""
+"""Smallest number of stimuli for which there are intervals."""
 
 MEASURES = (
     *(f"{bias}cka_{kernel}" for bias in ("", "biased_") for kernel in ("linear", "rbf")),
@@ -29,11 +29,11 @@ class Comparison(Protocol):
     """N representations of the same K stimuli under one measure."""
 
     def matrix(self, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """How alike each is to each, ``(N, N)``; `weights` ``(K,)`` say how often each stimulus counts."""
+        """Similarities of all pairs, ``(N, N)``; `weights` ``(K,)`` is how often each stimulus counts."""
         ...
 
     def ceiling(self) -> tuple[float, float]:
-        """How alike anything can be to them, on average, if they repeat one representation: lower and upper bound."""
+        """Lower and upper noise ceiling, if the representations are repetitions of one; see `ceiling_bounds`."""
         ...
 
 
@@ -41,6 +41,12 @@ def check_measure(name: str) -> None:
     """Raise `UnknownNameError` unless a measure has this name."""
     if name not in MEASURES:
         raise unknown("measure of similarity", name, MEASURES)
+
+
+def check_count(count: int) -> None:
+    """Raise `MetameryError` unless there are enough stimuli to compare."""
+    if count < FEWEST:
+        raise MetameryError(f"similarity of {count} stimuli, expected at least {FEWEST}")
 
 
 def similarity_of(inners: Sequence[Gram], measure: str, bandwidth: float = BANDWIDTH) -> Comparison:
@@ -51,23 +57,22 @@ def similarity_of(inners: Sequence[Gram], measure: str, bandwidth: float = BANDW
     Parameters
     ----------
     inners
-        Of N sites, or of N sets of signals at one.
+        Gram products of N sites, or of N sets of signals at one site.
     measure
         One of `MEASURES`.
     bandwidth
-        Of the RBF kernel, see `rbf_kernels`.
+        Bandwidth of the RBF kernel, see `rbf_kernels`.
 
     Raises
     ------
     MetameryError
-        There is no such measure, or there are fewer than four stimuli, or not the same number of them.
+        The measure is unknown, or there are fewer than four stimuli, or different numbers of them.
     """
     check_measure(measure)
     counts = {len(inner.sums) for inner in inners}
     if len(counts) != 1:
         raise MetameryError(f"the representations are of {sorted(counts)} stimuli, expected the same stimuli")
-    if min(counts) < FEWEST:
-        raise MetameryError(f"similarity of {min(counts)} stimuli, expected {FEWEST} at least")
+    check_count(min(counts))
     kind, _, rest = measure.rpartition("cka_")
     if measure.startswith("rsa_"):
         distance, _, correlation = measure.removeprefix("rsa_").rpartition("_")
@@ -77,10 +82,10 @@ def similarity_of(inners: Sequence[Gram], measure: str, bandwidth: float = BANDW
 
 
 def draw_stimuli(count: int, number: int, generator: torch.Generator) -> torch.Tensor:
-    """How often each stimulus is drawn, ``(number, count)`` int64: `count` of them, with replacement.
+    """Draw `count` stimuli with replacement, and return how often each is drawn, ``(number, count)`` int64.
 
-    A draw of fewer than five different stimuli, or with one half of it a single one, is made again: a debiased CKA is
-    not defined for it.
+    A draw of fewer than five different stimuli, or of which one stimulus is half, is repeated: a debiased CKA is not
+    defined for it.
 
     Raises
     ------
@@ -88,7 +93,7 @@ def draw_stimuli(count: int, number: int, generator: torch.Generator) -> torch.T
         There are fewer than ten stimuli.
     """
     if count < FEWEST_DRAWN:
-        raise MetameryError(f"a bootstrap over {count} stimuli, expected {FEWEST_DRAWN} at least")
+        raise MetameryError(f"a bootstrap over {count} stimuli, expected at least {FEWEST_DRAWN}")
     found: list[torch.Tensor] = []
     while len(found) < number:
         drawn = torch.randint(count, (count,), generator=generator, device=generator.device)
@@ -101,12 +106,12 @@ def draw_stimuli(count: int, number: int, generator: torch.Generator) -> torch.T
 def bootstrap(comparison: Comparison, drawn: torch.Tensor) -> torch.Tensor:
     """Compare under each draw of stimuli: ``(draws, N, N)``.
 
-    A stimulus that is drawn twice makes pairs of copies of itself, at no distance from each other, which would make
-    everything more alike. They are left out, as the diagonal is. A biased CKA counts both, and so comes out too high.
+    A stimulus that is drawn twice forms pairs of copies of itself, at distance 0, which would increase all
+    similarities. They are left out, as the diagonal is. A biased CKA includes both, and is therefore too high.
 
     Parameters
     ----------
     drawn
-        ``(draws, K)``, from `draw_stimuli`.
+        Draws ``(draws, K)`` from `draw_stimuli`.
     """
     return torch.stack([comparison.matrix(counts) for counts in drawn])

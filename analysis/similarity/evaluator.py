@@ -22,7 +22,7 @@ from ..statistics.intervals import percentiles, with_ends
 from ..studies.batches import drawn_seed, fit, running
 from ..studies.metamers import ModelMetamers, metamers_of
 from .cka import BANDWIDTH
-from .comparison import FEWEST, FEWEST_DRAWN, bootstrap, check_measure, draw_stimuli, similarity_of
+from .comparison import FEWEST, FEWEST_DRAWN, bootstrap, check_count, check_measure, draw_stimuli, similarity_of
 from .sites import LayerReader, Signals, choose_sites, open_layers
 from .streaming import Gram
 
@@ -44,20 +44,19 @@ def similarity(
 
     Three comparisons, by `signals`:
 
-    - ``natural``: each site with each other, on the natural signals, which each model gets in its own domain.
-    - ``metamers``: each site with each other, on the metamers that were made at one site, `made_at`; the mean over
-      seeds.
-    - ``both``: ``site`` is where metamers were made and ``other_site`` where activations are read; compared are those
-      to the metamers and those to the natural signals that they are of. The mean over seeds.
+    - ``natural``: all pairs of sites, on the natural signals, which are fitted to each model's own domain.
+    - ``metamers``: all pairs of sites, on the metamers that were made at one site, `made_at`; the mean over seeds.
+    - ``both``: ``site`` is where metamers were made and ``other_site`` where activations are read; activations to the
+      metamers are compared with those to their natural signals. The mean over seeds.
 
-    Metamers, and the natural signals that they are held against, are brought to other models as the generator has them,
-    rounded to 8-bit pictures or 16-bit sound, see `recognise.shown`. A stimulus of which a metamer failed or is missing
-    does not count there. Where there are several seeds, ``ceiling_lower`` and ``ceiling_upper`` bound how alike
-    anything could be to the metamers of all seeds, see `ceilings`.
+    Metamers, and the natural signals that they are compared with, are converted for other models from the generator's
+    domain, rounded to 8-bit pictures or 16-bit sound, see `recognise.shown`. A stimulus does not count at a site where
+    one of its metamers failed or is missing. If there are several seeds, ``ceiling_lower`` and ``ceiling_upper`` bound
+    the similarity of any representation to the metamers of all seeds, see `ceilings`.
 
-    Memory is bounded by `memory`, beside what the networks themselves need, or what is asked for is refused
-    (`metamery.analysis.similarity.streaming.plan`); ``attrs["memory_bytes"]`` has what was counted on. Activations that
-    it cannot hold are computed again.
+    Memory, in addition to that of the networks, is bounded by `memory`; a comparison that needs more is refused
+    (`metamery.analysis.similarity.streaming.plan`). ``attrs["memory_bytes"]`` is the planned memory. Activations that
+    do not fit are computed again.
 
     Parameters
     ----------
@@ -67,17 +66,18 @@ def similarity(
     layers
         Names of layers; a model is compared at those that it has. By default each model's own.
     made_at
-        ``MODEL LAYER``, or the layer alone where there is one model; for ``both``, all by default.
+        Site of the metamers: ``MODEL LAYER``, or the layer alone if there is one model; for ``both``, all by default.
     bandwidth
-        Of the RBF kernel, a fraction of the median distance.
+        Bandwidth of the RBF kernel, as a fraction of the median distance.
     resamples
-        Of the bootstrap; 0 for none. There are no intervals for fewer than ten stimuli, nor of a biased CKA.
+        Number of resamples of the bootstrap; 0 for none. There are no intervals for fewer than ten stimuli, nor for a
+        biased CKA.
     limit
-        Take this many stimuli at most, at random where there are more.
+        Largest number of stimuli; drawn at random if there are more.
     memory
-        In GiB.
+        Memory limit in GiB.
     batch_size
-        Signals that pass through the networks at once.
+        Number of signals that pass through the networks at once.
     """
     if isinstance(measures, str) or not isinstance(measures, Sequence) or not measures:
         raise MetameryError(f'measures is {measures!r}, expected a list of names, such as ["cka_linear"]')
@@ -99,9 +99,9 @@ def similarity(
 
     def evaluate(context: Context) -> xr.Dataset:
         sites = choose_sites(context.models, layers)
-        generators = [] if signals == "natural" else _chosen(context, made_at, signals)
+        generators = [] if signals == "natural" else _generators(context, made_at, signals)
         available = len(context.stimuli) if signals == "natural" else len(generators[0].stimuli)
-        places = _draw(available, limit, context.generator)
+        indices = _draw(available, limit, context.generator)
         draws = _Draws(resamples, drawn_seed(context))
         read = open_layers(
             context.models,
@@ -113,12 +113,12 @@ def similarity(
         )
         with running(context), read as work:
             if signals == "natural":
-                result = _on_natural(work, context.stimuli, sites, places, measures, bandwidth, draws)
+                result = _on_natural(work, context.stimuli, sites, indices, measures, bandwidth, draws)
             elif signals == "metamers":
                 (made,) = generators
-                result = _on_metamers(work, sites, made, places, measures, bandwidth, draws)
+                result = _on_metamers(work, sites, made, indices, measures, bandwidth, draws)
             else:
-                result = _on_both(work, sites, generators, places, measures, bandwidth, draws)
+                result = _on_both(work, sites, generators, indices, measures, bandwidth, draws)
         result.attrs |= {"bandwidth": bandwidth, "resamples": resamples, "signals": signals}
         return result
 
@@ -127,7 +127,7 @@ def similarity(
 
 @dataclass(frozen=True)
 class _Draws:
-    """Of the bootstrap: the same for the same number of stimuli."""
+    """Draws of the bootstrap: the same for the same number of stimuli."""
 
     number: int
     seed: int
@@ -142,28 +142,28 @@ def _on_natural(
     work: LayerReader,
     stimuli: Stimuli,
     sites: Sequence[tuple[str, str]],
-    places: Sequence[int],
+    indices: Sequence[int],
     measures: Sequence[str],
     bandwidth: float,
     draws: _Draws,
 ) -> xr.Dataset:
-    """Each site with each on natural signals."""
+    """Compare all pairs of sites on natural signals."""
 
     def signals(some: slice) -> Mapping[Domain, torch.Tensor]:
-        return fit([stimuli[place] for place in places[some]], work.domains, work.device)
+        return fit([stimuli[index] for index in indices[some]], work.domains, work.device)
 
-    _check_count(len(places))
-    planned = work.plan(signals, len(places), len(sites))
+    check_count(len(indices))
+    planned = work.plan(signals, len(indices), len(sites))
     work.progress.start(planned.batches, "similarity")
-    inners = work.grams(signals, len(places), planned.held, lambda place: stimuli[places[place]].name)
-    drawn = draws.of(len(places))
-    found = _Found((len(measures), len(sites), len(sites)), drawn is not None)
+    inners = work.grams(signals, len(indices), planned.held, lambda position: stimuli[indices[position]].name)
+    drawn = draws.of(len(indices))
+    found = _Similarities((len(measures), len(sites), len(sites)), drawn is not None)
     for row, measure in enumerate(measures):
         work.progress.describe(measure)
         found.put(row, *_measured(inners, measure, bandwidth, drawn))
     what = "similarity of two layers on natural signals"
     variables = found.variables(what, ("metric", "site", "other_site"))
-    variables["counted"] = ((), len(places), _COUNTED)
+    variables["counted"] = ((), len(indices), _COUNTED)
     coordinates = {"metric": list(measures), **site_coordinates(sites), **site_coordinates(sites, "other_site")}
     return xr.Dataset(variables, coordinates, {"title": "Similarity of layers", "memory_bytes": planned.memory})
 
@@ -172,22 +172,22 @@ def _on_metamers(
     work: LayerReader,
     sites: Sequence[tuple[str, str]],
     made: ModelMetamers,
-    places: Sequence[int],
+    indices: Sequence[int],
     measures: Sequence[str],
     bandwidth: float,
     draws: _Draws,
 ) -> xr.Dataset:
-    """Each site with each on the metamers of one layer, mean over seeds."""
+    """Compare all pairs of sites on the metamers of one layer, mean over seeds."""
     (layer,) = made.layers
-    kept = made.complete(layer, places)
-    _check_count(len(kept))
+    kept = made.complete(layer, indices)
+    check_count(len(kept))
     metamers = made.metamers["signal"].sel(layer=layer)
     by_seed = [_signals(made, metamers.isel(seed=seed), kept, work.domains) for seed in range(metamers.sizes["seed"])]
     planned = work.plan(by_seed[0], len(kept), len(sites) * len(by_seed))
     work.progress.start(planned.batches * len(by_seed), "similarity")
-    inners = [work.grams(signals, len(kept), planned.held, _called(made, kept)) for signals in by_seed]
+    inners = [work.grams(signals, len(kept), planned.held, _names(made, kept)) for signals in by_seed]
     drawn = draws.of(len(kept))
-    found = _Found((len(measures), len(sites), len(sites)), drawn is not None)
+    found = _Similarities((len(measures), len(sites), len(sites)), drawn is not None)
     ceilings = np.full((2, len(measures), len(sites)), np.nan)
     for row, measure in enumerate(measures):
         work.progress.describe(measure)
@@ -209,27 +209,27 @@ def _on_both(
     work: LayerReader,
     sites: Sequence[tuple[str, str]],
     generators: Sequence[ModelMetamers],
-    places: Sequence[int],
+    indices: Sequence[int],
     measures: Sequence[str],
     bandwidth: float,
     draws: _Draws,
 ) -> xr.Dataset:
-    """Metamers and the natural signals that they are of, for each layer that they are of and each site."""
+    """Compare metamers with their natural signals, for each layer of the metamers and each site."""
     rows = [(made, layer) for made in generators for layer in made.layers]
     seeds = {made.name: made.metamers.sizes["seed"] for made in generators}
-    _check_count(len(places))
-    natural = {made.name: _signals(made, made.natural, places, work.domains) for made in generators}
-    planned = work.plan(natural[rows[0][0].name], len(places), len(sites) * (1 + max(seeds.values())))
+    check_count(len(indices))
+    natural = {made.name: _signals(made, made.natural, indices, work.domains) for made in generators}
+    planned = work.plan(natural[rows[0][0].name], len(indices), len(sites) * (1 + max(seeds.values())))
     passes = len(generators) + sum(seeds[made.name] for made, _ in rows)
     work.progress.start(planned.batches * passes, "similarity")
     shape = (len(measures), len(rows), len(sites))
-    found = _Found(shape, draws.number > 0)
+    found = _Similarities(shape, draws.number > 0)
     ceilings, counted = np.full((2, *shape), np.nan), np.zeros(len(rows), np.int64)
     for made in generators:
-        originals = work.grams(natural[made.name], len(places), planned.held, _called(made, places))
+        originals = work.grams(natural[made.name], len(indices), planned.held, _names(made, indices))
         for row in (row for row, (own, _) in enumerate(rows) if own is made):
             layer = rows[row][1]
-            kept = made.complete(layer, places)
+            kept = made.complete(layer, indices)
             counted[row] = len(kept)
             if len(kept) < FEWEST:
                 continue
@@ -237,9 +237,9 @@ def _on_both(
             by_seed = []
             for seed in range(seeds[made.name]):
                 signals = _signals(made, metamers.isel(seed=seed), kept, work.domains)
-                by_seed.append(work.grams(signals, len(kept), min(planned.held, len(kept)), _called(made, kept)))
+                by_seed.append(work.grams(signals, len(kept), min(planned.held, len(kept)), _names(made, kept)))
             drawn = draws.of(len(kept))
-            inside = np.flatnonzero(np.isin(places, kept)).tolist()
+            inside = np.flatnonzero(np.isin(indices, kept)).tolist()
             for column, (original, *repeated) in enumerate(zip(originals, *by_seed, strict=True)):
                 for metric, measure in enumerate(measures):
                     matrix, samples = _measured([original.some(inside), *repeated], measure, bandwidth, drawn)
@@ -258,19 +258,19 @@ def _on_both(
     return xr.Dataset(variables, coordinates, {"title": title, "memory_bytes": planned.memory})
 
 
-class _Found:
+class _Similarities:
     """Similarities and the ends of their intervals."""
 
     def __init__(self, shape: tuple[int, ...], intervals: bool) -> None:
         self.values = np.full(shape, np.nan)
         self.ends = np.full((2, *shape), np.nan) if intervals else None
 
-    def put(self, place: int | tuple[int, ...], values: torch.Tensor, samples: torch.Tensor) -> None:
-        """Put values where they belong, and the ends of their samples ``(draws, …)``, if there are any."""
-        self.values[place] = values.cpu().numpy()
+    def put(self, index: int | tuple[int, ...], values: torch.Tensor, samples: torch.Tensor) -> None:
+        """Store values at an index, and the ends of the interval of their samples ``(draws, …)``, if there are any."""
+        self.values[index] = values.cpu().numpy()
         if self.ends is not None and len(samples):
             for ends, own in zip(self.ends, percentiles(samples.cpu().numpy()), strict=True):
-                ends[place] = own
+                ends[index] = own
 
     def variables(self, what: str, dims: tuple[str, ...]) -> dict[str, Any]:
         if self.ends is None:
@@ -294,7 +294,7 @@ def _measured(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A similarity, ``(N, N)``, and its samples, ``(draws, N, N)``.
 
-    There are no samples of a biased CKA, whose bias grows where stimuli are drawn twice.
+    There are no samples of a biased CKA, whose bias grows if stimuli are drawn twice.
     """
     comparison = similarity_of(inners, measure, bandwidth)
     matrix = comparison.matrix()
@@ -303,10 +303,10 @@ def _measured(
     return matrix, bootstrap(comparison, drawn)
 
 
-def _chosen(context: Context, made_at: str | None, signals: str) -> list[ModelMetamers]:
-    """The models whose metamers are asked for, with the layers that are."""
+def _generators(context: Context, made_at: str | None, signals: str) -> list[ModelMetamers]:
+    """Return the models whose metamers are compared, with the selected layers."""
     if context.study is None:
-        raise MetameryError(f"signals '{signals}' needs a study; of models alone there are 'natural' ones")
+        raise MetameryError(f"signals '{signals}' needs a study; expected 'natural' for models alone")
     generators = metamers_of(context, "similarity")
     known = [f"{made.name} {layer}" for made in generators for layer in made.layers]
     if made_at is None:
@@ -315,33 +315,33 @@ def _chosen(context: Context, made_at: str | None, signals: str) -> list[ModelMe
         raise MetameryError(f"made_at is not given: expected one of {', '.join(known)}")
     asked = f"{generators[0].name} {made_at}" if len(generators) == 1 and made_at not in known else made_at
     if asked not in known:
-        raise unknown("place where metamers were made", made_at, known)
+        raise unknown("site of metamers", made_at, known)
     return [made.at(layer) for made in generators for layer in made.layers if f"{made.name} {layer}" == asked]
 
 
-def _signals(made: ModelMetamers, stored: xr.DataArray, places: Sequence[int], domains: set[Domain]) -> Signals:
-    """Some stimuli's metamers or natural signals ``(stimulus, …)`` in each domain, brought there as `shown` does.
+def _signals(made: ModelMetamers, stored: xr.DataArray, indices: Sequence[int], domains: set[Domain]) -> Signals:
+    """Return a reader of some stimuli's stored signals ``(stimulus, …)``, converted to each domain by `shown`.
 
-    Raises `MetameryError` when they are read, if one is silent, and so cannot be brought into a domain of sounds.
+    Reading raises `MetameryError` if a signal is silent, and so cannot be converted to another domain of sounds.
     """
 
     def read(some: slice) -> Mapping[Domain, torch.Tensor]:
-        asked = list(places[some])
+        asked = list(indices[some])
         raw = torch.from_numpy(stored.isel(stimulus=asked).transpose("stimulus", *made.domain.dims).values)
         found = {}
         for domain in domains:
-            found[domain], could = shown(raw, made.domain, domain)
-            if not could.all():
-                name = made.stimuli[asked[int(could.int().argmin())]]
-                raise MetameryError(f"a signal of stimulus '{name}' is silent, and no model of {domain} takes it")
+            found[domain], converted = shown(raw, made.domain, domain)
+            if not converted.all():
+                name = made.stimuli[asked[int(converted.int().argmin())]]
+                raise MetameryError(f"a signal of stimulus '{name}' is silent, and cannot be converted to {domain}")
         return found
 
     return read
 
 
-def _called(made: ModelMetamers, places: Sequence[int]) -> Callable[[int], str]:
-    """What the stimuli at some places are called, by their place among these."""
-    return lambda place: made.stimuli[places[place]]
+def _names(made: ModelMetamers, indices: Sequence[int]) -> Callable[[int], str]:
+    """Return a function from a position among some stimuli to the name of the stimulus."""
+    return lambda position: made.stimuli[indices[position]]
 
 
 def _draw(available: int, limit: int, generator: torch.Generator) -> list[int]:
@@ -349,8 +349,3 @@ def _draw(available: int, limit: int, generator: torch.Generator) -> list[int]:
         return list(range(available))
     drawn = torch.randperm(available, generator=generator, device=generator.device)
     return sorted(drawn[:limit].tolist())
-
-
-def _check_count(count: int) -> None:
-    if count < FEWEST:
-        raise MetameryError(f"similarity of {count} stimuli, expected {FEWEST} at least")

@@ -18,12 +18,12 @@ CORRELATIONS = ("pearson", "spearman", "kendall")
 
 
 def correlation(inner: Gram) -> torch.Tensor:
-    """1 − Pearson's r over units, in [0, 2]; a constant activation is at 1 from all others. ``(K, K)``."""
+    """1 − Pearson's r over units, in [0, 2]; a constant activation is at distance 1 from all others. ``(K, K)``."""
     return _angular(inner.covariances())
 
 
 def cosine(inner: Gram) -> torch.Tensor:
-    """1 − the cosine of the angle, in [0, 2]; an activation of all zeros is at 1 from all others. ``(K, K)``."""
+    """1 − the cosine of the angle, in [0, 2]; an activation of zeros is at distance 1 from all others. ``(K, K)``."""
     return _angular(inner.products)
 
 
@@ -40,16 +40,17 @@ def squared_euclidean(inner: Gram) -> torch.Tensor:
 DISTANCES: Mapping[str, Callable[[Gram], torch.Tensor]] = {
     distance.__name__: distance for distance in (correlation, cosine, euclidean, squared_euclidean)
 }
-"""Between activations, by name."""
+"""Distances between activations, by name."""
 
 
 class RSA:
-    """Correlation of each of N sets of distances with each.
+    """Correlations between all pairs of N sets of distances.
 
     Parameters
     ----------
     distances
-        ``(N, M)`` float64, between the M = K (K − 1) / 2 pairs of stimuli in the order of `torch.triu_indices`.
+        Distances ``(N, M)`` float64, between the M = K (K − 1) / 2 pairs of stimuli in the order of
+        `torch.triu_indices`.
     correlation
         One of `CORRELATIONS`. Kendall's is τ-a, on the CPU and in time N² M log M.
     """
@@ -65,14 +66,14 @@ class RSA:
                 levels.copy_(row.unique(return_inverse=True)[1])
 
     def matrix(self, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """Correlations, ``(N, N)`` in [−1, 1]; not a number where all distances are equal.
+        """Correlations, ``(N, N)`` in [−1, 1]; NaN where all distances are equal.
 
         Parameters
         ----------
         weights
-            How often each stimulus counts, ``(K,)``, whole numbers. A pair of stimuli then counts as often as it
-            occurs, but for pairs of a stimulus with copies of itself, which are left out; so are, for Kendall's τ,
-            pairs of copies of one distance.
+            Number of times that each stimulus counts, ``(K,)``, integers. A pair of stimuli then counts as often as it
+            occurs, except pairs of a stimulus with copies of itself, which are left out; so are pairs of copies of one
+            distance for Kendall's τ.
         """
         pairs = None
         if weights is not None:
@@ -91,9 +92,9 @@ class RSA:
         return (centred @ centred.T).clamp_(-1, 1)
 
     def ceiling(self) -> tuple[float, float]:
-        """The noise ceiling, where the N are repetitions of one; see `ceiling_bounds`.
+        """Noise ceiling, if the N sets are repetitions of one; see `ceiling_bounds`.
 
-        Averaged are standardised distances, for rank correlations ranks, of which ranks are taken again (Nili et al.
+        Standardised distances are averaged, or ranks for rank correlations, and the mean is ranked again (Nili et al.
         2014, p. 7).
         """
         if self._correlation == "pearson":
@@ -109,7 +110,7 @@ class RSA:
         return lower, upper
 
     def _ranks(self, pairs: torch.Tensor | None) -> torch.Tensor:
-        """Ranks of the distances, ``(N, M)``, up to a constant; ties, and copies, take the average of theirs."""
+        """Ranks of the distances, ``(N, M)``, up to a constant; ties and copies have their average rank."""
         ranks = torch.empty_like(self._distances)
         for rank, levels in zip(ranks, self._levels.long(), strict=True):
             ones = torch.ones_like(rank) if pairs is None else pairs

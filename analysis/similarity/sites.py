@@ -1,4 +1,4 @@
-"""Activations of several models at several layers: sites, and the signals that are shown there."""
+"""Activations of several models at several layers: sites, and a reader of them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ...framework.running import signal_type
 from .streaming import Gram, Plan, inner_products, plan
 
 Signals = Callable[[slice], Mapping[Domain, torch.Tensor]]
-"""Gives some signals in every domain of the models, ``(B, …)``."""
+"""Function that returns a slice of the signals in every domain of the models, ``(B, …)``."""
 
 
 def choose_sites(models: Mapping[str, Model], layers: Sequence[str] | None = None) -> list[tuple[str, str]]:
-    """Which layers of which models are compared, ``(model, layer)``: each model's own, or those of some that it has.
+    """Return the sites to compare, ``(model, layer)``: each model's own layers, or those of `layers` that it has.
 
     Raises
     ------
@@ -44,20 +44,20 @@ def choose_sites(models: Mapping[str, Model], layers: Sequence[str] | None = Non
 
 @dataclass(frozen=True, eq=False)
 class LayerReader:
-    """Layers of models while they are read, and how much of their activations there is room for.
+    """Reads layers of models, and plans how many of their activations memory can hold.
 
     Parameters
     ----------
     taps
-        By name, each model and what reads its layers.
+        Each model and the tap of its layers, by name.
     device
-        Where the models run.
+        Device of the models.
     batch_size
-        Signals that pass through them at once.
+        Number of signals that pass through them at once.
     memory
-        In GiB, see `plan`.
+        Memory limit in GiB, see `plan`.
     progress
-        Told of each batch.
+        Display of the progress, advanced after each batch.
     """
 
     taps: Mapping[str, tuple[Model, Tap]]
@@ -68,12 +68,12 @@ class LayerReader:
 
     @property
     def domains(self) -> set[Domain]:
-        """Of the models."""
+        """Domains of the models."""
         return {model.domain for model, _ in self.taps.values()}
 
     @torch.no_grad()
     def activations(self, signals: Mapping[Domain, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Show some signals and read every site, named ``MODEL LAYER``: ``(B, …)``."""
+        """Return the activations to some signals at every site, ``(B, …)``, by ``MODEL LAYER``."""
         found: dict[str, torch.Tensor] = {}
         for name, (model, tap) in self.taps.items():
             given = signals[model.domain].to(self.device, signal_type(model.module))
@@ -81,13 +81,13 @@ class LayerReader:
         return found
 
     def plan(self, signals: Signals, count: int, matrices: int) -> Plan:
-        """What a comparison takes; one signal passes through the networks to tell."""
+        """Plan a comparison; one signal passes through the networks to measure its activations."""
         one = self.activations(signals(slice(0, 1)))
         each = sum(rows.numel() * rows.element_size() for rows in one.values())
         return plan(count, matrices, each, batch_size=self.batch_size, memory=self.memory)
 
     def grams(self, signals: Signals, count: int, held: int, name: Callable[[int], str]) -> list[Gram]:
-        """The inner products of the activations to signals, at every site; `name` says what each is called."""
+        """Return the inner products of the activations to signals at every site; `name` returns a signal's name."""
         found = inner_products(
             lambda stimuli: self.activations(signals(stimuli)),
             count,
@@ -109,7 +109,7 @@ def open_layers(
     memory: float,
     progress: Progress,
 ) -> Iterator[LayerReader]:
-    """Read layers of models; those that are compared at none do not run."""
+    """Open a reader of layers; models that have none to compare do not run."""
     with ExitStack() as stack:
         taps = {}
         for name, model in models.items():

@@ -1,8 +1,8 @@
 """Gram products of K activations with each other, accumulated over batches in bounded memory.
 
-They are all that CKA and RSA take of activations, so K² numbers stand for layers of any width. Some stimuli's
-activations are held, all others pass by them batch after batch; then the next are held, and those before are done.
-If memory holds them all, each stimulus passes through the network once; if it holds one part in n, (n + 1)/2 times.
+CKA and RSA need nothing else of the activations, so K² numbers represent layers of any width. The activations of some
+stimuli are held while those of all later stimuli are computed batch by batch; then the next are held, and so on. If
+memory holds them all, each stimulus passes through the network once; if it holds one part in n, (n + 1)/2 times.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import torch
 from ...framework.errors import MetameryError
 
 BLOCK_BYTES = 64 * 2**20
-"""Of activations in float64 at once."""
+"""Bytes of activations that are converted to float64 at once."""
 
 GIB = 2**30
 
-_PER_PAIR = 24  # bytes for each pair of stimuli and site: the products, and what a measure makes of them
+_PER_PAIR = 24  # bytes for each pair of stimuli and site: the products, and copies that a measure makes
 _SHARED_PER_PAIR = 64  # whatever the number of sites
-_CONSTANT = 1e-12  # share of a row's power that has to be variance; less of it is rounding
+_CONSTANT = 1e-12  # share of a row's power that must be variance; less is rounding error
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +31,11 @@ class Gram:
     Parameters
     ----------
     products
-        ``(K, K)`` float64, of each activation with each.
+        Inner products of all pairs of activations, ``(K, K)`` float64.
     sums
-        ``(K,)`` float64, over the units of each.
+        Sums over the units of each activation, ``(K,)`` float64.
     units
-        How many units there are.
+        Number of units.
     """
 
     products: torch.Tensor
@@ -44,13 +44,13 @@ class Gram:
 
     @classmethod
     def of(cls, activations: torch.Tensor) -> Gram:
-        """Take activations ``(K, …)`` that are in memory anyway."""
+        """Compute the products of activations ``(K, …)`` in memory."""
         return inner_products(lambda stimuli: {"": activations[stimuli]}, len(activations))[""]
 
-    def some(self, places: Sequence[int] | torch.Tensor) -> Gram:
-        """Those of some stimuli alone."""
-        chosen = torch.as_tensor(places, device=self.products.device)
-        return Gram(self.products[chosen][:, chosen], self.sums[chosen], self.units)
+    def some(self, indices: Sequence[int] | torch.Tensor) -> Gram:
+        """Return the products of some stimuli only."""
+        selected = torch.as_tensor(indices, device=self.products.device)
+        return Gram(self.products[selected][:, selected], self.sums[selected], self.units)
 
     def covariances(self) -> torch.Tensor:
         """Gram products of the activations without their means over units, ``(K, K)``; 0 where one is constant."""
@@ -74,23 +74,23 @@ def inner_products(
     advance: Callable[[], None] = lambda: None,
     block_bytes: int = BLOCK_BYTES,
 ) -> dict[str, Gram]:
-    """Take the inner products of activations at some sites, never having all activations in memory.
+    """Compute the inner products of activations at some sites, without holding all activations in memory.
 
-    Sums are in float64, so the result depends on the sizes of batches only as the network's rounding does.
+    Sums are in float64, so the result depends on the sizes of batches only through the network's rounding.
 
     Parameters
     ----------
     activations
-        Gives those of some stimuli, by site, ``(B, …)``; asked for the same stimuli more than once where not all are
-        held.
+        Function that returns those to some stimuli, by site, ``(B, …)``; called for the same stimuli more than once if
+        not all are held.
     count
-        How many stimuli there are, K.
+        Number of stimuli, K.
     batch_size
-        How many of them to ask for at once.
+        Number of stimuli in a call of `activations`.
     held
-        Of how many stimuli the activations are kept at once; all by default. See `plan`.
+        Number of stimuli whose activations are held at once; all by default. See `plan`.
     name
-        What a stimulus is called, by place.
+        Function that returns the name of a stimulus by its index.
     advance
         Called after each batch.
     block_bytes
@@ -131,16 +131,16 @@ def inner_products(
 
 @dataclass(frozen=True)
 class Plan:
-    """What a comparison will take.
+    """Memory and passes of a comparison.
 
     Parameters
     ----------
     held
-        Stimuli whose activations are kept at once.
+        Number of stimuli whose activations are held at once.
     batches
-        That pass through the networks in all.
+        Number of batches that pass through the networks in total.
     memory
-        Bytes at the most, beside the networks and what they need to run.
+        Largest number of bytes, in addition to the networks and what they need to run.
     """
 
     held: int
@@ -151,30 +151,30 @@ class Plan:
 def plan(
     count: int, matrices: int, each: int, *, batch_size: int, memory: float, block_bytes: int = BLOCK_BYTES
 ) -> Plan:
-    """Say in advance what a comparison will take, and hold as many activations as memory allows.
+    """Plan a comparison that holds as many activations as memory allows.
 
-    24 · `matrices` · K² + 64 · K² bytes for the inner products and what is made of them, `each` · (held + 2 ·
+    It takes 24 · `matrices` · K² + 64 · K² bytes for the inner products and their copies, `each` · (held + 2 ·
     `batch_size`) for activations, and 2 · `block_bytes`.
 
     Parameters
     ----------
     count
-        Stimuli, K.
+        Number of stimuli, K.
     matrices
-        How many sets of K activations are compared at once: sites, or sites times sets of signals.
+        Number of sets of K activations that are compared at once: sites, or sites times sets of signals.
     each
-        Bytes of one stimulus's activations at all sites that are read together.
+        Number of bytes of one stimulus's activations at all sites that are read together.
     batch_size
-        Stimuli that pass through the networks at once.
+        Number of stimuli that pass through the networks at once.
     memory
-        What there is, in GiB.
+        Memory limit in GiB.
     block_bytes
-        That of `inner_products`.
+        As in `inner_products`.
 
     Raises
     ------
     MetameryError
-        That is not enough; the message says what would be.
+        The limit is too low; the message gives the memory that is needed.
     """
     fixed = (_PER_PAIR * matrices + _SHARED_PER_PAIR) * count**2 + 2 * block_bytes
     room = int(memory * GIB) - fixed - 2 * batch_size * each
@@ -183,10 +183,10 @@ def plan(
         least = fixed + (2 * batch_size + min(count, batch_size)) * each
         raise MetameryError(
             f"similarity of {count} stimuli, {matrices} sets of activations, takes {least / GIB:.2f} GiB; memory is "
-            f"{memory:g}: expected more of it, a smaller batch_size, fewer layers or a lower limit of stimuli"
+            f"{memory:g}: expected more memory, a smaller batch_size, fewer layers or a lower limit of stimuli"
         )
     if held < count:
-        held -= held % batch_size  # so that no batch is cut
+        held -= held % batch_size  # so that every batch is full
     batches = sum(
         len(_batches(first, min(first + held, count), batch_size))
         + len(_batches(min(first + held, count), count, batch_size))
@@ -219,9 +219,9 @@ def _multiply(
     others: torch.Tensor,
     block_bytes: int,
 ) -> None:
-    """Put the inner products of some rows ``(B, D)`` with others ``(P, D)`` into both of their places.
+    """Store the inner products of some rows ``(B, D)`` with others ``(P, D)``, and their transpose.
 
-    Where the others are these rows themselves, put their sums into place, too.
+    If the others are the same rows, store their sums, too.
     """
     product = inner.products.new_zeros(len(rows), len(others))
     step = max(1, block_bytes // (8 * (len(rows) + len(others))))

@@ -119,7 +119,7 @@ CASES: dict[str, tuple[Callable[[xr.DataTree], xr.DataTree] | None, int]] = {
 REFUSED = {
     **{("two models alone", name): f"evaluator '{name}' needs a study" for name in OF_STUDIES},
     ("one stimulus", "invariance"): "expected two stimuli at least",
-    ("one stimulus", "similarity"): "similarity of 1 stimuli, expected 4 at least",
+    ("one stimulus", "similarity"): "similarity of 1 stimuli, expected at least 4",
 }
 
 

@@ -106,7 +106,7 @@ def test_sounds_and_what_is_not_finite() -> None:
 def test_models_of_different_signals_and_wrong_layers_are_refused() -> None:
     model = example_model()
     wider = replace(model, domain=ImageDomain(3, 14, 14))
-    with pytest.raises(MetameryError, match="geometry keeps distortions side by side, so it expects models of one"):
+    with pytest.raises(MetameryError, match="geometry expects models of one"):
         found(Context({"net": model, "wider": wider}, stimuli(model)))
     with pytest.raises(MetameryError, match="unknown layer '22'"):
         found(Context({"net": model}, stimuli(model)), layers=["22"])

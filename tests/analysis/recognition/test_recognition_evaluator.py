@@ -40,7 +40,7 @@ def test_it_adds_a_table_and_a_page(command: Any, study: Path, tiny: str) -> Non
         ("recognisers=tiny", 'recognisers is \'tiny\', expected a list of models: ["NAME", "runs/FOLDER"]'),
         ('recognisers=["smal-cnn"]', "unknown model 'smal-cnn'; did you mean 'small-cnn'?"),
         ("labels=imagenet-61", "unknown labels 'imagenet-61'; did you mean 'imagenet-16'?"),
-        ("siblings=false", "without siblings there are no others: expected recognisers"),
+        ("siblings=false", "without siblings there are no other models: expected recognisers"),
         ("resamples=0", "resamples is 0, expected a whole number of at least 1"),
     ],
 )

@@ -347,7 +347,7 @@ def test_draws_come_from_the_generator_alone_and_are_usable() -> None:
     assert ((many > 0).sum(dim=1) >= 5).all()
     assert (many.amax(dim=1) < 5).all()
     assert many.double().mean(dim=0).numpy() == pytest.approx(np.ones(10), abs=0.1)
-    with pytest.raises(MetameryError, match="a bootstrap over 9 stimuli, expected 10 at least"):
+    with pytest.raises(MetameryError, match="a bootstrap over 9 stimuli, expected at least 10"):
         draw_stimuli(9, 5, torch.Generator())
 
 
@@ -461,5 +461,5 @@ def test_bad_input_is_named() -> None:
         similarity_of([inner], "cka_linaer")
     with pytest.raises(MetameryError, match=r"the representations are of \[12, 14\] stimuli, expected the same"):
         similarity_of([inner, Gram.of(drawn(12, 5))], "cka_linear")
-    with pytest.raises(MetameryError, match="similarity of 3 stimuli, expected 4 at least"):
+    with pytest.raises(MetameryError, match="similarity of 3 stimuli, expected at least 4"):
         similarity_of([inner.some([0, 1, 2])], "cka_linear")

@@ -189,7 +189,7 @@ def test_between_layers_on_metamers() -> None:
     assert np.abs(other.similarity - plain.similarity).max() > 0.2
     with pytest.raises(MetameryError, match="made_at is not given: expected one of a:net 1, a:net 2, a:net output, b"):
         found(context, signals="metamers")
-    with pytest.raises(MetameryError, match="unknown place where metamers were made 'a:net 3'; did you mean 'a:net"):
+    with pytest.raises(MetameryError, match="unknown site of metamers 'a:net 3'; did you mean 'a:net"):
         found(context, signals="both", made_at="a:net 3")
     own = {"a:net": given["a:net"]}
     one = Context(own, natural(), study(own))
@@ -205,7 +205,7 @@ def test_stimuli_without_all_of_their_metamers_do_not_count(missing: int, counte
     assert result.similarity.isel(site=0).isnull().all() == (counted < 4)
     assert result.similarity.isel(site=[1, 2]).notnull().all()
     if counted < 4:
-        with pytest.raises(MetameryError, match="similarity of 2 stimuli, expected 4 at least"):
+        with pytest.raises(MetameryError, match="similarity of 2 stimuli, expected at least 4"):
             found(context, signals="metamers", made_at="1")
     else:
         assert found(context, signals="metamers", made_at="1").counted.item() == counted
@@ -226,7 +226,7 @@ def test_it_holds_the_contract(options: dict[str, Any], tmp_path: Path) -> None:
 def test_intervals_need_ten_stimuli() -> None:
     result = found(Context({"a:net": example_model()}, natural(8)))
     assert "similarity_low" not in result
-    with pytest.raises(MetameryError, match="similarity of 3 stimuli, expected 4 at least"):
+    with pytest.raises(MetameryError, match="similarity of 3 stimuli, expected at least 4"):
         found(Context({"a:net": example_model()}, natural(3)))
 
 
@@ -297,5 +297,5 @@ def test_a_bad_option_is_named_at_once(options: dict[str, Any], said: str) -> No
 
 
 def test_metamers_need_a_study() -> None:
-    with pytest.raises(MetameryError, match="signals 'both' needs a study; of models alone there are 'natural' ones"):
+    with pytest.raises(MetameryError, match="signals 'both' needs a study; expected 'natural' for models alone"):
         found(Context(models(), natural()), signals="both")

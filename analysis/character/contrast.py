@@ -198,8 +198,7 @@ def _measures(batch: MetamerBatch, signals: torch.Tensor, domain: Domain, cutoff
 
 def _kept(dataset: xr.Dataset) -> dict[str, Any]:
     """How often the generator, and the other models, keep their answers, ``(site, transformation)``."""
-    agrees = dataset["agrees"].transpose("site", "transformation", "recogniser", "stimulus", "seed").values
-    itself = dataset["model"].values[:, None] == dataset["recogniser"].values  # (site, recogniser)
+    agrees, itself = dataset["agrees"], dataset["model"] == dataset["recogniser"]  # (site, recogniser)
     variables: dict[str, Any] = {}
     for name, which, whose in (
         ("kept", itself, "the generator's answers"),
@@ -207,8 +206,8 @@ def _kept(dataset: xr.Dataset) -> dict[str, Any]:
     ):
         if not which.any():
             continue
-        taken = np.where(which[:, None, :, None, None], agrees, -1)
-        passed, tried = ((taken == 1).sum(axis=(2, 3, 4)), (taken >= 0).sum(axis=(2, 3, 4)))
+        taken = agrees.where(which, -1)
+        passed, tried = (each.sum(["recogniser", "stimulus", "seed"]).values for each in (taken == 1, taken >= 0))
         what = f"proportion of {whose} that are those to the natural signal"
         variables |= proportion(name, ["site", "transformation"], passed, tried, what)
     return variables

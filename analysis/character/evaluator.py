@@ -131,17 +131,10 @@ def _character(made: ModelMetamers, context: Context, cutoff: float, batch_size:
 
 def _summary(dataset: xr.Dataset) -> xr.DataArray:
     """The mean of each measure at each site, ``(site, metric)``; diversity is that of the signals."""
-    means = {}
-    for name, array in dataset.data_vars.items():
-        chosen = array.sel(measured_layer="input") if name == "diversity" else array
-        means[str(name)] = chosen.mean([dim for dim in chosen.dims if dim != "site"])
-    table = np.column_stack([mean.values for mean in means.values()])
-    return xr.DataArray(
-        table,
-        {"site": dataset["site"], "metric": list(means)},
-        ("site", "metric"),
-        attrs={"long_name": "mean over stimuli and seeds", "units": METRIC_UNITS},
-    )
+    signals = dataset.assign(diversity=dataset["diversity"].sel(measured_layer="input", drop=True))
+    means = signals.map(lambda array: array.mean([dim for dim in array.dims if dim != "site"]))
+    table = means.to_dataarray("metric").assign_coords(metric=list(means.data_vars)).drop_attrs()
+    return table.transpose("site", "metric").assign_attrs(long_name="mean over stimuli and seeds", units=METRIC_UNITS)
 
 
 def _arrays(values: Mapping[str, torch.Tensor]) -> dict[str, Floats]:

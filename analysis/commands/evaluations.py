@@ -81,7 +81,7 @@ def evaluate(
             f"'{folder}' is a study, which has its own stimuli: --stimuli, --limit, --skip-unreadable and --background "
             "are for models"
         )
-    plugins.load("evaluator", evaluator, **options)
+    function = plugins.load("evaluator", evaluator, **options)
     where = resolve_device(device)
     about: dict[str, Any] = {"seed": seed}
     if of_study:
@@ -99,7 +99,7 @@ def evaluate(
     with ProgressBar() as progress:
         given = (plugins, where, torch.Generator().manual_seed(seed), progress)
         measured = study_context(folder, *given) if of_study else models_context(names, use, *given)
-        dataset = measure(evaluator, options, measured, plugins, about)
+        dataset = measure(found.qualified, function, options, measured, about)
     folder = folder if of_study else output
     keep(folder, name, dataset)
     for line in lines(dataset):

@@ -114,7 +114,7 @@ def evaluate(
     if output is not None:
         check_group(Path(output), name or own, kind(Path(output)) in ("study", "damaged"))
     context = _context(of, stimuli, models, plugins, torch.device(device), seed, progress or Progress())
-    dataset = _measured(qualified, function, options or {}, context, {"seed": seed})
+    dataset = measure(qualified, function, options or {}, context, {"seed": seed})
     check_dataset(dataset)
     if output is not None:
         keep(Path(output), name or own, dataset)
@@ -242,23 +242,15 @@ def held_out(runs: Sequence[str]) -> Reference:
 
 
 def measure(
-    evaluator: str, options: Mapping[str, Any], context: Context, plugins: Plugins, about: Mapping[str, Any]
+    name: str, evaluator: Evaluator, options: Mapping[str, Any], context: Context, about: Mapping[str, Any]
 ) -> xr.Dataset:
-    """Run an evaluator; its dataset then says what it was made with, and `about` whatever else.
+    """Run an evaluator, and record what it was made with, and `about`, in its dataset's attributes.
 
     Raises
     ------
     MetameryError
-        The name or an option is unknown, or it gives no dataset.
+        The evaluator does not return a dataset.
     """
-    found = plugins.find("evaluator", evaluator)
-    return _measured(found.qualified, plugins.load("evaluator", evaluator, **options), options, context, about)
-
-
-def _measured(
-    name: str, evaluator: Evaluator, options: Mapping[str, Any], context: Context, about: Mapping[str, Any]
-) -> xr.Dataset:
-    """Run an evaluator, and add to its dataset's attributes what it was made with."""
     dataset: Any = evaluator(context)
     if not isinstance(dataset, xr.Dataset):
         raise MetameryError(

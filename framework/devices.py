@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -46,3 +49,16 @@ def resolve_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise MetameryError(f"no device '{name}' here; expected auto, cpu, cuda, cuda:N or mps ({reason})") from None
     return device
+
+
+@contextmanager
+def full_precision(*backends: Any) -> Iterator[None]:
+    """Have operations of GPUs, such as those of ``torch.backends.cudnn.conv``, compute in float32, not in TF32."""
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision

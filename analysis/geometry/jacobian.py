@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ...framework.devices import full_precision
 from ...framework.errors import MetameryError
 from ...framework.layers import BatchAxis, Tap
 from ...framework.running import frozen
@@ -148,11 +149,5 @@ def _exactly() -> Iterator[None]:
 
     With TF32's 11 bits products with J and with its transpose would be inconsistent.
     """
-    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    before = convolutions.fp32_precision
-    convolutions.fp32_precision = "ieee"
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        convolutions.fp32_precision = before
+    with full_precision(torch.backends.cudnn.conv), sdpa_kernel(SDPBackend.MATH):  # type: ignore[attr-defined]
+        yield

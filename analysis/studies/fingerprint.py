@@ -7,13 +7,13 @@ norm alone would miss a rotation, a permutation or another interpolation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from ...framework.devices import full_precision
 from ...framework.models import Model
 from ...framework.running import channels_last, frozen, signal_type
 
@@ -36,13 +36,14 @@ _BLOCK = 2**16  # number of units that are projected at once
 def fingerprint(model: Model, signals: torch.Tensor, layers: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Sketch a network's activations to signals ``(B, …)`` of its domain, at layers: ``(B, numbers)`` for each.
 
-    The network runs on the device of its weights, frozen and in full float32.
+    The network runs on the device of its weights, frozen and in full float32: TF32 would round more than what is to be
+    found.
     """
     device = next((weight.device for weight in model.module.parameters()), signals.device)
     with (
         frozen(model.module),
         channels_last(model.module, model.domain),
-        _full_precision(),
+        full_precision(torch.backends.cudnn.conv, torch.backends.cuda.matmul),  # type: ignore[attr-defined]
         model.tap(layers) as tap,
     ):
         found = tap(signals.to(device, signal_type(model.module)))
@@ -89,17 +90,3 @@ def tolerance(module: torch.nn.Module) -> float:
     """Return the largest allowed difference: `TOLERANCE`, or 16 units of rounding of half-precision weights."""
     types = {weight.dtype for weight in module.parameters() if weight.is_floating_point()}
     return max([TOLERANCE, *(16 * torch.finfo(dtype).eps for dtype in types)])
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Have GPUs compute in float32, not in TF32, whose rounding is larger than what is to be found."""
-    backends = [torch.backends.cudnn.conv, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
-    before = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-        yield
-    finally:
-        for backend, precision in zip(backends, before, strict=True):
-            backend.fp32_precision = precision

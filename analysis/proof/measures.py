@@ -1,7 +1,7 @@
-"""How closely activations fit others: the measures of match, on arrays, and `match` on datasets above them.
+"""How closely activations fit others: the measures of match, on arrays, and `match`, which takes datasets.
 
-The measures take activations and targets ``(B, …)`` of the same shape and return ``(B,)`` in float64, each signal's
-number by itself. A constant activation correlates 0 with everything.
+The measures take activations and targets ``(B, …)`` of the same shape and return ``(B,)`` in float64, one value for
+each signal. A constant activation correlates 0 with everything.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ MEASURES: Mapping[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
 """Every measure by name."""
 
 METRICS = ("pearson", "spearman", "snr_db", "relative_l2")
-"""The measures that a study stores, in the order of the coordinate ``metric``; earlier ones store ``snr_db_2023``."""
+"""The measures that a study stores, in the order of the coordinate ``metric``; older ones have ``snr_db_2023``."""
 
 
 def measure(activations: torch.Tensor, targets: torch.Tensor, metrics: Sequence[str] = METRICS) -> NDArray[np.float32]:
@@ -90,13 +90,13 @@ def _standardised(values: torch.Tensor) -> torch.Tensor:
 def measured_layers(model: Model, layers: Sequence[str]) -> tuple[str, ...]:
     """The layers at which a metamer is measured, in network order: these, the model's own, and ``output``."""
     names = dict.fromkeys([*model.layers, *layers, "output"])
-    order = {layer.name: place for place, layer in enumerate(examine(model, [*names]).outline)}
+    order = {layer.name: index for index, layer in enumerate(examine(model, [*names]).outline)}
 
-    def place(name: str) -> int:
+    def position(name: str) -> int:
         parsed = LayerName.parse(name)
         return order.get(str(LayerName(parsed.path, parsed.call)), len(order))
 
-    return tuple(sorted(names, key=place))
+    return tuple(sorted(names, key=position))
 
 
 @ordinary()
@@ -113,8 +113,8 @@ def match(model: Model, metamers: xr.Dataset, *, device: str | torch.device = "c
     Returns
     -------
     xr.DataArray
-        ``match (layer, measured_layer, stimulus, seed, metric)``; missing where a metamer is. The stimuli of one layer
-        and seed pass through the network together.
+        ``match (layer, measured_layer, stimulus, seed, metric)``; NaN where a metamer is missing. The stimuli of one
+        layer and seed pass through the network together.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def match(model: Model, metamers: xr.Dataset, *, device: str | torch.device = "c
         raise MetameryError(f"the signals are {tuple(natural.shape[1:])}, the model takes {model.domain}")
     names = measured_layers(model, [str(name) for name in metamers["layer"].values])
     signals = metamers["signal"].transpose("layer", "seed", "stimulus", *model.domain.dims).values
-    found = np.full((*signals.shape[:2], len(names), len(natural), len(METRICS)), np.nan, dtype=np.float32)
+    result = np.full((*signals.shape[:2], len(names), len(natural), len(METRICS)), np.nan, dtype=np.float32)
     module, dtype = on_device(model, device), signal_type(model.module)
     with (
         frozen(module),
@@ -149,11 +149,11 @@ def match(model: Model, metamers: xr.Dataset, *, device: str | torch.device = "c
         targets = {name: target.clone() for name, target in tap(natural.to(device, dtype)).items()}
         for layer, seed in np.ndindex(signals.shape[:2]):
             signal = torch.from_numpy(np.nan_to_num(signals[layer, seed]))
-            there = np.isfinite(signals[layer, seed]).all(axis=tuple(range(1, signals.ndim - 2)))
-            for place, activations in enumerate(tap(signal.to(device, dtype)).values()):
-                found[layer, seed, place, there] = measure(activations, targets[names[place]])[there]
+            present = np.isfinite(signals[layer, seed]).all(axis=tuple(range(1, signals.ndim - 2)))
+            for index, activations in enumerate(tap(signal.to(device, dtype)).values()):
+                result[layer, seed, index, present] = measure(activations, targets[names[index]])[present]
     return xr.DataArray(
-        found,
+        result,
         {
             **{dim: metamers[dim] for dim in ("layer", "seed", "stimulus")},
             "measured_layer": list(names),

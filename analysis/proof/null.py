@@ -1,7 +1,7 @@
-"""The null: the measures of match between all pairs of unrelated natural signals, which is what chance looks like.
+"""The null: the measures of match between all pairs of unrelated natural signals, that is, at chance.
 
-Feather et al. (2023, Methods) drew a million pairs one by one; here K signals give all of their K(K − 1)/2 pairs,
-each signal passing through the network once.
+Feather et al. (2023, Methods) drew a million pairs one by one; here K signals give all of their K(K − 1)/2 pairs, and
+each signal passes through the network once.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_SIGNALS = 1415
-"""Signals of a null by default: the fewest with a million pairs, the number in the paper."""
+"""Number of signals of a null by default: the smallest that has a million pairs, as in the paper."""
 
 NEAR_DUPLICATE = 0.99
-"""Correlation of two inputs from which one of them is left out."""
+"""Correlation of two inputs at or above which one of them is left out."""
 
 QUANTILES = np.array([0, 1e-5, 1e-4, 1e-3, *np.arange(1, 100) / 100, 0.999, 0.9999, 0.99999, 1])
 
@@ -56,18 +56,18 @@ _EDGES = {
 _STAGED = ".null."
 _SCRATCH = ".metamery-null-"
 _BATCH = 32
-_PROBED = 4  # signals whose activations tell whether a kept null is of this network
-_VERSION = 2  # of what is kept
+_PROBED = 4  # signals by whose activations a cached null is checked to be of this network
+_VERSION = 2  # of the cached nulls' format
 
 
 class TooFewSignalsError(MetameryError):
-    """There are no two unlike signals."""
+    """There are fewer than two unlike signals."""
 
 
 def cache_folder() -> Path | None:
-    """Where nulls are kept from study to study: the user's cache, or ``METAMERY_CACHE``; None where that is empty."""
-    chosen = os.environ.get("METAMERY_CACHE", user_cache_path("metamery"))
-    return Path(chosen) / "nulls" if chosen else None
+    """Folder that caches nulls across studies: in the user's cache, or ``METAMERY_CACHE``; None where that is empty."""
+    folder = os.environ.get("METAMERY_CACHE", user_cache_path("metamery"))
+    return Path(folder) / "nulls" if folder else None
 
 
 def null_distribution(
@@ -85,9 +85,9 @@ def null_distribution(
 ) -> xr.Dataset:
     """Measure the match of every pair of natural signals at layers of a model.
 
-    Activations are written to `scratch` meanwhile: the disk holds 4 bytes for each unit of these layers, and for each
-    sample of the signals, times the number of signals; and again for the largest layer, its ranks. Memory is about half
-    a gigabyte plus 40 bytes a pair, beyond the network's.
+    Activations are written to `scratch` in the meantime: 4 bytes for each unit of these layers and each sample of the
+    signals, times the number of signals, and the same again for the ranks of the largest layer. Beside the network's
+    memory, about half a gigabyte and 40 bytes for each pair are needed.
 
     Parameters
     ----------
@@ -98,20 +98,20 @@ def null_distribution(
     layers
         Names of layers; the model's own by default.
     signals
-        Take this many at most, at random where there are more.
+        Largest number of signals; where there are more, this number is drawn at random.
     seed
-        Of that choice.
+        Seed of that draw.
     device
-        Where the network runs.
+        Device on which the network runs.
     progress
-        For example a `ProgressBar`.
+        Display of the progress, for example a `ProgressBar`.
     scratch
         A folder with room for the activations; the system's own for temporary files by default.
     cache
-        A folder where the result is kept and looked for, layer by layer: that of the same signals, weights and layer,
-        if the network still gives the first signals the same activations. Nothing is kept by default.
+        Folder where results are stored and looked up, layer by layer; one is used again for the same signals, weights
+        and layer, if the network still gives the first signals the same activations. None is stored by default.
     batch_size
-        Signals that pass through the network at once.
+        Number of signals that pass through the network at once.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def null_distribution(
     MetameryError
         A stimulus does not fit, an activation is not finite, or `scratch` cannot be written to.
     TooFewSignalsError
-        There are no two unlike signals.
+        There are fewer than two unlike signals.
 
     Examples
     --------
@@ -151,7 +151,7 @@ def null_distribution(
 
 
 def draw_signals(available: int, wanted: int, seed: int) -> list[int]:
-    """Which of the available signals a null takes: all, or that number at random, in order."""
+    """Indices of the signals that a null takes, in order: of all, or of `wanted` drawn at random."""
     if wanted >= available:
         return list(range(available))
     return sorted(np.random.default_rng(seed).choice(available, wanted, replace=False).tolist())
@@ -163,11 +163,11 @@ def null_bytes(signals: int, units: Sequence[int], largest: int) -> int:
     Parameters
     ----------
     signals
-        Their number.
+        Number of signals.
     units
-        Of each layer, and of the signal itself.
+        Number of units of each layer, and of samples of a signal.
     largest
-        Units of the network's largest activation, of which a pass holds two.
+        Number of units of the network's largest activation; a pass has two of these in memory.
     """
     block = min(BLOCK_BYTES, 4 * signals * max(units))
     pairs = signals * signals // 2
@@ -188,30 +188,28 @@ def null_of_signals(
     cache: Path | None = None,
     batch_size: int = _BATCH,
 ) -> xr.Dataset:
-    """Do what `null_distribution` does, of `count` signals with their names, as fitted to the model's domain."""
+    """Compute `null_distribution` from `count` named signals that are already fitted to the model's domain."""
     progress = progress or Progress()
     progress.start((2 + len(layers)) * count, "null: reading signals")
     cache = _usable(cache)
     module = on_device(model, device)
     examine(model, layers)
     with (
-        _room(scratch) as folder,
+        _scratch_folder(scratch) as folder,
         frozen(module),
         channels_last(module, model.domain),
     ):
-        inputs, names, digest = _write_down(signals, folder, progress)
+        inputs, names, digest = _write_signals(signals, folder, progress)
         keys = {layer: _key(model, digest, layer) for layer in layers}
         probes = {
             layer: _probe(values) for layer, values in _activations(model, inputs, range(_PROBED), layers).items()
         }
-        found = {layer: _kept(cache, keys[layer], probes[layer]) for layer in layers} if cache else {}
-        if missing := [layer for layer in layers if found.get(layer) is None]:
+        summaries = {layer: _read_cached(cache, keys[layer], probes[layer]) for layer in layers} if cache else {}
+        if missing := [layer for layer in layers if summaries.get(layer) is None]:
             alike = near_duplicates(inputs, NEAR_DUPLICATE)
-            left = sorted({*range(len(names))} - {place for place, _ in alike})
+            left = sorted({*range(len(names))} - {index for index, _ in alike})
             if len(left) < 2:
-                raise TooFewSignalsError(
-                    f"a null needs two unlike signals or more; of {len(names)} there is {len(left)}"
-                )
+                raise TooFewSignalsError(f"a null needs at least two unlike signals, got {len(left)} of {len(names)}")
             attributes = {
                 "signals": len(left),
                 "pairs": len(left) * (len(left) - 1) // 2,
@@ -220,36 +218,36 @@ def null_of_signals(
                 "names_sha256": hashlib.sha256("\0".join(names).encode()).hexdigest(),
                 "note": "the pairs share signals; the SNR counts both orders of each pair",
             }
-            rows = _spill(model, inputs, left, missing, names, folder, progress, batch_size)
+            rows = _write_activations(model, inputs, left, missing, names, folder, progress, batch_size)
             for layer in missing:
                 progress.describe(f"null: pairs at {layer}")
                 pairs = pair_matrices(rows[layer], folder / "ranks")
-                summary = _summary(layer, pairs, [names[place] for place in left]).assign_attrs(attributes)
+                summary = _summary(layer, pairs, [names[index] for index in left]).assign_attrs(attributes)
                 for used in (rows[layer].path, folder / "ranks"):
                     used.unlink()
-                found[layer] = summary
+                summaries[layer] = summary
                 if cache:
-                    _keep(cache, keys[layer], summary, probes[layer])
+                    _store_cached(cache, keys[layer], summary, probes[layer])
                 progress.advance(count)
-    parts = [part for layer in layers if (part := found[layer]) is not None]
+    parts = [part for layer in layers if (part := summaries[layer]) is not None]
     return xr.concat(
         parts, "layer", data_vars="minimal", coords="minimal", compat="override", join="exact", combine_attrs="override"
     )
 
 
 @contextmanager
-def _room(place: Path | None) -> Iterator[Path]:
-    """A folder for the activations; those of processes that were killed are removed."""
-    place = Path(tempfile.gettempdir()) if place is None else place
-    owners.clear(place, _SCRATCH)
+def _scratch_folder(parent: Path | None) -> Iterator[Path]:
+    """Create a folder for the activations; those that killed processes left behind are removed."""
+    parent = Path(tempfile.gettempdir()) if parent is None else parent
+    owners.clear(parent, _SCRATCH)
     try:
-        with owners.scratch(place, _SCRATCH) as folder:
+        with owners.scratch(parent, _SCRATCH) as folder:
             yield folder
     except OSError as error:
-        raise MetameryError(f"cannot write to '{place}': {error.strerror or error}") from error
+        raise MetameryError(f"cannot write to '{parent}': {error.strerror or error}") from error
 
 
-def _write_down(
+def _write_signals(
     signals: Iterable[tuple[str, torch.Tensor]], folder: Path, progress: Progress
 ) -> tuple[RowFile, list[str], str]:
     """Write the signals to a file; return it, their names, and the SHA-256 of both."""
@@ -265,31 +263,31 @@ def _write_down(
 
 @torch.no_grad()
 def _activations(
-    model: Model, inputs: RowFile, places: Sequence[int], layers: Sequence[str]
+    model: Model, inputs: RowFile, indices: Sequence[int], layers: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
     """Activations of some signals at layers, each ``(B, D)``."""
-    signals = inputs.pick([place for place in places if place < inputs.count])
+    signals = inputs.pick([index for index in indices if index < inputs.count])
     weight = next(model.module.parameters(), signals)
     shaped = signals.reshape(-1, *model.domain.shape).to(weight.device, signal_type(model.module))
     with drawing(model, 0), model.tap(layers) as tap:
-        return {name: found.flatten(1).float().cpu().numpy() for name, found in tap(shaped).items()}
+        return {name: values.flatten(1).float().cpu().numpy() for name, values in tap(shaped).items()}
 
 
-def _spill(
+def _write_activations(
     model: Model,
     inputs: RowFile,
-    places: Sequence[int],
+    indices: Sequence[int],
     layers: Sequence[str],
     names: Sequence[str],
     folder: Path,
     progress: Progress,
     batch_size: int,
 ) -> dict[str, RowFile]:
-    """Write the activations of some signals at layers down."""
+    """Write the activations of some signals at layers to a file for each layer."""
     progress.describe("null: activations")
     rows = {layer: RowFile(folder / f"layer-{number}") for number, layer in enumerate(layers)}
-    for first in range(0, len(places), batch_size):
-        batch = places[first : first + batch_size]
+    for first in range(0, len(indices), batch_size):
+        batch = indices[first : first + batch_size]
         for layer, values in _activations(model, inputs, batch, layers).items():
             if not (finite := np.isfinite(values).all(axis=1)).all():
                 culprit = names[batch[int(finite.argmin())]]
@@ -304,15 +302,15 @@ def _summary(layer: str, pairs: Iterable[tuple[str, NDArray[np.float32]]], names
     at = {"layer": [layer], "metric": NULL_METRICS, "quantile": QUANTILES.tolist(), "bin": range(_BINS)}
     summary = Group(null_variables(), at).empty()
     for metric, matrix in pairs:
-        place = NULL_METRICS.index(metric)
+        column = NULL_METRICS.index(metric)
         distinct = ~np.eye(len(names), dtype=bool) if metric == "snr_db" else np.tri(len(names), k=-1, dtype=bool).T
         first, second = divmod(int(np.where(distinct, matrix, -np.inf).argmax()), len(names))
         values, edges = matrix[distinct], _EDGES[metric]
-        summary["first"].values[0, place], summary["second"].values[0, place] = names[first], names[second]
-        summary["maximum"].values[0, place] = matrix[first, second]
-        summary["quantiles"].values[0, place] = np.quantile(values, QUANTILES, method="nearest")
-        summary["histogram"].values[0, place] = np.histogram(values.clip(edges[0], edges[-1]), edges)[0]
-        summary["bin_low"].values[place], summary["bin_high"].values[place] = edges[:-1], edges[1:]
+        summary["first"].values[0, column], summary["second"].values[0, column] = names[first], names[second]
+        summary["maximum"].values[0, column] = matrix[first, second]
+        summary["quantiles"].values[0, column] = np.quantile(values, QUANTILES, method="nearest")
+        summary["histogram"].values[0, column] = np.histogram(values.clip(edges[0], edges[-1]), edges)[0]
+        summary["bin_low"].values[column], summary["bin_high"].values[column] = edges[:-1], edges[1:]
     return summary
 
 
@@ -322,26 +320,26 @@ def _key(model: Model, signals: str, layer: str) -> str:
 
 
 def _probe(activations: NDArray[np.float32]) -> list[float]:
-    """What tells a network from another of the same weights: the first signals' means and norms."""
+    """Return the first signals' means and norms, which distinguish networks of the same weights."""
     values = activations.astype(np.float64)
     return [*values.mean(axis=1).tolist(), *np.linalg.norm(values, axis=1).tolist()]
 
 
-def _kept(cache: Path, key: str, probe: list[float]) -> xr.Dataset | None:
-    place = cache / f"{key}.zarr"
-    if not place.is_dir():
+def _read_cached(cache: Path, key: str, probe: list[float]) -> xr.Dataset | None:
+    path = cache / f"{key}.zarr"
+    if not path.is_dir():
         return None
     try:
-        kept = plottable(xr.open_zarr(place, consolidated=False, chunks=None).load())
+        kept = plottable(xr.open_zarr(path, consolidated=False, chunks=None).load())
         digest, probed = kept.attrs.pop("digest"), kept.attrs.pop("probe")
-        whole = digest == _digest(kept) and np.allclose(probed, probe, rtol=1e-3)
-    except Exception:  # whatever is wrong with it, it is made anew
+        is_valid = digest == _digest(kept) and np.allclose(probed, probe, rtol=1e-3)
+    except Exception:  # whatever is wrong with it, it is computed again
         return None
-    return kept if whole else None
+    return kept if is_valid else None
 
 
 def _digest(summary: xr.Dataset) -> str:
-    """SHA-256 of all that a kept null says, so that one of which a part is lost or changed is not taken for whole."""
+    """SHA-256 of everything in a cached null, so that one that is incomplete or was changed is not used."""
     digest = hashlib.sha256(json.dumps({name: summary.attrs[name] for name in sorted(summary.attrs)}).encode())
     for name in sorted(summary.variables, key=str):
         values = summary[name].values
@@ -351,7 +349,7 @@ def _digest(summary: xr.Dataset) -> str:
 
 
 def _usable(cache: Path | None) -> Path | None:
-    """A cache that can be written to; a study goes on without one, with a warning."""
+    """Return a cache that can be written to; otherwise warn, and the study continues without one."""
     if cache is None:
         return None
     try:
@@ -364,8 +362,8 @@ def _usable(cache: Path | None) -> Path | None:
     return cache
 
 
-def _keep(cache: Path, key: str, summary: xr.Dataset, probe: list[float]) -> None:
-    """Keep a null for other studies; one that cannot be kept costs a warning."""
+def _store_cached(cache: Path, key: str, summary: xr.Dataset, probe: list[float]) -> None:
+    """Store a null for other studies, or warn if that is not possible."""
     try:
         with owners.scratch(cache, _STAGED) as staging:
             write_dataset(summary.assign_attrs(probe=probe, digest=_digest(summary)), staging / "new")

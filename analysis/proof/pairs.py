@@ -1,8 +1,8 @@
-"""All pairs of K activations at once: Pearson's r, Spearman's ρ and the SNR of each with each.
+"""Pearson's r, Spearman's ρ and the SNR of all pairs of K activations at once.
 
 The correlations of K rows are one Gram matrix of standardised rows; Spearman's are those of standardised ranks; and
 the SNR follows from the first Gram matrix, the norms and the means. Memory stays bounded whatever the number of units
-D: rows lie in files and are worked on block by block; what is kept is a few bytes for each pair.
+D: rows are stored in files and processed block by block; a few bytes for each pair are kept.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK_BYTES = 64 * 2**20
-"""Of float32 in memory at once; work on a block takes about four times as much."""
+"""Bytes of float32 in memory at once; processing a block takes about four times as much."""
 
 ROUNDING = 1e-11
 """Difference of a correlation from 1 below which rounding decides, and pairs are computed again directly."""
 
 MAX_DIRECT = 2000
-"""Number of pairs that are computed again directly, at most; the others are as far apart as `ROUNDING`."""
+"""Largest number of pairs that are computed again directly; the others get 1 − `ROUNDING`."""
 
 
 class RowFile:
@@ -40,7 +40,7 @@ class RowFile:
         self.count = self.width = 0
 
     def append(self, rows: NDArray[np.float32]) -> None:
-        """Add rows ``(B, D)``; a full disk is a `MetameryError`."""
+        """Add rows ``(B, D)``; raises `MetameryError` if they cannot be written, as on a full disk."""
         try:
             with self.path.open("ab") as file:
                 file.write(np.ascontiguousarray(rows, dtype=np.float32).data)
@@ -53,9 +53,9 @@ class RowFile:
         size, start = (last - first) * self.width, 4 * first * self.width
         return np.fromfile(self.path, np.float32, size, offset=start).reshape(-1, self.width)
 
-    def pick(self, places: Iterable[int]) -> torch.Tensor:
-        """Read some rows, ``(len(places), D)``."""
-        return torch.from_numpy(np.concatenate([self.read(place, place + 1) for place in places]))
+    def pick(self, indices: Iterable[int]) -> torch.Tensor:
+        """Read some rows, ``(len(indices), D)``."""
+        return torch.from_numpy(np.concatenate([self.read(index, index + 1) for index in indices]))
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """Read all rows, some at a time."""
@@ -66,30 +66,30 @@ class RowFile:
     def columns(self) -> Iterator[NDArray[np.float32]]:
         """Read all columns, some at a time, ``(K, d)``."""
         step = max(1, self.block_bytes // (4 * self.count))
-        whole = np.memmap(self.path, np.float32, "r", shape=(self.count, self.width))
+        matrix = np.memmap(self.path, np.float32, "r", shape=(self.count, self.width))
         for first in range(0, self.width, step):
-            yield np.array(whole[:, first : first + step])
+            yield np.array(matrix[:, first : first + step])
 
 
 @dataclass(frozen=True)
 class _Moments:
-    """Of each row: mean, and norm of what deviates from it, which is 0 for a constant row. Float64, ``(K,)``."""
+    """Mean of each row, and norm of the deviations from it, 0 for a constant row; float64, ``(K,)``."""
 
     mean: torch.Tensor
     norm: torch.Tensor
 
 
 def pair_matrices(rows: RowFile, ranks: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Yield ``pearson``, ``snr_db`` and ``spearman`` of each row with each, ``(K, K)`` float32.
+    """Yield ``pearson``, ``snr_db`` and ``spearman`` of all pairs of rows, ``(K, K)`` float32.
 
-    Row i of a matrix has signal i in the natural signal's place, which matters to the SNR alone. Sums are in float64.
+    In row i of a matrix, signal i is taken as the natural one, which matters to the SNR alone. Sums are float64.
 
     Parameters
     ----------
     rows
         Activations, one signal per row, all finite.
     ranks
-        Where the ranks may be kept meanwhile: a file of the same size.
+        File for the ranks in the meantime, of the same size.
     """
     moments = _moments(rows)
     correlations = _gram(rows, moments)
@@ -107,7 +107,7 @@ def near_duplicates(rows: RowFile, correlation: float) -> list[tuple[int, int]]:
     Returns
     -------
     list of (int, int)
-        Each such row, and the first of the earlier ones that it resembles and that resembles no other.
+        Each such row, and the first earlier row that it resembles and that is not such a row itself.
     """
     moments = _moments(rows)
     constant = moments.norm == 0
@@ -132,7 +132,7 @@ def _moments(rows: RowFile) -> _Moments:
 
 
 def _gram(rows: RowFile, moments: _Moments) -> torch.Tensor:
-    """Correlations of each row with each, ``(K, K)`` float64; a constant row correlates 0, equal ones exactly 1."""
+    """Correlations of all pairs of rows, ``(K, K)`` float64; a constant row correlates 0, equal ones exactly 1."""
     scale = torch.where(moments.norm > 0, 1 / moments.norm, 0.0)[:, None]
     gram = torch.zeros(rows.count, rows.count, dtype=torch.float64, device="cpu")
     for columns in rows.columns():
@@ -146,7 +146,7 @@ def _gram(rows: RowFile, moments: _Moments) -> torch.Tensor:
 
 
 def _snr(correlations: torch.Tensor, moments: _Moments, rows: RowFile) -> torch.Tensor:
-    """SNR of all pairs in dB, ``(K, K)``, from what ‖a − b‖² = (‖a‖ − ‖b‖)² + 2 ‖a‖ ‖b‖ (1 − r) is without means."""
+    """SNR of all pairs in dB, ``(K, K)``: from ‖a − b‖² = (‖a‖ − ‖b‖)² + 2 ‖a‖ ‖b‖ (1 − r) of a and b without means."""
     mean, norm = moments.mean, moments.norm
     size = norm.square() + rows.width * mean.square()
     found = torch.empty_like(correlations)
@@ -155,7 +155,7 @@ def _snr(correlations: torch.Tensor, moments: _Moments, rows: RowFile) -> torch.
         here = slice(first, first + step)
         squared = (norm[here, None] - norm).square() + 2 * norm[here, None] * norm * (1 - correlations[here])
         squared += rows.width * (mean[here, None] - mean).square()
-        # 0/0 is the ratio of a silent signal to its distance from another, and so infinite.
+        # 0/0 is the SNR of two silent signals, which match perfectly, and so infinite.
         found[here] = (10 * (size[here, None] / squared).log10()).nan_to_num(torch.inf, torch.inf, -torch.inf)
     one, two = _nearly_equal(correlations)
     for natural, other in ((one, two), (two, one)):
@@ -164,7 +164,7 @@ def _snr(correlations: torch.Tensor, moments: _Moments, rows: RowFile) -> torch.
 
 
 def _nearly_equal(gram: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pairs of rows whose correlation is 1 but for rounding, the first `MAX_DIRECT`."""
+    """Pairs of rows whose correlation is 1 up to rounding, the first `MAX_DIRECT`."""
     one, two = (gram.triu(1) > 1 - 2 * ROUNDING).nonzero()[:MAX_DIRECT].T
     return one, two
 

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNATTAINABLE_FROM = 0.999
-"""Correlation of the null's best pair from which no metamer can be told from it."""
+"""Correlation of the null's best pair at or above which no metamer can be distinguished from it."""
 
 _PARTS = ("success", "agrees", "matches", "quantised_success", "quantised_agrees", "quantised_matches")
 _EACH = ("layer", "stimulus", "seed")
 
 
 def judge(metamers: xr.Dataset, null: xr.Dataset) -> xr.Dataset:
-    """Hold metamers against a null distribution, as they are and again quantised.
+    """Compare metamers with a null distribution, as they are and after quantisation.
 
     Parameters
     ----------
     metamers
-        With ``match``, ``agrees`` and their quantised twins: what `synthesise` returns, or a study's group ``match``.
+        With ``match``, ``agrees`` and the same quantised: what `synthesise` returns, or a study's group ``match``.
     null
         From `null_distribution`, or a study's group ``null``.
 
@@ -41,7 +41,7 @@ def judge(metamers: xr.Dataset, null: xr.Dataset) -> xr.Dataset:
         ``margin`` and ``percentile (layer, stimulus, seed, metric)``, ``matches`` and ``success (layer, stimulus,
         seed)``, and the same with ``quantised_`` before the name (`success_variables`). A layer that the null does not
         have, or at which one of its maxima is NaN, is missing. Where two signals of the null correlate .999 or more, or
-        fit perfectly, ``matches`` says ``unattainable``; so does ``success``, unless the label is another.
+        fit perfectly, ``matches`` is ``unattainable``; so is ``success``, unless the label differs.
 
     Examples
     --------
@@ -53,13 +53,13 @@ def judge(metamers: xr.Dataset, null: xr.Dataset) -> xr.Dataset:
     ('layer', 'stimulus', 'seed')
     """
     own = at_own_layer(metamers["match"]).transpose(*_EACH, "metric")
-    found: dict[str, NDArray[np.generic]] = {}
+    results: dict[str, NDArray[np.generic]] = {}
     for prefix, fit in (("", own), ("quantised_", metamers["quantised_match"].transpose(*_EACH, "metric"))):
         agrees = metamers[f"{prefix}agrees"].transpose(*_EACH).values
         judged = _judge(fit, agrees, null)
-        found |= {f"{prefix}{name}": values for name, values in judged.items()}
+        results |= {f"{prefix}{name}": values for name, values in judged.items()}
     variables = success_variables()
-    data = {name: (variables[name].dims, values, variables[name].attributes()) for name, values in found.items()}
+    data = {name: (variables[name].dims, values, variables[name].attributes()) for name, values in results.items()}
     return xr.Dataset(data, {dim: own[dim] for dim in own.dims})
 
 
@@ -75,8 +75,8 @@ def success_by_layer(match: xr.Dataset) -> xr.Dataset:
     -------
     xr.Dataset
         Over ``layer``: for ``success``, its two parts ``agrees`` and ``matches``, and all three quantised, the
-        proportion, its 95 % Wilson interval (``…_low``, ``…_high``), which takes metamers for independent, and
-        ``…_counted``, the number of metamers that are decided; and how many are ``unattainable``, which are not.
+        proportion, its 95 % Wilson interval (``…_low``, ``…_high``), which treats metamers as independent,
+        and ``…_counted``, the number of metamers that are decided; and ``unattainable``, the number that are not.
 
     Examples
     --------
@@ -121,10 +121,10 @@ def _judge(fit: xr.DataArray, agrees: NDArray[np.int8], null: xr.Dataset) -> dic
         maximum = here["maximum"].values
         with np.errstate(invalid="ignore"):  # ∞ − ∞
             margin[row][..., columns] = values - maximum
-        for place, metric in enumerate(NULL_METRICS):
+        for index, metric in enumerate(NULL_METRICS):
             quantiles = here["quantiles"].sel(metric=metric)
-            ranks = np.interp(values[..., place], quantiles.values, 100 * quantiles["quantile"].values)
-            percentile[row][..., columns[place]] = np.where(np.isnan(values[..., place]), np.nan, ranks)
+            ranks = np.interp(values[..., index], quantiles.values, 100 * quantiles["quantile"].values)
+            percentile[row][..., columns[index]] = np.where(np.isnan(values[..., index]), np.nan, ranks)
         verdict = (values > maximum).all(axis=-1).astype(np.int8)
         if np.isnan(maximum).any():
             verdict[:] = VERDICTS["missing"]

@@ -1,4 +1,4 @@
-"""Numbers about numbers: balanced designs, resampling, intervals, reliability, of recognition by people and models."""
+"""Tests and intervals for recognition by people and models: balanced designs, resampling, reliability."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Analyses of variance of recognition: people against a network, and models against models, over stages.
 
-The two of Feather et al. (2023, Methods), for balanced designs; a proportion correct for each participant and stage,
-the natural stage included.
+The two analyses of Feather et al. (2023, Methods), for balanced designs. A score is the proportion correct of one
+participant at one stage; the natural signals are a stage, too.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def mixed_anova(
     ----------
     scores
         ``(recogniser, participant, layer)``, finite: people, and the network on each person's stimuli. Participants
-        are taken as nested in recognisers.
+        are treated as nested in recognisers.
     generator
-        Of the shuffles; without one there is no permutation test.
+        Generator of the shuffles; without one there is no permutation test.
     shuffles
-        How many.
+        Number of shuffles.
     scheme
         ``proper`` or ``feather2023`` (`permutation`).
 
@@ -54,13 +54,14 @@ def mixed_anova(
     -------
     xr.Dataset
         Over ``term`` (``recogniser``, ``layer``, ``recogniser:layer``): ``F``, ``df_effect``, ``df_error``, ``p``,
-        ``epsilon``, ``p_GG``, ``partial_eta_squared`` in [0, 1], and with a generator ``p_permutation``, which is not
-        a number for ``layer``: no scheme tests it.
+        ``epsilon``, ``p_GG``, ``partial_eta_squared`` in [0, 1], and with a generator ``p_permutation``, which is NaN
+        for ``layer``, as no scheme tests it.
 
     Raises
     ------
     MetameryError
-        Other dimensions, fewer than two of any, missing or infinite scores, an unknown scheme.
+        The scores have other dimensions, fewer than two items along one, or missing or infinite values, or the scheme
+        is unknown.
     """
     return _analysed(scores, "recogniser", mixed, True, generator, shuffles, scheme)
 
@@ -118,7 +119,7 @@ def _analysed(
         "p_GG": [effect.p(corrected=True) for effect in effects],
         "partial_eta_squared": [effect.partial_eta_squared for effect in effects],
     }
-    found = xr.Dataset(
+    result = xr.Dataset(
         {
             name: ("term", np.array(column), {"long_name": _VARIABLES[name], "units": "1"})
             for name, column in columns.items()
@@ -126,13 +127,13 @@ def _analysed(
         {"term": [factor, "layer", f"{factor}:layer"]},
         {"title": "Analysis of variance", "participants": values.shape[1], "between": factor if nested else "none"},
     )
-    found["term"].attrs = {"long_name": "effects of the factor, of stage, and their interaction"}
+    result["term"].attrs = {"long_name": "effects of the factor, of stage, and their interaction"}
     if generator is not None:
         main, both = permutation_p(values, design, nested=nested, shuffles=shuffles, generator=generator, scheme=scheme)
-        about = {"long_name": f"permutation p, {scheme} scheme", "units": "1"}
-        found["p_permutation"] = ("term", [main, np.nan, both], about)
-        found.attrs |= {"shuffles": shuffles, "scheme": scheme}
-    return found
+        attributes = {"long_name": f"permutation p, {scheme} scheme", "units": "1"}
+        result["p_permutation"] = ("term", [main, np.nan, both], attributes)
+        result.attrs |= {"shuffles": shuffles, "scheme": scheme}
+    return result
 
 
 def _checked(scores: xr.DataArray, factor: str) -> NDArray[np.float64]:
@@ -141,12 +142,12 @@ def _checked(scores: xr.DataArray, factor: str) -> NDArray[np.float64]:
         raise MetameryError(f"scores have the dimensions {_listed(scores.dims)}, expected {_listed(wanted)}")
     for dim in wanted:
         if scores.sizes[dim] < 2:
-            raise MetameryError(f"scores have {scores.sizes[dim]} along '{dim}', expected at least 2")
+            raise MetameryError(f"scores have size {scores.sizes[dim]} along '{dim}', expected at least 2")
     values = scores.transpose(*wanted).values.astype(np.float64)
     if bad := np.argwhere(~np.isfinite(values)).tolist():
         where = ", ".join(
-            f"{dim} '{scores[dim].values[place]}'" if dim in scores.coords else f"{dim} {place}"
-            for dim, place in zip(wanted, bad[0], strict=True)
+            f"{dim} '{scores[dim].values[index]}'" if dim in scores.coords else f"{dim} {index}"
+            for dim, index in zip(wanted, bad[0], strict=True)
         )
         raise MetameryError(f"the score of {where} is missing or infinite: expected a balanced design")
     return values

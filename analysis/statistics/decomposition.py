@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ROUNDING = 1e-28
-"""A sum of squares below this share of the scores' own is rounding, and counts as 0."""
+"""A sum of squares below this share of the scores' own is due to rounding, and counts as 0."""
 
 _AXES = (-3, -2, -1)
 
@@ -35,9 +35,9 @@ class Effect:
     df_effect, df_error
         Degrees of freedom.
     nested
-        Whether participants of different levels are different ones.
+        Whether each level of the factor has participants of its own.
     contrasts
-        Independent differences, of each participant's own scores, that the error is made of.
+        Number of independent differences within a participant's scores that the error consists of.
     """
 
     scores: NDArray[np.float64]
@@ -60,14 +60,14 @@ class Effect:
 
     @property
     def f(self) -> NDArray[np.float64]:
-        """F, ``(…)``: infinite where nothing is left to test against, not a number where there is no effect either."""
+        """F, ``(…)``: infinite where the error is 0, NaN where the effect is 0 as well."""
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio: NDArray[np.float64] = self.ss_effect / self.df_effect / (self.ss_error / self.df_error)
         return ratio
 
     @property
     def partial_eta_squared(self) -> NDArray[np.float64]:
-        """Share of the effect in the sum of itself and its error, ``(…)``."""
+        """Effect's share of the sum of the effect and its error, ``(…)``."""
         with np.errstate(invalid="ignore"):
             share: NDArray[np.float64] = self.ss_effect / (self.ss_effect + self.ss_error)
         return share
@@ -76,8 +76,8 @@ class Effect:
     def epsilon(self) -> NDArray[np.float64]:
         """Greenhouse & Geisser's (1959) ε̂ of the error's covariance S, tr(S)² / (contrasts tr(S²)), ``(…)``.
 
-        1 is spherical, and the value of an effect between participants. With nested participants S is pooled over the
-        factor's levels, as errors deviate from each level's own means. Not a number without error.
+        1 for a spherical error and for an effect between participants. With nested participants S is pooled over the
+        factor's levels, as errors deviate from each level's own means. NaN where the error is 0.
         """
         rows = self.error if self.nested else np.swapaxes(self.error, -3, -2)  # people first, then their scores
         kept = 1 if self.nested else 2

@@ -1,6 +1,7 @@
 """Means over stimuli with their 95 % bootstrap intervals: ``NAME``, ``NAME_low`` and ``NAME_high`` in a dataset.
 
-Many means share their resamples here, which are held as how often each stimulus is drawn, so that a mean is a product.
+Many means share their resamples here: these are stored as the number of times that each stimulus is drawn, so that a
+mean is a product of matrices.
 `metamery.analysis.statistics.bootstrap` takes any statistic.
 """
 
@@ -21,19 +22,19 @@ LEVEL = 0.95
 
 
 def draws(stimuli: int, resamples: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Draw as many stimuli as there are, with replacement: how often each is drawn, ``(resamples, stimuli)``."""
-    check_memory(f"resamples is {resamples}: these, of {stimuli} stimuli,", 16 * resamples * stimuli)
+    """Draw as many stimuli as there are, with replacement; return how often each is drawn, ``(resamples, stimuli)``."""
+    check_memory(f"resamples is {resamples}: resampling {stimuli} stimuli", 16 * resamples * stimuli)
     return generator.multinomial(stimuli, np.full(stimuli, 1 / stimuli), size=resamples).astype(np.float64)
 
 
 def means(values: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Take means over the last axis of `values`, of what is a number, under each row of `counts`: ``(rows, …)``."""
+    """Take means of the finite `values` over the last axis, weighted by each row of `counts`: ``(rows, …)``."""
     known = np.isfinite(values)
     total = np.tensordot(counts, np.where(known, values, 0), (1, -1))
     number = np.tensordot(counts, known.astype(np.float64), (1, -1))
-    found = np.full(total.shape, np.nan)
-    np.divide(total, number, out=found, where=number > 0)
-    return found
+    result = np.full(total.shape, np.nan)
+    np.divide(total, number, out=result, where=number > 0)
+    return result
 
 
 def percentiles(samples: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -43,21 +44,21 @@ def percentiles(samples: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def quantiles(samples: NDArray[np.float64], tails: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Take a quantile of its own for each entry, ``(t, …)``, of samples ``(R, …)``, leaving out NaN."""
+    """Take the quantiles that `tails` gives for each entry, ``(t, …)``, of samples ``(R, …)``, leaving out NaN."""
     ordered = np.sort(samples, axis=0)  # NaN comes last
     most = np.maximum(np.isfinite(samples).sum(axis=0) - 1, 0)
-    place = tails * most
-    under = np.floor(place).astype(np.intp)
+    position = tails * most
+    under = np.floor(position).astype(np.intp)
     low, high = (
         np.take_along_axis(ordered, which, axis=0) for which in (under, np.minimum(under + 1, most).astype(np.intp))
     )
-    return np.asarray(low + (place - under) * (high - low))
+    return np.asarray(low + (position - under) * (high - low))
 
 
 def with_ends(
     name: str, dims: Sequence[str], values: NDArray[np.float64], ends: Iterable[NDArray[np.float64]], meaning: str
 ) -> dict[str, Any]:
-    """Name a value and the two ends of its interval as variables of a dataset; `meaning` says what it is."""
+    """Name a value and the two ends of its interval as variables of a dataset; `meaning` describes it."""
     variables: dict[str, Any] = {name: (tuple(dims), values, {"long_name": meaning, "units": "1"})}
     for end, bound in zip(ENDS, ends, strict=True):
         about = f"{end} end of the {100 * LEVEL:g} % percentile bootstrap interval over stimuli: {meaning}"

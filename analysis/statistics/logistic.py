@@ -1,4 +1,4 @@
-"""Logistic regression of single answers, its errors clustered by participant; through statsmodels."""
+"""Logistic regression of single answers with errors clustered by participant, through statsmodels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def logistic_regression(correct: ArrayLike, predictors: Mapping[str, ArrayLike], participants: ArrayLike) -> xr.Dataset:
-    """Regress whether answers are right on what was asked, trial by trial.
+    """Regress whether answers are right on properties of the trials.
 
     Maximum likelihood with a cluster-robust covariance (Liang & Zeger 1986): answers of one participant may depend on
     one another in any way. With few participants, under 30 or so, its errors are somewhat too small.
@@ -27,10 +27,10 @@ def logistic_regression(correct: ArrayLike, predictors: Mapping[str, ArrayLike],
     correct
         ``(trial,)``: 0 or 1.
     predictors
-        Each ``(trial,)``, by name. Numbers enter as they are; words by one term for each but the first in order of
-        appearance, ``name[word]``. An interaction is a predictor of its own: the product.
+        Each ``(trial,)``, by name. Numbers enter as they are; words enter as one term for each but the first in order
+        of appearance, ``name[word]``. An interaction is a predictor of its own: the product.
     participants
-        ``(trial,)``: who answered.
+        ``(trial,)``: the participant who answered.
 
     Returns
     -------
@@ -43,8 +43,8 @@ def logistic_regression(correct: ArrayLike, predictors: Mapping[str, ArrayLike],
     MissingExtraError
         statsmodels is not installed.
     MetameryError
-        Lengths differ, an answer is neither 0 nor 1, a predictor is constant, not finite or made up of others, there is
-        one participant, or a coefficient is not finite, as where answers at one stage are all right.
+        Lengths differ, an answer is neither 0 nor 1, a predictor is constant, not finite or linearly dependent on
+        others, there is one participant, or a coefficient is not finite, as when all answers at one stage are right.
     """
     try:
         from statsmodels.discrete.discrete_model import Logit
@@ -57,12 +57,12 @@ def logistic_regression(correct: ArrayLike, predictors: Mapping[str, ArrayLike],
     design = np.stack(list(terms.values()), axis=1)
     fit = None
     with warnings.catch_warnings(), suppress(PerfectSeparationError, np.linalg.LinAlgError):
-        warnings.simplefilter("ignore")  # of what the check below finds, and of overflow on the way there
+        warnings.simplefilter("ignore")  # about what the checks below find, and about overflow
         fit = Logit(answers, design).fit(disp=0, maxiter=100, cov_type="cluster", cov_kwds={"groups": clusters})
     if fit is None or not fit.mle_retvals["converged"]:
         raise MetameryError(
-            "the regression has no finite answer: some predictor tells right from wrong without fail, "
-            "or the answers to some of its values are all right or all wrong"
+            "the regression has no finite solution: a predictor separates right from wrong answers, "
+            "or the answers at one of its values are all right or all wrong"
         )
     if not (np.isfinite(fit.params) & np.isfinite(fit.bse) & (fit.bse > 0)).all():
         raise MetameryError(f"{int(clusters.max()) + 1} participants are too few for the errors of {len(terms)} terms")
@@ -89,7 +89,7 @@ def logistic_regression(correct: ArrayLike, predictors: Mapping[str, ArrayLike],
 def _checked(
     correct: NDArray[np.generic], predictors: Mapping[str, ArrayLike], participants: NDArray[np.generic]
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]], NDArray[np.intp]]:
-    """Answers, the design's columns by name, and a number for each trial's participant."""
+    """Answers, the design's columns by name, and the index of each trial's participant."""
     if correct.ndim != 1 or not np.isin(correct, (0, 1)).all():
         raise MetameryError("an answer is neither 0 nor 1")
     terms = {"intercept": np.ones(len(correct))}
@@ -106,11 +106,11 @@ def _checked(
             words = list(dict.fromkeys(values.tolist()))
             columns = {f"{name}[{word}]": (values == word).astype(np.float64) for word in words[1:]}
         if not columns or any(np.ptp(column) == 0 for column in columns.values()):
-            raise MetameryError(f"predictor '{name}' has one value in all trials")
+            raise MetameryError(f"predictor '{name}' has the same value in all trials")
         terms |= columns
     if np.linalg.matrix_rank(np.stack(list(terms.values()), axis=1)) < len(terms):
-        raise MetameryError(f"the predictors {', '.join(predictors)} are made up of one another")
+        raise MetameryError(f"the predictors {', '.join(predictors)} are linearly dependent")
     names, clusters = np.unique(participants, return_inverse=True)
     if len(names) < 2:
-        raise MetameryError("the answers are of 1 participant, expected at least 2")
+        raise MetameryError("the answers are by 1 participant, expected at least 2")
     return correct.astype(np.float64), terms, clusters

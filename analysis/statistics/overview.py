@@ -1,4 +1,4 @@
-"""What a table of people's recognition says: networks against people, against each other, and as predictors."""
+"""Analyses of a table of people's recognition: networks against people, against each other, and as predictors."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def overview(
     recognised
         From `read_recognition`: how well models recognise each other's metamers.
     compared
-        Models to hold against each other, in every experiment that has two of them or more.
+        Models to compare with each other, in every experiment that has at least two of them.
     generator, shuffles, scheme
-        Of the permutation tests, see `mixed_anova`.
+        Options of the permutation tests, as in `mixed_anova`.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def overview(
         A model is in no experiment, or in none with another that is compared; the design is not balanced; or the
         tables share no modality.
     """
-    own: _Tests = {"generator": generator, "shuffles": shuffles, "scheme": scheme}
+    options: _Tests = {"generator": generator, "shuffles": shuffles, "scheme": scheme}
     sites = list(dict.fromkeys(zip(*(people[name].values.tolist() for name in _PARTS), strict=True)))
     of_experiment: dict[tuple[str, str], list[str]] = {}
     for modality, experiment, model in sites:
@@ -62,25 +62,25 @@ def overview(
     for name in compared:
         if name not in (known := list(dict.fromkeys(model for _, _, model in sites))):
             raise unknown("model", name, known)
-    each = {" ".join(site): mixed_anova(select_observers(people, *site), **own) for site in sites}
-    found = {"observers": _joined(each, "People against each network")}
+    each = {" ".join(site): mixed_anova(select_observers(people, *site), **options) for site in sites}
+    results = {"observers": _joined(each, "People against each network")}
     against = {
         " ".join(experiment): select_models(people, *experiment, own_names)
-        for experiment, there in of_experiment.items()
-        if len(own_names := [name for name in compared if name in there]) > 1
+        for experiment, known_models in of_experiment.items()
+        if len(own_names := [name for name in compared if name in known_models]) > 1
     }
     for name in compared:
         if not any(name in own_names and len({*own_names} & {*compared}) > 1 for own_names in of_experiment.values()):
-            raise MetameryError(f"no experiment has two of the models {', '.join(compared)}, with '{name}' among them")
+            raise MetameryError(f"model '{name}' is in no experiment with another of the models {', '.join(compared)}")
     if against:
-        tested = {name: repeated_measures_anova(scores, **own) for name, scores in against.items()}
-        found["between_models"] = _joined(tested, f"People on {', '.join(compared)}")
+        tested = {name: repeated_measures_anova(scores, **options) for name, scores in against.items()}
+        results["between_models"] = _joined(tested, f"People on {', '.join(compared)}")
     if recognised is not None:
         recognised = spelt_alike(recognised, people)
         for modality in _shared_modalities(people, recognised):
             predicted = other_model_prediction(people, recognised, modality, generator=generator)
-            found[f"prediction_{modality}"] = predicted.assign_attrs(title=f"{predicted.attrs['title']}: {modality}")
-    return found
+            results[f"prediction_{modality}"] = predicted.assign_attrs(title=f"{predicted.attrs['title']}: {modality}")
+    return results
 
 
 def _shared_modalities(people: xr.Dataset, recognised: xr.DataArray) -> list[str]:
@@ -94,7 +94,7 @@ def _shared_modalities(people: xr.Dataset, recognised: xr.DataArray) -> list[str
         for name in names:
             if name not in others:
                 whose = "models" if names is both[0] else "people"
-                warnings.warn(f"nothing is predicted for {name}: the table of {whose} has none of it", stacklevel=3)
+                warnings.warn(f"nothing is predicted for {name}: the table of {whose} has no rows of it", stacklevel=3)
     return shared
 
 

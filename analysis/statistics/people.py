@@ -32,8 +32,8 @@ def read_participants(path: str | Path) -> xr.Dataset:
     ----------
     path
         A CSV file with the columns `PARTICIPANT_COLUMNS`: ``human`` is the participant's proportion correct and
-        ``network`` that of the generating model on the very stimuli that this participant got, both in [0, 1];
-        ``stage_index`` numbers a model's stages from the natural signal on. Others are passed over.
+        ``network`` that of the generating model on the stimuli that this participant was given, both in [0, 1];
+        ``stage_index`` numbers a model's stages from the natural signal on. Other columns are ignored.
 
     Returns
     -------
@@ -45,8 +45,8 @@ def read_participants(path: str | Path) -> xr.Dataset:
     Raises
     ------
     MetameryError
-        No such file, a missing column, a value that is not a number in its range, a row given twice, one index for two
-        stages, or a participant who has not every stage of a model.
+        The file or a column is missing, a value is not a number in its range, a row occurs twice, two stages have the
+        same index, or a participant lacks a stage of a model.
     """
     cells: dict[tuple[str, ...], dict[tuple[str, ...], tuple[float, float]]] = {}  # site: participant: both
     indices: dict[tuple[str, ...], int] = {}
@@ -75,16 +75,16 @@ def read_participants(path: str | Path) -> xr.Dataset:
         "participant_experiment": ("participant", [person[1] for person in participants]),
         "stage_index": ("site", [indices[site] for site in sites]),
     }
-    for place, name in enumerate(("modality", "experiment", "model", "layer")):
-        coordinates[name] = ("site", [site[place] for site in sites])
+    for index, name in enumerate(("modality", "experiment", "model", "layer")):
+        coordinates[name] = ("site", [site[index] for site in sites])
     about = {
         "human": "proportion of metamers that the participant recognises",
         "network": "proportion that the generating model recognises, of the same metamers",
     }
     return xr.Dataset(
         {
-            name: (("participant", "site"), values[place], {"long_name": text, "units": "1"})
-            for place, (name, text) in enumerate(about.items())
+            name: (("participant", "site"), values[index], {"long_name": text, "units": "1"})
+            for index, (name, text) in enumerate(about.items())
         },
         coordinates,
         {"title": "Recognition by participants"},
@@ -97,7 +97,7 @@ def read_recognition(path: str | Path) -> xr.DataArray:
     Parameters
     ----------
     path
-        A CSV file with the columns `RECOGNITION_COLUMNS`; others are passed over.
+        A CSV file with the columns `RECOGNITION_COLUMNS`; others are ignored.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def read_recognition(path: str | Path) -> xr.DataArray:
     Raises
     ------
     MetameryError
-        No such file, a missing column, a value that is not a number in [0, 1], or a row given twice.
+        The file or a column is missing, a value is not a number in [0, 1], or a row occurs twice.
     """
     cells: dict[tuple[str, ...], dict[str, float]] = {}
     for row in read_rows(Path(path), RECOGNITION_COLUMNS, RECOGNITION_COLUMNS[:-1]):
@@ -124,8 +124,8 @@ def read_recognition(path: str | Path) -> xr.DataArray:
             "recogniser": recognisers,
             "site": ["/".join(site) for site in cells],
             **{
-                name: ("site", [site[place] for site in cells])
-                for place, name in enumerate(("modality", "model", "layer"))
+                name: ("site", [site[index] for site in cells])
+                for index, name in enumerate(("modality", "model", "layer"))
             },
         },
         ("recogniser", "site"),
@@ -137,7 +137,7 @@ def read_recognition(path: str | Path) -> xr.DataArray:
 def spelt_alike(recognised: xr.DataArray, people: xr.Dataset) -> xr.DataArray:
     """Give modalities, models and stages of `read_recognition` the spelling that they have in `read_participants`.
 
-    Names that are the same but for capitals and spaces are the same: without this they would just not be found.
+    Names that differ in capitals or spaces alone are the same; without this they would not be found.
     """
     parts = ("modality", "model", "layer")
     known = {name: {alike(each): each for each in people[name].values.tolist()} for name in parts}
@@ -186,7 +186,7 @@ def select_models(people: xr.Dataset, modality: str, experiment: str, names: Seq
     people
         From `read_participants`.
     names
-        Of the models. Their stages go together by order; ``layer`` has the first one's names.
+        Names of the models. Their stages are matched by their order; ``layer`` has the first model's names.
 
     Returns
     -------
@@ -239,7 +239,7 @@ def _check_balance(
         where = f"'{path}': in {modality} experiment {experiment}, model '{model}',"
         for one, other in pairwise(own):
             if indices[one] == indices[other]:
-                raise MetameryError(f"{where} stages '{one[3]}' and '{other[3]}' have one index")
+                raise MetameryError(f"{where} stages '{one[3]}' and '{other[3]}' have the same index")
         everyone = dict.fromkeys(person for site in own for person in cells[site])
         for site in own:
             for person in everyone:

@@ -4,14 +4,14 @@ Two schemes. ``feather2023`` is what was published (Feather et al. 2023, Methods
 scores shuffled over factor and stage together within each participant, a null that also takes away both main effects
 and all correlation between stages; and p = count / N, or 1 / N where the count is 0.
 
-In ``proper`` the interaction is tested against whole profiles over stages that change places between the factor's
+In ``proper`` the interaction is tested against whole profiles over stages that are exchanged between the factor's
 levels: freely where participants are nested in them, within each participant where they are not. Its F does not depend
 on a profile's own mean; without an interaction profiles less their means are exchangeable whatever the main effects and
-however stages correlate, so the test is exact as long as scores scatter alike at all levels of the factor (exchangeable
-units, restricted permutation: Anderson & ter Braak 2003, doi 10.1080/00949650215733). p = (count + 1) / (N + 1), which
-is never too small (Phipson & Smyth 2010, doi 10.2202/1544-6115.1585).
+however stages correlate, so the test is exact as long as the scatter of scores is the same at all levels of the factor
+(exchangeable units, restricted permutation: Anderson & ter Braak 2003, doi 10.1080/00949650215733).
+p = (count + 1) / (N + 1), which is never too small (Phipson & Smyth 2010, doi 10.2202/1544-6115.1585).
 
-The main effect of the factor is tested alike in both, on means over stages: labels are shuffled among all
+The main effect of the factor is tested in the same way in both, on means over stages: labels are shuffled among all
 participants (nested) or within each (repeated).
 """
 
@@ -31,7 +31,7 @@ Scheme = Literal["proper", "feather2023"]
 SCHEMES: tuple[Scheme, ...] = ("proper", "feather2023")
 
 BLOCK_BYTES = 4 * 2**20
-"""Of shuffled scores in memory at once; an analysis takes about eight times as much."""
+"""Bytes of shuffled scores in memory at once; an analysis takes about eight times as much."""
 
 TIE = 1e-9
 """Share by which a shuffled F may fall short of the observed one and still count as its equal."""
@@ -59,30 +59,30 @@ def permutation_p(
     nested
         Whether participants are nested in the factor's levels.
     shuffles
-        How many, N; working memory does not grow with them.
+        Number of shuffles, N; memory does not grow with it.
     generator
-        Of the shuffles.
+        Generator of the shuffles.
     scheme
-        ``proper`` or ``feather2023``. In the latter's interaction, participant i of each level is taken for one:
+        ``proper`` or ``feather2023``. In the latter's interaction, participant i of each level is treated as one:
         a person, and the network on that person's stimuli.
 
     Returns
     -------
     (float, float)
-        Not a number where F is.
+        Both p; NaN where F is.
     """
     published = scheme == "feather2023"
     main = (scores.mean(axis=-1, keepdims=True), nested, True)
     interaction = (scores, nested and not published, not published)
-    found = []
-    for place, (given, between, whole) in ((0, main), (2, interaction)):
-        observed = design(scores)[place].f
+    results = []
+    for index, (given, between, whole) in ((0, main), (2, interaction)):
+        observed = design(scores)[index].f
         counts = (
-            int((design(block)[place].f >= observed * (1 - TIE)).sum())
+            int((design(block)[index].f >= observed * (1 - TIE)).sum())
             for block in _shuffled(given, between, whole, shuffles, generator)
         )
-        found.append(_p(sum(counts), shuffles, scheme) if not np.isnan(observed) else float("nan"))
-    return found[0], found[1]
+        results.append(_p(sum(counts), shuffles, scheme) if not np.isnan(observed) else float("nan"))
+    return results[0], results[1]
 
 
 def _p(count: int, shuffles: int, scheme: Scheme) -> float:
@@ -99,7 +99,7 @@ def _shuffled(
 ) -> Iterator[NDArray[np.float64]]:
     """Yield shuffled scores ``(b, factor, participant, stage)``, `shuffles` in all.
 
-    Profiles over stages stay `whole` or fall apart; they change places `between` participants or within each.
+    Profiles over stages stay `whole` or are split up; they are exchanged `between` participants or within each.
     """
     levels, participants, stages = scores.shape
     people = np.swapaxes(scores, 0, 1)  # (participant, factor, stage)

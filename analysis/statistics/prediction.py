@@ -28,9 +28,9 @@ def other_model_prediction(
     splits: int = 1000,
     by_experiment: bool = False,
 ) -> xr.Dataset:
-    """Correlate human with other-model recognition, and say how high the correlation could be.
+    """Correlate human with other-model recognition, and estimate how high the correlation could be.
 
-    Points are the stages, by name, that both tables have of a model: metamers that people and models were both given.
+    Points are the stages, by name, that both tables have for a model: metamers that were given to people and to models.
 
     Parameters
     ----------
@@ -39,23 +39,23 @@ def other_model_prediction(
     recognised
         From `read_recognition`.
     modality
-        Which of the tables' modalities.
+        One of the tables' modalities.
     generator
-        Of the splits into halves.
+        Generator of the splits into halves.
     splits
-        How many.
+        Number of splits.
     by_experiment
-        Take a model that was in several experiments for a point in each, rather than average over all who were
+        Treat a model that was in several experiments as a point in each, rather than average over all who were
         given it.
 
     Returns
     -------
     xr.Dataset
-        Over ``site``: ``human`` and ``other_models``, means in [0, 1], with ``participants``, how many people.
+        Over ``site``: ``human`` and ``other_models``, means in [0, 1], with ``participants``, the number of people.
         Over ``metric`` (``pearson``, ``spearman``): ``correlation``; ``human_reliability`` and
         ``models_reliability``, of halves of each experiment's people and of the recognisers, by Spearman–Brown;
         ``noise_ceiling``, the root of their product; and ``corrected``, the correlation divided by it.
-        ``points``, how many.
+        ``points`` is their number.
 
     Raises
     ------
@@ -72,16 +72,16 @@ def other_model_prediction(
     parts = zip(*(own[name].values.tolist() for name in ("model", "layer", "experiment")), strict=True)
     for column, (model, layer, experiment) in enumerate(parts):
         sites.setdefault((model, layer, experiment) if by_experiment else (model, layer), []).append(column)
-    there = recognised.transpose("recogniser", "site")
-    there = there.isel(site=np.flatnonzero(there["modality"].values == modality))
-    pairs = zip(there["model"].values.tolist(), there["layer"].values.tolist(), strict=True)
+    own_recognised = recognised.transpose("recogniser", "site")
+    own_recognised = own_recognised.isel(site=np.flatnonzero(own_recognised["modality"].values == modality))
+    pairs = zip(own_recognised["model"].values.tolist(), own_recognised["layer"].values.tolist(), strict=True)
     column_of = {pair: column for column, pair in enumerate(pairs)}
     points = [site for site in sites if site[:2] in column_of]
     if len(points) < 3:
         raise MetameryError(f"people and models share {len(points)} stages of models, expected at least 3")
     by_person = _by_person(own["human"].transpose("participant", "site").values, [sites[point] for point in points])
-    by_model = there.values[:, [column_of[point[0], point[1]] for point in points]]  # (recogniser, point)
-    itself = there["recogniser"].values[:, None] == np.array([point[0] for point in points])
+    by_model = own_recognised.values[:, [column_of[point[0], point[1]] for point in points]]  # (recogniser, point)
+    itself = own_recognised["recogniser"].values[:, None] == np.array([point[0] for point in points])
     by_model = np.where(itself, np.nan, by_model)
     by_model = by_model[np.isfinite(by_model).any(axis=1)]
     if not np.isfinite(by_model).any(axis=0).all():
@@ -89,16 +89,17 @@ def other_model_prediction(
     human, others = np.nanmean(by_person, axis=0), np.nanmean(by_model, axis=0)
     rows = []
     for measure in MEASURES:
-        found = float(correlate(human, others, measure))
-        if np.isnan(found):
+        value = float(correlate(human, others, measure))
+        if np.isnan(value):
             flat = "people" if np.ptp(human) < ROUNDING else "the other models"
-            warnings.warn(f"no correlation ({measure}): the means of {flat} are the same at all points", stacklevel=2)
+            message = f"the correlation ({measure}) is NaN: the means of {flat} are the same at all points"
+            warnings.warn(message, stacklevel=2)
         reliable = [
             split_half(scores, generator=generator, splits=splits, groups=groups, measure=measure).full
             for scores, groups in ((by_person, own["participant_experiment"].values), (by_model, None))
         ]
         ceiling = noise_ceiling(*reliable)
-        rows.append([found, *reliable, ceiling, found / ceiling if ceiling else np.nan])
+        rows.append([value, *reliable, ceiling, value / ceiling if ceiling else np.nan])
     names = {
         "correlation": "correlation of human with other-model recognition",
         "human_reliability": "reliability of people's means, by split halves and Spearman–Brown",
@@ -116,8 +117,8 @@ def other_model_prediction(
             ),
             "participants": ("site", np.isfinite(by_person).sum(axis=0), {"long_name": "people", "units": "1"}),
             **{
-                name: ("metric", [row[place] for row in rows], {"long_name": text, "units": "1"})
-                for place, (name, text) in enumerate(names.items())
+                name: ("metric", [row[index] for row in rows], {"long_name": text, "units": "1"})
+                for index, (name, text) in enumerate(names.items())
             },
             "points": ((), len(points), {"long_name": "stages of models that people and models share", "units": "1"}),
         },
@@ -133,10 +134,10 @@ def other_model_prediction(
 
 
 def _by_person(scores: NDArray[np.float64], columns: list[list[int]]) -> NDArray[np.float64]:
-    """Put columns of one point together, ``(participant, point)``: each person was in one experiment alone."""
-    found = np.full((len(scores), len(columns)), np.nan)
+    """Merge the columns of each point, ``(participant, point)``: each person was in one experiment only."""
+    result = np.full((len(scores), len(columns)), np.nan)
     for point, own in enumerate(columns):
         for column in own:
             known = np.isfinite(scores[:, column])
-            found[known, point] = scores[known, column]
-    return found
+            result[known, point] = scores[known, column]
+    return result

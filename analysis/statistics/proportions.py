@@ -1,4 +1,4 @@
-"""Proportions with their intervals, as every dataset has them: ``NAME``, ``NAME_low`` and ``NAME_high``."""
+"""Proportions with their intervals, as every dataset stores them: ``NAME``, ``NAME_low`` and ``NAME_high``."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 def proportion(
     name: str, dims: Sequence[str], successes: ArrayLike, trials: ArrayLike, long_name: str
 ) -> dict[str, Any]:
-    """Variables of a dataset: a proportion, and its 95 % Wilson interval, which takes trials for independent.
+    """Variables of a dataset: a proportion, and its 95 % Wilson interval, which treats trials as independent.
 
     Parameters
     ----------
     name
-        Of the proportion; the ends are called ``NAME_low`` and ``NAME_high``.
+        Name of the proportion; the ends are called ``NAME_low`` and ``NAME_high``.
     dims
-        Of the counts.
+        Dimensions of the counts.
     successes, trials
-        Whole numbers, of one shape or broadcast to one; without trials the proportion is NaN.
+        Counts, of one shape or broadcast to one; without trials the proportion is NaN.
     long_name
-        Of the proportion.
+        Description of the proportion.
     """
     passed, counted = np.broadcast_arrays(np.asarray(successes), np.asarray(trials))
     share = np.divide(passed, counted, out=np.full(passed.shape, np.nan), where=counted > 0)
     ends = np.array([wilson(int(k), int(n)) for k, n in zip(passed.flat, counted.flat, strict=True)])
     variables: dict[str, Any] = {name: (tuple(dims), share, {"long_name": long_name, "units": "1"})}
-    for place, end in enumerate(ENDS):
+    for index, end in enumerate(ENDS):
         about = {"long_name": f"{end} end of the 95 % Wilson interval: {long_name}", "units": "1"}
-        variables[f"{name}_{end}"] = (tuple(dims), ends.reshape(-1, 2)[:, place].reshape(passed.shape), about)
+        variables[f"{name}_{end}"] = (tuple(dims), ends.reshape(-1, 2)[:, index].reshape(passed.shape), about)
     return variables

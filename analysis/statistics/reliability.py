@@ -20,24 +20,24 @@ Measure = Literal["pearson", "spearman"]
 MEASURES: tuple[Measure, ...] = ("pearson", "spearman")
 
 ROUNDING = 1e-12
-"""Share of the largest of some values by which two may differ and still be equal."""
+"""Difference up to which two values count as equal, as a share of the largest of all."""
 
 BLOCK_BYTES = 16 * 2**20
-"""Of the halves' means in memory at once; work on them takes about eight times as much."""
+"""Bytes of the halves' means in memory at once; processing them takes about eight times as much."""
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """What halves of the units agree on.
+    """How well halves of the units agree.
 
     Parameters
     ----------
     half
         Mean correlation of the halves' means.
     full
-        That of means over all units, by Spearman–Brown.
+        Reliability of means over all units, by Spearman–Brown.
     splits
-        Splits that count: those of which both halves vary over the points.
+        Number of splits that count: those in which both halves vary over the points.
     """
 
     half: float
@@ -50,7 +50,7 @@ def correlate(
 ) -> NDArray[np.float64]:
     """Correlate along the last axis, ``(…)``: Pearson's r or Spearman's ρ; NaN where either is constant.
 
-    What differs by less than `ROUNDING` of the largest value is a tie.
+    Values that differ by less than `ROUNDING` of the largest are ties.
     """
     if measure not in MEASURES:
         raise unknown("measure of correlation", str(measure), MEASURES)
@@ -62,9 +62,9 @@ def correlate(
     norms = [np.linalg.norm(values, axis=-1) for values in centred]
     products = (centred[0] * centred[1]).sum(axis=-1)
     varied = ~(constant[0] | constant[1])
-    found = np.full(products.shape, np.nan)
-    np.divide(products, norms[0] * norms[1], out=found, where=varied)
-    return np.clip(found, -1, 1)
+    correlations = np.full(products.shape, np.nan)
+    np.divide(products, norms[0] * norms[1], out=correlations, where=varied)
+    return np.clip(correlations, -1, 1)
 
 
 def spearman_brown(reliability: float, factor: float = 2.0) -> float:
@@ -93,29 +93,29 @@ def split_half(
     Parameters
     ----------
     scores
-        ``(unit, point)``: participants, say, and what each was scored at; NaN where a unit has no score.
+        ``(unit, point)``, such as participants and the stages at which they were scored; NaN where a unit has no score.
     generator
-        Of the splits.
+        Generator of the splits.
     splits
-        How many; working memory does not grow with them.
+        Number of splits; memory does not grow with it.
     groups
-        A label for each unit, such as its experiment: each group is halved by itself. Of an odd group the second half
+        A label for each unit, such as its experiment: each group is halved separately. In an odd group the second half
         has one more.
     measure
         ``pearson`` or ``spearman``.
     block_bytes
-        Memory for the splits that are computed at once; it does not change the result.
+        Bytes for the splits that are computed at once; it does not change the result.
 
     Returns
     -------
     Reliability
-        The mean correlation of halves, and that corrected by Spearman–Brown. Splits of which a half is constant, as
-        where people are at ceiling, do not count; where all are, both are NaN, with a warning.
+        The mean correlation of halves, and that corrected by Spearman–Brown. Splits in which a half is constant, as
+        when people are at ceiling, do not count; where none counts, both are NaN, with a warning.
 
     Raises
     ------
     MetameryError
-        Fewer than three points, or a point that has too few units for every half to have one.
+        There are fewer than three points, or a point has too few units for every half to have one.
     """
     whole("splits", splits, 1, 100 * MANY)
     if scores.shape[1] < 3:
@@ -131,11 +131,12 @@ def split_half(
         for group in members:
             order = generator.random((len(first), len(group))).argsort(axis=1)
             first[:, group] = order < len(group) // 2
-        halves = [chosen @ filled / (chosen @ counted) for chosen in (first, 1 - first)]
-        found = correlate(halves[0], halves[1], measure)
-        total, varied = total + float(np.nansum(found)), varied + int(np.isfinite(found).sum())
+        halves = [in_half @ filled / (in_half @ counted) for in_half in (first, 1 - first)]
+        correlations = correlate(halves[0], halves[1], measure)
+        total, varied = total + float(np.nansum(correlations)), varied + int(np.isfinite(correlations).sum())
     if not varied:
-        warnings.warn(f"no reliability: in each of {splits} splits a half is the same at all points", stacklevel=2)
+        message = f"the reliability is NaN: in each of {splits} splits a half is the same at all points"
+        warnings.warn(message, stacklevel=2)
     half = total / varied if varied else math.nan
     return Reliability(half, spearman_brown(half), varied)
 
@@ -152,7 +153,7 @@ def noise_ceiling(one: float, other: float) -> float:
 
 
 def _without_rounding(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values in steps of `ROUNDING` of the largest, so that equals stay equal whatever order they were added up in."""
+    """Round values to steps of `ROUNDING` of the largest, so that equal ones stay equal in any order of summation."""
     step = ROUNDING * np.abs(values).max(axis=-1, keepdims=True, initial=0)
     steps = np.divide(values, step, out=np.zeros_like(values, dtype=np.float64), where=step > 0)
     return np.asarray(np.round(steps) * step)

@@ -1,6 +1,6 @@
 """The bootstrap over one random factor or two crossed ones, such as participants × stimuli.
 
-Each factor is resampled by itself with replacement; with two, intervals are somewhat too wide rather than too narrow
+Each factor is resampled separately, with replacement; with two, intervals are somewhat too wide rather than too narrow
 (Owen 2007, doi 10.1214/07-AOAS122). Ends are percentiles of the replicates, or those corrected for bias and skewness,
 BCa (Efron 1987), whose acceleration comes from leaving out one participant, then one stimulus, at a time.
 """
@@ -26,14 +26,14 @@ Method = Literal["bca", "percentile"]
 METHODS: tuple[Method, ...] = ("bca", "percentile")
 
 BLOCK_BYTES = 64 * 2**20
-"""Of resampled values in memory at once; the statistic may take some times as much."""
+"""Bytes of resampled values in memory at once; the statistic may take several times as much."""
 
 Statistic = Callable[["NDArray[np.float64]"], "NDArray[np.float64]"]
 
 
 @dataclass(frozen=True, eq=False)
 class Bootstrap:
-    """What resampling says of a statistic; all of its shape."""
+    """Results of resampling a statistic, each of its shape."""
 
     estimate: NDArray[np.float64]
     low: NDArray[np.float64]
@@ -58,22 +58,22 @@ def bootstrap(
     values
         ``(participant, …)``, or ``(participant, stimulus, …)`` with two factors.
     statistic
-        From ``(b, participant, …)``, with both factors in place, to ``(b, …)``.
+        Function that takes ``(b, participant, …)``, with both factors where there are two, and returns ``(b, …)``.
     generator
-        Of the resamples.
+        Generator of the resamples.
     factors
-        How many leading axes are random: 1 or 2.
+        Number of leading axes that are random: 1 or 2.
     resamples
-        How many. The replicates of the statistic are kept, the resampled values only some at a time.
+        Number of resamples. All replicates of the statistic are in memory at once, the resampled values block by block.
     level
-        Of the interval, between 0 and 1.
+        Level of the interval, between 0 and 1.
     method
         ``bca`` or ``percentile``.
 
     Raises
     ------
     MetameryError
-        An option that is none of these, or fewer than two of a random factor.
+        An option is unknown or out of range, or a random factor has fewer than two items.
     """
     if method not in METHODS:
         raise unknown("method", str(method), METHODS)
@@ -112,8 +112,8 @@ def bootstrap_mean(
     Parameters
     ----------
     scores
-        With the dimensions `over` and any others; missing scores (NaN) do not count, as where each participant gets
-        each stimulus in one condition.
+        Scores with the dimensions `over` and any others; missing scores (NaN) do not count, as when each participant is
+        given each stimulus in one condition.
     over
         The random dimensions, one or two.
     generator, resamples, level, method
@@ -139,16 +139,16 @@ def bootstrap_mean(
     def mean(block: NDArray[np.float64]) -> NDArray[np.float64]:
         return _mean(block, np.isfinite(block), axes)
 
-    found = bootstrap(
+    result = bootstrap(
         values, mean, generator=generator, factors=len(over), resamples=resamples, level=level, method=method
     )
     units = str(scores.attrs.get("units", "1"))
     interval = f"end of the {100 * level:g} % bootstrap interval ({method}) over {' and '.join(over)}"
     named = {
-        "mean": (found.estimate, f"mean over {' and '.join(over)}"),
-        "mean_low": (found.low, f"low {interval}"),
-        "mean_high": (found.high, f"high {interval}"),
-        "standard_error": (found.standard_error, "bootstrap standard error of the mean"),
+        "mean": (result.estimate, f"mean over {' and '.join(over)}"),
+        "mean_low": (result.low, f"low {interval}"),
+        "mean_high": (result.high, f"high {interval}"),
+        "standard_error": (result.standard_error, "bootstrap standard error of the mean"),
     }
     return xr.Dataset(
         {name: (others, array, {"long_name": text, "units": units}) for name, (array, text) in named.items()},
@@ -180,12 +180,12 @@ def _resampled(
 
 
 def _acceleration(values: NDArray[np.float64], statistic: Statistic, factors: int) -> NDArray[np.float64]:
-    """The acceleration of several samples (Davison & Hinkley 1997, section 5.3), crossed factors as such."""
+    """The acceleration of several samples (Davison & Hinkley 1997, section 5.3); crossed factors count as such."""
     cubes: NDArray[np.float64] | float = 0.0
     squares: NDArray[np.float64] | float = 0.0
     for axis in range(factors):
         size = values.shape[axis]
-        without = np.concatenate([statistic(np.delete(values, place, axis)[None]) for place in range(size)])
+        without = np.concatenate([statistic(np.delete(values, index, axis)[None]) for index in range(size)])
         influence = (size - 1) * (without.mean(axis=0) - without) / size
         cubes, squares = cubes + (influence**3).sum(axis=0), squares + (influence**2).sum(axis=0)
     bottom = 6 * np.asarray(squares) ** 1.5

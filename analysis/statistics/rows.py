@@ -1,7 +1,7 @@
-"""Reading a table of text: CSV as programs and spreadsheets write it.
+"""Reading tables in CSV, as programs and spreadsheets write it.
 
-Read are UTF-8, with or without a byte order mark, and UTF-16 with one; commas, semicolons, tabs and bars between the
-values; and decimal commas where the separator is not a comma. What could be meant in two ways is refused.
+The text is UTF-8, with or without a byte order mark, or UTF-16 with one; values are separated by commas, semicolons,
+tabs or bars; decimal commas are read where the separator is not a comma. What is ambiguous is refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LARGEST_INDEX = 2**31
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table: where it is, and its values by column, without spaces around them."""
+    """One row of a table: its file and line, and its values by column, without spaces around them."""
 
     path: Path
     line: int
@@ -46,7 +46,7 @@ class Row:
         Raises
         ------
         MetameryError
-            It is something else.
+            It is not one.
         """
         value = self._number(column)
         if not 0 <= value <= 1:
@@ -59,7 +59,7 @@ class Row:
         Raises
         ------
         MetameryError
-            It is something else.
+            It is not one.
         """
         value = self._number(column)
         if not math.isfinite(value) or value != int(value) or abs(value) >= _LARGEST_INDEX:
@@ -67,7 +67,7 @@ class Row:
         return int(value)
 
     def wrong(self, column: str, expected: str) -> MetameryError:
-        """Return the error for a value that does not fit."""
+        """Return the error for a value that is not as expected."""
         given = shown(self[column])
         return MetameryError(f"'{self.path}', line {self.line}: '{column}' is {given}, expected {expected}")
 
@@ -79,37 +79,37 @@ class Row:
 
 
 def read_rows(path: Path, columns: Sequence[str], names: Sequence[str] = ()) -> Iterator[Row]:
-    """Read the rows of a table that has certain columns, none of them empty; others are passed over.
+    """Read the rows of a table that has the given columns, which have a value in each row; other columns are ignored.
 
-    Columns go by name, whatever their capitals and the spaces around them. Rows without any value are passed over.
+    Capitals in the columns' names and spaces around them do not matter. Rows without any value are skipped.
 
     Parameters
     ----------
     columns
-        What the table has to have.
+        Names of the columns that are required.
     names
-        Those of them that hold names. Two names of one column that differ in capitals or in spaces alone are refused.
+        Those of `columns` that contain names. Two that differ in capitals or spaces alone, in one column, are refused.
 
     Raises
     ------
     MetameryError
-        No such file, no text, no such column, or it is there twice; a row with more or fewer values than there are
-        columns; or no rows.
+        The file cannot be read, is not text or has no rows; a column is missing or occurs twice; or a row lacks a value
+        or has more values than there are columns.
     """
     text = _text(path)
     separator, start = _separator(text, columns)
     reader = csv.reader(io.StringIO(text[start:], newline=""), delimiter=separator, strict=True)
     spelt: dict[tuple[str, str], tuple[str, int]] = {}
     skipped = text[:start].count("\n")
-    empty, places = True, None
+    empty, positions = True, None
     try:
         for given in reader:
             line = reader.line_num + skipped
             values = [" ".join(value.split()) for value in given]
             if not any(values):
                 continue
-            if places is None:
-                places = _places(path, values, columns)
+            if positions is None:
+                positions = _positions(path, values, columns)
                 width = len(values)
                 continue
             empty = False
@@ -117,7 +117,7 @@ def read_rows(path: Path, columns: Sequence[str], names: Sequence[str] = ()) -> 
                 hint = "; is a decimal comma among them?" if separator == "," else ""
                 raise MetameryError(f"'{path}', line {line}: {len(values)} values, expected {width}{hint}")
             values += [""] * (width - len(values))
-            row = Row(path, line, {name: values[place] for name, place in places.items()}, separator != ",")
+            row = Row(path, line, {name: values[position] for name, position in positions.items()}, separator != ",")
             for name in columns:
                 if not row[name]:
                     raise MetameryError(f"'{path}', line {line}: '{name}' is empty")
@@ -131,7 +131,7 @@ def read_rows(path: Path, columns: Sequence[str], names: Sequence[str] = ()) -> 
 
 
 def alike(name: str) -> str:
-    """A name without what people and programs change by the way: capitals, spaces, the form of accents."""
+    """A name without what people and programs change unintentionally: capitals, spaces, the encoding of accents."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
@@ -148,18 +148,18 @@ def _text(path: Path) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        said = f"cannot read '{path}' as CSV: line {line} is not {encoding.upper()}: save it as UTF-8"
-        raise MetameryError(said) from None
+        message = f"cannot read '{path}' as CSV: line {line} is not {encoding.upper()}: save it as UTF-8"
+        raise MetameryError(message) from None
     if "\0" in text:
         raise MetameryError(f"cannot read '{path}' as CSV: it is not text, or UTF-16 without a mark: save it as UTF-8")
     return text
 
 
 def _separator(text: str, columns: Sequence[str]) -> tuple[str, int]:
-    """What stands between values, by the line that names the columns, and where that line begins."""
+    """The separator of values, by the line that names the columns, and the index at which that line begins."""
     first = text.lstrip("\r\n ").partition("\n")[0].strip()
-    if (said := re.fullmatch(r"sep=(.)", first, re.IGNORECASE)) and said[1] in SEPARATORS:  # so spreadsheets say it
-        return said[1], text.index(first) + len(first)
+    if (given := re.fullmatch(r"sep=(.)", first, re.IGNORECASE)) and given[1] in SEPARATORS:  # of spreadsheets
+        return given[1], text.index(first) + len(first)
     header = next((line for line in text.splitlines() if line.strip()), "")
     wanted = {_column(name) for name in columns}
 
@@ -173,21 +173,21 @@ def _column(name: str) -> str:
     return re.sub(r"[\s-]+", "_", alike(name))
 
 
-def _places(path: Path, header: Sequence[str], columns: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
+def _positions(path: Path, header: Sequence[str], columns: Sequence[str]) -> dict[str, int]:
+    positions: dict[str, int] = {}
     for name in columns:
-        places = [place for place, given in enumerate(header) if _column(given) == _column(name)]
-        if not places:
+        same = [position for position, given in enumerate(header) if _column(given) == _column(name)]
+        if not same:
             named = ", ".join(each for each in header if each)
-            said = unknown("column", name, [each for each in header if each]) if named else ""
-            near = str(said).partition(";")[2].partition("?")[0]
+            error = unknown("column", name, [each for each in header if each]) if named else ""
+            near = str(error).partition(";")[2].partition("?")[0]
             raise MetameryError(
                 f"table '{path}' has no column '{name}'{f';{near}?' if near else ''}; expected {', '.join(columns)}"
             )
-        if len(places) > 1:
-            raise MetameryError(f"table '{path}' has column '{name}' {len(places)} times, expected it once")
-        found[name] = places[0]
-    return found
+        if len(same) > 1:
+            raise MetameryError(f"table '{path}' has column '{name}' {len(same)} times, expected it once")
+        positions[name] = same[0]
+    return positions
 
 
 def _check_spelling(row: Row, column: str, spelt: dict[tuple[str, str], tuple[str, int]]) -> None:

@@ -40,7 +40,7 @@ class SynthesisBatch:
 
     @property
     def region(self) -> dict[str, slice]:
-        """Where its results lie."""
+        """Region of its results in the store's arrays."""
         return {
             "layer": slice(self.layer, self.layer + 1),
             "stimulus": self.stimuli,
@@ -49,7 +49,7 @@ class SynthesisBatch:
 
 
 def partition(layers: int, stimuli: int, seeds: int, batch_size: int) -> list[list[SynthesisBatch]]:
-    """Divide the work into batches; those of the same stimuli stand together, since they share one forward pass.
+    """Divide the work into batches; those of the same stimuli are in one list, since they share one forward pass.
 
     A pure function of the study: an interrupted study is resumed by whole batches.
     """
@@ -118,9 +118,9 @@ def make_metamers(
         The layers at which the match is measured, `layers` among them: the activations of a batch at all of these
         are in memory at once, twice.
     done
-        Which metamers are there already, ``(layer, stimulus, seed)``.
+        Which metamers exist already, ``(layer, stimulus, seed)``.
     write
-        Takes the results; the metamers' ``state`` comes last.
+        Called with the results; the metamers' ``state`` comes last.
     metrics
         Measures of the match, by name.
     """
@@ -157,7 +157,7 @@ def make_metamers(
                     )
                     answers = _match(model, record, targets, layer, natural_classes, metrics)
                 write("match", batch.region, answers)
-                write("metamers", batch.region, _placed(_made(record)))
+                write("metamers", batch.region, _in_region(_metamer_values(record)))
 
 
 def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], settings: Settings) -> Group:
@@ -193,18 +193,18 @@ def match_group(layers: Sequence[str], measured: Sequence[str], names: Sequence[
 
 
 def updates(layers: int, stimuli: int, settings: Settings) -> int:
-    """How many updates of single signals a synthesis makes at the most."""
+    """Largest number of updates of single signals that a synthesis makes."""
     return layers * stimuli * settings.seeds * settings.steps
 
 
-def _made(record: Record) -> dict[str, NDArray[Any]]:
-    """What is to be written of a batch to the group ``metamers``."""
+def _metamer_values(record: Record) -> dict[str, NDArray[Any]]:
+    """Values of a batch for the group ``metamers``."""
     return {
         "signal": record.signals.cpu().numpy(),
         "loss": record.losses.numpy(),
         "steps": record.steps.numpy(),
         "reason": np.array(record.reasons, dtype=object),
-        "state": record.states.numpy(),  # last: what says that the others are there
+        "state": record.states.numpy(),  # last: it marks the others as written
     }
 
 
@@ -216,20 +216,20 @@ def _match(
     natural_classes: NDArray[np.int64],
     metrics: Sequence[str],
 ) -> dict[str, NDArray[Any]]:
-    """What is to be written of a batch to the group ``match``; what has failed stays missing."""
+    """Values of a batch for the group ``match``; those of failed metamers are missing."""
     failed = record.states.numpy() == STATES["failed"]
     activations, predicted, confidence = _pass(model, record.signals, list(targets))
     everywhere = np.stack([measure(activations[name], target, metrics) for name, target in targets.items()])
     everywhere[:, failed] = np.nan
-    found = {"": _answered(failed, natural_classes, predicted, confidence)}
+    responses = {"": _answered(failed, natural_classes, predicted, confidence)}
     activations, predicted, confidence = _pass(model, model.domain.quantise(record.signals), [layer])
     rounded = measure(activations[layer], targets[layer], metrics)
     rounded[failed] = np.nan
-    found["quantised_"] = _answered(failed, natural_classes, predicted, confidence)
+    responses["quantised_"] = _answered(failed, natural_classes, predicted, confidence)
     return {
         "match": everywhere[None, :, :, None],
         "quantised_match": rounded[None, :, None],
-        **{prefix + name: values for prefix, own in found.items() for name, values in _placed(own).items()},
+        **{prefix + name: values for prefix, own in responses.items() for name, values in _in_region(own).items()},
     }
 
 
@@ -251,7 +251,7 @@ def _answered(
 def _pass(
     model: Model, signals: torch.Tensor, layers: Sequence[str]
 ) -> tuple[dict[str, torch.Tensor], NDArray[np.int64], NDArray[np.float32]]:
-    """Activations at some layers, and of each signal the best class and its softmax probability.
+    """Activations at some layers, and each signal's best class and its softmax probability.
 
     The classes are −1 where the network does not return a row of two or more logits.
     """
@@ -264,6 +264,6 @@ def _pass(
     return activations, best.indices.cpu().numpy(), best.values.cpu().numpy()
 
 
-def _placed(values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Put values of a batch ``(B, …)`` into their region, ``(1, B, 1, …)``."""
+def _in_region(values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Reshape values of a batch ``(B, …)`` to those of its region, ``(1, B, 1, …)``."""
     return {name: value[None, :, None] for name, value in values.items()}

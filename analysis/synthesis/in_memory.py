@@ -53,7 +53,7 @@ def synthesise(
     model
         The network.
     stimuli
-        Natural signals, each with a name of its own; each is fitted to the model's domain.
+        Natural signals with unique names; each is fitted to the model's domain.
     layers
         Names of layers; the model's own by default.
     preset
@@ -86,7 +86,7 @@ def synthesise(
     Raises
     ------
     MetameryError
-        A name is unknown, a stimulus does not fit the domain, there are none, or two have one name.
+        A name is unknown, a stimulus does not fit the domain, there are no stimuli, or two have the same name.
 
     Examples
     --------
@@ -160,10 +160,10 @@ def _empty(model: Model, layers: Sequence[str], stimuli: Sequence[Stimulus], set
 
 
 def _names(stimuli: Sequence[Stimulus]) -> list[str]:
-    """The stimuli's names, which results are kept under."""
+    """The stimuli's names, under which results are stored."""
     if not stimuli:
         raise MetameryError("there are no stimuli, expected at least one")
     names = [stimulus.name for stimulus in stimuli]
     if repeated := next((name for name in names if names.count(name) > 1), None):
-        raise MetameryError(f"two stimuli are called '{repeated}', expected names of their own: Stimulus(…, name=…)")
+        raise MetameryError(f"two stimuli are called '{repeated}', expected unique names: Stimulus(…, name=…)")
     return names

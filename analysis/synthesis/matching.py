@@ -1,7 +1,7 @@
-"""The heart of metamer synthesis: a batch of signals whose activations at one layer approach given targets.
+"""The core of metamer synthesis: a batch of signals whose activations at one layer approach given targets.
 
-`match_layer` is a function from arrays to a `Record`. Every signal of the batch is optimised for itself: its own
-loss, its own gradient, its own parameter of the optimizer; one that has finished or failed leaves the batch.
+`match_layer` is a function from arrays to a `Record`. Every signal of the batch is optimised by itself, with
+its own loss, gradient and parameter of the optimizer; one that has finished or failed leaves the batch.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from .procedure import Procedure
 from .settings import Settings
 
 SYNC_EVERY = 10
-"""Number of updates between two looks at the losses, each of which waits for the device."""
+"""Number of updates between two checks of the losses, each of which waits for the device."""
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What became of a batch of B signals.
+    """Result of a batch of B signals.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Record:
     losses
         ``(B, steps + 1)``, before each update and after the last; NaN after a signal has left.
     steps
-        ``(B,)``, updates made.
+        ``(B,)``, number of updates made.
     states
         ``(B,)``, done (1) or failed (2), as in `STATES`.
     reasons
@@ -72,13 +72,13 @@ def match_layer(
     domain
         Domain of the signals; every iterate is clamped to its range.
     advance
-        Told how many updates of single signals were made since the last call.
+        Called with the number of updates of single signals since the last call.
 
     Returns
     -------
     Record
         A signal whose target is silent (all 0) or not finite, whose loss becomes NaN, or which no gradient reaches
-        is marked as failed, with the reason; the others go on.
+        is marked as failed, with the reason; the others continue.
     """
     settings = procedure.settings
     batch = len(start)
@@ -92,34 +92,34 @@ def match_layer(
     rows = [row for row, reason in enumerate(reasons) if not reason]
     advance((batch - len(rows)) * settings.steps)
     pool = _Pool(finished, targets, rows)
-    maker = procedure.optimizer(pool.parameters) if rows else None
-    at_home = torch.get_default_device().type == "cpu"
+    optimizer = procedure.optimizer(pool.parameters) if rows else None
+    on_cpu = torch.get_default_device().type == "cpu"
     for update in range(settings.steps + 1):
         if not pool.rows:
             break
-        assert maker is not None
+        assert optimizer is not None
         last = update == settings.steps
-        wanted, gradient = _pull(tap, pool, procedure, domain, differentiate=not last)
-        losses[pool.index, update] = wanted
+        distances, gradient = _pull(tap, pool, procedure, domain, differentiate=not last)
+        losses[pool.index, update] = distances
         if update % SYNC_EVERY == 0 or last:
-            leaving = _look(wanted, gradient, settings, update)
-            for place, reason in leaving.items():
-                row = pool.rows[place]
+            leaving = _leaving(distances, gradient, settings, update)
+            for index, reason in leaving.items():
+                row = pool.rows[index]
                 reasons[row], steps[row] = reason, update
-                finished[row] = pool.signals[place]
+                finished[row] = pool.signals[index]
                 advance(settings.steps - update)
             if leaving:
-                kept = [place for place in range(len(pool.rows)) if place not in leaving]
+                kept = [index for index in range(len(pool.rows)) if index not in leaving]
                 gradient = None if gradient is None else gradient[kept]
                 pool.keep(kept)
-                maker.param_groups[0]["params"] = pool.parameters
+                optimizer.param_groups[0]["params"] = pool.parameters
         if not pool.rows or gradient is None:
             break
         for parameter, own in zip(pool.parameters, gradient, strict=True):
             parameter.grad = own
-        maker.param_groups[0]["lr"] = settings.rate(update)
-        with nullcontext() if at_home else torch.device("cpu"):  # where optimizers count their steps
-            maker.step()
+        optimizer.param_groups[0]["lr"] = settings.rate(update)
+        with nullcontext() if on_cpu else torch.device("cpu"):  # optimizers count steps there
+            optimizer.step()
         pool.signals.clamp_(domain.low, domain.high)
         advance(len(pool.rows))
     for row, reason in enumerate(reasons):
@@ -138,12 +138,12 @@ class _Pool:
         self.parameters = list(self.signals.unbind())
         self._reindex()
 
-    def keep(self, places: list[int]) -> None:
-        """Let the other signals go."""
-        self.rows = [self.rows[place] for place in places]
-        self.signals = self.signals[places].clone()
-        self.targets = self.targets[places]
-        self.parameters = [self.parameters[place] for place in places]
+    def keep(self, indices: list[int]) -> None:
+        """Keep only these signals."""
+        self.rows = [self.rows[index] for index in indices]
+        self.signals = self.signals[indices].clone()
+        self.targets = self.targets[indices]
+        self.parameters = [self.parameters[index] for index in indices]
         for parameter, signal in zip(self.parameters, self.signals, strict=True):
             parameter.data = signal
         self._reindex()
@@ -157,7 +157,7 @@ def _pull(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return each signal's distance ``(B,)``, and the gradient of its own objective ``(B, …)``.
 
-    The gradient is None where the activation does not depend on the signals, or nobody asked to differentiate.
+    The gradient is None where the activation does not depend on the signals, or `differentiate` is False.
     """
     settings, distance = procedure.settings, procedure.distance
     signals = pool.signals.detach().requires_grad_(differentiate)
@@ -176,14 +176,14 @@ def _pull(
         if not activations.requires_grad:
             return distances.detach(), None
         point = before_relu(activations) if settings.modified_relu else activations
-        if activations.dtype == torch.float16:  # whose smallest numbers are larger than many gradients
+        if activations.dtype == torch.float16:  # its smallest numbers are larger than many gradients
             scale = pull.flatten(1).abs().amax(dim=1).clamp_min(torch.finfo(pull.dtype).tiny)
             per_signal = scale.reshape(-1, *[1] * (signals.ndim - 1))
             pull = pull / scale.reshape(-1, *[1] * (pull.ndim - 1))
         else:
             per_signal = None
         (gradient,) = torch.autograd.grad(point, signals, pull.to(activations.dtype), allow_unused=True)
-        if gradient is None:  # on the way is something that hands no gradient on, such as a quantised layer
+        if gradient is None:  # something in between passes no gradient on, such as a quantised layer
             return distances.detach(), None
         if per_signal is not None:
             gradient = gradient * per_signal
@@ -200,21 +200,21 @@ def _unfit(target: torch.Tensor) -> str:
     return "" if target.any() else "the layer is silent for this stimulus: all of its activations are 0"
 
 
-def _look(losses: torch.Tensor, gradient: torch.Tensor | None, settings: Settings, update: int) -> dict[int, str]:
-    """Return the places of the signals that leave the batch now, each with the reason if it failed."""
+def _leaving(losses: torch.Tensor, gradient: torch.Tensor | None, settings: Settings, update: int) -> dict[int, str]:
+    """Return the indices of the signals that leave the batch now, each with the reason if it failed."""
     leaving = {}
     reached = [True] * len(losses)
     if update == 0:
         reached = [False] * len(losses) if gradient is None else gradient.flatten(1).any(dim=1).tolist()
-    for place, loss in enumerate(losses.tolist()):
+    for index, loss in enumerate(losses.tolist()):
         if math.isnan(loss):
-            leaving[place] = f"the loss became NaN after {update} updates"
+            leaving[index] = f"the loss became NaN after {update} updates"
         elif update == settings.steps:
-            leaving[place] = ""
+            leaving[index] = ""
         elif gradient is None:
-            leaving[place] = "the layer does not depend on the signal"
+            leaving[index] = "the layer does not depend on the signal"
         elif settings.tolerance and loss <= settings.tolerance:
-            leaving[place] = ""
-        elif loss > 0 and not reached[place]:
-            leaving[place] = "no gradient reaches the starting signal"
+            leaving[index] = ""
+        elif loss > 0 and not reached[index]:
+            leaving[index] = "no gradient reaches the starting signal"
     return leaving

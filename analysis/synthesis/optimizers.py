@@ -1,8 +1,8 @@
 """Optimizers for signals.
 
-A factory takes the learning rate (and whatever else) and returns ``make(parameters) -> torch.optim.Optimizer``.
-Synthesis gives every signal of a batch as a parameter of its own, so an optimizer that treats its parameters
-separately, as PyTorch's all do but LBFGS, keeps the signals independent.
+A factory takes the learning rate (and further options) and returns ``make(parameters) -> torch.optim.Optimizer``.
+Synthesis passes every signal of a batch as a separate parameter, so an optimizer that treats its parameters
+separately, as all of PyTorch's except LBFGS do, keeps the signals independent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Priors on signals: what natural signals are like, whatever the network says.
+"""Priors on signals: properties of natural signals, independent of the network.
 
-Metamers are made without any; adding one shows what a prior can and cannot mend (Feather et al. 2023, Extended Data).
-Each takes signals ``(B, …)`` and the domain's range, and returns ``(B,)``.
+Metamers are made without any; adding one shows what a prior can and cannot improve (Feather et al. 2023, Extended
+Data). Each takes signals ``(B, …)`` and the domain's range, and returns ``(B,)``.
 """
 
 from __future__ import annotations

@@ -14,14 +14,14 @@ from .settings import Settings
 
 @dataclass(frozen=True)
 class Procedure:
-    """How metamers are made, whatever the model and the stimuli.
+    """How metamers are made, independent of the model and the stimuli.
 
     Parameters
     ----------
     settings
         Steps, step size and schedule, tolerance, modified ReLU, weights of the priors, precision, seeds, batch size.
     distance
-        What is lowered.
+        Distance to lower.
     optimizer
         Called with the signals of a batch, each as a parameter of its own; the learning rate is set at each update.
     """

@@ -30,10 +30,10 @@ SCHEDULES: Mapping[str, Callable[[int, int], float]] = {
     "cosine": cosine_decay,
     "halving": halving,
 }
-"""What the step size is multiplied by at an update, given the number of updates."""
+"""Factor of the step size at an update, given its index and the number of updates."""
 
 MAX_COUNT = 2**31 - 2
-"""Of updates, seeds and a batch: results count updates in 32 bits, the last of them included."""
+"""Largest number of updates, seeds and stimuli in a batch: results count updates in 32 bits, the last included."""
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -45,31 +45,31 @@ class Settings:
     Parameters
     ----------
     preset
-        Where the other fields come from.
+        Name of the preset that the other fields come from.
     distance, optimizer
         Registered names.
     step_size
         The optimizer's learning rate at the first update.
     schedule
-        What becomes of it: ``constant``, ``cosine`` or ``halving``.
+        How it changes over the updates: ``constant``, ``cosine`` or ``halving``.
     steps
-        Updates.
+        Number of updates.
     tolerance
-        A metamer whose distance is at most this leaves the batch; looked at every 10 updates. 0 means never.
+        A metamer whose distance is at most this leaves the batch; checked every 10 updates. 0 means never.
     modified_relu
         Whether the ReLU at the end of the matched layer lets gradients of units that are off pass.
     total_variation, bounds
         Weights of the priors, added to the distance.
     noise
-        Standard deviation of the starting noise, as a part of the domain's range for images (about its middle), in
+        Standard deviation of the starting noise, as a fraction of the domain's range for images (about its middle), in
         units of full scale for waveforms (about 0); None takes 0.05 and 1e-7.
     precision
-        Of the forward and backward pass; the signal, the distance and the update stay in float32.
+        Precision of the forward and backward pass; the signal, the distance and the update stay in float32.
     seeds
-        Metamers of each stimulus and layer, from different noise.
+        Number of metamers of each stimulus and layer, from different noise.
     batch_size
-        Stimuli that are worked on at once. Results depend on it as far as the network rounds otherwise, which descent
-        amplifies: single metamers may be others, as from another seed but less so (``benchmarks/batch_size.py``).
+        Number of stimuli that are processed at once. Results depend on it as far as the network's rounding does, which
+        descent amplifies: single metamers may differ, as from another seed but less so (``benchmarks/batch_size.py``).
     distance_options, optimizer_options
         Further options of the two factories.
     """
@@ -114,7 +114,7 @@ class Settings:
         return self.step_size * SCHEDULES[self.schedule](update, self.steps)
 
     def table(self) -> dict[str, Any]:
-        """As plain data, without what is unset."""
+        """Return the settings as plain data, without those that are None."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -124,21 +124,21 @@ PRESETS: Mapping[str, Settings] = {
     ),
     "feather2023": Settings("feather2023", optimizer="normalised_gd", step_size=1.0, schedule="halving", steps=24_000),
 }
-"""``feather2023`` is the published procedure to the letter; ``fast`` reaches an equal or better match sooner.
+"""``feather2023`` is exactly the published procedure; ``fast`` reaches an equal or better match sooner.
 
 ``benchmarks/presets.py`` compares their metamers, ``benchmarks/synthesis.py`` their speed.
 """
 
 
 def resolve_settings(given: Mapping[str, Any] | Settings | str = "fast", **changes: Any) -> Settings:
-    """Resolve a preset with any of its fields set otherwise.
+    """Resolve a preset, with any of its fields changed.
 
-    A preset's options go with its own distance and optimizer: naming another drops them.
+    A preset's options belong to its own distance and optimizer: naming another drops them.
 
     Raises
     ------
     MetameryError
-        The preset or a field is unknown, with the nearest that is known, or a value does not fit.
+        The preset or a field is unknown (the message has the nearest known one), or a value does not fit.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Analyses of variance and permutation tests: closed forms, invariants, slow twins."""
+"""Analyses of variance and permutation tests: closed forms, invariants, slow reference versions."""
 
 from __future__ import annotations
 
@@ -246,7 +246,7 @@ def test_what_cannot_be_analysed() -> None:
         MetameryError, match=r"\(recogniser, participant\), expected \(recogniser, participant, layer\)"
     ):
         mixed_anova(scores[..., 0])
-    with pytest.raises(MetameryError, match="have 1 along 'participant', expected at least 2"):
+    with pytest.raises(MetameryError, match="have size 1 along 'participant', expected at least 2"):
         mixed_anova(scores[:, :1])
     holed = scores.copy()
     holed[1, 3, 2] = np.nan

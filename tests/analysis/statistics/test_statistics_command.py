@@ -1,4 +1,4 @@
-"""`metamery statistics`, on tables made up here."""
+"""`metamery statistics`, on invented tables."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_it_says_and_keeps_what_the_table_says(command, tables, tmp_path):
     ("given", "said"),
     [
         (["--models", "nett"], "unknown model 'nett'; did you mean 'net'?"),
-        (["--models", "net"], "no experiment has two of the models net"),
+        (["--models", "net"], "model 'net' is in no experiment with another of the models net"),
         (["--scheme", "propper"], "unknown scheme 'propper'; did you mean 'proper'?"),
     ],
 )

@@ -75,10 +75,10 @@ def test_what_cannot_be_regressed() -> None:
         ((correct, {"x": x[1:]}, who), r"'x' is \(49,\), expected one for each of 50 answers"),
         ((correct, {"x": x}, who[1:]), "'participants' is"),
         ((correct, {"x": np.full(50, np.nan)}, who), "'x' has missing or infinite values"),
-        ((correct, {"x": ["a"] * 50}, who), "'x' has one value in all trials"),
-        ((correct, {"x": x, "y": 2 * x}, who), "x, y are made up of one another"),
-        ((correct, {"x": x}, who * 0), "of 1 participant, expected at least 2"),
-        ((correct, {"x": correct + 0.0}, who), "tells right from wrong without fail"),
+        ((correct, {"x": ["a"] * 50}, who), "'x' has the same value in all trials"),
+        ((correct, {"x": x, "y": 2 * x}, who), "x, y are linearly dependent"),
+        ((correct, {"x": x}, who * 0), "by 1 participant, expected at least 2"),
+        ((correct, {"x": correct + 0.0}, who), "separates right from wrong answers"),
         ((correct, {"layer": np.where(correct, who % 2, 1).astype(str)}, who), "all right or all wrong"),
     ):
         with pytest.raises(MetameryError, match=message):

@@ -1,4 +1,4 @@
-"""The published analyses of Feather et al. (2023), out of their released data."""
+"""The published analyses of Feather et al. (2023), from their released data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables as spreadsheets write them: read where that is clear, refused in one line where it is not, never cut short."""
+"""Tables as spreadsheets write them: read where unambiguous, otherwise refused in one line, never truncated."""
 
 from __future__ import annotations
 
@@ -135,10 +135,10 @@ def test_an_analysis_that_was_asked_for_is_there_or_said_to_be_missing(tmp_path:
     with pytest.raises(MetameryError, match="share 0 stages of models, expected at least 3"):
         predicted(tmp_path, OTHERS.replace(",one,", ",a,").replace(",two,", ",b,"))
     both = OTHERS + "\n" + OTHERS.partition("\n")[2].replace("vision", "audio")
-    with pytest.warns(UserWarning, match="nothing is predicted for audio: the table of people has none of it"):
+    with pytest.warns(UserWarning, match="nothing is predicted for audio: the table of people has no rows of it"):
         assert "prediction_vision" in predicted(tmp_path, both)
     people = read(tmp_path, TABLE + "\n".join(ROWS).replace("vision,1", "vision,2").replace(",one,", ",lone,"))
-    with pytest.raises(MetameryError, match="no experiment has two of the models one, lone, with 'one' among them"):
+    with pytest.raises(MetameryError, match="model 'one' is in no experiment with another of the models one, lone"):
         overview(people, None, ["one", "lone"], generator=np.random.default_rng(0), shuffles=5)
     with warnings.catch_warnings():
         assert "between_models" in overview(

@@ -1,4 +1,4 @@
-"""Tables of recognition, and the prediction of people by other models, on small made-up tables."""
+"""Tables of recognition, and the prediction of people by other models, on small invented tables."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_bad_tables(tmp_path: Path, change: Callable[[list[Row]], list[Row]], me
 
 def test_bad_files(tmp_path: Path) -> None:
     same = [row | {"stage_index": min(int(str(row["stage_index"])), 1)} for row in participant_rows()]
-    with pytest.raises(MetameryError, match="stages 'b' and 'a' have one index"):
+    with pytest.raises(MetameryError, match="stages 'b' and 'a' have the same index"):
         read_participants(write(tmp_path, same))
     with pytest.raises(MetameryError, match=r"cannot read .*missing\.csv"):
         read_participants(tmp_path / "missing.csv")

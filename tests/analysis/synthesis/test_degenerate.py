@@ -1,4 +1,4 @@
-"""Estimators of what does not vary: a finite value from what does, or NaN with the reason; never −inf or 0 for it."""
+"""Estimators on values that do not vary: a finite value from those that do, or NaN with the reason; never −inf or 0."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_splits_with_a_constant_half_do_not_count(measure: str) -> None:
 )
 @pytest.mark.parametrize("measure", ["pearson", "spearman"])
 def test_where_no_half_varies_there_is_no_reliability_and_a_reason(scores: np.ndarray, measure: str) -> None:
-    with pytest.warns(UserWarning, match="no reliability: in each of 20 splits a half is the same at all points"):
+    with pytest.warns(UserWarning, match="reliability is NaN: in each of 20 splits a half is the same at all points"):
         half, full, varied = halves(scores, 20, measure=measure)
     assert (math.isnan(half), math.isnan(full), varied) == (True, True, 0)
     assert math.isnan(noise_ceiling(full, 0.9))

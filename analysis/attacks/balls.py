@@ -1,6 +1,6 @@
-"""Norm balls about signals, cut to the domain's range: where an attack may go, and how it steps there.
+"""Norm balls about signals, clipped to the domain's range: the points that an attack may reach, and its steps.
 
-Everything is on batches ``(B, …)`` and per signal; a radius or a step is a number, or a tensor ``(B, 1, …)``.
+Everything works on batches ``(B, …)`` and per signal; a radius or a step is a number, or a tensor ``(B, 1, …)``.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ...framework.errors import MetameryError, unknown
 Size = float | torch.Tensor
 
 Randomness = torch.Generator | Sequence[torch.Generator] | None
-"""One generator for a batch, or one for each signal, whose draws then do not depend on its batch mates."""
+"""One generator for a batch, or one for each signal, whose draws then do not depend on the rest of the batch."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ball(ABC):
-    """The points no further than `radius` from `centre`, with values in [low, high]; `centre` lies in that range."""
+    """The points no further than `radius` from `centre`, with values in [low, high]; `centre` is in that range."""
 
     centre: torch.Tensor  # (B, …)
     radius: Size
@@ -34,19 +34,19 @@ class Ball(ABC):
 
     @abstractmethod
     def project(self, points: torch.Tensor) -> torch.Tensor:
-        """Bring points ``(B, …)`` into the ball, then into the range, which keeps them in the ball."""
+        """Project points ``(B, …)`` onto the ball, then clip them to the range, which keeps them in the ball."""
 
     @abstractmethod
     def step(self, points: torch.Tensor, gradients: torch.Tensor, size: Size) -> torch.Tensor:
-        """Take the step of this size that raises a linear function most, and project; a zero gradient moves nothing."""
+        """Take the step of this size that raises a linear function most, and project; a zero gradient has no effect."""
 
     @abstractmethod
     def inside(self, generator: Randomness) -> torch.Tensor:
-        """Draw points uniformly from the ball (before the range cuts it)."""
+        """Draw points uniformly from the ball (before it is clipped to the range)."""
 
     @abstractmethod
     def surface(self, generator: Randomness) -> torch.Tensor:
-        """Draw points that reach the radius (before the range cuts it)."""
+        """Draw points that reach the radius (before it is clipped to the range)."""
 
 
 class LinfBall(Ball):
@@ -124,7 +124,7 @@ def length(signals: torch.Tensor) -> torch.Tensor:
 def unit(signals: torch.Tensor) -> torch.Tensor:
     """Each signal scaled to length 1; a signal of zeros stays zero.
 
-    The largest value is brought to 1 first: the squares of a well-trained network's gradients are below float32.
+    The largest value is scaled to 1 first: the squares of a well-trained network's gradients underflow in float32.
     """
     tiny = torch.finfo(signals.dtype).tiny
     scaled = signals / signals.abs().amax(dim=_signal_dims(signals), keepdim=True).clamp_min_(tiny)
@@ -134,7 +134,7 @@ def unit(signals: torch.Tensor) -> torch.Tensor:
 def draw(source: Callable[..., torch.Tensor], like: torch.Tensor, generator: Randomness) -> torch.Tensor:
     """Draw on the generator's device, so that the numbers do not depend on where the signals are."""
     if generator is None:
-        raise MetameryError("what is random needs a generator: torch.Generator().manual_seed(0)")
+        raise MetameryError("a random draw needs a generator, such as torch.Generator().manual_seed(0)")
     if isinstance(generator, Sequence):
         return torch.cat([draw(source, one[None], own) for one, own in zip(like, generator, strict=True)])
     drawn = source(like.shape, generator=generator, device=generator.device, dtype=torch.float32)
@@ -142,7 +142,7 @@ def draw(source: Callable[..., torch.Tensor], like: torch.Tensor, generator: Ran
 
 
 def check_norm(norm: str) -> None:
-    """Raise `UnknownNameError` for a norm that there is no ball of."""
+    """Raise `UnknownNameError` for an unknown norm."""
     if norm not in BALLS:
         raise unknown("norm", norm, BALLS)
 
@@ -161,7 +161,7 @@ def check_signals(signals: torch.Tensor, domain: Bounds) -> None:
 
 
 def class_indices(labels: torch.Tensor, signals: torch.Tensor) -> torch.Tensor:
-    """Class indices ``(B,)``, int64, on the signals' device and out of any graph.
+    """Class indices ``(B,)``, int64, on the signals' device and detached.
 
     Raises
     ------
@@ -189,14 +189,16 @@ def check_one_each(labels: object, signals: torch.Tensor) -> None:
 
 
 def check_epsilon(epsilon: Size, norm: str, signals: torch.Tensor, domain: Bounds) -> None:
-    """Raise `MetameryError` for an epsilon that is negative, or larger than the domain's range allows to move.
+    """Raise `MetameryError` for an epsilon that is negative, or larger than any change within the domain's range.
 
     The largest is the range itself, and in the L2 norm the range times the root of the number of samples.
     """
     check_norm(norm)
     if isinstance(epsilon, torch.Tensor):
         if epsilon.shape != (len(signals),):
-            raise MetameryError(f"epsilon has shape {tuple(epsilon.shape)}, expected ({len(signals)},), one a signal")
+            raise MetameryError(
+                f"epsilon has shape {tuple(epsilon.shape)}, expected ({len(signals)},), one for each signal"
+            )
         for value in epsilon.aminmax() if len(epsilon) else ():
             check_epsilon(float(value), norm, signals, domain)
         return

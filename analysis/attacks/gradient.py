@@ -1,8 +1,8 @@
 """Attacks of bounded norm: FGSM, PGD and APGD, for any model, range of values and loss.
 
-An attack looks for signals that are near the given ones and raise a loss ``(logits, labels) -> (B,)``. It sees the
-model in eval mode with its weights frozen, and everything is as it was afterwards, even if it raises. Gradients of
-weights are left alone, randomness comes from the generator, and nothing in a loop waits for the device.
+An attack searches for signals that are near the given ones and raise a loss ``(logits, labels) -> (B,)``. The model is
+in eval mode with its weights frozen; its state is restored afterwards, even after an error. Gradients of weights are
+not changed, randomness comes from the generator, and nothing in a loop waits for the device.
 """
 
 from __future__ import annotations
@@ -75,40 +75,41 @@ def pgd(
     Parameters
     ----------
     model
-        Its module and its domain's range are used.
+        Model to attack; its module and its domain's range are used.
     signals
-        ``(B, …)``, floating point, inside that range.
+        ``(B, …)``, floating point, inside the domain's range.
     labels
-        ``(B,)``, class indices (or what a `loss` of one's own takes).
+        ``(B,)``, class indices (or what a custom `loss` takes).
     generator
-        Of the random starts; may be left out where there are none. A list has one for each signal, whose result then
-        does not depend on its batch mates.
+        Generator of the random starts; not needed where there are none. A list has one for each signal, whose result
+        then does not depend on the rest of the batch.
     epsilon
         Radius in the signals' units, one number or ``(B,)``.
     norm
         ``linf`` or ``l2``.
     step_size
-        In the signals' units, one number or ``(B,)``; 2.5 epsilon / steps by default (Madry et al. 2018, section 5).
+        Size of a step in the signals' units, one number or ``(B,)``; 2.5 epsilon / steps by default (Madry et al. 2018,
+        section 5).
     random_start
         Start uniformly within the ball instead of at the signal.
     restarts
-        With more than one, each signal's best result is kept: one that the model gets wrong before one that it gets
-        right, then the one of higher loss. It takes one more forward pass each.
+        Number of starts. With more than one, each signal's best result is kept: one that the model gets wrong before
+        one that it gets right, then the one of higher loss. Each start then takes one more forward pass.
     loss
-        What to raise: ``cross_entropy``, ``margin``, ``dlr``, or a function of logits ``(B, classes)`` and labels
+        Loss to raise: ``cross_entropy``, ``margin``, ``dlr``, or a function of logits ``(B, classes)`` and labels
         with a value ``(B,)`` for each signal.
     start
-        Where to begin (the first time), ``(B, …)``.
+        Points to start from (the first time), ``(B, …)``.
 
     Returns
     -------
     torch.Tensor
-        ``(B, …)``, type as the signals, detached, within `epsilon` of them and inside the domain's range.
+        ``(B, …)``, of the signals' type, detached, within `epsilon` of them and inside the domain's range.
 
     Raises
     ------
     MetameryError
-        A setting or the signals are out of bounds, or the labels are not class indices of the model, one a signal.
+        A setting or the signals are out of bounds, or the labels are not a class index of the model for each.
     """
     check_settings(norm=norm, steps=steps, step_size=step_size, restarts=restarts, random_start=random_start, loss=loss)
     with _attacked(model, signals, labels, epsilon, norm, loss) as (around, network):
@@ -121,7 +122,7 @@ def pgd(
 
         begin = partial(around.inside, generator) if random_start else (lambda: around.centre)
         ends = map(descend, _starts(around, start, begin, restarts))
-        return next(ends) if restarts == 1 else reduce(_better, map(network.look, ends)).points
+        return next(ends) if restarts == 1 else reduce(_better, map(network.evaluate, ends)).points
 
 
 def apgd(
@@ -139,26 +140,26 @@ def apgd(
     momentum: float = 0.75,
     start: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Auto-PGD: PGD with momentum whose step sizes are found for each signal (Croce & Hein 2020, algorithm 1).
+    """Auto-PGD: PGD with momentum and step sizes that adapt to each signal (Croce & Hein 2020, algorithm 1).
 
-    Steps begin at 2 epsilon. At each checkpoint (section 3.1) a signal's step is halved, and it goes on from its best
-    point, where the loss rose in no more than `rho` of the steps since the last (condition 1), or where neither step
-    nor best loss has changed since (condition 2). As in the authors' program, the start is random and reaches the
-    ball's surface.
+    The step size begins at 2 epsilon. At each checkpoint (section 3.1) a signal's step size is halved, and it continues
+    from its best point, if the loss rose in no more than `rho` of the steps since the last checkpoint (condition 1), or
+    if neither step size nor best loss has changed since (condition 2). As in the authors' program, the start is random
+    and reaches the ball's surface.
 
     Parameters are those of `pgd`, and:
 
     Parameters
     ----------
     rho
-        See above.
+        Share of the steps in condition 1.
     momentum
-        The share of the gradient's step; the rest goes on as before (the paper's alpha).
+        Weight of the gradient's step; the rest continues the previous step (the paper's alpha).
 
     Returns
     -------
     torch.Tensor
-        As `pgd`'s; of all points seen, in all restarts, each signal's best.
+        As that of `pgd`; each signal's best point of all that were evaluated, in all restarts.
     """
     check_settings(norm=norm, steps=steps, restarts=restarts, loss=loss)
     with _attacked(model, signals, labels, epsilon, norm, loss) as (around, network):
@@ -181,14 +182,14 @@ def dlr(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Difference of logits ratio (Croce & Hein 2020, equation 6), ``(B,)``: `margin` over first minus third logit.
 
     Unlike `cross_entropy` it does not change when all logits are scaled, so its gradient does not vanish where a
-    network is sure of itself.
+    network is confident.
     """
     own, other, top = _ranked(logits, labels, 3)
     return (other - own) / (top[:, 0] - top[:, 2] + 1e-12)
 
 
 LOSSES: dict[str, LogitLoss] = {"cross_entropy": cross_entropy, "margin": margin, "dlr": dlr}
-"""What an attack may raise, by name."""
+"""Losses that an attack may raise, by name."""
 
 
 def check_settings(
@@ -216,8 +217,8 @@ def check_settings(
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """Points ``(B, …)`` with what the network made of them: the loss and whether the label was missed, ``(B,)``."""
+class _Points:
+    """Points ``(B, …)`` with the network's loss there, and whether it missed the label, ``(B,)``."""
 
     points: torch.Tensor
     values: torch.Tensor
@@ -238,17 +239,17 @@ class _Network:
         leaf = points.detach().requires_grad_()
         return _gradient(self._values(self.module(leaf)), leaf)
 
-    def look(self, points: torch.Tensor) -> _Seen:
+    def evaluate(self, points: torch.Tensor) -> _Points:
         with torch.no_grad():
             logits = self.module(points)
-            return _Seen(points, self._values(logits), self._missed(logits))
+            return _Points(points, self._values(logits), self._missed(logits))
 
-    def look_and_gradient(self, points: torch.Tensor) -> tuple[_Seen, torch.Tensor]:
+    def evaluate_with_gradient(self, points: torch.Tensor) -> tuple[_Points, torch.Tensor]:
         """Both from one pass."""
         leaf = points.detach().requires_grad_()
         logits = self.module(leaf)
         values = self._values(logits)
-        return _Seen(points, values.detach(), self._missed(logits.detach())), _gradient(values, leaf)
+        return _Points(points, values.detach(), self._missed(logits.detach())), _gradient(values, leaf)
 
     def _values(self, logits: torch.Tensor) -> torch.Tensor:
         if logits.ndim == 2 and self.highest >= logits.shape[1]:
@@ -256,7 +257,7 @@ class _Network:
         values = self.loss(logits.float() if logits.dtype in (torch.half, torch.bfloat16) else logits, self.labels)
         if values.shape != logits.shape[:1]:
             raise MetameryError(
-                f"the loss of an attack has shape {tuple(values.shape)}, expected ({len(logits)},), one a signal"
+                f"the loss of an attack has shape {tuple(values.shape)}, expected ({len(logits)},), one for each signal"
             )
         return values
 
@@ -270,10 +271,10 @@ def _gradient(values: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor:
         gradient = torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0] if values.requires_grad else None
     except torch.OutOfMemoryError:
         raise
-    except RuntimeError as error:  # as of reentrant checkpointing
+    except RuntimeError as error:  # such as that of reentrant checkpointing
         gradient, reason = None, str(error).splitlines()[0]
     if gradient is None:
-        raise MetameryError(f"the network gives the signals no gradient, by which they are attacked: {reason}")
+        raise MetameryError(f"the network gives the signals no gradient, which attacks need: {reason}")
     return gradient
 
 
@@ -281,7 +282,7 @@ def _gradient(values: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor:
 def _attacked(
     model: Perturbable, signals: torch.Tensor, labels: torch.Tensor, epsilon: Size, norm: str, loss: str | LogitLoss
 ) -> Iterator[tuple[Ball, _Network]]:
-    # Gradients are wanted whatever mode the caller is in; tensors made in inference mode have none until copied.
+    # Gradients are needed whatever mode the caller is in; tensors made in inference mode have none until copied.
     with torch.inference_mode(False), torch.enable_grad(), frozen(model.module):
         around = ball(signals.detach().clone(), epsilon, norm, model.domain)
         if callable(loss):
@@ -302,14 +303,14 @@ def _starts(
         yield begin()
 
 
-def _climb(around: Ball, network: _Network, points: torch.Tensor, steps: int, rho: float, momentum: float) -> _Seen:
+def _climb(around: Ball, network: _Network, points: torch.Tensor, steps: int, rho: float, momentum: float) -> _Points:
     """One run of APGD; all bookkeeping is per signal, ``(B,)``."""
-    seen, gradient = network.look_and_gradient(points)
-    highest, steepest = seen, gradient  # where the loss was highest, and its gradient: a halved step goes on from there
-    best, before = seen, points
+    current, gradient = network.evaluate_with_gradient(points)
+    highest, steepest = current, gradient  # where the loss was highest, and its gradient: a halved step resumes there
+    best, before = current, points
     size = 2 * around.radius * points.new_ones(len(points), *[1] * (points.ndim - 1))  # (B, 1, …)
-    rises, checked = torch.zeros_like(seen.values), 0
-    highest_at_check, halved_at_check = highest.values, torch.ones_like(seen.missed)
+    rises, checked = torch.zeros_like(current.values), 0
+    highest_at_check, halved_at_check = highest.values, torch.ones_like(current.missed)
     checkpoints = _checkpoints(steps)
     for step in range(1, steps + 1):
         share = momentum if step > 1 else 1.0
@@ -318,12 +319,12 @@ def _climb(around: Ball, network: _Network, points: torch.Tensor, steps: int, rh
         before, points = points, moved
         if step == steps:
             break
-        value_before = seen.values
-        seen, gradient = network.look_and_gradient(points)
-        best = _better(best, seen)
-        rises = rises + (seen.values > value_before)
-        higher = seen.values > highest.values
-        highest, steepest = _choose(higher, seen, highest), _where(higher, gradient, steepest)
+        value_before = current.values
+        current, gradient = network.evaluate_with_gradient(points)
+        best = _better(best, current)
+        rises = rises + (current.values > value_before)
+        higher = current.values > highest.values
+        highest, steepest = _choose(higher, current, highest), _where(higher, gradient, steepest)
         if step in checkpoints:
             stuck = rises <= rho * (step - checked)
             idle = ~halved_at_check & (highest_at_check >= highest.values)
@@ -332,17 +333,17 @@ def _climb(around: Ball, network: _Network, points: torch.Tensor, steps: int, rh
             points, gradient = _where(halved, highest.points, points), _where(halved, steepest, gradient)
             rises, checked = torch.zeros_like(rises), step
             highest_at_check, halved_at_check = highest.values, halved
-    return _better(best, network.look(points))
+    return _better(best, network.evaluate(points))
 
 
 def _checkpoints(steps: int) -> set[int]:
     """The steps after which step sizes are checked: .22 of all, then .03 fewer each time, no fewer than .06."""
     period, shrink, shortest = (max(int(share * steps), 1) for share in (0.22, 0.03, 0.06))
-    found, step = set(), 0
+    checkpoints, step = set(), 0
     while (step := step + period) <= steps:
-        found.add(step)
+        checkpoints.add(step)
         period = max(period - shrink, shortest)
-    return found
+    return checkpoints
 
 
 def _ranked(logits: torch.Tensor, labels: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -354,19 +355,19 @@ def _ranked(logits: torch.Tensor, labels: torch.Tensor, count: int) -> tuple[tor
     return own, torch.where(where[:, 0] == labels, top[:, 1], top[:, 0]), top
 
 
-def _better(one: _Seen, other: _Seen) -> _Seen:
+def _better(one: _Points, other: _Points) -> _Points:
     """Each signal's better one; where the label was missed is better than where it was not, then the higher loss."""
     higher = (one.missed == other.missed) & (other.values > one.values)
     return _choose(higher | (other.missed & ~one.missed), other, one)
 
 
-def _choose(mine: torch.Tensor, one: _Seen, other: _Seen) -> _Seen:
+def _choose(mask: torch.Tensor, one: _Points, other: _Points) -> _Points:
     pairs = zip((one.points, one.values, one.missed), (other.points, other.values, other.missed), strict=True)
-    return _Seen(*[_where(mine, *pair) for pair in pairs])
+    return _Points(*[_where(mask, *pair) for pair in pairs])
 
 
-def _where(mine: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    return torch.where(mine.reshape(-1, *[1] * (one.ndim - 1)), one, other)
+def _where(mask: torch.Tensor, one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    return torch.where(mask.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
 def _each(size: Size, like: torch.Tensor) -> Size:

@@ -12,42 +12,43 @@ from scipy.stats import binomtest
 Still = NDArray[np.bool_]
 
 CLEAR = 0.001
-"""P value from which one attack is called stronger than another."""
+"""P value below which one attack counts as stronger than another."""
 
 FEW = 0.05
-"""Share of signals without any gradient from which this is said."""
+"""Share of signals without any gradient above which there is a warning."""
 
 _WEAKER = {"one_step": "one step", "noise": "noise", "transfer": "other models' examples"}
 
 
 def masked_gradients(name: str, still: Mapping[str, Still], sizes: Sequence[float]) -> Iterator[str]:
-    """Say where an attack did worse than one that it should beat (Athalye et al. 2018, section 3.1).
+    """Yield warnings where an attack did worse than one that it should beat (Athalye et al. 2018, section 3.1).
 
-    Attacks are held against each other on the same signals, by a sign test on those that only one of them fooled.
+    Attacks are compared on the same signals, by a sign test on those with which only one of them fooled the model.
 
     Parameters
     ----------
     name
-        Of the model.
+        Name of the model.
     still
-        By attack, which signals were still right, ``(signal, size)``: ``pgd``, and weaker ones; ``stuck`` says which
-        signals one step did not move.
+        For each attack, which signals the model still got right, ``(signal, size)``: ``pgd``, and weaker attacks;
+        ``stuck`` is true of signals that one step did not change.
     sizes
-        Of the perturbation, ascending.
+        Sizes of the perturbation, ascending.
     """
-    so = f"{name}: the attacks may be fooled by masked gradients:"
-    for weak, said in _WEAKER.items():
-        for place, size in enumerate(sizes):
-            if weak in still and (counts := _stronger(still[weak][:, place], still["pgd"][:, place])):
+    prefix = f"{name}: the attacks may be fooled by masked gradients:"
+    for weak, attack in _WEAKER.items():
+        for column, size in enumerate(sizes):
+            if weak in still and (counts := _stronger(still[weak][:, column], still["pgd"][:, column])):
                 fooled = f"fooled it about {counts[0]} signals where PGD failed, {counts[1]} the other way round"
-                yield f"{so} at epsilon {size:.4g} {said} {fooled}"
+                yield f"{prefix} at epsilon {size:.4g} {attack} {fooled}"
                 break
-    for place, (small, large) in enumerate(pairwise(sizes)):
-        if counts := _stronger(still["pgd"][:, place], still["pgd"][:, place + 1]):
-            yield f"{so} PGD within {small:.4g} fooled it about {counts[0]} signals where PGD within {large:.4g} failed"
+    for column, (small, large) in enumerate(pairwise(sizes)):
+        if counts := _stronger(still["pgd"][:, column], still["pgd"][:, column + 1]):
+            fooled = f"fooled it about {counts[0]} signals where PGD within {large:.4g} failed"
+            yield f"{prefix} PGD within {small:.4g} {fooled}"
             break
     if len(still["stuck"]) and (share := still["stuck"][:, 0].mean()) > FEW:
-        yield f"{so} for {share:.0%} of the signals the gradient is zero"
+        yield f"{prefix} for {share:.0%} of the signals the gradient is zero"
 
 
 def _stronger(weak: Still, strong: Still) -> tuple[int, int] | None:

@@ -1,7 +1,7 @@
 """Robust accuracy: how often a model is right about signals that were changed to make it err.
 
 Each attack knows the network and its weights. An attack can only show that a network is not robust, so the accuracy
-that is left is an upper bound; where gradients are masked (Athalye et al. 2018), a loose one, and a warning says so.
+that is left is an upper bound; where gradients are masked (Athalye et al. 2018), a loose one, with a warning.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ def robustness(
 ) -> Evaluator:
     """Build the evaluator: accuracy over the size of the perturbation, 0 being the signals as they are.
 
-    Tried are, at each size, noise, one step along the gradient, PGD, and, on what has withstood these and all smaller
-    sizes, APGD with cross-entropy and with the difference of logits ratio (with the margin, where there are two
-    classes): the first two attacks of AutoAttack (Croce & Hein 2020). Only signals that a model is right about are
-    attacked. What is random depends on the seed and the stimulus's name, so a signal's result does not depend on which
-    others there are.
+    The attacks at each size are noise, one step along the gradient, PGD, and, on signals that have withstood these and
+    all smaller sizes, APGD with cross-entropy and with the difference of logits ratio (with the margin, where there are
+    two classes): the first two attacks of AutoAttack (Croce & Hein 2020). Only signals that a model is right about are
+    attacked. Randomness is seeded from the seed and the stimulus's name, so a signal's result does not depend on the
+    other signals.
 
-    Of sounds, ``snr`` says in dB what each size is against the signals that count: their median signal-to-noise ratio
-    under a perturbation of the whole size, which moves every sample by epsilon (Linf) or is epsilon long (L2). None
-    within that size is louder.
+    For sounds, ``snr`` gives each size in dB: the median signal-to-noise ratio of the signals that count, under a
+    perturbation of the full size, which changes every sample by epsilon (Linf) or has length epsilon (L2). No
+    perturbation within that size is louder.
 
     Parameters
     ----------
@@ -70,11 +70,11 @@ def robustness(
     epsilons
         Sizes in the signals' units; by default `EPSILONS`.
     steps, restarts
-        Of PGD, with steps of 2.5 epsilon / `steps`; APGD has as many `restarts`.
+        Number of steps of PGD, each of 2.5 epsilon / `steps`, and of restarts of PGD and of APGD.
     apgd_steps
-        Of each of the two APGD attacks.
+        Number of steps of each of the two APGD attacks.
     batch_size
-        Signals attacked at once.
+        Number of signals that are attacked at once.
     """
     check_norm(norm)
     check_settings(steps=steps, restarts=restarts)
@@ -86,7 +86,7 @@ def robustness(
     def evaluate(context: Context) -> xr.Dataset:
         sizes = _sizes(context, norm, epsilons)
         attack = _Attacks(norm, steps, restarts, apgd_steps, drawn_seed(context))
-        seen: dict[str, list[dict[str, Still]]] = {name: [] for name in context.models}
+        outcomes_of: dict[str, list[dict[str, Still]]] = {name: [] for name in context.models}
         counted = dict.fromkeys(context.models, 0)
         levels: dict[str, list[torch.Tensor]] = {name: [] for name in context.models}  # of sounds
         context.progress.start(batch_count(context, batch_size) * len(context.models) * len(sizes), "attacks")
@@ -108,14 +108,14 @@ def robustness(
                         rows.append(row)
                         context.progress.advance()
                     made[name] = examples
-                    seen[name].append({what: np.stack([row[what] for row in rows], axis=1) for what in rows[0]})
+                    outcomes_of[name].append({what: np.stack([row[what] for row in rows], axis=1) for what in rows[0]})
                 for name in given:
-                    others = [made[other] for other in given if _alike(context, name, other)]
+                    others = [made[other] for other in given if _same_domain(context, name, other)]
                     if others:
-                        seen[name][-1]["transfer"] = _transferred(
+                        outcomes_of[name][-1]["transfer"] = _transferred(
                             context.models[name], given[name].some(right[name]), right[name], others
                         )
-        still = {name: _joined(parts) for name, parts in seen.items()}
+        still = {name: _joined(parts) for name, parts in outcomes_of.items()}
         dataset = _dataset(still, counted, sizes)
         if any(levels.values()):
             dataset["snr"] = _snr(levels, context, norm, sizes)
@@ -131,7 +131,7 @@ def robustness(
 
 @dataclass(frozen=True)
 class _Attacks:
-    """What is tried, and where its randomness starts."""
+    """Settings of the attacks, and the seed of their randomness."""
 
     norm: str
     steps: int
@@ -142,7 +142,7 @@ class _Attacks:
     def at_sizes(
         self, model: Model, batch: StimulusBatch, sizes: Sequence[float]
     ) -> Iterator[tuple[dict[str, Still], torch.Tensor]]:
-        """Yield at each size, ascending, which signals ``(B,)`` each attack left right, and what PGD made of them.
+        """Yield for each size, ascending, which signals ``(B,)`` withstood each attack, and the signals after PGD.
 
         `batch` holds signals that the model is right about.
         """
@@ -167,8 +167,8 @@ class _Attacks:
                 alive = alive & withstood
             alive = self._apgd(model, batch, labels, size, alive)
             stuck = (step == batch.signals).flatten(1).all(dim=1)
-            found = {**left, "accuracy": alive, "stuck": stuck}
-            yield {what: values.cpu().numpy() for what, values in found.items()}, moved
+            results = {**left, "accuracy": alive, "stuck": stuck}
+            yield {what: values.cpu().numpy() for what, values in results.items()}, moved
 
     def _noise(self, model: Model, batch: StimulusBatch, size: float) -> torch.Tensor:
         around = ball(batch.signals, size, self.norm, model.domain)
@@ -230,26 +230,26 @@ def _transferred(model: Model, batch: StimulusBatch, right: torch.Tensor, others
     return np.stack(columns, axis=1)
 
 
-def _alike(context: Context, name: str, other: str) -> bool:
+def _same_domain(context: Context, name: str, other: str) -> bool:
     return name != other and context.models[name].domain == context.models[other].domain
 
 
 def _sizes(context: Context, norm: str, epsilons: Sequence[float] | None) -> list[float]:
     kinds = {model.domain.kind for model in context.models.values()}
     if epsilons is None and len(kinds) > 1:
-        raise MetameryError("the models take images and sounds: say which epsilons are meant")
+        raise MetameryError("the models take images and sounds, which have different sizes: expected epsilons")
     return sorted({float(size) for size in epsilons or EPSILONS[kinds.pop(), norm]} - {0.0})
 
 
 def _decibels(sounds: torch.Tensor) -> torch.Tensor:
-    """The Euclidean length of each sound ``(B, T)`` in dB, ``(B,)``; minus infinity of silence."""
+    """The Euclidean length of each sound ``(B, T)`` in dB, ``(B,)``; minus infinity for silence."""
     return 20 * length(sounds).squeeze(1).log10()
 
 
 def _snr(
     levels: Mapping[str, Sequence[torch.Tensor]], context: Context, norm: str, sizes: Sequence[float]
 ) -> xr.Variable:
-    """The median of the sounds' levels over each size's, ``(model, epsilon)``; missing at 0."""
+    """The median level of the sounds relative to that of each size, ``(model, epsilon)``; NaN at 0."""
     ratios = np.full((len(levels), 1 + len(sizes)), np.nan)
     for row, (name, parts) in zip(ratios, levels.items(), strict=True):
         samples = context.models[name].domain.shape[0] if norm == "linf" else 1

@@ -1,12 +1,12 @@
-"""Invariance and equivariance of a network's layers, against what lies between unrelated signals.
+"""Invariance and equivariance of a network's layers, relative to the distance between unrelated signals.
 
 With d for the Euclidean distance of two activations and averages over stimuli,
 
     invariance  = 1 − √(mean d²(a(Tx), a(x))) / √(mean d²(a(x), a(y)))     over all pairs of stimuli x ≠ y
     correlation = (mean r(a(Tx), a(x)) − r̄) / (1 − r̄)                     with r̄ = mean r(a(x), a(y))
-    equivariance = 1 − √(mean d²(a(Tx), T a(x))) / √(mean d²(a(x), a(y)))  over units whose source lies in the map
+    equivariance = 1 − √(mean d²(a(Tx), T a(x))) / √(mean d²(a(x), a(y)))  over units whose source is in the map
 
-Each is 1 where a layer does not notice T (or, of the last, moves with it), and 0 on average where Tx is as far from x
+Each is 1 where T does not change a layer (or, for the last, moves it alike), and 0 on average where Tx is as far from x
 as an unrelated signal is. Squares are averaged since their mean over all pairs follows from each unit's variance, in
 one pass and with memory that does not grow with the number of stimuli.
 """
@@ -44,7 +44,7 @@ class Unrelated:
         self._directed: torch.Tensor
 
     def add(self, activations: torch.Tensor) -> torch.Tensor:
-        """Count some signals in, each once; returns the norm of what deviates from each one's mean, ``(B,)``."""
+        """Add some signals, each once; return the norm of each one's deviations from its mean, ``(B,)``."""
         exact = _exact(activations)
         if not self.count:
             self._first = exact[0].clone()
@@ -56,7 +56,7 @@ class Unrelated:
         scale = torch.where(known, 1 / norm, 0.0)
         self._directions += ((rows - mean[:, None]) * scale[:, None]).sum(dim=0).reshape(self._first.shape)
         self._directed += known.sum()
-        exact = exact - self._first  # an average far from 0 would cost digits; a unit that never moves stays at 0
+        exact = exact - self._first  # an average far from 0 would cost digits; a unit that never changes stays at 0
         self._sum += exact.sum(dim=0)
         self._squares += exact.square().sum(dim=0)
         self.count += len(exact)
@@ -77,22 +77,23 @@ class Unrelated:
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """What was measured of one network; ``T`` strengths in the order given, ``S`` layers, ``K`` stimuli. Float64.
+    """Measurements of one network: ``T`` strengths in the order given, ``S`` layers, ``K`` stimuli; float64.
 
     Parameters
     ----------
     squared
         Squared distances to the unchanged signal's activation, ``(T, S, K)``.
     correlation
-        Pearson's r with it, ``(T, S, K)``; NaN where that is constant.
+        Pearson's r with that activation, ``(T, S, K)``; NaN where it is constant.
     moved
-        Squared distances to its activation, ``(T, S, K)``; NaN where the layer is not a map or T moves no points.
+        Squared distances to that activation, moved alike, ``(T, S, K)``; NaN where the layer is not a map or T moves no
+        points.
     unrelated
         The mean squared distance of all pairs, ``(S,)``.
     unrelated_correlation
-        Their mean r, ``(S,)``.
+        The mean r of all pairs, ``(S,)``.
     unrelated_moved
-        Their mean squared distance over the units that `moved` takes in, ``(T, S)``.
+        The mean squared distance of all pairs over the units that `moved` includes, ``(T, S)``.
     """
 
     squared: NDArray[np.float64]
@@ -124,7 +125,7 @@ class Curves:
 class Recorder:
     """Measures one network on changed signals, batch by batch: `unchanged`, then `changed` for each strength.
 
-    Use it as a context manager. It holds the activations of all layers for one batch, those of one layer a few times
+    Use it as a context manager. It stores the activations of all layers for one batch, those of one layer a few times
     over in float64, 32 bytes for each unit of the layers, and three numbers for each strength, layer and stimulus.
 
     Parameters
@@ -132,19 +133,19 @@ class Recorder:
     model
         The network; frozen by the caller.
     steps
-        The transformations and strengths, in the order in which results are wanted.
+        Transformations and strengths, in the order of the results.
     edges
-        As the signals' are.
+        Edges of maps that are moved, as of the signals.
     device
-        Where to compute.
+        Device to compute on.
     """
 
     model: Model
     steps: Sequence[tuple[str, float]]
     edges: str = "reflect"
     device: torch.device = torch.device("cpu")
-    _found: dict[tuple[str, float], list[torch.Tensor]] = field(default_factory=dict, init=False)
-    _held: dict[str, torch.Tensor] = field(default_factory=dict, init=False)
+    _records: dict[tuple[str, float], list[torch.Tensor]] = field(default_factory=dict, init=False)
+    _unchanged: dict[str, torch.Tensor] = field(default_factory=dict, init=False)
     _norms: dict[str, torch.Tensor] = field(default_factory=dict, init=False)
 
     def __enter__(self) -> Self:
@@ -159,34 +160,34 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._tap.__exit__(kind, error, trace)
-        self._held, self._norms = {}, {}
+        self._unchanged, self._norms = {}, {}
 
     def unchanged(self, signals: torch.Tensor) -> None:
         """Begin a batch: read the activations of signals ``(B, …)`` as they are."""
-        self._held = self._read(signals)
-        self._norms = {layer: self._unrelated[layer].add(activations) for layer, activations in self._held.items()}
+        self._unchanged = self._read(signals)
+        self._norms = {layer: self._unrelated[layer].add(activations) for layer, activations in self._unchanged.items()}
 
     def changed(self, name: str, strength: float, signals: torch.Tensor) -> None:
-        """Read the activations of the batch's signals, changed, and hold them against the unchanged ones."""
+        """Read the activations of the batch's signals after a change, and compare them with the unchanged ones."""
         move = self._move(name, strength)
         rows = []
         for layer, activations in self._read(signals).items():
-            held = self._held[layer]
-            apart = _apart(activations, held, self._norms[layer])
-            rows.append(torch.stack([*apart, self._apart_moved(layer, activations, held, move)]))
-        self._found.setdefault((name, strength), []).append(torch.stack(rows, dim=1))  # (3, S, B)
+            unchanged = self._unchanged[layer]
+            apart = _apart(activations, unchanged, self._norms[layer])
+            rows.append(torch.stack([*apart, self._apart_moved(layer, activations, unchanged, move)]))
+        self._records.setdefault((name, strength), []).append(torch.stack(rows, dim=1))  # (3, S, B)
 
     def finish(self) -> Curves:
-        """What was measured, of two signals at least."""
-        found = torch.stack([torch.cat(self._found[step], dim=2) for step in self.steps]).cpu().numpy()
+        """Return what was measured; there must be at least two signals."""
+        records = torch.stack([torch.cat(self._records[step], dim=2) for step in self.steps]).cpu().numpy()
         pairs = {layer: unrelated.squared() for layer, unrelated in self._unrelated.items()}
         return Curves(
-            found[:, 0],
-            found[:, 1],
-            found[:, 2],
+            records[:, 0],
+            records[:, 1],
+            records[:, 2],
             np.array([float(squared.sum()) for squared in pairs.values()]),
             np.array([unrelated.correlation() for unrelated in self._unrelated.values()]),
-            np.array([[self._seen(layer, pairs[layer], self._move(*step)) for layer in pairs] for step in self.steps]),
+            np.array([[self._base(layer, pairs[layer], self._move(*step)) for layer in pairs] for step in self.steps]),
         )
 
     def _read(self, signals: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -198,17 +199,17 @@ class Recorder:
         return move(strength, self.model.domain) if move is not None else None
 
     def _apart_moved(
-        self, layer: str, activations: torch.Tensor, held: torch.Tensor, move: Move | None
+        self, layer: str, activations: torch.Tensor, unchanged: torch.Tensor, move: Move | None
     ) -> torch.Tensor:
-        """Squared distances to the maps moved alike, ``(B,)``; NaN where there are none."""
+        """Squared distances to the unchanged maps, moved alike, ``(B,)``; NaN where there are none."""
         if (layout := self._layouts[layer]) is None or move is None:
             return _exact(activations.new_full((len(activations),), torch.nan))
-        expected = moved(layout.framed(held), move, layout.stride, self.edges)
+        expected = moved(layout.framed(unchanged), move, layout.stride, self.edges)
         known = self._known(expected, layout, move)
         return _exact((layout.framed(activations) - expected) * known).square().flatten(1).sum(dim=1)
 
-    def _seen(self, layer: str, squared: torch.Tensor, move: Move | None) -> float:
-        """The mean squared distance of pairs over the units that a move's comparison takes in."""
+    def _base(self, layer: str, squared: torch.Tensor, move: Move | None) -> float:
+        """The mean squared distance of pairs over the units that are compared after a move."""
         if (layout := self._layouts[layer]) is None or move is None:
             return float("nan")
         framed = layout.framed(squared[None])
@@ -225,9 +226,9 @@ def area(curve: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(middles.mean(axis=-2))
 
 
-def _apart(activations: torch.Tensor, held: torch.Tensor, norm: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Squared distances and Pearson's r of each signal's activation with the one held, of that norm; ``(B,)`` each."""
-    a, b = _exact(activations).flatten(1), _exact(held).flatten(1)
+def _apart(activations: torch.Tensor, unchanged: torch.Tensor, norm: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared distances to the unchanged activations, and Pearson's r with them, ``(B,)`` each; `norm` is theirs."""
+    a, b = _exact(activations).flatten(1), _exact(unchanged).flatten(1)
     mean, own = _moments(a)
     together = torch.linalg.vecdot(a - mean[:, None], b)
     r = torch.where(own > 0, together / (own * norm), 0.0).clamp(-1, 1)
@@ -235,19 +236,19 @@ def _apart(activations: torch.Tensor, held: torch.Tensor, norm: torch.Tensor) ->
 
 
 def _moments(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each row's mean, and the norm of what deviates from it, exactly 0 for a constant row."""
+    """Each row's mean, and the norm of the deviations from it, exactly 0 for a constant row."""
     mean = rows.mean(dim=1)
     norm = torch.linalg.vector_norm(rows - mean[:, None], dim=1)
     return mean, norm.masked_fill(rows.amin(dim=1) == rows.amax(dim=1), 0)
 
 
 def _exact(values: torch.Tensor) -> torch.Tensor:
-    """Values in float64, which there is none of on MPS."""
+    """Values in float64; on the CPU in place of MPS, which does not have it."""
     return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 def _ratio(values: NDArray[np.float64], base: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values over a base that is above 0; NaN where it is not."""
+    """Values divided by a base; NaN where that is not above 0."""
     above = np.broadcast_to(base, values.shape)
     result = np.full(values.shape, np.nan)
     np.divide(values, above, out=result, where=above > 0)

@@ -42,7 +42,7 @@ def shift(maximum: int = 4, padding: str = "reflect") -> Perturbation:
 
 
 def shifted(signals: torch.Tensor, by: torch.Tensor, domain: Bounds, padding: str) -> torch.Tensor:
-    """Signals ``(B, …)``, each moved along its axes by whole numbers, ``(axes, B)``, shorter than the signals."""
+    """Signals ``(B, …)``, each moved along its axes by integers ``(axes, B)`` below the signals' lengths."""
     result = signals.clone()
     for dim, steps in zip(_dims(signals), by.to(signals.device), strict=True):
         size = signals.shape[dim]
@@ -60,7 +60,7 @@ def shifted(signals: torch.Tensor, by: torch.Tensor, domain: Bounds, padding: st
 def blur(sigma: float = 1.0) -> Perturbation:
     """Convolve with a Gaussian of standard deviation `sigma`, in pixels or samples, along each axis.
 
-    The Gaussian is cut at 4 sigma and normalised; the signal is mirrored at its edges.
+    The Gaussian is truncated at 4 sigma and normalised; the signal is mirrored at its edges.
     """
     number("sigma", sigma, 0)
     radius = math.ceil(4 * sigma)
@@ -77,8 +77,8 @@ def blur(sigma: float = 1.0) -> Perturbation:
             )
         if not radius:
             return signals.detach().clone()
-        places = torch.arange(-radius, radius + 1, dtype=torch.float64, device="cpu")
-        weights = torch.softmax(-((places / sigma) ** 2) / 2, dim=0).to(signals)
+        offsets = torch.arange(-radius, radius + 1, dtype=torch.float64, device="cpu")
+        weights = torch.softmax(-((offsets / sigma) ** 2) / 2, dim=0).to(signals)
         result = signals.detach()
         for dim in dims:
             result = _convolve(result, weights, dim)
@@ -88,7 +88,7 @@ def blur(sigma: float = 1.0) -> Perturbation:
 
 
 def _dims(signals: torch.Tensor) -> tuple[int, ...]:
-    """The dimensions that are space, of images ``(B, C, H, W)``, or time, of waveforms ``(B, T)``."""
+    """The dimensions of space in images ``(B, C, H, W)``, or of time in waveforms ``(B, T)``."""
     return (2, 3) if signals.ndim == 4 else (1,)
 
 

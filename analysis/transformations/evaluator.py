@@ -1,4 +1,4 @@
-"""Invariance: how little each layer of a model notices that a signal was shifted, turned, blurred or made softer."""
+"""Invariance: how little each layer of a model changes when a signal is shifted, turned, blurred or made softer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .moves import check_edges
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Asked = Mapping[str, tuple[float, ...]]
+Strengths = Mapping[str, tuple[float, ...]]
 """Strengths by transformation."""
 
 _MEASURES = {
@@ -55,41 +55,42 @@ def invariance(
 ) -> Evaluator:
     """Build the evaluator: invariance and equivariance of each model's layers over the strength of transformations.
 
-    1 is a layer that does not notice, or that moves with the signal; 0 is one to which the changed signal is as far
-    from the unchanged one as unrelated signals are from each other, on average over all pairs of the stimuli, of which
-    there must be two. Level 0 is no change. Intervals are percentiles of a bootstrap over stimuli, with what lies
-    between unrelated ones held fixed. Noise depends on the seed and the stimulus's name alone and is the same at all
-    strengths. Memory: a batch's activations of all models, and 32 bytes for each unit of their layers.
+    A value of 1 means that the layer does not change, or that it moves with the signal; 0 means that the changed signal
+    is as far from the unchanged one as unrelated signals are from each other, on average over all pairs of the stimuli,
+    of which there must be at least two. Level 0 is no change. Intervals are percentiles of a bootstrap over stimuli,
+    with the distance between unrelated ones kept fixed. Noise is seeded from the seed and the stimulus's name alone and
+    is the same at all strengths. Memory: a batch's activations of all models, and 32 bytes for each unit of their
+    layers.
 
     Parameters
     ----------
     transformations
-        Names, or strengths by name; by default all for the models' kind of signal, with their own strengths. Strengths
-        lead ever further away from no change, to one side.
+        Names, or strengths by name; by default all for the models' kind of signal, with their default strengths.
+        Strengths lead further and further from no change, to one side.
     edges
-        What comes in over the edges of what moves: the signal mirrored there (``reflect``), its other end
-        (``circular``), or black or silence (``zero``). `outside` in the result says how much that is.
+        What enters over the edges when a signal moves: the signal mirrored there (``reflect``), its other end
+        (``circular``), or black or silence (``zero``). `outside` in the result is its share.
     aperture
-        Whether pictures are shown, changed or not, through a disc that stays in its place, so that nothing comes in by
-        a turn.
+        Whether pictures are shown, changed or not, through a disc that does not move, so that nothing enters with
+        a rotation.
     resamples
-        Of the bootstrap.
+        Number of resamples of the bootstrap.
     batch_size
-        Signals at once.
+        Number of signals that are processed at once.
     """
-    asked = _asked(transformations)
+    requested = _requested(transformations)
     check_edges(edges)
     whole("resamples", resamples, 1, MANY)
     whole("batch_size", batch_size, 1)
 
     def evaluate(context: Context) -> xr.Dataset:
-        chosen = _chosen(context, asked)
+        selected = _selected(context, requested)
         if aperture and any(not isinstance(model.domain, ImageDomain) for model in context.models.values()):
-            raise MetameryError("aperture is of pictures, and the models take sounds")
+            raise MetameryError("aperture is for pictures, and the models take sounds")
         if len(context.stimuli) < 2:
-            raise MetameryError("invariance is held against unrelated signals: expected two stimuli at least")
+            raise MetameryError("invariance is relative to unrelated signals: expected at least two stimuli")
         seed = drawn_seed(context)
-        steps = [(name, strength) for name, strengths in chosen.items() for strength in strengths]
+        steps = [(name, strength) for name, strengths in selected.items() for strength in strengths]
         domains = {model.domain for model in context.models.values()}
         context.progress.start(batch_count(context, batch_size) * (1 + len(steps)), "transformations")
         with ExitStack() as stack:
@@ -106,7 +107,7 @@ def invariance(
                 for recorder in recorders.values():
                     recorder.unchanged(shown[recorder.model.domain])
                 context.progress.advance()
-                for name, strengths in chosen.items():
+                for name, strengths in selected.items():
                     noise = {domain: _noise(name, domain, stimuli, seed) for domain in domains}
                     for strength in strengths:
                         for domain, signals in fitted.items():
@@ -118,8 +119,8 @@ def invariance(
             curves = [recorder.finish() for recorder in recorders.values()]
         drawn = draws(len(context.stimuli), resamples, np.random.default_rng(seed))
         about = {"long_name": "share of the changed signal that came in over its edges", "units": "1"}
-        outsides = _outside(context, chosen, edges, aperture)
-        dataset = _dataset(context, chosen, curves, drawn)
+        outsides = _outside(context, selected, edges, aperture)
+        dataset = _dataset(context, selected, curves, drawn)
         dataset["outside"] = (("transformation", "strength", "site"), outsides, about)
         dataset.attrs = {"title": "Invariance", "edges": edges, "aperture": int(aperture), "resamples": resamples}
         return dataset
@@ -127,7 +128,7 @@ def invariance(
     return evaluate
 
 
-def _asked(transformations: Sequence[str] | Mapping[str, Sequence[float]] | None) -> Asked | None:
+def _requested(transformations: Sequence[str] | Mapping[str, Sequence[float]] | None) -> Strengths | None:
     if transformations is None:
         return None
     if isinstance(transformations, str) or not isinstance(transformations, Sequence | Mapping) or not transformations:
@@ -141,20 +142,22 @@ def _asked(transformations: Sequence[str] | Mapping[str, Sequence[float]] | None
     return {name: tuple(strengths) for name, strengths in transformations.items()}
 
 
-def _chosen(context: Context, asked: Asked | None) -> Asked:
-    """What is to be measured of these models."""
+def _selected(context: Context, requested: Strengths | None) -> Strengths:
+    """Return the transformations and strengths for these models."""
     kinds = {model.domain.kind for model in context.models.values()}
     if len(kinds) > 1:
-        raise MetameryError("the models take pictures and sounds, which change in other ways: expected models of one")
+        raise MetameryError(
+            "the models take pictures and sounds, which have different transformations: expected one kind"
+        )
     kind = kinds.pop()
-    if asked is None:
+    if requested is None:
         return {name: family.strengths for name, family in TRANSFORMATIONS.items() if family.kind == kind}
-    for name in asked:
+    for name in requested:
         if named(name).kind != kind:
             raise MetameryError(
-                f"transformation '{name}' is of {NOUNS[named(name).kind]}, and the models take {NOUNS[kind]}"
+                f"transformation '{name}' is for {NOUNS[named(name).kind]}, and the models take {NOUNS[kind]}"
             )
-    return asked
+    return requested
 
 
 def _shown(signals: torch.Tensor, domain: Domain, aperture: bool) -> torch.Tensor:
@@ -171,13 +174,13 @@ def _noise(name: str, domain: Domain, stimuli: Sequence[Stimulus], seed: int) ->
     )
 
 
-def _dataset(context: Context, chosen: Asked, curves: Sequence[Curves], drawn: NDArray[np.float64]) -> xr.Dataset:
+def _dataset(context: Context, selected: Strengths, curves: Sequence[Curves], drawn: NDArray[np.float64]) -> xr.Dataset:
     each_once = np.ones((1, drawn.shape[1]))
     at = ("transformation", "strength", "site")
     variables: dict[str, Any] = {}
     for what, (take, meaning) in _MEASURES.items():
         own, samples = (  # (1, T, S) and (R, T, S)
-            _from_identity(chosen, np.concatenate([take(each, stimuli) for each in curves], axis=-1), 1.0)
+            _from_identity(selected, np.concatenate([take(each, stimuli) for each in curves], axis=-1), 1.0)
             for stimuli in (each_once, drawn)
         )
         ends = zip(*(percentiles(values) for values in samples), strict=True)
@@ -188,35 +191,35 @@ def _dataset(context: Context, chosen: Asked, curves: Sequence[Curves], drawn: N
             about = "area under the curve of invariance over levels, from 0 to 1"
             variables |= with_ends("profile", at[::2], profile, percentiles(areas), about)
     relative = np.concatenate([each.relative() for each in curves], axis=1).transpose(2, 0, 1)  # (K, T, S)
-    distance = np.moveaxis(_padded(_from_identity(chosen, relative, 0.0)), 0, -1).astype(np.float32)
+    distance = np.moveaxis(_padded(_from_identity(selected, relative, 0.0)), 0, -1).astype(np.float32)
     about = "distance from the unchanged signal's activation over that of unrelated signals"
     variables["distance"] = ((*at, "stimulus"), distance, {"long_name": about, "units": "1"})
-    return xr.Dataset(variables, _coordinates(context, chosen))
+    return xr.Dataset(variables, _coordinates(context, selected))
 
 
-def _from_identity(chosen: Asked, values: NDArray[np.float64], identity: float) -> list[NDArray[np.float64]]:
-    """Cut ``(…, T, S)`` by transformation, and begin each with what no change gives: ``(…, 1 + strengths, S)``."""
-    parts = np.split(values, np.cumsum([len(strengths) for strengths in chosen.values()])[:-1], axis=-2)
+def _from_identity(selected: Strengths, values: NDArray[np.float64], identity: float) -> list[NDArray[np.float64]]:
+    """Split ``(…, T, S)`` by transformation, and prepend the value for no change: ``(…, 1 + strengths, S)``."""
+    parts = np.split(values, np.cumsum([len(strengths) for strengths in selected.values()])[:-1], axis=-2)
     return [np.concatenate([np.where(np.isnan(p[..., :1, :]), np.nan, identity), p], axis=-2) for p in parts]
 
 
 def _padded(parts: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Put curves of several lengths side by side, ``(…, transformation, strength, S)``; NaN behind the shorter ones."""
+    """Stack curves of different lengths, ``(…, transformation, strength, S)``; NaN after the end of shorter ones."""
     most = max(part.shape[-2] for part in parts)
     missing = [[(0, 0)] * (part.ndim - 2) + [(0, most - part.shape[-2]), (0, 0)] for part in parts]
     return np.stack([np.pad(p, m, constant_values=np.nan) for p, m in zip(parts, missing, strict=True)], axis=-3)
 
 
-def _coordinates(context: Context, chosen: Asked) -> dict[str, Any]:
-    sites = [(name, layer, place) for name, m in context.models.items() for place, layer in enumerate(m.layers)]
+def _coordinates(context: Context, selected: Strengths) -> dict[str, Any]:
+    sites = [(name, layer, index) for name, m in context.models.items() for index, layer in enumerate(m.layers)]
     lasts = [max(1, len(context.models[name].layers) - 1) for name, _, _ in sites]
-    families = [named(name) for name in chosen]
+    families = [named(name) for name in selected]
     values = _padded(
-        [np.array([[f.identity], *[[s] for s in chosen[n]]]) for n, f in zip(chosen, families, strict=True)]
+        [np.array([[f.identity], *[[s] for s in selected[n]]]) for n, f in zip(selected, families, strict=True)]
     )
     depth = "position among the model's layers, from 0 for the first to 1 for the last"
     return {
-        "transformation": list(chosen),
+        "transformation": list(selected),
         "unit": ("transformation", [family.unit for family in families], {"long_name": "unit of `value`"}),
         "strength": ("strength", np.arange(values.shape[1]), {"long_name": "level, 0 for no change", "units": "1"}),
         "value": (
@@ -227,18 +230,20 @@ def _coordinates(context: Context, chosen: Asked) -> dict[str, Any]:
         **site_coordinates([(name, layer) for name, layer, _ in sites]),
         "depth": (
             "site",
-            [place / last for (_, _, place), last in zip(sites, lasts, strict=True)],
+            [index / last for (_, _, index), last in zip(sites, lasts, strict=True)],
             {"long_name": depth, "units": "1"},
         ),
         "stimulus": [context.stimuli[index].name for index in range(len(context.stimuli))],
     }
 
 
-def _outside(context: Context, chosen: Asked, edges: str, aperture: bool) -> NDArray[np.float64]:
-    """What share of each changed signal came in over its edges, ``(transformation, strength, site)``."""
+def _outside(context: Context, selected: Strengths, edges: str, aperture: bool) -> NDArray[np.float64]:
+    """The share of each changed signal that came in over its edges, ``(transformation, strength, site)``."""
     by_domain = {
-        domain: [outside(name, s, domain, edges=edges, shown=aperture) for name, given in chosen.items() for s in given]
+        domain: [
+            outside(name, s, domain, edges=edges, shown=aperture) for name, given in selected.items() for s in given
+        ]
         for domain in {model.domain for model in context.models.values()}
     }
     columns = [by_domain[model.domain] for model in context.models.values() for _ in model.layers]
-    return _padded(_from_identity(chosen, np.array(columns).T, 0.0))
+    return _padded(_from_identity(selected, np.array(columns).T, 0.0))

@@ -1,6 +1,6 @@
 """Transformations: families of changes of a signal, each from no change to a strong one.
 
-They are deterministic; those that add noise take it as an argument, so that one noise serves all strengths.
+They are deterministic; those that add noise take it as an argument, so that all strengths can share it.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class Transformation:
     Parameters
     ----------
     kind
-        ``image`` or ``waveform``: of what.
+        Kind of signal: ``image`` or ``waveform``.
     unit
-        Of the strength.
+        Unit of the strength.
     strengths
-        By default, ever further from `identity`.
+        Default strengths, further and further from `identity`.
     identity
         The strength that changes nothing.
     limits
-        Between which strengths lie, ends included.
+        Lowest and highest strength.
     move
-        Of one that moves points: the `Move` of a strength. Maps of the signal can be moved alike.
+        For one that moves points: the `Move` of a strength. Maps of the signal can be moved alike.
     change
-        Of any other: from signals, strength, domain and noise to signals.
+        For any other: a function from signals, strength, domain and noise to signals.
     noisy
         Whether `change` takes noise.
     """
@@ -74,11 +74,11 @@ def transform(
     signals
         ``(B, …)`` of the domain.
     strength
-        In the transformation's unit.
+        Strength in the transformation's unit.
     edges
-        What comes in over the edges of what moves, of `EDGES`; black or silence is what ``zero`` brings.
+        What enters over the edges when a signal moves, one of `EDGES`; ``zero`` is black or silence.
     noise
-        Of a standard normal distribution, in the signals' shape; of ``noise`` and ``white-noise``.
+        Standard normal noise in the signals' shape, for ``noise`` and ``white-noise``.
 
     Returns
     -------
@@ -88,13 +88,13 @@ def transform(
     Raises
     ------
     MetameryError
-        A name is unknown, the strength is not within the limits, the transformation is of another kind of signal,
+        A name is unknown, the strength is not within the limits, the transformation is for another kind of signal,
         or the noise is missing.
     """
     family = named(name)
     check_edges(edges)
     if family.kind != domain.kind:
-        raise MetameryError(f"transformation '{name}' is of {NOUNS[family.kind]}, not of {NOUNS[domain.kind]}")
+        raise MetameryError(f"transformation '{name}' is for {NOUNS[family.kind]}, not for {NOUNS[domain.kind]}")
     if strength == family.identity:
         return signals
     _check_strength(name, family, strength)
@@ -110,14 +110,14 @@ def transform(
 
 
 def named(name: str) -> Transformation:
-    """One of `TRANSFORMATIONS`; another name is a `MetameryError`."""
+    """Return one of `TRANSFORMATIONS`; raises `MetameryError` for any other name."""
     if name not in TRANSFORMATIONS:
         raise unknown("transformation", name, TRANSFORMATIONS)
     return TRANSFORMATIONS[name]
 
 
 def check_strengths(name: str, strengths: Sequence[float]) -> None:
-    """Raise `MetameryError` unless strengths are within the limits and lead ever further away from no change."""
+    """Raise `MetameryError` unless strengths are within the limits and lead further and further from no change."""
     family = named(name)
     if not isinstance(strengths, Sequence) or isinstance(strengths, str) or not strengths:
         example = list(family.strengths)
@@ -129,20 +129,20 @@ def check_strengths(name: str, strengths: Sequence[float]) -> None:
     falls = [after < before for before, after in pairwise(way)]
     if not all(rises) and not all(falls):
         raise MetameryError(
-            f"strengths of '{name}' are {list(strengths)}, expected numbers that lead ever further away from "
+            f"strengths of '{name}' are {list(strengths)}, expected numbers further and further from "
             f"{family.identity:g}, which changes nothing, to one side"
         )
 
 
 def through_aperture(signals: torch.Tensor, domain: ImageDomain) -> torch.Tensor:
-    """Show pictures ``(B, C, H, W)`` through the disc that just fits them, amid the grey of the range's middle."""
+    """Show pictures ``(B, C, H, W)`` through the largest disc that fits, on the grey of the range's middle."""
     return domain.middle + (signals - domain.middle) * aperture(domain).to(signals)
 
 
 def aperture(domain: ImageDomain) -> torch.Tensor:
-    """How much of a picture shows through the disc, ``(H, W)`` in [0, 1]; its rim is a cosine, a tenth of the radius.
+    """How much of each pixel shows through the disc, ``(H, W)`` in [0, 1]; its rim is a cosine, a tenth of the radius.
 
-    A turn about the middle brings nothing into the disc that was not there before.
+    A rotation about the middle brings nothing new into the disc.
     """
     y, x = (torch.arange(n, dtype=torch.float64, device="cpu") - (n - 1) / 2 for n in (domain.height, domain.width))
     radius = (min(domain.height, domain.width) - 1) / 2
@@ -157,12 +157,12 @@ def outside(name: str, strength: float, domain: Domain, *, edges: str, shown: bo
         return 0.0
     size = (1, *domain.shape)[-2:]
     beyond = ~inside(sources(family.move(strength, domain), size), edges)
-    seen = (
+    weights = (
         aperture(domain)
         if shown and isinstance(domain, ImageDomain)
         else torch.ones(size, dtype=torch.float32, device="cpu")
     )
-    return float((beyond * seen).sum() / seen.sum())
+    return float((beyond * weights).sum() / weights.sum())
 
 
 def _check_strength(name: str, family: Transformation, strength: float) -> None:

@@ -1,4 +1,4 @@
-"""Which layers of a network are maps of the signal, and how far apart their units lie."""
+"""Which layers of a network are maps of the signal, and how far apart their units are."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from ...framework.models import Model
 from ...framework.running import signal_type
 
 _ALIKE = 1.25
-"""How much a map's sides may be to each other otherwise than the picture's."""
+"""Factor by which the ratio of a map's sides may differ from that of the picture's."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How an activation ``(B, …)`` is a map.
+    """Layout of an activation ``(B, …)`` that is a map.
 
     Parameters
     ----------
     axes
-        Its axes that are rows and columns, or time.
+        Axes of rows and columns, or of time.
     stride
-        Pixels, or samples, from one unit to the next along rows and columns; of a sound ``(1, samples)``.
+        Pixels, or samples, from one unit to the next along rows and columns; for a sound ``(1, samples)``.
     """
 
     axes: tuple[int, ...]
     stride: tuple[float, float]
 
     def framed(self, activations: torch.Tensor) -> torch.Tensor:
-        """The activation as ``(B, …, h, w)``; of a sound h is 1."""
+        """The activation as ``(B, …, h, w)``; for a sound h is 1."""
         if len(self.axes) == 1:
             return activations.movedim(self.axes[0], -1).unsqueeze(-2)
         return activations.movedim(self.axes, (-2, -1))
@@ -40,10 +40,10 @@ class Layout:
 def layouts(model: Model, layers: Sequence[str], device: torch.device) -> Mapping[str, Layout | None]:
     """Find which layers are maps; the others, such as logits, get None.
 
-    The network is run on one larger signal: the axes that grow are those of space or time, and by how much they grow
-    tells the stride, whatever the padding. A network, or layer, that does not grow with its signal has maps where an
-    activation is ``(B, C, h, w)`` and, of pictures, h to w is about as the picture's height to its width; its
-    stride is then taken to be the signal's size over the map's, which is exact if the map covers the whole signal.
+    The network is run on one larger signal: the axes that grow are those of space or time, and their growth gives the
+    stride, whatever the padding. In a network, or layer, that does not grow with its signal, an activation is a map if
+    it is ``(B, C, h, w)`` and, for pictures, h / w is close to the picture's height / width; its stride is then the
+    signal's size divided by the map's, which is exact if the map covers the whole signal.
     """
     shape = (1, *model.domain.shape)
     plain = _shapes(model, layers, shape, device)
@@ -79,7 +79,7 @@ def _extra(domain: Domain) -> tuple[int, ...]:
 def _shapes(
     model: Model, layers: Sequence[str], shape: Sequence[int], device: torch.device
 ) -> Mapping[str, torch.Size]:
-    """Shapes of the activations of one signal; none where the network takes no signal of this shape."""
+    """Shapes of the activations of one signal; empty where the network does not take signals of this shape."""
     signal = torch.full(tuple(shape), model.domain.middle, device=device, dtype=signal_type(model.module))
     try:
         with model.tap(layers) as tap, torch.no_grad():

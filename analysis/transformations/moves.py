@@ -1,8 +1,8 @@
 """Turning, scaling and shifting of pictures, of sounds, and of a network's maps of them.
 
-A `Move` is said in the signal's own pixels or samples. On a map whose units lie `stride` pixels apart the same move
-turns and scales alike and shifts by 1 / `stride` as many units. Between points there is linear interpolation; a shift
-by whole points and a turn by 90° of a square are exact.
+A `Move` is given in the signal's own pixels or samples. On a map whose units are `stride` pixels apart the same move
+turns and scales alike, and shifts by the number of pixels / `stride` units. Between points there is linear
+interpolation; a shift by whole points and a rotation of a square by 90° are exact.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import torch
 from ...framework.errors import unknown
 
 EDGES = ("reflect", "circular", "zero")
-"""What lies beyond a signal's edge: the signal mirrored there, the edge itself not repeated; its other end; nothing."""
+"""What is beyond a signal's edge: the signal mirrored there, the edge itself not repeated; its other end; nothing."""
 
 
 @dataclass(frozen=True)
 class Move:
-    """A picture is turned counter-clockwise and scaled, about its middle, and then moved to the right; a sound, later.
+    """A rotation counter-clockwise and a scaling, about the middle, and then a shift to the right (for sounds, later).
 
     Parameters
     ----------
     degrees
-        Of the turn.
+        Angle of the rotation.
     factor
-        Above 1 enlarges.
+        Scale; above 1 enlarges.
     shift
-        In pixels or samples of the signal.
+        Distance in pixels or samples of the signal.
     """
 
     degrees: float = 0.0
@@ -45,7 +45,7 @@ def check_edges(edges: str) -> None:
 
 
 def sources(move: Move, size: Sequence[int], stride: Sequence[float] = (1.0, 1.0)) -> torch.Tensor:
-    """Where what comes to each point was before: rows and columns ``(2, h, w)``, float64, on the CPU.
+    """The position that each point's value comes from: rows and columns ``(2, h, w)``, float64, on the CPU.
 
     Parameters
     ----------
@@ -63,14 +63,14 @@ def sources(move: Move, size: Sequence[int], stride: Sequence[float] = (1.0, 1.0
     x = x - move.shift
     cosine, sine = math.cos(math.radians(move.degrees)), math.sin(math.radians(move.degrees))
     before = (sine * x + cosine * y, cosine * x - sine * y)
-    places = [p / move.factor / s + m for p, s, m in zip(before, stride, middle, strict=True)]
-    return torch.stack(places).round(decimals=9)  # so that a quarter turn is exact
+    positions = [p / move.factor / s + m for p, s, m in zip(before, stride, middle, strict=True)]
+    return torch.stack(positions).round(decimals=9)  # so that a quarter turn is exact
 
 
-def inside(places: torch.Tensor, edges: str) -> torch.Tensor:
+def inside(positions: torch.Tensor, edges: str) -> torch.Tensor:
     """Which points come from within the signal, ``(h, w)``; over circular edges all do."""
-    last = torch.tensor(places.shape[1:], dtype=places.dtype, device="cpu")[:, None, None] - 1
-    return ((places >= 0) & (places <= last)).all(dim=0) | (edges == "circular")
+    last = torch.tensor(positions.shape[1:], dtype=positions.dtype, device="cpu")[:, None, None] - 1
+    return ((positions >= 0) & (positions <= last)).all(dim=0) | (edges == "circular")
 
 
 def moved(
@@ -78,14 +78,14 @@ def moved(
 ) -> torch.Tensor:
     """Move pictures or maps ``(…, h, w)``; a sound is one row of them, ``(…, 1, T)``.
 
-    Where the factor is below 1 they are first smoothed by a Gaussian of (1 / factor − 1) / 2, against aliasing.
+    Where the factor is below 1 they are first smoothed by a Gaussian with σ = (1 / factor − 1) / 2, against aliasing.
 
     Parameters
     ----------
     stride, edges
-        As in `sources`, and of `EDGES`.
+        Stride as in `sources`, and one of `EDGES`.
     empty
-        What lies beyond ``zero`` edges.
+        Value beyond ``zero`` edges.
     """
     if move.factor < 1:
         around = "circular" if edges == "circular" else "reflect"
@@ -99,17 +99,17 @@ def moved(
             weight = (1 - (y - row).abs()) * (1 - (x - column).abs())
             if not weight.any():
                 continue
-            place = _folded(row, height, edges) * width + _folded(column, width, edges)
-            values = flat[..., place.flatten().to(maps.device)].reshape(maps.shape)
+            position = _folded(row, height, edges) * width + _folded(column, width, edges)
+            values = flat[..., position.flatten().to(maps.device)].reshape(maps.shape)
             if edges == "zero":
-                there = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-                values = values.where(there.to(maps.device), empty)
+                is_inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+                values = values.where(is_inside.to(maps.device), empty)
             result += weight.to(maps) * values
     return result
 
 
 def smoothed(maps: torch.Tensor, sigmas: Sequence[float], edges: str) -> torch.Tensor:
-    """Convolve the last axes of ``(…, h, w)`` with Gaussians of these standard deviations, cut at 4 of them."""
+    """Convolve the last axes of ``(…, h, w)`` with Gaussians of these standard deviations, truncated at 4 of them."""
     for axis, sigma in zip(range(-len(sigmas), 0), sigmas, strict=True):
         size = maps.shape[axis]
         if size > 1 and sigma > 0:
@@ -122,18 +122,18 @@ def _blurring(size: int, sigma: float, edges: str) -> torch.Tensor:
     radius = math.ceil(4 * sigma)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64, device="cpu")
     weights = torch.softmax(-((offsets / sigma) ** 2) / 2, dim=0)
-    places = _folded(torch.arange(size, device=offsets.device)[:, None] + offsets, size, edges)
+    positions = _folded(torch.arange(size, device=offsets.device)[:, None] + offsets, size, edges)
     return torch.zeros(size, size, dtype=torch.float64, device="cpu").scatter_add_(
-        1, places, weights.expand(size, -1).contiguous()
+        1, positions, weights.expand(size, -1).contiguous()
     )
 
 
-def _folded(places: torch.Tensor, size: int, edges: str) -> torch.Tensor:
-    """Places that may lie beyond a line's ends, brought back onto it."""
-    places = places.long()
+def _folded(positions: torch.Tensor, size: int, edges: str) -> torch.Tensor:
+    """Map positions beyond a line's ends back onto it."""
+    positions = positions.long()
     if edges == "circular":
-        return places % size
+        return positions % size
     if edges == "zero":
-        return places.clamp(0, size - 1)
-    around = places % max(1, 2 * (size - 1))
+        return positions.clamp(0, size - 1)
+    around = positions % max(1, 2 * (size - 1))
     return torch.where(around < size, around, 2 * (size - 1) - around)

@@ -1,4 +1,4 @@
-"""Shifting the pitch of sounds and keeping their timing: stretching by a phase vocoder, then resampling."""
+"""Shifting the pitch of sounds while keeping their timing: stretching by a phase vocoder, then resampling."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import pad
 
 WINDOW = 0.05
-"""Length of the vocoder's window in s; it is brought to a power of two samples."""
+"""Length of the vocoder's window in s; it is rounded to a power of two samples."""
 
 
 def pitch_shifted(signals: torch.Tensor, semitones: float, sample_rate: int) -> torch.Tensor:
@@ -29,16 +29,16 @@ def pitch_shifted(signals: torch.Tensor, semitones: float, sample_rate: int) -> 
 def _stretched(signals: torch.Tensor, ratio: float, window: int) -> torch.Tensor:
     """Play sounds ``(B, T)`` slower by a ratio, at the same pitch: ``(B, T · ratio)``.
 
-    Each spectrum goes on from the one before it as the sound itself does over one hop; after silence it begins anew.
+    Each spectrum continues the one before it as the sound itself does over one hop; after silence it starts again.
     """
     hop = window // 4
     length = round(signals.shape[1] * ratio)
     shape = torch.hann_window(window, device=signals.device, dtype=signals.dtype)
     number = torch.arange(length // hop + 1, dtype=torch.float32, device="cpu")
-    starts = (number * (hop / ratio)).round().long() + hop  # in what is padded below
+    starts = (number * (hop / ratio)).round().long() + hop  # in the padded signals below
     within = pad(signals, (hop + window // 2, window // 2 + 1))
-    places = starts[:, None] + torch.arange(window, device="cpu")
-    here, before = (torch.fft.rfft(within[:, p.to(signals.device)] * shape) for p in (places, places - hop))
+    indices = starts[:, None] + torch.arange(window, device="cpu")
+    here, before = (torch.fft.rfft(within[:, p.to(signals.device)] * shape) for p in (indices, indices - hop))
     size, turn = here.abs(), torch.sgn(here * before.conj())  # (B, frames, frequencies)
     spectrum = here[:, 0]
     spectra = [spectrum]
@@ -52,7 +52,7 @@ def _stretched(signals: torch.Tensor, ratio: float, window: int) -> torch.Tensor
 
 
 def _resampled(signals: torch.Tensor, length: int) -> torch.Tensor:
-    """Bring ``(B, T)`` to another length by cutting, or filling up, its spectrum."""
+    """Resample ``(B, T)`` to another length by truncating or padding its spectrum."""
     spectrum = torch.fft.rfft(signals)
     resampled: torch.Tensor = torch.fft.irfft(spectrum[:, : length // 2 + 1], n=length)
     return resampled * (length / signals.shape[1])

@@ -1,4 +1,4 @@
-"""Shift consistency: how often a model says the same of one signal at two places."""
+"""Shift consistency: how often a model gives a signal the same label at two positions."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ EDGES = (*PADDINGS, "crop")
 
 
 def shift_consistency(maximum: int | None = None, edges: str = "reflect", batch_size: int = 100) -> Evaluator:
-    """Build the evaluator: for each model, the proportion of signals that get one label twice (Zhang 2019, section 4).
+    """Build the evaluator: for each model, the proportion of signals with the same label twice (Zhang 2019, section 4).
 
     Each signal is moved twice, by whole pixels or samples drawn evenly from −`maximum` to `maximum`, and the model's
-    highest class is compared. The draws depend on the seed and the stimulus's name alone.
+    highest class is compared. The draws are seeded from the seed and the stimulus's name alone.
 
     Parameters
     ----------
     maximum
-        By default an eighth of a picture's shorter side, or a tenth of a sound.
+        Largest shift; by default an eighth of a picture's shorter side, or a tenth of a sound.
     edges
-        What comes in at the edge: the signal mirrored there (``reflect``), or black or silence (``zero``). ``crop``
-        takes two crops, up to twice `maximum` apart, from a picture that is as much larger than the model's: with
+        What enters at the edge: the signal mirrored there (``reflect``), or black or silence (``zero``). ``crop``
+        takes two crops, up to twice `maximum` apart, from a picture that is larger than the model's by as much: with
         a `maximum` of 16, about the published procedure on ImageNet.
     """
     one_of("edges", edges, EDGES)

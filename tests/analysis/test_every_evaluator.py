@@ -1,4 +1,4 @@
-"""Every bundled evaluator on the same few studies: it holds its contract, or says in one line why it cannot."""
+"""Every bundled evaluator on the same few studies: it keeps its contract, or one line states why it cannot."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ CASES: dict[str, tuple[Callable[[xr.DataTree], xr.DataTree] | None, int]] = {
 }
 REFUSED = {
     **{("two models alone", name): f"evaluator '{name}' needs a study" for name in OF_STUDIES},
-    ("one stimulus", "invariance"): "expected two stimuli at least",
+    ("one stimulus", "invariance"): "expected at least two stimuli",
     ("one stimulus", "similarity"): "similarity of 1 stimuli, expected at least 4",
 }
 

@@ -1,4 +1,4 @@
-"""Accuracy, robust accuracy and shift consistency, against networks of which the answer is known."""
+"""Accuracy, robust accuracy and shift consistency, against networks whose results are known."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_sounds_have_sizes_of_their_own() -> None:
     with pytest.raises(MetameryError, match="edges is 'crop', which is for pictures"):
         found("shift-consistency", context, edges="crop")
     mixed = Context({"net": model, "sees": linear_model()}, sounds)
-    with pytest.raises(MetameryError, match="say which epsilons are meant"):
+    with pytest.raises(MetameryError, match="expected epsilons"):
         found("robustness", mixed)
 
 

@@ -1,4 +1,4 @@
-"""Attacks: closed forms on linear classifiers, bounds for any setting, and that nothing is left behind."""
+"""Attacks: closed forms on linear classifiers, bounds for any setting, and that the model's state is restored."""
 
 from __future__ import annotations
 
@@ -477,7 +477,7 @@ class TestBadInput:
             ({"norm": "l3"}, "unknown norm 'l3'; did you mean 'l2'?"),
             ({"loss": "cross_entropi"}, "did you mean 'cross_entropy'?"),
             ({"loss": "dlr"}, "needs 3 classes or more, the model has 2"),
-            ({"loss": lambda logits, labels: logits.sum()}, r"has shape \(\), expected \(2,\), one a signal"),
+            ({"loss": lambda logits, labels: logits.sum()}, r"has shape \(\), expected \(2,\), one for each signal"),
             ({"generator": None}, "needs a generator"),
         ],
     )

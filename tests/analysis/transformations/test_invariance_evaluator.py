@@ -1,4 +1,4 @@
-"""Invariance by layer, of networks of which it is known."""
+"""Invariance by layer, of networks whose invariance is known."""
 
 from __future__ import annotations
 
@@ -169,9 +169,9 @@ def test_sounds_have_transformations_of_their_own() -> None:
     np.testing.assert_allclose(gain.correlation, 1, atol=1e-6)  # of a network without bias
     seen = {"net": heard, "sees": Model(network(), DOMAIN, ["output"])}
     for models, options, said in (
-        (seen, {}, "the models take pictures and sounds, which change in other ways: expected models of one"),
-        ({"net": heard}, {"transformations": ["blur"]}, "'blur' is of pictures, and the models take sounds"),
-        ({"net": heard}, {"aperture": True}, "aperture is of pictures, and the models take sounds"),
+        (seen, {}, "the models take pictures and sounds, which have different transformations: expected one kind"),
+        ({"net": heard}, {"transformations": ["blur"]}, "'blur' is for pictures, and the models take sounds"),
+        ({"net": heard}, {"aperture": True}, "aperture is for pictures, and the models take sounds"),
     ):
         with pytest.raises(MetameryError, match=said):
             found(Context(models, sounds()), **options)

@@ -1,4 +1,4 @@
-"""Families of changes, and what is measured of activations, against closed forms and slow twins."""
+"""Families of changes, and measures of activations, against closed forms and slow reference versions."""
 
 from __future__ import annotations
 
@@ -179,10 +179,10 @@ def test_the_aperture_shows_a_disc_that_a_turn_does_not_fill_from_outside() -> N
         ("gain", [True], "a strength of 'gain' is True"),
         ("gain", ["3"], "a strength of 'gain' is '3'"),
         ("gain", [math.nan], "a strength of 'gain' is nan"),
-        ("rotation", [10, 5], "expected numbers that lead ever further away from 0, which changes nothing"),
+        ("rotation", [10, 5], "expected numbers further and further from 0, which changes nothing"),
         ("rotation", [-10, 10], "to one side"),
-        ("scale", [1.0, 2.0], "ever further away from 1"),
-        ("white-noise", [0, 10], "ever further away from inf"),
+        ("scale", [1.0, 2.0], "further and further from 1"),
+        ("white-noise", [0, 10], "further and further from inf"),
     ],
 )
 def test_a_bad_strength_is_named(name: str, strengths: Any, said: str) -> None:
@@ -192,7 +192,7 @@ def test_a_bad_strength_is_named(name: str, strengths: Any, said: str) -> None:
 
 def test_what_cannot_be_transformed_is_named() -> None:
     given = signals("image")
-    with pytest.raises(MetameryError, match="transformation 'gain' is of sounds, not of pictures"):
+    with pytest.raises(MetameryError, match="transformation 'gain' is for sounds, not for pictures"):
         transform("gain", given, -3, PICTURES)
     with pytest.raises(MetameryError, match="unknown edges 'mirror'"):
         transform("rotation", given, 3, PICTURES, edges="mirror")

@@ -1,4 +1,4 @@
-"""Drawings of the Datasets as they are, by matplotlib, which is imported when something is drawn.
+"""Drawings of the Datasets by matplotlib, which is imported when something is drawn.
 
 Each function draws on the axes that it is given, or on those of a new figure, and returns them; a gallery is a figure.
 """

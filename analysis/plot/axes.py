@@ -41,15 +41,15 @@ def size_for(layers: Sequence[str], each: float) -> tuple[float, float]:
 
 
 def label(array: xr.DataArray, width: int = 38) -> str:
-    """Return what a variable is, with its units, in lines of `width` characters."""
+    """Return a variable's description with its units, in lines of `width` characters."""
     name = str(array.attrs.get("long_name") or array.name or "").replace("_", " ")
     metric = array.coords.get("metric")
-    told = f", {metric.item()}" if metric is not None and not metric.ndim else ""
-    return fill(f"{name}{told} [{units(array)}]", width)
+    suffix = f", {metric.item()}" if metric is not None and not metric.ndim else ""
+    return fill(f"{name}{suffix} [{units(array)}]", width)
 
 
 def units(array: xr.DataArray) -> str:
-    """Return a variable's units; of a measure of match they are told by the measure's name."""
+    """Return a variable's units; those of a measure of match follow from the measure's name."""
     given = str(array.attrs.get("units", "1"))
     metric = array.coords.get("metric")
     if given != METRIC_UNITS or metric is None or metric.ndim:
@@ -58,7 +58,7 @@ def units(array: xr.DataArray) -> str:
 
 
 def short(names: Sequence[str]) -> list[str]:
-    """Return qualified names without the plugins', where they are still told apart.
+    """Return qualified names without the plugins', where they are still unique.
 
     >>> short(["audio:net relu1", "vision:net relu1", "audio:other"])
     ['audio:net relu1', 'vision:net relu1', 'other']
@@ -68,14 +68,14 @@ def short(names: Sequence[str]) -> list[str]:
 
 
 def quiet(ax: Axes) -> None:
-    """Leave out what carries no number: the frame's upper and right side."""
+    """Leave out the frame's upper and right side, which carry no information."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="y", color="0.9", linewidth=0.8)
     ax.set_axisbelow(True)
 
 
 def layer_ticks(ax: Axes, layers: Sequence[str]) -> None:
-    """Write the layers' names below the axis, slanted where they would meet."""
+    """Write the layers' names below the axis, slanted where they would overlap."""
     ax.set_xticks(range(len(layers)), layers)
     width = ax.get_window_extent().width / ax.figure.dpi  # in inches
     if max(map(len, layers), default=0) * _LETTER * len(layers) > width:
@@ -88,14 +88,14 @@ def layer_ticks(ax: Axes, layers: Sequence[str]) -> None:
 
 
 def variable(dataset: xr.Dataset, name: str) -> xr.DataArray:
-    """Return a variable, or raise `MetameryError` with the names that there are."""
+    """Return a variable, or raise `MetameryError` with the existing names."""
     if name not in dataset:
         raise unknown("variable", name, [str(each) for each in dataset.data_vars])
     return dataset[name]
 
 
 def averaged(array: xr.DataArray, shown: Iterable[str]) -> xr.DataArray:
-    """Return the mean over stimuli, seeds and participants, of what is known; other dimensions of one item go.
+    """Return the mean over stimuli, seeds and participants, without NaN; other dimensions of one item are dropped.
 
     Raises
     ------
@@ -110,14 +110,14 @@ def averaged(array: xr.DataArray, shown: Iterable[str]) -> xr.DataArray:
     array = array.squeeze([dim for dim in array.dims if array.sizes[dim] == 1 and dim not in kept], drop=True)
     if left := [str(dim) for dim in array.dims if dim not in kept]:
         raise MetameryError(
-            f"'{array.name}' has dimensions {', '.join(map(str, array.dims))}: choose one item of "
+            f"'{array.name}' has dimensions {', '.join(map(str, array.dims))}: select one item of "
             f"{' and of '.join(left)} with .sel"
         )
     return array
 
 
 def limits(values: np.ndarray, units: str) -> tuple[float, float] | None:
-    """Return 0 and 1 for proportions and the like, −1 and 1 for correlations well below 0, otherwise nothing."""
+    """Return 0 and 1 for proportions and the like, −1 and 1 for correlations well below 0, otherwise None."""
     finite = values[np.isfinite(values)]
     if units != "1" or not finite.size or finite.max() > 1 or finite.min() < -1:
         return None

@@ -40,7 +40,7 @@ def by_layer(results: xr.Dataset | Mapping[str, xr.Dataset], name: str = "succes
     Raises
     ------
     MetameryError
-        There is no such variable, it is of no layers, or it has further dimensions.
+        There is no such variable, it has no layers, or it has further dimensions.
 
     Examples
     --------
@@ -87,10 +87,10 @@ def _lines(
         items = shown[0]["recogniser"].values.tolist() if "recogniser" in shown[0].dims else [None]
         for item in items:
             one = shown if item is None else [each.sel(recogniser=item) for each in shown]
-            told = ", ".join(
+            heading = ", ".join(
                 part for part in (title, model, "" if item is None else f"by {short([str(item)])[0]}") if part
             )
-            yield told, one[0], (one[1], one[2]) if has_ends else None
+            yield heading, one[0], (one[1], one[2]) if has_ends else None
 
 
 def _models(arrays: list[xr.DataArray]) -> Iterator[tuple[str, list[xr.DataArray]]]:

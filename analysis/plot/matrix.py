@@ -24,7 +24,7 @@ def heat_map(array: xr.DataArray, ax: Axes | None = None) -> Axes:
     ----------
     array
         Over ``(layer, measured_layer)``, ``(site, other_site)`` or any two dimensions; the mean is taken over stimuli
-        and seeds. The first goes down, the second across. A choice of one metric is ``array.sel(metric="pearson")``.
+        and seeds. The first goes down, the second across. One metric is selected by ``array.sel(metric="pearson")``.
     ax
         Axes to draw on; those of a new figure by default.
 
@@ -36,7 +36,7 @@ def heat_map(array: xr.DataArray, ax: Axes | None = None) -> Axes:
     Raises
     ------
     MetameryError
-        There are other than two dimensions left.
+        The number of dimensions left is not two.
 
     Examples
     --------
@@ -71,12 +71,14 @@ def _dims(array: xr.DataArray) -> tuple[str, str]:
         if {down, across} <= {*array.dims}:
             return down, across
     if array.ndim != 2:
-        raise MetameryError(f"'{array.name}' is over {', '.join(map(str, array.dims)) or 'nothing'}, expected two")
+        raise MetameryError(
+            f"'{array.name}' is over {', '.join(map(str, array.dims)) or 'nothing'}, expected two dimensions"
+        )
     return str(array.dims[0]), str(array.dims[1])
 
 
 def _names(values: xr.DataArray, dim: str) -> list[str]:
-    """Return what the ticks say; of sites of a single model, the layers alone."""
+    """Return the labels of the ticks; for sites of a single model, the layers alone."""
     model, layer = (f"other_{name}" if dim == "other_site" else name for name in ("model", "layer"))
     if dim.endswith("site") and model in values.coords and len({*values[model].values.tolist()}) == 1:
         return [str(name) for name in values[layer].values]

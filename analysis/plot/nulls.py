@@ -1,4 +1,4 @@
-"""The match of metamers, held against that of unrelated natural signals."""
+"""The match of metamers, compared with that of unrelated natural signals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LABELS = {"pearson": "Pearson's r [1]", "spearman": "Spearman's ρ [1]", "snr_db": "signal-to-noise ratio [dB]"}
-_SPREAD = 0.22  # of a layer's width, over which the points of a layer lie
+_SPREAD = 0.22  # of a layer's width, over which the points of a layer are spread
 
 
 def against_null(metamers: xr.Dataset, null: xr.Dataset, metric: str = "pearson", ax: Axes | None = None) -> Axes:
@@ -80,13 +80,13 @@ def _bars(ax: Axes, null: xr.Dataset, at: list[int]) -> None:
 
 
 def _points(ax: Axes, values: list[np.ndarray], maxima: list[float]) -> None:
-    """Draw the metamers of each layer side by side, so that equal ones are seen."""
+    """Draw the metamers of each layer side by side, so that equal ones are visible."""
     across = [index + np.linspace(-_SPREAD, _SPREAD, len(each)) if len(each) > 1 else np.array([index])
               for index, each in enumerate(values)]  # fmt: skip
     x, y = np.concatenate(across), np.concatenate(values)
     above = y > np.repeat(maxima, [len(each) for each in values])
     size = 26 if len(x) < 200 else 10
-    for chosen, face, told in ((above, "C0", "metamers above it"), (~above, "none", "metamers not above it")):
-        shown = chosen & np.isfinite(y)
+    for mask, face, text in ((above, "C0", "metamers above it"), (~above, "none", "metamers not above it")):
+        shown = mask & np.isfinite(y)
         if shown.any():
-            ax.scatter(x[shown], y[shown], size, facecolors=face, edgecolors="C0", linewidths=1.2, zorder=3, label=told)
+            ax.scatter(x[shown], y[shown], size, facecolors=face, edgecolors="C0", linewidths=1.2, zorder=3, label=text)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-_OTHER = "#c2410c"  # the label of a metamer that the model takes for something else
+_OTHER = "#c2410c"  # the label of a metamer that the model classifies differently
 
 
 def gallery(
@@ -34,7 +34,7 @@ def gallery(
 ) -> Figure:
     """Draw natural signals and their metamers: a row for each stimulus, a column for each layer.
 
-    With each signal is the class that the model gives it, in red where a metamer's is not its natural signal's.
+    Each signal has its label by the model, in red where a metamer's is not that of its natural signal.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def gallery(
     """
     one_of("sounds", sounds, ("spectrogram", "waveform"))
     with opened(metamers) as tree:
-        results = _chosen(models_of(tree), model)
+        results = _select_model(models_of(tree), model)
         columns = _known("layer", list(layers or results.layers), results.layers)
         rows = results.stimuli[:stimuli] if isinstance(stimuli, int) else _known("stimulus", stimuli, results.stimuli)
         if seed not in results.seeds:
@@ -80,7 +80,7 @@ def gallery(
         return _drawn(results, rows, columns, results.seeds.index(seed), sounds)
 
 
-def _chosen(models: Sequence[ModelResults], name: str) -> ModelResults:
+def _select_model(models: Sequence[ModelResults], name: str) -> ModelResults:
     names = [results.name for results in models]
     if not models:
         raise MetameryError("there are no metamers, expected a study or what synthesise returns")
@@ -91,11 +91,11 @@ def _chosen(models: Sequence[ModelResults], name: str) -> ModelResults:
     return models[names.index(name) if name else 0]
 
 
-def _known(what: str, asked: Sequence[str], names: Sequence[str]) -> list[str]:
-    for name in asked:
+def _known(what: str, requested: Sequence[str], names: Sequence[str]) -> list[str]:
+    for name in requested:
         if name not in names:
             raise unknown(what, name, names)
-    return list(asked)
+    return list(requested)
 
 
 def _drawn(results: ModelResults, rows: Sequence[str], columns: Sequence[str], seed: int, sounds: str) -> Figure:
@@ -109,10 +109,10 @@ def _drawn(results: ModelResults, rows: Sequence[str], columns: Sequence[str], s
     )
     numbers = [results.stimuli.index(name) for name in rows]
     natural = results.natural["signal"].transpose("stimulus", *results.domain.dims).isel(stimulus=numbers).values
-    said = results.natural["predicted"].values
+    predicted = results.natural["predicted"].values
     for row, number in enumerate(numbers):
         _signal(grid[row, 0], natural[row], results, sounds)
-        _caption(grid[row, 0], results.label(int(said[number])), is_sound)
+        _caption(grid[row, 0], results.label(int(predicted[number])), is_sound)
         grid[row, 0].set_ylabel(shorten(rows[row], 18, placeholder="…"), fontsize=9)
     answers, agrees = results.answers("predicted", -1), results.answers("agrees", -1)
     for column, layer in enumerate(columns, 1):
@@ -135,7 +135,7 @@ def _drawn(results: ModelResults, rows: Sequence[str], columns: Sequence[str], s
 
 
 def _signal(ax: Axes, signal: NDArray[np.float32], results: ModelResults, sounds: str) -> None:
-    """Draw one signal, or a dash where there is none."""
+    """Draw one signal, or a dash where it is missing."""
     domain = results.domain
     if isinstance(domain, ImageDomain):
         ax.set(xticks=[], yticks=[])
@@ -158,9 +158,9 @@ def _caption(ax: Axes, text: str, is_sound: bool, is_other: bool = False) -> Non
     """Write the model's label in small letters: below a picture, in the corner of a sound."""
     if not text:
         return
-    told, colour = shorten(text.split(",", maxsplit=1)[0], 22, placeholder="…"), _OTHER if is_other else "0.3"
+    caption, colour = shorten(text.split(",", maxsplit=1)[0], 22, placeholder="…"), _OTHER if is_other else "0.3"
     if is_sound:
         box = {"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
-        ax.text(0.97, 0.95, told, transform=ax.transAxes, ha="right", va="top", fontsize=7, color=colour, bbox=box)
+        ax.text(0.97, 0.95, caption, transform=ax.transAxes, ha="right", va="top", fontsize=7, color=colour, bbox=box)
     else:
-        ax.set_xlabel(told, fontsize=8, color=colour, labelpad=2)
+        ax.set_xlabel(caption, fontsize=8, color=colour, labelpad=2)

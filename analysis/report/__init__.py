@@ -1,4 +1,4 @@
-"""The page to look at: a study, a run or evaluations as one HTML file that needs neither a server nor the network."""
+"""The page with the results: a study, a run or evaluations as one HTML file that needs neither server nor internet."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def write_report(results: Results, file: str | Path | None = None, count: int = 
     Raises
     ------
     MetameryError
-        The folder holds no results that this version can read, they are damaged, or the page cannot be written. Of
-        metamers that are lost a warning says how many they are. Results in memory have no `file`, or do not pass
+        The folder holds no results that this version can read, they are damaged, or the page cannot be written. A
+        warning gives the number of metamers that are lost. Results in memory have no `file`, or do not pass
         `check_dataset`.
 
     Examples
@@ -84,7 +84,7 @@ def write_report(results: Results, file: str | Path | None = None, count: int = 
 
 
 def _of_folder(given: Path, file: str | Path | None, count: int) -> tuple[str, Path]:
-    """Return the report of a folder's results, and where it belongs."""
+    """Return the report of a folder's results, and the path to write it to."""
     folder = check_input(given, READABLE, "a study's folder, or that of evaluations or of a run")
 
     def page() -> str:
@@ -136,5 +136,5 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
 
 
 def _assets(*names: str) -> Markup:
-    """Return the text of some of our own files."""
+    """Return the text of some of this folder's files."""
     return Markup("\n".join((_HERE / name).read_text(encoding="utf-8") for name in names))

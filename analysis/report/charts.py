@@ -31,7 +31,7 @@ class Axis:
     logarithmic: bool = False
 
     def fractions(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Return where values lie, 0 at the low end and 1 at the high one; what lies beyond is brought to the end."""
+        """Return the positions of values, 0 at the low end and 1 at the high one; those beyond are clipped."""
         array = np.clip(np.asarray(values, dtype=np.float64), self.low, self.high)
         low, high = self.low, self.high
         if self.logarithmic:
@@ -40,7 +40,7 @@ class Axis:
 
 
 def linear(title: str, low: float, high: float, count: int = 4, whole: bool = False) -> Axis:
-    """Return an axis with about `count` round numbers on it; whole ones if asked."""
+    """Return an axis with about `count` round numbers on it; integers if `whole`."""
     if not high > low:
         low, high = low - 0.5, high + 0.5
     locator = MaxNLocator(count, integer=whole, steps=[1, 2, 2.5, 5, 10])
@@ -55,8 +55,8 @@ def logarithmic(title: str, low: float, high: float) -> Axis:
 
 
 def names(title: str, of: Sequence[str]) -> Axis:
-    """Return an axis with a place of width 1 for each name, the first at 0."""
-    return Axis(title, -0.5, max(len(of), 1) - 0.5, [(float(place), _short(name)) for place, name in enumerate(of)])
+    """Return an axis with a position of width 1 for each name, the first at 0."""
+    return Axis(title, -0.5, max(len(of), 1) - 0.5, [(float(index), _short(name)) for index, name in enumerate(of)])
 
 
 class Chart:
@@ -67,7 +67,7 @@ class Chart:
     x, y
         The axes.
     width, height
-        Of the part within the axes, in pixels before the page scales it.
+        Size of the part within the axes, in pixels before the page scales it.
     """
 
     def __init__(self, x: Axis, y: Axis, width: int = 240, height: int = 130) -> None:
@@ -75,67 +75,67 @@ class Chart:
         self._shapes: list[str] = []
 
     def area(self, x: ArrayLike, low: ArrayLike, high: ArrayLike, style: str) -> None:
-        """Fill what lies between two lines; where either is not a number there is a gap."""
-        places, bottom, top = self._across(x), self._down(low), self._down(high)
-        for run in _runs(np.isfinite(places) & np.isfinite(bottom) & np.isfinite(top)):
-            outline = np.concatenate([places[run], places[run][::-1]]), np.concatenate([bottom[run], top[run][::-1]])
+        """Fill the area between two lines, with a gap where either is NaN."""
+        across, bottom, top = self._across(x), self._down(low), self._down(high)
+        for run in _runs(np.isfinite(across) & np.isfinite(bottom) & np.isfinite(top)):
+            outline = np.concatenate([across[run], across[run][::-1]]), np.concatenate([bottom[run], top[run][::-1]])
             self._path(_joined(*outline) + "z", style)
 
     def line(self, x: ArrayLike, y: ArrayLike, style: str) -> None:
-        """Join points; where one is not a number there is a gap."""
-        places, heights = self._across(x), self._down(y)
-        parts = [_joined(places[run], heights[run]) for run in _runs(np.isfinite(places) & np.isfinite(heights))]
+        """Join points, with a gap where one is NaN."""
+        across, heights = self._across(x), self._down(y)
+        parts = [_joined(across[run], heights[run]) for run in _runs(np.isfinite(across) & np.isfinite(heights))]
         self._path("".join(parts), style)
 
     def strokes(self, x: ArrayLike, low: ArrayLike, high: ArrayLike, style: str) -> None:
-        """Draw an upright stroke at each place."""
-        places, bottom, top = np.broadcast_arrays(self._across(x), self._down(low), self._down(high))
-        known = np.isfinite(places + bottom + top)
+        """Draw a vertical stroke at each position."""
+        across, bottom, top = np.broadcast_arrays(self._across(x), self._down(low), self._down(high))
+        known = np.isfinite(across + bottom + top)
         self._path(
             "".join(
-                f"M{_at(place)} {_at(first)}V{_at(last)}"
-                for place, first, last in zip(places[known], bottom[known], top[known], strict=True)
+                f"M{_at(position)} {_at(first)}V{_at(last)}"
+                for position, first, last in zip(across[known], bottom[known], top[known], strict=True)
             ),
             style,
         )
 
     def boxes(self, x: ArrayLike, half: float, low: ArrayLike, high: ArrayLike, style: str) -> None:
-        """Fill a box around each place, `half` its width to either side."""
-        for place, bottom, top in zip(*(np.atleast_1d(values) for values in (x, low, high)), strict=True):
-            self.area([place - half, place + half], [bottom, bottom], [top, top], style)
+        """Fill a box around each position, `half` its width to either side."""
+        for position, bottom, top in zip(*(np.atleast_1d(values) for values in (x, low, high)), strict=True):
+            self.area([position - half, position + half], [bottom, bottom], [top, top], style)
 
     def levels(self, x: ArrayLike, half: float, y: ArrayLike, style: str) -> None:
-        """Draw a level stroke at each place, `half` its width to either side."""
-        for place, height in zip(np.atleast_1d(x), np.atleast_1d(y), strict=True):
-            self.line([place - half, place + half], [height, height], style)
+        """Draw a horizontal stroke at each position, `half` its width to either side."""
+        for position, height in zip(np.atleast_1d(x), np.atleast_1d(y), strict=True):
+            self.line([position - half, position + half], [height, height], style)
 
     def points(self, x: ArrayLike, y: ArrayLike, style: str, *, hollow: bool = False) -> None:
-        """Draw points, hollow ones if asked; one at plus infinity becomes an arrow at the upper end."""
-        places, values = self._across(x), np.asarray(y, dtype=np.float64)
+        """Draw points, hollow ones if `hollow`; one at plus infinity becomes an arrow at the upper end."""
+        across, values = self._across(x), np.asarray(y, dtype=np.float64)
         heights = self._down(np.where(np.isfinite(values), values, np.nan))
         known = np.isfinite(heights)
-        dots = "".join(f"M{_at(a)} {_at(b)}h0" for a, b in zip(places[known], heights[known], strict=True))
+        dots = "".join(f"M{_at(a)} {_at(b)}h0" for a, b in zip(across[known], heights[known], strict=True))
         self._path(dots, f"{style} dots")
         if hollow:
             self._path(dots, f"{style} dots hole")
         top = float(self._down(self.y.high))
-        arrows = "".join(f"M{_at(place - 3.5)} {_at(top + 6)}l3.5 -6l3.5 6z" for place in places[np.isposinf(values)])
+        arrows = "".join(f"M{_at(middle - 3.5)} {_at(top + 6)}l3.5 -6l3.5 6z" for middle in across[np.isposinf(values)])
         self._path(arrows, f"{style} arrows")
 
     def svg(self, label: str) -> Markup:
-        """Return the drawing; `label` says in words what it shows."""
+        """Return the drawing; `label` describes it in words."""
         widest = max((len(text) for _, text in self.y.ticks), default=1)
         left, top, right = 26 + _LETTER * widest, 8, 12
         slot = self.width / max(len(self.x.ticks), 1)
         longest = max((len(text) for _, text in self.x.ticks), default=1)
-        turned = _LETTER * longest > slot + 2
-        below = 34 if not turned else 28 + 0.74 * _LETTER * longest
-        if turned:  # the first name hangs out to the left
+        slanted = _LETTER * longest > slot + 2
+        below = 34 if not slanted else 28 + 0.74 * _LETTER * longest
+        if slanted:  # the first name extends to the left
             left = max(left, 0.7 * _LETTER * len(self.x.ticks[0][1]) - slot / 2 + 6)
         width, height = left + self.width + right, top + self.height + below
         marks = [
             f'<path class="frame" d="M0 0V{self.height}H{self.width}"/>',
-            *(self._named(value, text, turned) for value, text in self.x.ticks),
+            *(self._named(value, text, slanted) for value, text in self.x.ticks),
         ]
         for value, text in self.y.ticks:
             at = _at(float(self._down(value)))
@@ -153,11 +153,11 @@ class Chart:
             f"{''.join(marks)}{''.join(self._shapes)}{titles}</g></svg>"
         )
 
-    def _named(self, value: float, text: str, turned: bool) -> str:
+    def _named(self, value: float, text: str, slanted: bool) -> str:
         across = _at(float(self._across(value)))
-        if turned:
-            place = f"translate({across} {self.height + 10}) rotate(-48)"
-            return f'<text class="end" transform="{place}" dy=".35em">{escape(text)}</text>'
+        if slanted:
+            transform = f"translate({across} {self.height + 10}) rotate(-48)"
+            return f'<text class="end" transform="{transform}" dy=".35em">{escape(text)}</text>'
         return f'<text class="middle" x="{across}" y="{self.height + 15}">{escape(text)}</text>'
 
     def _across(self, values: ArrayLike) -> NDArray[np.float64]:
@@ -177,7 +177,7 @@ def _joined(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
 
 
 def _runs(known: NDArray[np.bool_]) -> list[slice]:
-    """Return the stretches without a gap."""
+    """Return the intervals without a gap."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], known.astype(np.int8), [0]])))
     return [slice(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
 

@@ -36,22 +36,23 @@ def curve(updates: NDArray[np.float64], losses: NDArray[np.float32]) -> Curve | 
     if not len(losses):
         return None
     kept = np.unique(np.linspace(0, len(updates) - 1, min(_POINTS, len(updates))).round().astype(int))
-    chosen = np.asarray(losses[:, kept], dtype=np.float64)
-    known = np.isfinite(chosen).all(axis=0)
+    values = np.asarray(losses[:, kept], dtype=np.float64)
+    known = np.isfinite(values).all(axis=0)
     if not known.any():
         return None
-    chosen = chosen[:, known]
-    return Curve(updates[kept][known], np.median(chosen, axis=0), chosen.min(axis=0), chosen.max(axis=0))
+    values = values[:, known]
+    return Curve(updates[kept][known], np.median(values, axis=0), values.min(axis=0), values.max(axis=0))
 
 
 def loss_charts(curves: Sequence[Curve | None], layers: Sequence[str]) -> list[str]:
     """Draw each layer's curve as an SVG element, all with the same limits; empty text where there is no curve."""
-    there = [item for item in curves if item is not None]
-    if not there:
+    present = [item for item in curves if item is not None]
+    if not present:
         return ["" for _ in curves]
-    last = max(float(item.updates[-1]) for item in there)
+    last = max(float(item.updates[-1]) for item in present)
     updates = linear("updates", 0, max(last, 1), 3, whole=True)
-    losses = _losses(min(float(item.lowest.min()) for item in there), max(float(item.highest.max()) for item in there))
+    lowest = min(float(item.lowest.min()) for item in present)
+    losses = _losses(lowest, max(float(item.highest.max()) for item in present))
     return [
         "" if item is None else _draw(item, updates, losses, layer) for item, layer in zip(curves, layers, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""What evaluators wrote, whoever they are by: drawn from dimensions, units and long names alone."""
+"""Results of evaluators, bundled or not: drawn from dimensions, units and long names alone."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _MOST_VALUES = 20_000_000
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers over at most two dimensions; `code` reads one of them, told what its row and column say."""
+    """Numbers over at most two dimensions; `code` reads one of them, given its row and column."""
 
     row_dim: str
     column_dim: str
-    rows: list[tuple[str, str, list[Cell]]]  # name, what the code is told, cells
+    rows: list[tuple[str, str, list[Cell]]]  # name, coordinates for the code, cells
     columns: list[tuple[str, str]]
     code: str
     is_shaded: bool
@@ -41,14 +41,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Result:
-    """One variable: a table of its numbers and perhaps a chart of them, or `unread`, why there is neither."""
+    """One variable: a table of its numbers and perhaps a chart of them, or in `unread` why there is neither."""
 
     name: str
     title: str
     units: str
-    at: str  # where the store has it, for `places`
+    at: str  # its path in the store, for `snippets`
     averaged: Sequence[str] = ()
-    charts: Sequence[tuple[str, str]] = ()  # what it is of, drawing
+    charts: Sequence[tuple[str, str]] = ()  # title, drawing
     legend: Sequence[tuple[str, str]] = ()  # style, name
     has_interval: bool = False
     table: Table | None = None
@@ -64,9 +64,9 @@ class Evaluation:
     description: str
     results: list[Result]
     signals: list[Shown]
-    text: list[str]  # variables that hold text, and are only named
+    text: list[str]  # names of the variables that contain text
     warnings: list[str]
-    facts: Mapping[str, str]  # what it was made with
+    facts: Mapping[str, str]  # its settings
 
 
 def evaluations(tree: xr.DataTree) -> list[Evaluation]:
@@ -85,7 +85,7 @@ def _others(tree: xr.DataTree) -> Iterator[tuple[str, xr.DataTree]]:
 
 def _evaluation(path: str, node: xr.DataTree) -> Evaluation:
     dataset = node.to_dataset(inherit=False)
-    arrays = {str(name): dataset[name] for name in sorted(dataset.data_vars, key=str)}  # they come as the disk has them
+    arrays = {str(name): dataset[name] for name in sorted(dataset.data_vars, key=str)}  # the disk's order is arbitrary
     about = {str(name): value for name, value in node.attrs.items()}
     drawn = {name: signals(path, name, array, about) for name, array in arrays.items() if is_signal(array)}
     shown = {name: each for name, each in drawn.items() if each is not None}
@@ -118,16 +118,16 @@ def _results(path: str, name: str, numeric: Mapping[str, xr.DataArray]) -> Itera
 def _result(
     path: str, name: str, numeric: Mapping[str, xr.DataArray], fixed: Mapping[str, Any] | None = None
 ) -> Result:
-    """Show a variable, or the part of it that lies at `fixed` coordinates."""
+    """Show a variable, or the part of it at `fixed` coordinates."""
     array, fixed = numeric[name], fixed or {}
     title = str(array.attrs.get("long_name") or name.replace("_", " "))
     title = ": ".join([title, *(str(item) for item in fixed.values())])
     units = str(array.attrs.get("units", "1"))
     units = "unitless" if units == "1" else units
-    told = at(group=path, variable=name, **fixed)
+    location = at(group=path, variable=name, **fixed)
     reduced = _reduced(array)
     if isinstance(reduced, str):
-        return Result(name, title, units, told, unread=reduced)
+        return Result(name, title, units, location, unread=reduced)
     values, averaged, is_flag = reduced
     row_dim, column_dim = _arranged(values)
     values = _trimmed(values, column_dim)
@@ -135,7 +135,7 @@ def _result(
     charts, legend = line_charts(values, row_dim, column_dim, bounds, f"{clipped(name, units)} ({units})", name)
     code = _code(is_flag, averaged, [*values.dims, *fixed])
     table = _table(values, row_dim, column_dim, bounds, code, shaded=not charts or row_dim == "site")
-    return Result(name, title, units, told, averaged, charts, legend, bool(charts and bounds), table)
+    return Result(name, title, units, location, averaged, charts, legend, bool(charts and bounds), table)
 
 
 def _ends(name: str, numeric: Mapping[str, xr.DataArray]) -> list[str]:
@@ -152,7 +152,7 @@ def _like(end: xr.DataArray, values: xr.DataArray) -> xr.DataArray:
 def _reduced(array: xr.DataArray) -> tuple[xr.DataArray, list[str], bool] | str:
     """Return at most two dimensions of an array, those that it was averaged over, and whether it is a flag.
 
-    Text says why that cannot be.
+    Where that is not possible, return the reason as text.
     """
     dims = [str(dim) for dim in array.dims]
     if any(dim not in array.coords for dim in dims):
@@ -178,7 +178,7 @@ def _reduced(array: xr.DataArray) -> tuple[xr.DataArray, list[str], bool] | str:
 
 
 def _arranged(values: xr.DataArray) -> tuple[str, str]:
-    """Return the dimensions that go down and across; empty text for one that is not there."""
+    """Return the dimensions that go down and across; empty text for one that is missing."""
     dims = [str(dim) for dim in values.dims]
     if not dims:
         return "", ""
@@ -189,7 +189,7 @@ def _arranged(values: xr.DataArray) -> tuple[str, str]:
 
 
 def _trimmed(values: xr.DataArray, column_dim: str) -> xr.DataArray:
-    """Leave out columns without a number, such as the layers of other models."""
+    """Leave out columns that are all NaN, such as the layers of other models."""
     if not column_dim:
         return values
     others = [dim for dim in values.dims if dim != column_dim]
@@ -230,7 +230,7 @@ def _table(
         for row, line in enumerate(array.tolist())
     ]
     heads = _named(values, row_dim)
-    rows = [(name, told, row) for (name, told), row in zip(heads, cells, strict=True)]
+    rows = [(name, location, row) for (name, location), row in zip(heads, cells, strict=True)]
     scale = number(low), number(high)
     return Table(row_dim, column_dim, rows, _named(values, column_dim), code, is_shaded, scale)
 

@@ -1,4 +1,4 @@
-"""The gallery: every stimulus, and what the network takes for the same at each layer."""
+"""The gallery: every stimulus, and its metamers at each layer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the network calls a signal, and how sure it is."""
+    """The label that the network gives a signal, and its confidence."""
 
     label: str
     confidence: float
@@ -52,7 +52,7 @@ class Metamer:
     agrees: bool | None
     loss: float
     verdict: Verdict
-    lost: bool  # succeeds, and no longer once quantised
+    lost: bool  # succeeds, but not after quantisation
     match: list[tuple[Metric, str]]
     against: str  # the same in words, with the null's maxima
 
@@ -81,15 +81,15 @@ def gallery(
     Parameters
     ----------
     model
-        Where they are read from.
+        Results that they are read from.
     facts
-        Of each stimulus, by name.
+        Facts about each stimulus, by name.
     final
         Last losses, ``(layer, stimulus, seed)``.
     count
-        Rows at most.
+        Largest number of rows.
     room
-        Bytes for all pictures or sounds together; pictures are made to fit.
+        Bytes for all pictures or sounds together; pictures are compressed to fit.
     """
     domain = model.domain
     per_row = 1 + len(model.layers) * len(model.seeds)
@@ -132,11 +132,11 @@ def _columns(model: ModelResults, final: NDArray[np.float32], count: int, size: 
         column = []
         for index, signals in enumerate(model.metamer_signals(layer, count)):
             cells = []
-            for place, (seed, signal) in enumerate(zip(model.seeds, signals, strict=True)):
-                at = (layer, index, place)
+            for seed_index, (seed, signal) in enumerate(zip(model.seeds, signals, strict=True)):
+                at = (layer, index, seed_index)
                 state = STATE_NAMES[int(stored["state"][at])]
                 answer = Answer(model.label(int(stored["predicted"][at])), float(stored["confidence"][at]))
-                mine, rounded = judged[layer][index][place], quantised[layer][index][place]
+                mine, rounded = judged[layer][index][seed_index], quantised[layer][index][seed_index]
                 values = [(metric, float(array[at])) for metric, array in match if not np.isnan(array[at])]
                 cells.append(
                     Metamer(

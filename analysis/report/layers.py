@@ -1,4 +1,4 @@
-"""What came of each layer: how many metamers, how close, how many succeed and whether the model still agrees."""
+"""Results of each layer: number of metamers, their match, how many succeed, how often the model's label agrees."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PARTS = {
     "agrees": "same label",
     "quantised_success": "success after rounding",
 }
-"""What a layer's metamers may come to, as in the store, and the heads of the columns."""
+"""Outcomes of a layer's metamers: names in the store, and headings of the columns."""
 
 
 @dataclass(frozen=True)
 class Proportion:
-    """How many of those that count, with the 95 % interval of Wilson."""
+    """A proportion of those that count, with its 95 % Wilson interval."""
 
     counted: int
     value: float
@@ -53,7 +53,7 @@ NOTHING = Proportion(0, float("nan"), float("nan"), float("nan"))
 class LayerSummary:
     """One layer over all its stimuli and seeds; losses and updates are of the metamers that were made.
 
-    Where nothing was made, losses and updates are not a number.
+    Losses and updates are NaN where no metamer was made.
     """
 
     name: str
@@ -107,7 +107,7 @@ def _summary(
 
 
 def _proportions(model: ModelResults) -> tuple[list[dict[str, Proportion]], list[int]]:
-    """Return each layer's proportions, and how many metamers no verdict can be given on."""
+    """Return each layer's proportions, and the number of metamers for which success is unattainable."""
     if model.match is None or "agrees" not in model.match:
         return [dict.fromkeys(PARTS, NOTHING) for _ in model.layers], [0 for _ in model.layers]
     from ..proof.success import success_by_layer

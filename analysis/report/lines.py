@@ -1,4 +1,4 @@
-"""What evaluators wrote as lines across layers, sizes or epochs."""
+"""Results of evaluators drawn as lines across layers, sizes or epochs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ACROSS = ("layer", "epoch", "step", "epsilon", "strength", "quantile")
-"""Dimensions that lines run along, the first there is."""
+"""Dimensions that lines run along; the first that exists is used."""
 
 _LINES = ("model", "recogniser", "category", "participant", "transformation", "site")
 _MOST_LINES = 8
@@ -23,35 +23,35 @@ _HEIGHT = 160  # pixels of a chart
 
 @dataclass(frozen=True)
 class _Lines:
-    """What one chart shows: lines ``(line, place)``, and perhaps the ends of their intervals."""
+    """What one chart shows: lines ``(line, position)``, and perhaps the ends of their intervals."""
 
     lines: NDArray[np.float64]
     edges: list[NDArray[np.float64]]
 
-    def at(self, places: list[int]) -> _Lines:
-        """Only some places."""
-        return _Lines(self.lines[:, places], [edge[:, places] for edge in self.edges])
+    def at(self, positions: list[int]) -> _Lines:
+        """Select some positions."""
+        return _Lines(self.lines[:, positions], [edge[:, positions] for edge in self.edges])
 
-    def draw(self, across: Axis, places: NDArray[np.float64], up: Axis, label: str) -> str:
+    def draw(self, across: Axis, positions: NDArray[np.float64], up: Axis, label: str) -> str:
         chart = Chart(across, up, 310, _HEIGHT)
         for line in range(len(self.lines)):
             if self.edges:
-                chart.area(places, self.edges[0][line], self.edges[1][line], f"range s{line + 1}")
-                chart.strokes(places, self.edges[0][line], self.edges[1][line], f"bar s{line + 1}")
+                chart.area(positions, self.edges[0][line], self.edges[1][line], f"range s{line + 1}")
+                chart.strokes(positions, self.edges[0][line], self.edges[1][line], f"bar s{line + 1}")
         for line, values in enumerate(self.lines):
-            chart.line(places, values, f"series s{line + 1}")
-            chart.points(places, values, f"series s{line + 1}")
+            chart.line(positions, values, f"series s{line + 1}")
+            chart.points(positions, values, f"series s{line + 1}")
         return chart.svg(label)
 
 
 _Charts = tuple[list[tuple[str, str]], list[tuple[str, str]]]
-"""Drawings with what they are of, and the legend that they share: style and name."""
+"""Drawings with their titles, and the legend that they share: style and name."""
 
 
 def line_charts(
     values: xr.DataArray, row_dim: str, column_dim: str, bounds: list[xr.DataArray], title: str, name: str
 ) -> _Charts:
-    """Draw lines across layers or sizes; nothing where that would say nothing."""
+    """Draw lines across layers or sizes; nothing where that would not be informative."""
     if not np.isfinite(values.values).any():
         return [], []
     if row_dim == "site" and column_dim not in ACROSS:
@@ -63,9 +63,9 @@ def line_charts(
         return [], []
     order = [dim for dim in (row_dim, column_dim) if dim]
     shown = _Lines(*_stacked([each.transpose(*order) for each in (values, *bounds)], lines))
-    across, places = _across_axis(values, column_dim)
+    across, positions = _across_axis(values, column_dim)
     drawing = shown.draw(
-        across, places, _up_axis(title, shown), f"{name} by {column_dim}; the numbers are in the table"
+        across, positions, _up_axis(title, shown), f"{name} by {column_dim}; the numbers are in the table"
     )
     return [("", drawing)], _legend(_items(values, row_dim))
 
@@ -77,9 +77,9 @@ def _charts_of_sites(
     if not {"model", "layer"} <= {*values.coords} or (column_dim and column_dim not in _LINES):
         return [], []
     of_model: dict[str, list[int]] = {}
-    for place, model in enumerate(values["model"].values.tolist()):
-        of_model.setdefault(str(model), []).append(place)
-    layers = {model: [str(values["layer"].values[place]) for place in own] for model, own in of_model.items()}
+    for position, model in enumerate(values["model"].values.tolist()):
+        of_model.setdefault(str(model), []).append(position)
+    layers = {model: [str(values["layer"].values[position]) for position in own] for model, own in of_model.items()}
     lines = values.sizes[column_dim] if column_dim else 1
     order = [dim for dim in (column_dim, "site") if dim]
     shown = _Lines(*_stacked([each.transpose(*order) for each in (values, *bounds)], lines))
@@ -112,7 +112,7 @@ def _legend(texts: list[str]) -> list[tuple[str, str]]:
 
 
 def level_names(values: xr.DataArray, dim: str) -> list[str]:
-    """What each level of strength is, where the coordinate `value` says so; else empty."""
+    """Names of the levels of strength, by the coordinate `value`; empty without it."""
     if dim != "strength" or "value" not in values.coords or values["value"].dims != (dim,):
         return []
     return [item_text(float(value)).replace("inf", "∞") for value in values["value"].values]
@@ -125,9 +125,10 @@ def _across_axis(values: xr.DataArray, dim: str) -> tuple[Axis, NDArray[np.float
     coordinate = values[dim].values
     if coordinate.dtype.kind not in "iuf":
         return names(dim, [str(item) for item in coordinate]), np.arange(len(coordinate), dtype=np.float64)
-    places = coordinate.astype(np.float64)
+    positions = coordinate.astype(np.float64)
     units = str(values[dim].attrs.get("units", "1"))
-    return linear(dim if units == "1" else f"{dim} ({units})", float(places.min()), float(places.max())), places
+    title = dim if units == "1" else f"{dim} ({units})"
+    return linear(title, float(positions.min()), float(positions.max())), positions
 
 
 def _up_axis(title: str, drawn: _Lines) -> Axis:

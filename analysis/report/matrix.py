@@ -20,7 +20,7 @@ _DARK = 62  # percent of the scale from which the text is printed in the other c
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as it is printed, how far up the scale it is, in percent, or None, and what it may range over."""
+    """A number as it is printed, its position on the scale in percent or None, and its interval."""
 
     text: str
     percent: int | None
@@ -47,12 +47,12 @@ def matrices(model: ModelResults) -> list[Matrix]:
     matches = model.matches
     if matches is None:
         return []
-    there = [metric for metric in METRICS if metric.name in matches["metric"].values]
-    return [_matrix(model, metric, matches.sel(metric=metric.name).values) for metric in there]
+    present = [metric for metric in METRICS if metric.name in matches["metric"].values]
+    return [_matrix(model, metric, matches.sel(metric=metric.name).values) for metric in present]
 
 
 def shade(value: float, pale: float, deep: float) -> int | None:
-    """Return how far a value lies from the scale's pale end to its deep end, in percent.
+    """Return a value's position from the scale's pale end to its deep end, in percent.
 
     >>> shade(0.5, 0.0, 1.0), shade(7.0, 0.0, 1.0), shade(0.25, 1.0, 0.0), shade(float("nan"), 0.0, 1.0)
     (50, 100, 75, None)
@@ -64,7 +64,7 @@ def shade(value: float, pale: float, deep: float) -> int | None:
 
 
 def median(values: NDArray[Any]) -> float:
-    """Return the median of what is known; not a number where nothing is."""
+    """Return the median without NaN; NaN where all values are."""
     known = values[~np.isnan(values)]
     return float(np.median(known)) if known.size else float("nan")
 

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from ...framework.model_results import ModelResults
 
 MAX_METAMERS = 2000
-"""Rows at most."""
+"""Largest number of rows."""
 
 _SHOWN = tuple(metric for metric in METRICS if metric.name != "snr_db_2023")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A word or a number in the table: as it is printed, and what it is sorted by; None comes last."""
+    """A word or a number in the table: its text, and the key that it is sorted by; None comes last."""
 
     text: str
     key: float | None
@@ -40,7 +40,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class MetamerRow:
-    """One metamer; `layer` is its place in the network's order."""
+    """One metamer; `layer` is sorted in the network's order."""
 
     stimulus: str
     layer: Entry
@@ -51,7 +51,7 @@ class MetamerRow:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers: its head, the name of the code that reads them, and what that code is told."""
+    """A column of numbers: its heading, the name of the code that reads them, and that code's coordinates."""
 
     head: str
     title: str
@@ -61,7 +61,7 @@ class Column:
 
 @dataclass(frozen=True)
 class MetamerTable:
-    """The table's columns of numbers, its rows, and how many there would be in all."""
+    """The table's columns of numbers, its rows, and the number of metamers in all."""
 
     columns: list[Column]
     rows: list[MetamerRow]
@@ -98,7 +98,7 @@ def metamer_table(model: ModelResults, final: NDArray[np.float32]) -> MetamerTab
 
 
 def percent(value: float) -> str:
-    """Print a percentile; one that is not all never looks like it.
+    """Print a percentile; one below 100 is never rounded up to it.
 
     >>> percent(100.0), percent(99.996), percent(42.0)
     ('100', '99.9', '42.0')

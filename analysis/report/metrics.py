@@ -15,13 +15,13 @@ class Metric:
     Parameters
     ----------
     name
-        In the store.
+        Name in the store.
     symbol, title
-        In running text, and at the head of a chart.
+        Name in running text, and as a chart's title.
     units
-        As an axis says them.
+        Units as an axis shows them.
     text
-        Prints a value.
+        Function that prints a value.
     lower_is_closer
         Whether 0 is a perfect match.
     """
@@ -48,4 +48,4 @@ METRICS = (
 )
 
 JUDGED = METRICS[:3]
-"""Those that success is judged by, and that have a null."""
+"""The metrics that success is judged by, and that have a null."""

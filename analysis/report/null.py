@@ -1,4 +1,4 @@
-"""The null: match between unrelated natural signals, and where the metamers lie against it."""
+"""The null: match between unrelated natural signals, and how the metamers compare with it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ...framework.model_results import ModelResults
 
 FEW = 1000
-"""Pairs below which the page says that they are few."""
+"""Number of pairs below which the page notes that they are few."""
 
-_SPREAD = 0.36  # half of what the metamers of one layer take of its place
+_SPREAD = 0.36  # half of the width over which the metamers of a layer are spread
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Maximum:
 
 @dataclass(frozen=True)
 class Null:
-    """What the page says of a model's null.
+    """What the page shows of a model's null.
 
     Parameters
     ----------
     signals, pairs
-        How many there are; 0 where the store does not say.
+        Their numbers; 0 where the store does not have them.
     stimuli
-        What the signals are.
+        Description of the signals.
     left_out
         Near-duplicates that were not counted, each with the reason.
     maxima
@@ -60,7 +60,7 @@ class Null:
 
 
 def null(model: ModelResults) -> Null | None:
-    """Gather what the page says of a model's null; None where there is none, or nothing in it yet."""
+    """Gather what the page shows of a model's null; None where it is missing or still empty."""
     maximum = model.of_null("maximum", JUDGED[0].name)
     if model.null is None or maximum is None or maximum.isnull().all():
         return None
@@ -105,7 +105,7 @@ def _texts(values: NDArray[Any]) -> list[str]:
 def _match_chart(model: ModelResults, metric: Metric, layers: Axis) -> str:
     exact, rounded = model.own_match(metric.name), model.judged("quantised_match", metric.name)
     quantiles, maximum = model.of_null("quantiles", metric.name), model.of_null("maximum", metric.name)
-    places = np.arange(len(model.layers))
+    positions = np.arange(len(model.layers))
     levels = {}
     if quantiles is not None:
         levels = {
@@ -115,17 +115,17 @@ def _match_chart(model: ModelResults, metric: Metric, layers: Axis) -> str:
     width = min(max(200, 34 * len(model.layers)), 320)
     chart = Chart(layers, _axis(metric, [exact, rounded, highest, *levels.values()]), width, 170)
     if levels:
-        chart.boxes(places, 0.42, levels[0.001], levels[0.999], "null wide")
-        chart.boxes(places, 0.42, levels[0.05], levels[0.95], "null")
-        chart.levels(places, 0.42, levels[0.5], "null-median")
+        chart.boxes(positions, 0.42, levels[0.001], levels[0.999], "null wide")
+        chart.boxes(positions, 0.42, levels[0.05], levels[0.95], "null")
+        chart.levels(positions, 0.42, levels[0.5], "null-median")
     each = exact[0].size
     offsets = np.linspace(-_SPREAD, _SPREAD, each) if each > 1 else np.zeros(1)
-    across = (places[:, None] + offsets).ravel()
+    across = (positions[:, None] + offsets).ravel()
     crowd = " crowd" if 2 * _SPREAD * width / across.size < 5 else ""  # pixels from point to point
     chart.points(across, rounded.reshape(-1), f"rounded{crowd}", hollow=True)
     chart.points(across, exact.reshape(-1), f"metamers{crowd}")
     if highest is not None:
-        chart.levels(places, 0.46, highest, "maximum")
+        chart.levels(positions, 0.46, highest, "maximum")
     return chart.svg(f"{metric.title} of the metamers at their own layers, against the null; the numbers are below")
 
 
@@ -180,7 +180,7 @@ def _steps(chart: Chart, edges: NDArray[np.float64], numbers: NDArray[np.float64
 
 
 def _edges(low: NDArray[np.float32], high: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the edges of bins, the open ends as wide as their neighbours."""
+    """Return the edges of bins; open ones at the ends are as wide as their neighbours."""
     edges = np.append(low, high[-1]).astype(np.float64)
     if len(edges) > 3:
         if not np.isfinite(edges[0]):

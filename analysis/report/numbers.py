@@ -25,7 +25,7 @@ def number(value: float) -> str:
 
 
 def correlation(value: float) -> str:
-    """Print three decimals, and near 1 as many as tell it from 1.
+    """Print three decimals, and near 1 as many as distinguish it from 1.
 
     >>> correlation(0.5), correlation(-0.0312), correlation(0.99996), correlation(1.0)
     ('0.500', '−0.031', '0.99996', '1')

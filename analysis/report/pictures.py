@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_TINY = 96  # pixels: below this a picture is shown enlarged, pixel by pixel, and JPEG's blocks would be seen
+_TINY = 96  # pixels: below this a picture is shown enlarged, pixel by pixel, and JPEG's blocks would be visible
 _ROOM = 8_000_000  # characters that a model's pictures or sounds take on the page, about
 _ROOM_OF_ALL = 24_000_000  # and those of all its models
 _QUALITIES = (90, 80, 70, 60, 50, 40, 30, 20)
@@ -21,14 +21,14 @@ _QUALITIES = (90, 80, 70, 60, 50, 40, 30, 20)
 
 @dataclass(frozen=True)
 class Picture:
-    """Addresses of a picture and, for a waveform, of its sound; both hold the content itself."""
+    """Addresses of a picture and, for a waveform, of its sound; both contain the data."""
 
     image: str
     sound: str = ""
 
 
 def picture(signal: NDArray[np.float32], domain: Domain, size: int) -> Picture:
-    """Turn a signal of a domain into what the page shows of it; a JPEG is of `size` bytes at most, if it can be."""
+    """Turn a signal of a domain into what the page shows of it; a JPEG has at most `size` bytes, if possible."""
     if isinstance(domain, WaveformDomain):
         drawn = data_uri(picture_of_sound(signal, domain).encode("ascii"), "image/svg+xml")
         return Picture(drawn, data_uri(wav(signal, domain), "audio/wav"))
@@ -58,5 +58,5 @@ def picture_size(domain: Domain) -> tuple[int, int]:
 
 
 def is_tiny(domain: Domain) -> bool:
-    """Whether a domain's pictures are so small that their pixels should be seen."""
+    """Whether a domain's pictures are so small that their pixels should be visible."""
     return isinstance(domain, ImageDomain) and max(domain.width, domain.height) <= _TINY

@@ -1,4 +1,4 @@
-"""The page's sections as plain data: one per model, and what the head says of the whole study."""
+"""The page's sections as plain data, one for each model, and the date in its head."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ class ModelSection:
 
     @property
     def quantisation(self) -> str:
-        """What rounding a file means."""
+        """Precision that a file rounds to."""
         return "16 bits" if self.is_sound else "8 bits"
 
     @property
     def at(self) -> str:
-        """Where the store has this model's groups, for `places`."""
+        """Paths of this model's groups in the store, for `snippets`."""
         groups = ("stimuli", "metamers", "match", "null")
         return at(**{group: f"models/{self.key}/{group}" for group in groups})
 
@@ -97,7 +97,7 @@ class ModelSection:
 
     @property
     def preset_updates(self) -> int | None:
-        """How many updates the preset makes by itself, where other than these were asked for."""
+        """The preset's own number of updates, where the study has another."""
         own = PRESETS[self.preset].steps if self.preset in PRESETS else None
         return None if str(own) == self.updates else own
 

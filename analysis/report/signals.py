@@ -1,4 +1,4 @@
-"""Signals that evaluators wrote, as pictures to look at or sounds to play."""
+"""Signals in the results of evaluators, as pictures or sounds to play."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Shown:
     is_sound: bool
     is_tiny: bool
     size: tuple[int, int]
-    count: int  # of those that there are
+    count: int  # of all signals of the variable
     pictures: Sequence[tuple[str, Picture]]  # caption, picture
 
 
@@ -46,14 +46,14 @@ def is_signal(array: xr.DataArray) -> bool:
 
 
 def signals(path: str, name: str, array: xr.DataArray, attributes: Mapping[str, Any]) -> Shown | None:
-    """Show the first signals of a variable; None where the dataset does not say what their range is, or sample rate.
+    """Show the first signals of a variable; None where the dataset lacks their range or sample rate.
 
     Parameters
     ----------
     array
         ``(…, channel, y, x)`` or ``(…, time)``.
     attributes
-        The dataset's: ``low`` and ``high``, and of sounds ``sample_rate`` in Hz.
+        Attributes of the dataset: ``low`` and ``high``, and for sounds ``sample_rate`` in Hz.
     """
     domain = _domain(array, attributes)
     if domain is None:
@@ -69,9 +69,9 @@ def signals(path: str, name: str, array: xr.DataArray, attributes: Mapping[str, 
         if np.isfinite(values).all()
     ]
     title = str(array.attrs.get("long_name") or name)
-    told = at(group=path, variable=name)
+    location = at(group=path, variable=name)
     is_sound = isinstance(domain, WaveformDomain)
-    return Shown(name, title, told, is_scaled, is_sound, is_tiny(domain), picture_size(domain), count, drawn)
+    return Shown(name, title, location, is_scaled, is_sound, is_tiny(domain), picture_size(domain), count, drawn)
 
 
 def _domain(array: xr.DataArray, attributes: Mapping[str, Any]) -> Domain | None:
@@ -87,15 +87,15 @@ def _domain(array: xr.DataArray, attributes: Mapping[str, Any]) -> Domain | None
 
 def _each(array: xr.DataArray, dims: Sequence[str], most: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
     items = {dim: array[dim].values.tolist() for dim in dims}
-    for place in list(np.ndindex(*(array.sizes[dim] for dim in dims)))[:most]:
-        at_place = {dim: items[dim][index] for dim, index in zip(dims, place, strict=True)}
-        words = (f"{dim} {item}" if isinstance(item, int) else item_text(item) for dim, item in at_place.items())
-        values = array.isel(dict(zip(dims, place, strict=True))).values.astype(np.float32)
+    for indices in list(np.ndindex(*(array.sizes[dim] for dim in dims)))[:most]:
+        coordinates = {dim: items[dim][index] for dim, index in zip(dims, indices, strict=True)}
+        words = (f"{dim} {item}" if isinstance(item, int) else item_text(item) for dim, item in coordinates.items())
+        values = array.isel(dict(zip(dims, indices, strict=True))).values.astype(np.float32)
         yield ", ".join(words), values
 
 
 def _scaled(values: NDArray[np.float32], domain: Domain) -> NDArray[np.float32]:
-    """About the middle of the range: a picture up to its ends, a sound to a soft level."""
+    """Scale about the middle of the range: a picture up to its ends, a sound to a low level."""
     largest = float(np.abs(values).max()) or 1.0
     middle, half = domain.middle, (domain.high - domain.low) / 2
     share = half / largest

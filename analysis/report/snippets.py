@@ -1,7 +1,7 @@
-"""Each number's place in the store: the Python that reads it.
+"""The Python code that reads each number from the store.
 
-The page holds each of these once; its script fills in ``{study}`` and what the number's row, column and table say,
-and so shows at every number the code that gives it.
+The page contains each of these once; its script fills in ``{study}`` and the coordinates of the number's row, column
+and table, and so shows for every number the code that reads it.
 """
 
 from __future__ import annotations
@@ -38,5 +38,5 @@ CODES: Mapping[str, str] = {
 
 
 def at(**values: Any) -> str:
-    """Return what goes into a code's gaps, as the page's ``data-at`` holds it."""
+    """Return the values of a code's placeholders, in the form of the page's ``data-at``."""
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))

@@ -64,7 +64,7 @@ def picture_of_sound(signal: NDArray[np.float32], domain: WaveformDomain) -> str
 def spectrogram(signal: NDArray[np.float32], sample_rate: int) -> NDArray[np.float64]:
     """Return the level of each frequency from 0 Hz to half the sample rate over time, ``(frequency, time)``.
 
-    In dB below the loudest, at which it is 0; the windows are of 25 ms.
+    In dB relative to the loudest, which is 0; the windows are of 25 ms.
     """
     return _decibels(_amplitudes(signal, sample_rate))
 

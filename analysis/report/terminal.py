@@ -12,7 +12,7 @@ from ..statistics.proportions import ENDS
 MAX_ROWS, MAX_COLUMNS = 64, 12
 
 APART = ("metric", "transformation")
-"""Dimensions each of whose items gets a table of its own."""
+"""Dimensions each item of which gets a separate table."""
 
 
 def lines(dataset: xr.Dataset) -> Iterator[str]:
@@ -41,7 +41,7 @@ def lines(dataset: xr.Dataset) -> Iterator[str]:
 
 
 def _parts(array: xr.DataArray) -> Iterator[tuple[object, xr.DataArray]]:
-    """An array by itself; of three dimensions, perhaps each part of the first."""
+    """Yield the array, or, where its first of three dimensions is one of `APART`, its parts along that."""
     if array.ndim == 3 and array.dims[0] in APART:
         for item in array[array.dims[0]].values:
             yield item, array.sel({array.dims[0]: item})
@@ -51,10 +51,10 @@ def _parts(array: xr.DataArray) -> Iterator[tuple[object, xr.DataArray]]:
 
 def _table(array: xr.DataArray, bounds: list[np.ndarray]) -> Iterator[str]:
     cells = np.empty(array.shape, dtype=object)
-    for place in np.ndindex(array.shape):
-        cells[place] = _number(array.values[place])
-        if bounds and np.isfinite([end[place] for end in bounds]).all():
-            cells[place] += f" ({' to '.join(_number(end[place]) for end in bounds)})"
+    for index in np.ndindex(array.shape):
+        cells[index] = _number(array.values[index])
+        if bounds and np.isfinite([end[index] for end in bounds]).all():
+            cells[index] += f" ({' to '.join(_number(end[index]) for end in bounds)})"
     grid = cells.reshape(array.shape[0] if array.ndim else 1, -1)
     rows = [_text(value) for value in array[array.dims[0]].values] if array.ndim else [""]
     columns = _columns(array, str(array.dims[1])) if array.ndim == 2 else []
@@ -66,7 +66,7 @@ def _table(array: xr.DataArray, bounds: list[np.ndarray]) -> Iterator[str]:
 
 
 def _columns(array: xr.DataArray, dim: str) -> list[str]:
-    """What the columns say; of sites of the only model there is, the layers alone."""
+    """Labels of the columns; for sites of a single model, the layers alone."""
     model, layer = (f"other_{name}" if dim == "other_site" else name for name in ("model", "layer"))
     if dim.endswith("site") and model in array.coords and len({*array[model].values.tolist()}) == 1:
         return [str(name) for name in array[layer].values]

@@ -1,4 +1,4 @@
-"""What the page says of a metamer: whether it succeeds, and if not, why."""
+"""The page's verdict on a metamer: whether it succeeds, and if not, why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A verdict: its class in the style sheet, its sign, and its words."""
+    """A verdict: its class in the style sheet, its symbol, and its text."""
 
     kind: str
     sign: str

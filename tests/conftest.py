@@ -1,4 +1,4 @@
-"""What many tests share: a tiny network in a file, a folder of tiny pictures, plugins out of thin air, the program."""
+"""Fixtures of many tests: a tiny network in a file, a folder of tiny pictures, temporary plugins, the program."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Networks of awkward kinds on 3 × 8 × 8 pictures of two classes, each a function for ``FILE.py:FUNCTION``.
+"""Networks of unusual kinds on 3 × 8 × 8 pictures of two classes, each a function for ``FILE.py:FUNCTION``.
 
-Each has the layers ``relu1`` and ``relu2`` where it can; its docstring says what is awkward, in the words of the table
-in docs/networks.md.
+Each has the layers ``relu1`` and ``relu2`` where it can; its docstring states what is unusual, in the words of the
+table in docs/networks.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where what tests compare against is: other people's implementations, and the data that papers were published with."""
+"""Where the references of tests are: other implementations, and the data that papers were published with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Studies that nobody computed, for what reads them."""
+"""Studies with invented results, for tests of what reads them."""
 
 from __future__ import annotations
 

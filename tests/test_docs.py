@@ -1,4 +1,4 @@
-"""The documents say what is true: their examples run, the commands' page is up to date, every hook is described."""
+"""The documents are correct: their examples run, the commands' page is up to date, every hook is described."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The scripts in examples/: each command that they give does its work, on data that is much too small."""
+"""The scripts in examples/: each command in them works, on data that are much too small."""
 
 from __future__ import annotations
 

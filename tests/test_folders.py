@@ -1,4 +1,4 @@
-"""Commands × kinds of folders: works, or is refused in one line and leaves what is there as it was."""
+"""Commands × kinds of folders: each works, or is refused in one line and leaves the folder as it was."""
 
 from __future__ import annotations
 

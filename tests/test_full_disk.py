@@ -1,4 +1,4 @@
-"""A disk that is full ends a command in one line, and nothing half written stays; a full cache costs a warning."""
+"""A disk that is full ends a command in one line, and nothing half written stays; a full cache causes a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks of awkward kinds × what one does with a network: it works, or one line says why not; never a traceback."""
+"""Networks of unusual kinds × what one does with a network: it works, or one line states why not; never a traceback."""
 
 from __future__ import annotations
 

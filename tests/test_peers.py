@@ -1,4 +1,4 @@
-"""What never runs cannot fail: where peers and published data are expected, as at the gate, they have to be there."""
+"""A test that is skipped cannot fail: where peers and published data are expected, as at the gate, they must exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recorded as the precision of a run is what was computed in, or the run is refused."""
+"""The recorded precision of a run is that of its computation, or the run is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The public packages: what they export is there, listed, lazy, and shown by an example that runs."""
+"""The public packages: what they export exists, is listed, lazy, and shown by an example that runs."""
 
 from __future__ import annotations
 

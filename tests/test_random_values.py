@@ -1,4 +1,4 @@
-"""Random values for every option, entry, table and stored attribute: an end, or one line; never a traceback.
+"""Random values for every option, entry, table and stored attribute: success, or one line; never a traceback.
 
 ``python tests/random_values --count 10000 --seed 1`` tries as many as one likes; this tries a few.
 """

@@ -1,4 +1,4 @@
-"""What `examples/replication/findings.py` makes of studies whose answers are made up."""
+"""Output of `examples/replication/findings.py` for studies with invented answers."""
 
 import runpy
 from pathlib import Path

@@ -6,7 +6,7 @@ Each command runs in a child that is forked after the imports, so that hundreds 
     python tests/trials.py together 50                   # 50 pairs of each command, started 0 to 2 s apart
 
 with ``--command NAME 'train … -o {here}/run'`` for one more; ``{here}`` is the trial's folder, ``{tiny}`` a network,
-``{pictures}`` a folder. What is said of each trial is a line of JSON; the last line sums up.
+``{pictures}`` a folder. The result of each trial is a line of JSON; the last line is a summary.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One installed package whose plugins are bad in every way: each its own clear message, and the rest works."""
+"""One installed package whose plugins are faulty in every way: each has its own clear message, and the rest works."""
 
 from __future__ import annotations
 

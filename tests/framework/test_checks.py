@@ -1,4 +1,4 @@
-"""Every number, name and list that comes from outside has its type and its range, checked in one way."""
+"""The type and range of every number, name and list from outside, checked in one way."""
 
 from __future__ import annotations
 

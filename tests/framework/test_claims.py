@@ -1,4 +1,4 @@
-"""Claims: one process at a time writes to a folder, and a dead one's claim lapses."""
+"""Claims: one process at a time writes to a folder, and the claim of a dead one expires."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program itself: its own commands, its exit status, and what it says where a person erred."""
+"""The program itself: its own commands, its exit status, and its messages about mistakes."""
 
 from __future__ import annotations
 

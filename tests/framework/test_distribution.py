@@ -1,4 +1,4 @@
-"""The wheel holds what the tree holds, and nothing else."""
+"""The wheel contains the files of the tree, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plugins: a broken one costs a line and never the program; an installed one never changes a number."""
+"""Plugins: a broken one causes one line and never stops the program; an installed one never changes a number."""
 
 from __future__ import annotations
 

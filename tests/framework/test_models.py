@@ -1,4 +1,4 @@
-"""`Model`: what is refused, and a fingerprint of the weights that tells any two networks apart."""
+"""`Model`: what is refused, and a fingerprint of the weights that distinguishes any two networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`metamery new-plugin`: the example plugin under another name, written whole or not at all."""
+"""`metamery new-plugin`: the example plugin under another name, written completely or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress: the bar counts what it is told, and the silent one takes the same calls."""
+"""Progress: the bar counts what is reported to it, and the silent one takes the same calls."""
 
 from __future__ import annotations
 

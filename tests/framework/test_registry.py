@@ -1,4 +1,4 @@
-"""Names: what they may look like, how they are found, and what is said when they are not."""
+"""Names: their syntax, how they are found, and the message when they are not."""
 
 from __future__ import annotations
 

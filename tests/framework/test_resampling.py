@@ -1,4 +1,4 @@
-"""Thin pictures and sounds of odd rates: the same result as scaled whole, in little memory."""
+"""Thin pictures and sounds of odd rates: the same result as scaled as a whole, in little memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frozen, and with the channels last: the same network, and everything back afterwards."""
+"""Frozen, and with the channels last: the same network, and everything restored afterwards."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The schema: what every dataset has to say of itself."""
+"""The schema: the metadata that every dataset has to have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stopped by a signal: one line and status 130, whenever it comes, and nothing of a traceback."""
+"""Stopped by a signal: one line and status 130, at any time, and no traceback."""
 
 from __future__ import annotations
 

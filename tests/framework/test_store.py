@@ -1,4 +1,4 @@
-"""The store: whole from the start, written region by region, read by plain xarray."""
+"""The store: complete from the start, written region by region, read by plain xarray."""
 
 from __future__ import annotations
 

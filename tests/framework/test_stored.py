@@ -1,4 +1,4 @@
-"""What is stored is held against its format and against free memory before it is read; what is asked for likewise."""
+"""Stored data are checked against their format and free memory before they are read; so are requests."""
 
 from __future__ import annotations
 

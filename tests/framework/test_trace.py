@@ -1,4 +1,4 @@
-"""The trace of hook calls (`METAMERY_TRACE_PLUGINS`): one line each, on standard error."""
+"""The trace of hook calls (`METAMERY_TRACE_PLUGINS`): one line for each, on standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cochleagrams: published figures, closed forms, a slow dense twin, gradients."""
+"""Cochleagrams: published figures, closed forms, a slow dense version, gradients."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The mel front end: by hand from its definition, gradients, settings."""
+"""The mel front end: against its definition, gradients, settings."""
 
 import math
 

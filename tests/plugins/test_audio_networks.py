@@ -1,4 +1,4 @@
-"""Networks that hear: sizes by hand, windows where they belong, contracts, training."""
+"""Networks that hear: sizes computed by hand, positions of the windows, contracts, training."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""torchaudio's data sets, written to disk as their makers do, so without a network."""
+"""torchaudio's data sets, written to disk in their original format, so without the internet."""
 
 import inspect
 from urllib.error import URLError

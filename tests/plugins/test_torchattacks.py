@@ -1,4 +1,4 @@
-"""torchattacks through its adapter: every attack holds the contract, leaves nothing behind, and ours agree with its."""
+"""torchattacks through its adapter: every attack keeps the contract and restores the model, and ours agree with its."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torchvision's and timm's networks, with random weights: no network needed."""
+"""torchvision's and timm's networks, with random weights: no download needed."""
 
 import copy
 from urllib.error import URLError

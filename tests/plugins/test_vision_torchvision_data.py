@@ -1,4 +1,4 @@
-"""torchvision's data sets, written to disk as their makers do, so without a network."""
+"""torchvision's data sets, written to disk in their original format, so without the internet."""
 
 import struct
 from urllib.error import URLError

@@ -1,4 +1,4 @@
-"""The two ends of a command that are right."""
+"""The two correct ways in which a command may end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the random values are tried on: tiny networks, pictures, sounds and tables, a study, a run, evaluations."""
+"""Inputs for the random values: tiny networks, pictures, sounds and tables, a study, a run, evaluations."""
 
 from __future__ import annotations
 

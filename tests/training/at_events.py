@@ -1,10 +1,10 @@
 """Trains, and has something happen at one of the events that the training causes in its folder, each in turn.
 
 `test_at_events.py` runs this in a process. An event is a call of the operating system that changes the folder, as
-Python's audit hook tells of it: a file opened to be written, moved, removed, a folder made or removed. At event N the
+Python's audit hook reports it: a file opened to be written, moved, removed, a folder made or removed. At event N the
 training is killed (``kill``), the call fails since the disk is full (``full``) or the folder may not be written to
 (``denied``), or the whole folder has been removed just before (``removed``). Each attempt is a child forked after the
-imports. After all but ``removed`` the same training is asked for again. With ``twice`` two begin 0 to 2 s apart.
+imports. After all but ``removed`` the same training is started again. With ``twice`` two start 0 to 2 s apart.
 
 Run by itself it goes through every event: ``python at_events.py SPEC.json kill 1000``.
 """

@@ -1,4 +1,4 @@
-"""What the tests of training share: a network whose number of classes is asked for."""
+"""Shared by the tests of training: a network whose number of classes is an option."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever happens at any event of a training, or to two at once: nothing is lost, and one line says what was wrong."""
+"""Whatever happens at any event of a training, or to two at once: nothing is lost, and one line states the error."""
 
 from __future__ import annotations
 

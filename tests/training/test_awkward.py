@@ -1,4 +1,4 @@
-"""Networks and optimizers whose state is not a plain mapping of tensors: kept and gone on with, or refused at once."""
+"""Networks and optimizers whose state is not a plain mapping of tensors: kept and resumed, or refused at once."""
 
 from __future__ import annotations
 

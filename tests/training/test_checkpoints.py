@@ -1,4 +1,4 @@
-"""Checkpoints: what is written is read back, whole or not at all, and runs no code."""
+"""Checkpoints: what is written is read back, completely or not at all, and runs no code."""
 
 from __future__ import annotations
 

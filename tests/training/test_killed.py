@@ -1,4 +1,4 @@
-"""Killed at any moment, a training loses no more than it says, and ends where an unbroken one ends."""
+"""Killed at any moment, a training loses no more than documented, and ends where an uninterrupted one ends."""
 
 from __future__ import annotations
 

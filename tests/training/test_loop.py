@@ -1,4 +1,4 @@
-"""The training loop: it learns, stops, goes on, and keeps what it promises."""
+"""The training loop: it learns, stops, resumes, and does what is documented."""
 
 from __future__ import annotations
 

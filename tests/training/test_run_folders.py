@@ -1,4 +1,4 @@
-"""A run's folder: what gives way, what is refused, what changed or was damaged since, and who holds it."""
+"""A run's folder: what is replaced, what is refused, what was changed or damaged since, and who has claimed it."""
 
 from __future__ import annotations
 

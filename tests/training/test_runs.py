@@ -1,4 +1,4 @@
-"""Runs from the command line: trained, gone on with, refused; and used as models."""
+"""Runs from the command line: trained, resumed, refused; and used as models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that cannot be read are left out of every command that reads a folder, when that is asked for."""
+"""Files that cannot be read are left out of every command that reads a folder, when that is requested."""
 
 from __future__ import annotations
 

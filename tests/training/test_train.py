@@ -1,4 +1,4 @@
-"""A training of objects is that of the command."""
+"""Training with objects gives the result of the command."""
 
 from __future__ import annotations
 

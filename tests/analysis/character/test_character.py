@@ -1,4 +1,4 @@
-"""What signals are like: ratios, SSIM, levels, diversity and size, against closed forms and slow twins."""
+"""What signals are like: ratios, SSIM, levels, diversity and size, against closed forms and slow reference versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that make, show and hand out metamers: what they do, and one clear line for each slip."""
+"""The commands that make, show and export metamers: what they do, and one clear line for each mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The evaluator of local geometry: its contract, and that it holds what the algorithm finds."""
+"""The evaluator of local geometry: its contract, and that it stores what the algorithm finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawings: what is on the axes is what the Dataset holds, with its units."""
+"""Drawings: the axes show what the Dataset has, with its units."""
 
 from __future__ import annotations
 

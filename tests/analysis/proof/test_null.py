@@ -1,4 +1,4 @@
-"""The null distribution of a network: its pairs, its extremes, what is left out, what is kept and used again."""
+"""The null distribution of a network: its pairs, its extremes, what is left out, what is cached and used again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All pairs at once against the slow way: one pair after the other."""
+"""All pairs at once, compared with one pair after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Success: what passes, what fails, and what cannot be told."""
+"""Success: what passes, what fails, and what cannot be decided."""
 
 from __future__ import annotations
 

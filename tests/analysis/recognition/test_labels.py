@@ -1,4 +1,4 @@
-"""Answers in common words: the shipped tables, and files of one's own."""
+"""Answers in common words: the shipped tables, and files of the user's own."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The pictures of sounds: axes that say seconds and hertz, and energy where it belongs."""
+"""The pictures of sounds: axes in seconds and hertz, and energy at the right frequency and time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CKA and RSA: closed forms, invariances, slow twins, other people's implementations, and bounded memory."""
+"""CKA and RSA: closed forms, invariances, slow reference versions, other implementations, and bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conducts a study again and again, and is killed in the middle of it; `test_resume.py` runs this in a process.
+"""Runs a study again and again, and is killed in the middle of it; `test_resume.py` runs this in a process.
 
 Each attempt is a child forked after the imports, so that twenty of them are quick (some imports are here for that
 alone). A child is killed with SIGKILL at one moment that its `Kill` names: after half the bytes of the Nth write of

@@ -1,4 +1,4 @@
-"""Studies side by side: what they share, under names that tell their models apart."""
+"""Studies side by side: what they share, under names that distinguish their models."""
 
 from pathlib import Path
 

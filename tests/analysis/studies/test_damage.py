@@ -1,4 +1,4 @@
-"""What is lost or damaged on the disk is noticed, said in a line, and made again."""
+"""What is lost or damaged on the disk is noticed, reported in one line, and computed again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models and runs, evaluated from the command line: one table, one page, and every slip in one line."""
+"""Models and runs, evaluated from the command line: one table, one page, and one line for every mistake."""
 
 from __future__ import annotations
 

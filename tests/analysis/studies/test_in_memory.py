@@ -1,4 +1,4 @@
-"""Studies in memory say what studies on disk say, and everything that reads a study reads them."""
+"""Studies in memory have the content of studies on disk, and everything that reads a study reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dry run says what memory and disk a study takes: held against what a process of its own had, and wrote."""
+"""The memory and disk that the dry run states, compared with what a separate process used and wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Killed and resumed is never stopped: whenever the program is killed, what is on disk can be read and gone on with."""
+"""A killed and resumed study equals one never interrupted: whenever it is killed, its files can be read and resumed."""
 
 from __future__ import annotations
 

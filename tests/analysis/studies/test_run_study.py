@@ -1,4 +1,4 @@
-"""Conducting a study: what is stored, what is resumed, what is refused."""
+"""Running a study: what is stored, what is resumed, what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study goes on, and is evaluated, only with the network and the stimuli that it was made with."""
+"""A study is resumed and evaluated only with the network and the stimuli that it was made with."""
 
 from __future__ import annotations
 

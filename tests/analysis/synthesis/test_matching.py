@@ -1,4 +1,4 @@
-"""Synthesis against an independent twin, closed forms, and what it says when it cannot be done."""
+"""Synthesis against an independent version and closed forms, and its messages when it is impossible."""
 
 import numpy as np
 import pytest

@@ -1,1 +1,1 @@
-"""What comes with metamery. Each folder is a plugin like anybody's; its `__init__` holds hooks only."""
+"""The plugins that come with metamery. Each folder is a plugin like any other; its `__init__` contains hooks only."""

@@ -11,10 +11,10 @@ def register_models(register: Register) -> None:
     register(
         "antialias/",
         "metamery.plugins.antialias.family:antialiased_by_name",
-        summary="any network, blurring before it subsamples: antialias/blur3/MODEL, blur5 or hann",
+        summary="any network with a blur before it subsamples: antialias/blur3/MODEL, blur5 or hann",
     )
     register(
         "lowpass-alexnet",
         "metamery.plugins.antialias.lowpass_alexnet:lowpass_alexnet",
-        summary="AlexNet with Hann windows for strides and max pools (Feather et al. 2023), to be trained",
+        summary="AlexNet with Hann windows in place of strides and max pools (Feather et al. 2023), to be trained",
     )

@@ -15,16 +15,16 @@ from .windows import window
 
 @dataclass(frozen=True)
 class Grid:
-    """Where along one axis the results of a blur lie: where those of the pooling that it stands for lay.
+    """Positions of a blur's results along one axis: those of the pooling that it replaces.
 
     Parameters
     ----------
     stride
-        Samples between two results.
+        Distance between two results in samples.
     kernel, padding
-        Size and padding of the pooling; 1 and 0 where the blur subsamples what another module computed at every sample.
+        Size and padding of the pooling; 1 and 0 where the blur subsamples the output of another module.
     beyond
-        For a pooling with `ceil_mode`: how far after the last sample the last result may begin.
+        How far after the last sample the last result may begin, for a pooling with `ceil_mode`.
     """
 
     stride: int
@@ -42,10 +42,10 @@ class Grid:
 
 
 class Blur(nn.Module):
-    """Low-pass filter and subsample signals ``(B, C, …)`` along each of their axes; every channel alike.
+    """Low-pass filter and subsample signals ``(B, C, …)`` along each of their axes, all channels in the same way.
 
-    A window is centred on its result's position, half a sample late where it has no middle. Beyond the ends the signal
-    is reflected, as in Zhang (2019); with ``hann`` as well, where Feather et al. (2019) pad with zeros.
+    A window is centred on its result's position, half a sample later where its size is even. Beyond the ends the signal
+    is reflected, as in Zhang (2019), also with ``hann``, where Feather et al. (2019) pad with zeros.
 
     The window is not a weight: it is not in the `state_dict`.
 
@@ -54,7 +54,7 @@ class Blur(nn.Module):
     kind
         One of `windows.KINDS`.
     grids
-        One for each axis after the channels.
+        One grid for each axis after the channels.
     """
 
     taps: torch.Tensor
@@ -69,7 +69,7 @@ class Blur(nn.Module):
         self.register_buffer("taps", product.float()[None, None], persistent=False)  # (1, 1, …)
 
     def forward(self, signals: torch.Tensor) -> torch.Tensor:
-        if signals.ndim == len(self.grids) + 1:  # poolings and convolutions take a signal without a batch, too
+        if signals.ndim == len(self.grids) + 1:  # poolings and convolutions also take a signal without a batch
             return self.forward(signals[None])[0]
         extents = []
         for length, grid, size in zip(signals.shape[2:], self.grids, self._sizes, strict=True):
@@ -87,7 +87,7 @@ class Blur(nn.Module):
 
 
 class Blurred(nn.Module):
-    """`blur` after `dense`, which computes at every sample what it used to compute at some.
+    """The module `dense`, now computed at every sample, followed by `blur`.
 
     `dense` may be an activation function: it then follows a convolution that has lost its stride.
     """
@@ -103,12 +103,12 @@ class Blurred(nn.Module):
 
 
 def _reflect(signals: torch.Tensor, extents: Sequence[tuple[int, int]]) -> torch.Tensor:
-    """Extend each axis at both ends by its mirror image without the end sample; cut it where that is negative."""
+    """Extend each axis at both ends by its mirror image without the end sample; crop it where an extent is negative."""
     lengths = signals.shape[2:]
     if all(0 <= extent < length for length, both in zip(lengths, extents, strict=True) for extent in both):
         return F.pad(signals, [extent for both in reversed(extents) for extent in both], mode="reflect")
-    for axis, (length, (before, behind)) in enumerate(zip(lengths, extents, strict=True), 2):
-        place = torch.arange(-before, length + behind, device=signals.device)
-        mirrored = length - 1 - (place % max(1, 2 * length - 2) - (length - 1)).abs()
+    for axis, (length, (before, after)) in enumerate(zip(lengths, extents, strict=True), 2):
+        index = torch.arange(-before, length + after, device=signals.device)
+        mirrored = length - 1 - (index % max(1, 2 * length - 2) - (length - 1)).abs()
         signals = signals.index_select(axis, mirrored)
     return signals

@@ -1,4 +1,4 @@
-"""The family ``antialias/``: any network by name, blurring before it subsamples."""
+"""The family ``antialias/``: any network by name, with a blur before it subsamples."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from .windows import KINDS
 
 
 def antialiased_by_name(name: str, *, plugins: Plugins, keep: Sequence[str] = (), **options: Any) -> Model:
-    """Build a network and operate on it: ``blur3/torchvision/resnet18``.
+    """Build a network by name and anti-alias it: ``blur3/torchvision/resnet18``.
 
     Parameters
     ----------
     name
         ``KIND/MODEL``; the kind is one of `KINDS`.
     plugins
-        Where the model is looked up.
+        Plugins in which the model is looked up.
     keep
         Paths of modules to leave as they are.
     **options
-        The model's own.
+        Options of the model.
 
     Returns
     -------
     Model
-        Its notes say what was replaced, and what could not be.
+        The anti-aliased model; its notes list what was replaced and what could not be.
     """
     kind, _, inner = name.partition("/")
     if kind not in KINDS or not inner:

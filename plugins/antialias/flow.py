@@ -1,8 +1,8 @@
-"""What flows where in one forward pass: every function that is called, and every module.
+"""Record of one forward pass: every function and every module that is called, with its inputs and outputs.
 
-A tree of modules does not say which of them takes the other's result. `record` runs the network once and watches:
-forward hooks see the modules, a `TorchFunctionMode` sees what the code between them calls. Values are numbered; an
-in-place operation makes a new value of the same tensor.
+The module tree does not show which module uses which result. `record` runs the network once: forward hooks record the
+modules, a `TorchFunctionMode` records the functions that are called between them. Values are numbered; an in-place
+operation makes a new value of the same tensor.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class Call:
     Parameters
     ----------
     path, part
-        The module.
+        Path of the module, and the module itself.
     parent
         Index of the calling module in `Flow.calls`; −1 for the network itself.
     takes, first
-        The values it was given, and the one that is its first argument.
+        Values it was given, and the value of its first argument.
     begin, end
-        The operations that belong to it: ``flow.operations[begin:end]``.
+        Range of its operations: ``flow.operations[begin:end]``.
     gives
-        The values it returned; `result` if that was a single tensor.
+        Values it returned; `result` if it returned a single tensor.
     given_shape, shape
         Shapes of the first argument and of the result, where they are tensors.
     """
@@ -80,7 +80,7 @@ class Flow:
 
 
 def record(network: nn.Module, signals: torch.Tensor) -> tuple[Flow, torch.Tensor]:
-    """Run a network in eval mode on signals ``(B, …)``; return what happened, and what it returned."""
+    """Run a network in eval mode on signals ``(B, …)``; return the flow and the network's output."""
     recorder = _Recorder()
     with ExitStack() as stack:
         stack.enter_context(frozen(network))
@@ -101,7 +101,7 @@ class _Recorder(TorchFunctionMode):
         self.flow = Flow()
         self._stack: list[int] = []
         self._numbers: dict[int, int] = {}
-        self._alive: list[torch.Tensor] = []  # so that no `id` is used twice
+        self._alive: list[torch.Tensor] = []  # keeps the tensors, so that no `id` is used twice
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None

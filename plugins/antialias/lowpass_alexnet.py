@@ -1,11 +1,11 @@
-"""LowpassAlexNet: AlexNet with Hann windows for strides and max pools (Feather et al. 2023, Methods).
+"""LowpassAlexNet: AlexNet with Hann windows in place of strides and max pools (Feather et al. 2023, Methods).
 
-The first convolution has stride 1, and each stride and each max pool is a Hann window's weighted average: of 17
-samples for stride 4, of 9 for stride 2, freed of their zero ends and summing to 1. At 224 pixels the sizes are those of
-AlexNet: 55, 27, 27, 13, 13, 6.
+The first convolution has stride 1, and each stride and each max pool is replaced by an average weighted by a Hann
+window: of 17 samples for stride 4, of 9 for stride 2, without the two zeros at its ends and summing to 1. At 224 pixels
+the sizes are those of AlexNet: 55, 27, 27, 13, 13, 6.
 
-Weights and layers are called as in ``torchvision/alexnet``, so the two compare layer by layer, and the weights of
-either fit into the other.
+Weights and layers have the names of ``torchvision/alexnet``, so the two can be compared layer by layer, and the weights
+of either can be loaded into the other.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class HannPool2d(nn.Module):
     Parameters
     ----------
     size
-        Samples of the window, with its two zero ends.
+        Number of samples of the window, including its two zero ends.
     stride, padding
-        Stride and padding, as of a pooling.
+        Stride and padding, as in a pooling.
     """
 
     taps: torch.Tensor
@@ -64,7 +64,7 @@ class LowpassAlexNet(nn.Module):
     def __init__(self, num_classes: int = 1000) -> None:
         super().__init__()
         self.features = nn.Sequential()
-        parts = {  # numbers are those of AlexNet's own parts; sizes are for 224 pixels
+        parts = {  # numbers as in AlexNet; sizes are for 224 pixels
             "0": nn.Conv2d(3, 64, 11, padding=5),  # (B, 64, 224, 224)
             "0_relu": nn.ReLU(),
             "0_pool": HannPool2d(17, stride=4, padding=5),  # (B, 64, 55, 55)
@@ -119,7 +119,7 @@ def lowpass_alexnet(
     Raises
     ------
     MetameryError
-        The number of labels is not that of the classes, or the pictures smaller than 32 pixels.
+        The number of labels is not that of the classes, or the pictures are smaller than 32 pixels.
     """
     count, names = class_labels("lowpass-alexnet", num_classes, labels, default=len(imagenet_labels()))
     check_number("lowpass-alexnet", "size", size, least=32)

@@ -1,9 +1,9 @@
-"""Anti-aliasing by surgery: a network like another, that blurs before it subsamples.
+"""Anti-aliasing by surgery: a copy of a network that blurs before it subsamples.
 
 Published by Zhang (2019, arXiv:1904.11486) and Feather et al. (2019); written from their descriptions.
 
 =============================== ==========================================
-what subsamples                 what stands there afterwards
+what subsamples                 what replaces it
 =============================== ==========================================
 max pool /s                     max pool /1 → blur /s
 conv /s → [norm] → activation   conv /1 → [norm] → activation → blur /s
@@ -12,9 +12,9 @@ conv 1 × 1 /s                   blur /s → conv 1 × 1 /1, which is the same
 average pool /s                 blur /s
 =============================== ==========================================
 
-The network returns the same shapes; the paths of modules and the names of weights stay. What lies between a
-convolution and its blur is computed at every sample, so a layer there has more of them. A module followed by a blur
-has the layers ``PATH.blur`` and, if it is a pooling or an activation function, ``PATH.dense`` before it.
+The network returns the same shapes; paths of modules and names of weights do not change. Between a convolution and
+its blur everything is computed at every sample, so layers there have more samples. A module followed by a blur has
+the layers ``PATH.blur`` and, if it is a pooling or an activation function, ``PATH.dense`` before it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ...framework.models import Model
 from ...framework.running import signal_type
 from .blur import Blur, Blurred, Grid
 from .flow import Flow, record, tensors
-from .placing import Place, place
+from .placing import BlurPosition, blur_position
 from .windows import window
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
@@ -57,13 +57,13 @@ class Replaced:
     Parameters
     ----------
     path
-        The module; of a function that code calls, the module whose code it is.
+        Path of the module; for a function called in code, of the module whose code calls it.
     was
-        The operation that was there.
+        The original operation.
     now
-        The one that is there now; None if it was left as it was.
+        The operation that replaces it; None if it was left as it was.
     note
-        Why it was left, or why the blur does not follow the activation function.
+        Reason why it was left, or why the blur does not follow the activation function.
     """
 
     path: str
@@ -77,37 +77,37 @@ class Replaced:
 
 
 def antialiased(model: Model, kind: str, keep: Sequence[str] = ()) -> tuple[Model, list[Replaced]]:
-    """Make a model whose network blurs before it subsamples; its domain, layers and labels stay; see `antialias`."""
+    """Make a model whose network blurs before it subsamples, otherwise the same; see `antialias`."""
     device = next((weight.device for weight in model.module.parameters()), torch.device("cpu"))
     signal = blank_signal(model.domain, signal_type(model.module), device)
-    module, found = antialias(model.module, kind, signal, keep)
-    return dataclasses.replace(model, module=module), found
+    module, replaced = antialias(model.module, kind, signal, keep)
+    return dataclasses.replace(model, module=module), replaced
 
 
 def antialias(
     network: nn.Module, kind: str, signals: torch.Tensor, keep: Sequence[str] = ()
 ) -> tuple[nn.Module, list[Replaced]]:
-    """Make a network that blurs before it subsamples, and say where.
+    """Make a network that blurs before it subsamples, and list where.
 
-    The new network is a copy, with copies of the weights; the one given stays as it is. Weights, and what they are
-    called, are the same, so that those of either can be loaded into the other.
+    The new network is a copy, with copies of the weights; the original is not changed. Weights have
+    the same names, so that those of either network can be loaded into the other.
 
-    The order in which modules run is that of one forward pass. Subsampling by a function that code calls
-    (`F.max_pool2d`, a strided `F.conv2d`, an index with a step) cannot be replaced: it is listed and left, and so is a
-    module that does not run. An average over the whole signal, and adaptive pooling, do not count as subsampling, and
-    are not listed.
+    The order of the modules is that of one forward pass. Subsampling by a function that is called in code
+    (`F.max_pool2d`, a strided `F.conv2d`, an index with a step) cannot be replaced: it is listed and left as it is, and
+    so is a module that does not run. An average over the whole signal, and adaptive pooling, do not count as
+    subsampling, and are not listed.
 
     Parameters
     ----------
     network
-        Any network.
+        The network.
     kind
         ``blur3`` or ``blur5`` (binomial), or ``hann``; see `windows.window`.
     signals
-        A batch that it takes, ``(B, …)``; its values do not matter.
+        A batch that the network accepts, ``(B, …)``; its values do not matter.
     keep
-        Paths of modules to leave as they are; ``*`` stands for anything. The first convolution is the costliest to
-        compute at every sample: Zhang's AlexNet has stride 2 there before the blur, where this has stride 1.
+        Paths of modules to leave as they are; ``*`` matches anything. The first convolution is the most expensive
+        one to compute at every sample: in Zhang's AlexNet it keeps stride 2 before the blur, here it gets stride 1.
 
     Raises
     ------
@@ -118,16 +118,16 @@ def antialias(
     """
     window(kind, 2)
     if any(type(part).__name__ == "OptimizedModule" for part in network.modules()):
-        raise MetameryError("a compiled network cannot be anti-aliased: do it before torch.compile")
+        raise MetameryError("a compiled network cannot be anti-aliased: anti-alias it before torch.compile")
     network = _copy(network)
     flow, returned = record(network, signals)
     surgery = _Surgery(network, kind, flow)
-    found = [*surgery.replace(keep), *_called_in_code(flow)]
-    _, again = record(surgery.network, signals)
-    shapes, expected = ([tuple(tensor.shape) for tensor in tensors(given)] for given in (again, returned))
+    replaced = [*surgery.replace(keep), *_called_in_code(flow)]
+    _, now_returned = record(surgery.network, signals)
+    shapes, expected = ([tuple(tensor.shape) for tensor in tensors(given)] for given in (now_returned, returned))
     if shapes != expected:
-        raise MetameryError(f"{type(network).__name__} returned {expected}, and returns {shapes} with {kind}")
-    return surgery.network, found
+        raise MetameryError(f"{type(network).__name__} returns {shapes} with {kind}, expected {expected} as before")
+    return surgery.network, replaced
 
 
 class _Surgery:
@@ -136,8 +136,8 @@ class _Surgery:
         self._kind = kind
         self._flow = flow
         self._parts = dict(network.named_modules())
-        self._places = {
-            part: place(flow, part)
+        self._positions = {
+            part: blur_position(flow, part)
             for part in self._parts.values()
             if isinstance(part, _CONVOLUTIONS) and max(part.stride) > 1 and flow.calls_of(part)
         }
@@ -146,7 +146,7 @@ class _Surgery:
     def replace(self, keep: Sequence[str]) -> list[Replaced]:
         """Replace all modules that subsample; return them in the network's order."""
         parts = self._parts
-        # A convolution's blur may come to lie in front of a pooling, so the poolings have to stand there by then.
+        # A convolution's blur may be attached to a pooling, so the poolings are replaced first.
         order = sorted(parts, key=lambda path: isinstance(parts[path], _CONVOLUTIONS))
         found = {path: self._treat(path, parts[path], keep) for path in order}
         return [entry for path in parts if (entry := found[path]) is not None]
@@ -154,14 +154,14 @@ class _Surgery:
     def _treat(self, path: str, part: nn.Module, keep: Sequence[str]) -> Replaced | None:
         if isinstance(part, torch.jit.ScriptModule):
             inside = isinstance(self._parts.get(path.rpartition(".")[0]), torch.jit.ScriptModule) and path
-            return None if inside else Replaced(path, "TorchScript", None, "it cannot be looked into")
+            return None if inside else Replaced(path, "TorchScript", None, "its modules cannot be replaced")
         if not isinstance(part, _CONVOLUTIONS + _MAXIMA + _AVERAGES + _OTHERS) or max(_sizes(part, "stride")) == 1:
             return None
         was = _describe(part)
         if any(fnmatchcase(path, pattern) for pattern in keep):
-            return Replaced(path, was, None, "as asked")
+            return Replaced(path, was, None, "kept on request")
         if isinstance(part, _OTHERS):
-            return Replaced(path, was, None, "there is no blur for it")
+            return Replaced(path, was, None, "no blur is available for it")
         if not self._flow.calls_of(part):
             return Replaced(path, was, None, "it does not run in a forward pass")
         if isinstance(part, _CONVOLUTIONS):
@@ -172,28 +172,28 @@ class _Surgery:
         strides = _sizes(part, "stride")
         grids = [Grid(stride) for stride in strides]
         if not self._fits(part, _dense(part), grids):
-            return Replaced(path, was, None, "with a stride of 1 its results do not fit")
-        at = self._places[part]
+            return Replaced(path, was, None, "with a stride of 1 and a blur, its output has another shape")
+        at = self._positions[part]
         part.stride = (1,) * len(strides)
         blur = f"{self._kind} {_slash(strides)}"
-        if at.behind is not None:
-            self._blur_behind(at.behind, grids)
-        for taker in at.in_front:
+        if at.after is not None:
+            self._blur_after(at.after, grids)
+        for taker in at.before:
             self._attach(self._instead.get(taker, taker), "blur_input", grids)
-        if at.in_front == (part,):
+        if at.before == (part,):
             return Replaced(path, was, f"{blur} → {_describe(part)}")
         return Replaced(path, was, f"{_describe(part)} → {_where(at)}{blur}", at.why)
 
     def _maximum(self, path: str, part: nn.MaxPool1d | nn.MaxPool2d, was: str) -> Replaced:
         if part.return_indices:
-            return Replaced(path, was, None, "the places of its maxima are asked for")
+            return Replaced(path, was, None, "it returns the indices of its maxima")
         kernel, padding, dilation = (_sizes(part, name) for name in ("kernel_size", "padding", "dilation"))
         strides = _sizes(part, "stride")
         reach = [d * (k - 1) - p for k, p, d in zip(kernel, padding, dilation, strict=True)]
         grids = [Grid(s, beyond=r if part.ceil_mode else None) for s, r in zip(strides, reach, strict=True)]
         dense = _dense(part)
         if not self._fits(part, dense, grids):
-            return Replaced(path, was, None, "with a stride of 1 its results do not fit")
+            return Replaced(path, was, None, "with a stride of 1 and a blur, its output has another shape")
         self._swap(part, Blurred(dense, self._blur(grids, part)))
         return Replaced(path, was, f"{_describe(dense)} → {self._kind} {_slash(strides)}")
 
@@ -203,11 +203,11 @@ class _Surgery:
         if all(k >= length for space in spaces for k, length in zip(kernel, space, strict=True)):
             return None
         if getattr(part, "divisor_override", None) is not None:
-            return Replaced(path, was, None, "it divides by a number of its own")
+            return Replaced(path, was, None, "it has a divisor override")
         plain = [Grid(s, k, p, p if part.ceil_mode else None) for s, k, p in zip(strides, kernel, padding, strict=True)]
         grids = next((g for g in (plain, [Grid(s) for s in strides]) if self._fits(part, nn.Identity(), g)), None)
         if grids is None:
-            return Replaced(path, was, None, "a blur's results do not fit")
+            return Replaced(path, was, None, "the output of a blur has another shape")
         self._swap(part, self._blur(grids, part))
         return Replaced(path, was, f"{self._kind} {_slash(strides)}")
 
@@ -235,7 +235,7 @@ class _Surgery:
         )
         return Blur(self._kind, grids).to(weight.device).train(near.training)
 
-    def _blur_behind(self, part: nn.Module, grids: Sequence[Grid]) -> None:
+    def _blur_after(self, part: nn.Module, grids: Sequence[Grid]) -> None:
         part = self._instead.get(part, part)
         if any(True for _ in part.parameters()) or any(True for _ in part.children()):
             self._attach(part, "blur", grids)
@@ -270,9 +270,9 @@ def _blur_first(part: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _copy(network: nn.Module) -> Any:
-    """Copy a network, also with tensors as attributes that were computed: kept activations, `weight_norm`'s weight."""
+    """Copy a network, also one with computed tensors as attributes: kept activations, `weight_norm`'s weight."""
     computed = {id(value): value.detach().clone() for part in network.modules() for value in _attributes(part).values()}
-    with torch.no_grad():  # otherwise copies of TorchScript's weights would hang on the originals
+    with torch.no_grad():  # otherwise copies of TorchScript's weights would depend on the originals
         copied = copy.deepcopy(network, computed)
     for weight, original in zip(copied.parameters(), network.parameters(), strict=True):
         weight.requires_grad_(original.requires_grad)
@@ -293,7 +293,7 @@ def _dense(part: nn.Module) -> Any:
 
 
 def _called_in_code(flow: Flow) -> list[Replaced]:
-    """Subsampling by functions that code calls, outside the modules that surgery knows."""
+    """List subsampling by functions called in code, outside the modules that surgery knows."""
     found = []
     for operation in flow.operations:
         caller = flow.calls[operation.caller]
@@ -301,12 +301,12 @@ def _called_in_code(flow: Flow) -> list[Replaced]:
             continue
         if strides := _strides_of(operation.name, operation.arguments, operation.options):
             was = f"{operation.name} {_slash(strides)}"
-            found.append(Replaced(caller.path, was, None, "a function that code calls is no module"))
+            found.append(Replaced(caller.path, was, None, "a function called in code is not a module"))
     return list(dict.fromkeys(found))
 
 
 def _strides_of(name: str, arguments: tuple[Any, ...], options: Any) -> tuple[int, ...]:
-    """The strides of a call, if one of them is above 1."""
+    """Return the strides of a call, if one of them is above 1."""
     strides: Any = ()
     if name == "__getitem__":
         index = arguments[1] if isinstance(arguments[1], tuple) else (arguments[1],)
@@ -320,7 +320,7 @@ def _strides_of(name: str, arguments: tuple[Any, ...], options: Any) -> tuple[in
 
 
 def _sizes(part: nn.Module, name: str) -> tuple[int, ...]:
-    """One of a module's settings, along each axis."""
+    """Return one of a module's settings along each axis."""
     value: Any = getattr(part, name, 1)
     if value is None:  # LPPool's stride
         return _sizes(part, "kernel_size")
@@ -337,8 +337,8 @@ def _describe(part: nn.Module) -> str:
     return f"{type(part).__name__} {kernel} {_slash(_sizes(part, 'stride'))}"
 
 
-def _where(at: Place) -> str:
+def _where(at: BlurPosition) -> str:
     paths = ", ".join(f"'{path}'" for path in at.paths)
-    if at.in_front:
-        return f"in front of {paths}: "
-    return f"behind {paths}: " if paths else ""
+    if at.before:
+        return f"before {paths}: "
+    return f"after {paths}: " if paths else ""

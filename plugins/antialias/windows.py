@@ -1,4 +1,4 @@
-"""Low-pass windows, from their closed forms; each sums to 1, so that a constant stays as it is.
+"""Low-pass windows, from their closed forms; each sums to 1, so that a constant is not changed.
 
 Subsampling by `stride` folds the frequencies above 1/(2 stride) cycles per sample onto those below it.
 """
@@ -13,7 +13,7 @@ KINDS = ("blur3", "blur5", "hann")
 
 
 def window(kind: str, stride: int) -> torch.Tensor:
-    """Build the window that goes with a stride, float64; for stride 1, a single 1.
+    """Build the window for a stride, float64; for stride 1, a single 1.
 
     ``blur3`` and ``blur5`` are Zhang's (2019) binomial windows, ``hann`` is that of Feather et al. (2019).
 
@@ -41,7 +41,7 @@ def averages(stride: int, times: int) -> torch.Tensor:
     """Convolve the average of `stride` samples with itself, `times` in all: ``times · (stride − 1) + 1`` taps.
 
     At stride 2 that is the binomial window. Its zeros are the frequencies that subsampling would fold onto 0. At
-    stride 4 it is what two blurs of stride 2, one after the other, come to.
+    stride 4 it equals two blurs of stride 2, one after the other.
     """
     taps = torch.ones(1, 1, 1, dtype=torch.float64, device="cpu")
     box = torch.full((1, 1, stride), 1 / stride, dtype=torch.float64, device="cpu")
@@ -51,7 +51,7 @@ def averages(stride: int, times: int) -> torch.Tensor:
 
 
 def hann(size: int) -> torch.Tensor:
-    """Build ``sin²(πi / (size − 1))`` for i = 1 … size − 2: a Hann window freed of its two zero ends."""
+    """Build ``sin²(πi / (size − 1))`` for i = 1 … size − 2: a Hann window without the zeros at its ends."""
     taps = torch.hann_window(size, periodic=False, dtype=torch.float64, device="cpu")[1:-1]
     return taps / taps.sum()
 

@@ -1,4 +1,4 @@
-"""Bundled networks that hear, sounds, and how to train on them. Hooks only: what they name is imported on use."""
+"""Bundled audio networks, sounds, perturbations and recipes. Hooks only: what they name is imported on first use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def register_models(register: Register) -> None:
     register(
         "cochcnn9-hann",
         f"{_HERE}.cochcnn9:cochcnn9_hann",
-        summary="CochCNN9 with Hann windows for strides and pools (Feather et al. 2019), to be trained",
+        summary="CochCNN9 with Hann windows in place of strides and pools (Feather et al. 2019), to be trained",
     )
     register(
         "cochresnet50",
@@ -28,7 +28,7 @@ def register_models(register: Register) -> None:
     register(
         "cochresnet50-hann",
         f"{_HERE}.cochresnet50:cochresnet50_hann",
-        summary="ResNet50 on a cochleagram with Hann windows for strides and the max pool, to be trained",
+        summary="ResNet50 on a cochleagram with Hann windows in place of strides and max pool, to be trained",
     )
     register(
         "coch-cnn-digits",
@@ -39,7 +39,7 @@ def register_models(register: Register) -> None:
     register(
         "coch-cnn-digits-adversarial",
         f"{_HERE}.coch_cnn_digits:coch_cnn_digits_adversarial",
-        summary="coch-cnn-digits with weights trained on PGD's worst cochleagrams",
+        summary="coch-cnn-digits with weights trained on adversarial cochleagrams (PGD)",
         licence="CC-BY-SA-4.0",
     )
     register(
@@ -52,14 +52,14 @@ def register_models(register: Register) -> None:
         register(
             name,
             f"{_HERE}.crepe:{name.replace('-', '_')}",
-            summary=f"CREPE, the pitch of 64 ms of sound; {size} million weights from a package, no download",
+            summary=f"CREPE, for the pitch of 64 ms of sound; {size} million weights from a package, no download",
             licence="MIT",
             extra="crepe",
         )
     register(
         "torchaudio/",
         f"{_HERE}.torchaudio_models:torchaudio_model",
-        summary="torchaudio's networks of speech by name; weights are downloaded, weights=none are random",
+        summary="torchaudio's speech networks by name; weights are downloaded, or random with weights=none",
         names=f"{_HERE}.torchaudio_models:torchaudio_model_names",
     )
 
@@ -69,7 +69,7 @@ def register_stimuli(register: Register) -> None:
     register(
         "spoken-digits",
         f"{_HERE}.spoken_digits:spoken_digits",
-        summary="the ten digits in two voices, synthesised speech of our own making; no download",
+        summary="the ten digits in two voices, speech synthesised by metamery; no download",
         licence="CC0-1.0",
     )
     register(
@@ -82,9 +82,9 @@ def register_stimuli(register: Register) -> None:
 
 @hookimpl
 def register_perturbations(register: Register) -> None:
-    place = f"{_HERE}.perturbations"
-    register("background", f"{place}:background", "background noise, at a signal-to-noise ratio drawn for each sound")
-    register("gain", f"{place}:gain", "each sound louder or softer, by a random number of dB")
+    module = f"{_HERE}.perturbations"
+    register("background", f"{module}:background", "background noise, at a signal-to-noise ratio drawn for each sound")
+    register("gain", f"{module}:gain", "gain: each sound made louder or softer by a random number of dB")
 
 
 @hookimpl
@@ -92,32 +92,32 @@ def register_evaluators(register: Register) -> None:
     register(
         "accuracy-in-noise",
         f"{_HERE}.accuracy_in_noise:accuracy_in_noise",
-        "how often models are right about sounds in noise, over the signal-to-noise ratio",
+        "accuracy of models on sounds in noise, by signal-to-noise ratio",
     )
 
 
 @hookimpl
 def register_recipes(register: Register) -> None:
-    place = f"{_HERE}.recipes"
-    register("sound-in-noise", f"{place}:sound_in_noise", "on sounds in noise at −10 to 10 dB")
+    module = f"{_HERE}.recipes"
+    register("sound-in-noise", f"{module}:sound_in_noise", "on sounds in noise at −10 to 10 dB")
     for norm, size in (("l2", "L2 1"), ("linf", "Linf 0.002")):
         register(
             f"adversarial-waveform-{norm}",
-            f"{place}:adversarial_waveform_{norm}",
-            f"on PGD's worst waveforms within {size}, in noise (Feather et al. 2023)",
+            f"{module}:adversarial_waveform_{norm}",
+            f"on adversarial waveforms (PGD, {size}), in noise (Feather et al. 2023)",
         )
         register(
             f"random-waveform-{norm}",
-            f"{place}:random_waveform_{norm}",
-            f"on random perturbations of waveforms of {size}: the control of adversarial-waveform-{norm}",
+            f"{module}:random_waveform_{norm}",
+            f"on waveforms with random perturbations of {size}: the control of adversarial-waveform-{norm}",
         )
     register(
         "adversarial-cochleagram-l2",
-        f"{place}:adversarial_cochleagram_l2",
-        "on PGD's worst cochleagrams within L2 1, in noise (Feather et al. 2023)",
+        f"{module}:adversarial_cochleagram_l2",
+        "on adversarial cochleagrams (PGD, L2 1), in noise (Feather et al. 2023)",
     )
     register(
         "random-cochleagram-l2",
-        f"{place}:random_cochleagram_l2",
-        "on cochleagrams moved in random directions: the control of adversarial-cochleagram-l2",
+        f"{module}:random_cochleagram_l2",
+        "on cochleagrams with random perturbations of L2 1: the control of adversarial-cochleagram-l2",
     )

@@ -1,4 +1,4 @@
-"""Accuracy in noise: how often a model is right about sounds in background noise, over the signal-to-noise ratio."""
+"""Accuracy in noise: how often a model is right on sounds in background noise, by signal-to-noise ratio."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def accuracy_in_noise(
 ) -> Evaluator:
     """Build the evaluator: for each model the proportion of right answers at each signal-to-noise ratio.
 
-    The noise that a sound gets depends on the seed and the stimulus's name alone, and is the same at all ratios.
+    The noise added to a sound depends only on the seed and the stimulus's name, and is the same at all ratios.
 
     Parameters
     ----------
     snrs
         Signal-to-noise ratios in dB.
     noise
-        ``white``, ``pink``, or sounds by name or folder.
+        Kind of noise: ``white``, ``pink``, or sounds by name or folder.
     batch_size
         Number of sounds in a batch.
     """
@@ -66,6 +66,6 @@ def accuracy_in_noise(
 
 
 def _each(batch: StimulusBatch, seed: int) -> list[tuple[torch.Tensor, torch.Generator]]:
-    """Each signal with a generator of its own."""
+    """Return each signal with a generator of its own."""
     own = [torch.Generator().manual_seed(derived_seed(seed, "noise", stimulus.name)) for stimulus in batch.stimuli]
     return list(zip(batch.signals, own, strict=True))

@@ -1,4 +1,4 @@
-"""A network of five convolutions for spoken digits, which two cores train in minutes."""
+"""A network of five convolutions for spoken digits, trained in minutes on two cores."""
 
 from __future__ import annotations
 
@@ -68,17 +68,18 @@ def coch_cnn_digits(
     Parameters
     ----------
     weights
-        ``digits``: trained on spoken digits, in English (Free Spoken Digit Dataset); ``none``: random ones. By default
-        ``digits``, unless the other options ask for another network or other classes.
+        ``digits``: trained on spoken digits, in English (Free Spoken Digit Dataset); ``none``: random. By default
+        ``digits``, unless the other options require another network or other classes.
     front_end
         ``cochleagram``: 53 half-cosine filters, 100 frames a second, computed with a density of 8; or ``mel``: the
-        logarithm of a mel spectrogram of as many bands and frames. The front end's path is its name.
+        logarithm of a mel spectrogram with the same number of bands and frames. The name is also the path of its
+        module.
     width
-        Channels of the first convolution; the others have 2, 4, 8 and 8 times as many.
+        Number of channels of the first convolution; the others have 2, 4, 8 and 8 times as many.
     num_classes
         Number of logits; by default that of the labels, or 10.
     labels
-        The classes' names.
+        Names of the classes.
     seed
         Seed of the random weights.
 
@@ -87,13 +88,14 @@ def coch_cnn_digits(
     UnknownNameError
         `front_end` or `weights` is unknown.
     MetameryError
-        The number of labels is not that of the classes, a number is too small, or the weights are of another network.
+        The number of labels differs from that of the classes, a number is too small, or the weights are for another
+        network.
     """
     return _build("coch-cnn-digits", "standard", weights, front_end, width, num_classes, labels, seed)
 
 
 def coch_cnn_digits_adversarial() -> Model:
-    """Build the network with weights trained on the worst cochleagrams of spoken digits, found by PGD in L2."""
+    """Build the network with weights trained on adversarial cochleagrams of spoken digits (PGD in L2)."""
     return _build("coch-cnn-digits-adversarial", "adversarial", "digits", "cochleagram", WIDTH, None, None, 0)
 
 
@@ -106,7 +108,7 @@ def coch_cnn_digits_hann(
     labels: Sequence[str] | None = None,
     seed: int = 0,
 ) -> Model:
-    """Build the network with Hann windows of 8 samples in place of its max pools; options as of `coch_cnn_digits`."""
+    """Build the network with Hann windows of 8 samples in place of its max pools; options as in `coch_cnn_digits`."""
     return _build("coch-cnn-digits-hann", "hann", weights, front_end, width, num_classes, labels, seed)
 
 
@@ -128,7 +130,7 @@ def _build(
         raise unknown(f"weights of {name}:", weights, WEIGHTS)
     as_trained = (front_end, width) == (FRONT_ENDS[0], WIDTH) and count == len(DIGITS)
     if weights == "digits" and not as_trained:
-        raise MetameryError(f"the weights of {name} are of {len(DIGITS)} classes, width {WIDTH} and a cochleagram")
+        raise MetameryError(f"the weights of {name} are for {len(DIGITS)} classes, width {WIDTH} and a cochleagram")
     weights = weights or ("digits" if as_trained and num_classes is None and labels is None else "none")
     with seeded(seed):
         module = network(front_end, width, count, pools=trained != "hann")

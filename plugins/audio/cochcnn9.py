@@ -1,7 +1,7 @@
-"""CochCNN9: nine layers on a cochleagram, that recognise the word in the middle of two seconds of sound.
+"""CochCNN9: nine layers on a cochleagram, for recognising the word in the middle of two seconds of sound.
 
-The architecture is that of Kell et al. (2018, Neuron 98:630), as Feather et al. (2023, Methods) train it. Parts are
-called as in the network that they released.
+The architecture is that of Kell et al. (2018, Neuron 98:630), as trained by Feather et al. (2023, Methods). Modules
+have the names of the network that they released.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .cochleagram import Cochleagram
 SAMPLES, SAMPLE_RATE = 40_000, 20_000
 
 WORDS = 794
-"""Classes of the published networks: 793 words, and none of them."""
+"""Classes of the published networks: 793 words, and one for none of them."""
 
 LAYERS = ("cochleagram", *(f"relu{index}" for index in range(5)), "avgpool", "relufc", "output")
 
@@ -32,9 +32,9 @@ _POOL = (2, 5)
 
 
 class SamePadding(nn.Module):
-    """Zeros around pictures ``(B, C, H, W)``, so that ``n`` samples become ``⌈n / stride⌉``; an odd one is at the end.
+    """Zeros around pictures ``(B, C, H, W)``, so that ``n`` samples become ``⌈n / stride⌉``; an odd zero comes last.
 
-    PyTorch's own ``padding="same"`` takes no stride, and warns of even kernels.
+    PyTorch's own ``padding="same"`` does not support strides, and warns about even kernels.
     """
 
     def __init__(self, kernel: tuple[int, int], stride: int = 1) -> None:
@@ -59,10 +59,10 @@ def network(front_end: Cochleagram, num_classes: int, *, pools: bool = True) -> 
     Parameters
     ----------
     front_end
-        Makes pictures of `shape` ``(1, H, W)``.
+        Front end, which returns pictures of `shape` ``(1, H, W)``.
     pools
-        False puts in place of each pooling a module that takes every other sample: anti-aliasing then puts a blur
-        there.
+        Whether to pool. If False, each pooling is replaced by a module that takes every other sample, which
+        anti-aliasing replaces by a blur.
     """
     height, width = (_after_pools(length) for length in front_end.shape[1:])
     parts: dict[str, nn.Module] = {
@@ -113,16 +113,16 @@ def cochcnn9(
     num_classes
         Number of logits; by default that of the labels, or 794.
     labels
-        The classes' names.
+        Names of the classes.
     seed
         Seed of the random weights.
     density
-        Density of the cochleagram: None is the published one, 8 a faster one that is close to it.
+        Density of the cochleagram: None for the published one, 8 for a faster one that is close to it.
 
     Raises
     ------
     MetameryError
-        The number of labels is not that of the classes, or a number is too small.
+        The number of labels differs from that of the classes, or a number is too small.
     """
     return _build("cochcnn9", num_classes, labels, seed, density, pools=True)
 
@@ -134,11 +134,11 @@ def cochcnn9_hann(
     seed: int = 0,
     density: int | None = None,
 ) -> Model:
-    """Build CochCNN9 with Hann windows for strides and pools (Feather et al. 2019); options as of `cochcnn9`.
+    """Build CochCNN9 with Hann windows in place of strides and pools (Feather et al. 2019); options as in `cochcnn9`.
 
     A strided convolution is computed at every sample and averaged after its ReLU, by a Hann window of 8 samples for
-    stride 2, of 12 for stride 3, along frequency and time; the same window stands where a pooling stood. Weights and
-    layers are called as in `cochcnn9`.
+    stride 2, of 12 for stride 3, along frequency and time; the same window replaces each pooling. Weights and layers
+    have the names of `cochcnn9`.
     """
     model, replaced = antialiased(_build("cochcnn9-hann", num_classes, labels, seed, density, pools=False), "hann")
     return replace(model, notes=tuple(map(str, replaced)))
@@ -154,7 +154,7 @@ def _build(
 
 
 def _pool(kind: type[nn.MaxPool2d] | type[nn.AvgPool2d], pools: bool) -> nn.Module:
-    """Pool with zeros at the edges: after a ReLU, they change no maximum, but do lower the averages there."""
+    """Pool with zeros at the edges: after a ReLU, they change no maximum but lower the averages at the edges."""
     return nn.Sequential(SamePadding(_POOL, 2), kind(_POOL, 2)) if pools else nn.AvgPool2d(1, 2)
 
 

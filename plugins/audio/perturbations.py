@@ -1,4 +1,4 @@
-"""Changes of a sound that leave what is said as it is: background noise and loudness."""
+"""Changes of a sound that do not change its category: background noise and loudness."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from ...framework.study import Reference, load_stimuli
 NOISES = ("white", "pink")
 
 MAX_DECIBELS = 200.0
-"""Largest change of a level, up or down: beyond it nothing is left of the sound, or of the noise, in 32 bits."""
+"""Largest change of a level, up or down: beyond it the sound or the noise vanishes in 32 bits."""
 
 MAX_SOUNDS = 500
-"""Largest number of background sounds held in memory; of more, this many are taken, evenly spread."""
+"""Largest number of background sounds held in memory; from a larger set this many are taken, evenly spread."""
 
-_QUIET = 1e-4  # a stretch this far below its sound's level, 80 dB, is a pause, which no noise can be made of
+_QUIET = 1e-4  # a stretch 80 dB below its sound's level is a pause, which cannot serve as noise
 _MAX_DRAWS = 100
 
 
@@ -41,22 +41,22 @@ def background(
     Parameters
     ----------
     noise
-        ``white``, ``pink`` (power falling by 3 dB an octave), or sounds by name or folder, of which one is drawn for
-        each signal, and a stretch of it, repeated where it is shorter. A silent stretch, 80 dB or more below its
-        sound's level, is drawn anew; silent sounds are left out, with a warning.
+        Kind of noise: ``white``, ``pink`` (power falling by 3 dB per octave), or sounds by name or folder. For each
+        signal a stretch of a random sound is drawn; a shorter sound is repeated. A silent stretch, 80 dB or more
+        below its sound's level, is drawn again; silent sounds are left out, with a warning.
     snr_low, snr_high
-        Bounds of the ratio in dB; equal for a fixed ratio.
+        Bounds of the signal-to-noise ratio in dB; equal for a fixed ratio.
 
     Raises
     ------
     MetameryError
-        An option is out of bounds. When it is run: the model takes pictures, all the sounds are silent, or 100
+        An option is out of bounds; or, when it is run, the model takes pictures, all the sounds are silent, or 100
         stretches in a row are.
     """
     for name, value in (("snr_low", snr_low), ("snr_high", snr_high)):
         number(name, value, -MAX_DECIBELS, MAX_DECIBELS, unit=" (dB)")
     if snr_low > snr_high:
-        raise MetameryError(f"snr_low is {snr_low:g}, above snr_high, {snr_high:g}")
+        raise MetameryError(f"snr_low is {snr_low:g}, expected at most snr_high, {snr_high:g}")
     sounds = None if noise in NOISES else _Sounds(load_stimuli(plugins, Reference(noise)))
 
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -74,11 +74,11 @@ def background(
 
 
 def gain(low: float = -6.0, high: float = 6.0) -> Perturbation:
-    """Make each sound louder or softer, by dB drawn evenly from `low` to `high`, clamped to the domain's range."""
+    """Make each sound louder or softer, by `low` to `high` dB, drawn evenly, and clamp it to the domain's range."""
     for name, value in (("low", low), ("high", high)):
         number(name, value, -MAX_DECIBELS, MAX_DECIBELS, unit=" (dB)")
     if low > high:
-        raise MetameryError(f"low is {low:g}, above high, {high:g}")
+        raise MetameryError(f"low is {low:g}, expected at most high, {high:g}")
 
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         check_signals(signals, model.domain)
@@ -95,7 +95,7 @@ def mixed(signals: torch.Tensor, noise: torch.Tensor, snr: torch.Tensor, domain:
 
 
 class _Sounds:
-    """Background sounds that are not silent, resampled once for the domain that they are asked for."""
+    """Background sounds that are not silent, resampled once for each sample rate."""
 
     def __init__(self, stimuli: Stimuli) -> None:
         self._stimuli = stimuli
@@ -120,17 +120,17 @@ class _Sounds:
             if (stimulus.signal == stimulus.signal.flatten()[:1]).all():
                 silent.append(stimulus.name)
             else:
-                kept.append(_whole(stimulus, domain))
-        said = f"of {len(indices)} background sounds {len(silent)} are silent, such as '{next(iter(silent), '')}'"
+                kept.append(_full_length(stimulus, domain))
+        silence = f"of {len(indices)} background sounds {len(silent)} are silent, such as '{next(iter(silent), '')}'"
         if not kept:
-            raise MetameryError(f"{said}: expected one at least that is not")
+            raise MetameryError(f"{silence}: expected at least one that is not")
         if silent:
-            warnings.warn(f"{said}; they are left out", stacklevel=2)
+            warnings.warn(f"{silence}; they are left out", stacklevel=2)
         return kept
 
 
 def _stretch(sounds: Sequence[torch.Tensor], samples: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw a stretch ``(samples,)`` of one of the sounds, again until it is not a pause."""
+    """Draw a stretch ``(samples,)`` of one of the sounds, repeatedly until it is not a pause."""
     for _ in range(_MAX_DRAWS):
         sound = sounds[int(torch.randint(len(sounds), (), generator=generator, device=generator.device))]
         repeats = -(-samples // len(sound)) + 1
@@ -143,15 +143,15 @@ def _stretch(sounds: Sequence[torch.Tensor], samples: int, generator: torch.Gene
     )
 
 
-def _whole(stimulus: Stimulus, domain: WaveformDomain) -> torch.Tensor:
-    """A sound at the domain's rate, its whole length."""
+def _full_length(stimulus: Stimulus, domain: WaveformDomain) -> torch.Tensor:
+    """Resample a sound to the domain's rate, at its full length."""
     rate = stimulus.sample_rate or domain.sample_rate
     length = -(-len(stimulus.signal) * domain.sample_rate // rate)
     return replace(domain, samples=length).fit(stimulus)
 
 
 def _pink(noise: torch.Tensor) -> torch.Tensor:
-    """White noise ``(B, T)``, filtered so that its power falls with the frequency."""
+    """Filter white noise ``(B, T)`` so that its power falls with the frequency."""
     spectrum = torch.fft.rfft(noise)
     shape = torch.arange(spectrum.shape[-1], device=noise.device, dtype=noise.dtype).clamp_min(1).rsqrt()
     filtered: torch.Tensor = torch.fft.irfft(spectrum * shape, n=noise.shape[-1])
@@ -160,5 +160,5 @@ def _pink(noise: torch.Tensor) -> torch.Tensor:
 
 def _waveforms(model: Model, name: str) -> WaveformDomain:
     if not isinstance(model.domain, WaveformDomain):
-        raise MetameryError(f"perturbation '{name}' is of sounds, and the model takes pictures")
+        raise MetameryError(f"perturbation '{name}' is for sounds, and the model takes pictures")
     return model.domain

@@ -1,7 +1,7 @@
-"""Training set-ups for networks that hear (Feather et al. 2023, Methods), and their controls.
+"""Training set-ups for audio networks (Feather et al. 2023, Methods), and their controls.
 
-All are trained on sounds in pink noise at −10 to 10 dB; ``augment_options.background.noise`` takes other noise. Attacks
-make five steps of half their size from a random start, on the waveform or on the cochleagram.
+All are trained on sounds in pink noise at −10 to 10 dB; ``augment_options.background.noise`` selects other noise.
+Attacks make five steps of half their epsilon from a random start, on the waveform or on the cochleagram.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ def sound_in_noise() -> Recipe:
 
 
 def adversarial_waveform_l2() -> Recipe:
-    """Train on PGD's worst waveforms within L2 1."""
+    """Train on adversarial waveforms (PGD, L2 1)."""
     return _attacked("pgd_l2", _L2)
 
 
 def adversarial_waveform_linf() -> Recipe:
-    """Train on PGD's worst waveforms within Linf 0.002."""
+    """Train on adversarial waveforms (PGD, Linf 0.002)."""
     return _attacked("pgd_linf", _LINF)
 
 
 def adversarial_cochleagram_l2() -> Recipe:
-    """Train on PGD's worst cochleagrams within L2 1."""
+    """Train on adversarial cochleagrams (PGD, L2 1)."""
     return _attacked("pgd_l2", _L2, layer="cochleagram")
 
 
 def random_waveform_l2() -> Recipe:
-    """Train on random directions of length 1: the control of `adversarial_waveform_l2`."""
+    """Train on waveforms with random perturbations of L2 length 1: the control of `adversarial_waveform_l2`."""
     return Recipe(perturbation="random_l2", perturbation_options={"epsilon": _L2}, **_COMMON)
 
 
 def random_waveform_linf() -> Recipe:
-    """Train on random corners, ±0.002: the control of `adversarial_waveform_linf`."""
+    """Train on waveforms with random perturbations of ±0.002: the control of `adversarial_waveform_linf`."""
     return Recipe(perturbation="random_linf", perturbation_options={"epsilon": _LINF}, **_COMMON)
 
 
 def random_cochleagram_l2() -> Recipe:
-    """Train on cochleagrams moved by 1 in a random direction: the control of `adversarial_cochleagram_l2`."""
+    """Train on cochleagrams with random perturbations of L2 length 1: the control of `adversarial_cochleagram_l2`."""
     return Recipe(perturbation="random_l2", perturbation_options={"epsilon": _L2}, layer="cochleagram", **_COMMON)
 
 

@@ -1,4 +1,4 @@
-"""A formant synthesiser: a small one of our own, which speaks words from phonemes.
+"""A small formant synthesiser, which speaks words from phonemes.
 
 Sources and filters (Fant 1960, *Acoustic theory of speech production*; Klatt 1980, JASA 67:971): the voice, a sum of
 harmonics, and breath pass through the resonances of the vocal tract, the hiss of a consonant through a resonance of
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 SAMPLE_RATE = 8000
 
 _GLIDE, _ONSET = 0.10, 0.015  # s, over which formants and levels move from one target to the next
-_FADE = 800  # samples, over which a word dies away
+_FADE = 800  # samples, over which a word fades out
 _BLOCK, _HOP = 128, 32  # samples of filtered noise
-_FOURTH_FORMANT = 3400.0  # Hz, a man's
+_FOURTH_FORMANT = 3400.0  # Hz, of a man
 _BANDWIDTHS = (60.0, 90.0, 150.0, 250.0)  # Hz
 _PEAK = 0.5  # of full scale
 
 
 @dataclass(frozen=True)
 class Phoneme:
-    """What the mouth aims at.
+    """Target of the vocal tract.
 
     Parameters
     ----------
     formants
-        The first three resonances of a man's vocal tract, in Hz.
+        First three resonances of a man's vocal tract, in Hz.
     voice, breath, hiss
         Levels of the three sources, in dB re a vowel's voice; None is silence.
     hiss_at
@@ -55,7 +55,7 @@ class Phoneme:
 
 @dataclass(frozen=True)
 class Voice:
-    """A speaker: pitch at the beginning and the end of a word, in Hz, and what a man's formants are multiplied by."""
+    """A speaker: pitch at the beginning and the end of a word, in Hz, and a factor for a man's formants."""
 
     name: str
     pitch: tuple[float, float]
@@ -65,7 +65,7 @@ class Voice:
 VOICES = (Voice("man", (130.0, 95.0), 1.0), Voice("woman", (225.0, 170.0), 1.16))
 
 PHONEMES: Mapping[str, Phoneme] = {
-    # vowels: a man's formants after Peterson & Barney (1952, JASA 24:175), who have no e, o and ə; a begins "I"
+    # vowels: a man's formants after Peterson & Barney (1952, JASA 24:175), without e, o and ə; a begins "I"
     "i": Phoneme((270, 2290, 3010), voice=0),
     "ɪ": Phoneme((390, 1990, 2550), voice=0),
     "e": Phoneme((480, 1950, 2550), voice=0),
@@ -78,7 +78,7 @@ PHONEMES: Mapping[str, Phoneme] = {
     "ʊ": Phoneme((440, 1020, 2240), voice=-3),
     "ɚ": Phoneme((490, 1350, 1690), voice=-3),
     "u": Phoneme((300, 870, 2240), voice=0),
-    # consonants: formants after Klatt (1980, table III), but of n a murmur's first and an alveolar's second
+    # consonants: formants after Klatt (1980, table III), except those of n: first of a murmur, second of an alveolar
     "w": Phoneme((290, 610, 2150), voice=-6),
     "r": Phoneme((310, 1060, 1380), voice=-4),
     "n": Phoneme((280, 1700, 2500), voice=-6),
@@ -87,7 +87,7 @@ PHONEMES: Mapping[str, Phoneme] = {
     "f": Phoneme((340, 1100, 2080), hiss=-26),
     "θ": Phoneme((320, 1290, 2540), hiss=-30),
     "s": Phoneme((320, 1390, 2530), hiss=-10, hiss_at=(4000, 500)),
-    # a stop is its closure, its burst, and breath through what follows
+    # a stop is its closure, its burst, and breath into the next phoneme
     "t-": Phoneme((400, 1600, 2600)),
     "t": Phoneme((400, 1600, 2600), hiss=-8, hiss_at=(3600, 1500)),
     "tʰ": Phoneme((350, 1300, 2400), breath=-16, hiss=-22, hiss_at=(3600, 1500)),
@@ -102,11 +102,11 @@ def speak(name: str, sounds: Sequence[tuple[str, float]], voice: Voice) -> NDArr
     Parameters
     ----------
     name
-        Where the noise starts: a word of another name gets other noise.
+        Name of the word, from which the noise is seeded.
     sounds
-        Each a phoneme of `PHONEMES` and how long it lasts, in s.
+        Phonemes, of `PHONEMES`, with their durations in s.
     voice
-        Who speaks.
+        Speaker.
 
     Returns
     -------
@@ -118,14 +118,14 @@ def speak(name: str, sounds: Sequence[tuple[str, float]], voice: Voice) -> NDArr
     UnknownNameError
         A phoneme is unknown.
     MetameryError
-        It is silent: no sounds, or only closures.
+        The result would be silent: no sounds, or only closures.
     """
     for symbol, _ in sounds:
         if symbol not in PHONEMES:
             raise unknown("phoneme", symbol, PHONEMES)
     phonemes = [PHONEMES[symbol] for symbol, _ in sounds]
     if all(p.voice is None and p.breath is None and p.hiss is None for p in phonemes):
-        raise MetameryError(f"'{name}' is silent, expected phonemes that sound")
+        raise MetameryError(f"'{name}' is silent, expected at least one phoneme that is not a closure")
     at = np.repeat(np.arange(len(sounds)), [round(seconds * SAMPLE_RATE) for _, seconds in sounds])  # (T,)
     formants = np.array([(*p.formants, _FOURTH_FORMANT) for p in phonemes])[at] * voice.tract  # (T, 4)
     levels = np.array([[_amplitude(level) for level in (p.voice, p.breath, p.hiss)] for p in phonemes])[at]  # (T, 3)
@@ -161,10 +161,10 @@ def _harmonics(pitch: Track, formants: Track) -> Track:
 def _noise(name: str, formants: Track, levels: Track, hiss_at: Track) -> Track:
     """Breath through the tract and hiss through its own resonance: white noise, filtered block by block; ``(T,)``."""
     samples = len(levels)
-    # of NumPy's generators the one whose stream is frozen
+    # the only one of NumPy's generators whose stream is frozen
     white = np.random.RandomState(crc32(name.encode())).standard_normal(samples + 2 * _BLOCK)
     window = np.hanning(_BLOCK + 1)[:-1] * 2 * _HOP / _BLOCK  # windows a hop apart add up to 1
-    frequency = np.arange(_BLOCK + 1) * SAMPLE_RATE / (2 * _BLOCK)  # of a block and as much silence
+    frequency = np.arange(_BLOCK + 1) * SAMPLE_RATE / (2 * _BLOCK)  # of a block padded to twice its length
     signal = np.zeros(samples + 3 * _BLOCK)
     for start in range(0, samples + _BLOCK, _HOP):
         at = min(max(start - _BLOCK // 2, 0), samples - 1)
@@ -177,7 +177,7 @@ def _noise(name: str, formants: Track, levels: Track, hiss_at: Track) -> Track:
 
 
 def _tract(frequency: Track, formants: Track) -> NDArray[np.complex128]:
-    """The vocal tract's response: four resonances in cascade, and Fant's correction for all higher ones."""
+    """Response of the vocal tract: four resonances in cascade, and Fant's correction for all higher ones."""
     above = (7 * frequency / formants[3]) ** 2  # a neutral tract's fourth resonance is seven times its first
     response: NDArray[np.complex128] = 10 ** ((0.54 * above + 0.00143 * above**2) / 20) + 0j
     for centre, bandwidth in zip(formants, _BANDWIDTHS, strict=True):
@@ -186,16 +186,16 @@ def _tract(frequency: Track, formants: Track) -> NDArray[np.complex128]:
 
 
 def _resonance(frequency: Track, centre: float, bandwidth: float) -> NDArray[np.complex128]:
-    """A resonance that lets its own frequency pass at gain 1 and nothing at 0 Hz."""
+    """Response of a resonance, with gain 1 at its own frequency and 0 at 0 Hz."""
     return 1j * bandwidth * frequency / (centre**2 - frequency**2 + 1j * bandwidth * frequency)
 
 
 def _smooth(tracks: Track, seconds: float) -> Track:
-    """Smooth ``(T, N)`` with a Hann window of a length in seconds; the ends are held."""
+    """Smooth ``(T, N)`` with a Hann window of a length in seconds; the end values are repeated."""
     window = np.hanning(round(seconds * SAMPLE_RATE) | 1)
     half = len(window) // 2
-    held = np.pad(tracks, ((half, half), (0, 0)), "edge")
-    return np.stack([np.convolve(track, window / window.sum(), "valid") for track in held.T], axis=1)
+    padded = np.pad(tracks, ((half, half), (0, 0)), "edge")
+    return np.stack([np.convolve(track, window / window.sum(), "valid") for track in padded.T], axis=1)
 
 
 def _amplitude(decibels: float | None) -> float:

@@ -1,7 +1,7 @@
-"""Spoken digits: synthesised speech of our own making, not recordings.
+"""Spoken digits: speech synthesised by metamery, not recordings.
 
-The words are spoken by the formant synthesiser of `speech_synthesis` whenever they are read: there are no files,
-and the module is their source. They are in the public domain (CC0).
+The words are synthesised by `speech_synthesis` whenever they are read: there are no files, and this module is their
+source. They are in the public domain (CC0).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WORDS: Mapping[str, tuple[tuple[str, float], ...]] = {
     "eight": (("e", 0.11), ("i", 0.11), ("t-", 0.07), ("t", 0.02), ("tʰ", 0.05)),
     "nine": (("n", 0.09), ("a", 0.12), ("ɛ", 0.07), ("ɪ", 0.08), ("n", 0.13)),
 }
-"""Each word's phonemes and how long they last, in s."""
+"""Phonemes of each word, with their durations in s."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class SpokenDigits:
 def spoken_digits(*, limit: int | None = None) -> SpokenDigits:
     """Return the ten digits in two voices, or the first `limit` of the twenty.
 
-    The voices take turns, so that the first ten are the ten words.
+    The voices alternate, and the first ten stimuli are the ten words.
 
     Raises
     ------

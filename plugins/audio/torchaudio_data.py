@@ -1,7 +1,7 @@
 """torchaudio's labelled data sets, by torchaudio's own names.
 
-torchaudio does the downloading and the listing. What it lists is read by `read_sound`: torchaudio's own reading takes
-torchcodec and FFmpeg. Nothing is unpickled.
+torchaudio downloads and lists the files; `read_sound` reads them, since torchaudio's own reading requires torchcodec
+and FFmpeg. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .sounds import read_sound
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording: its file inside the root, what is said or who speaks, and the speaker where known."""
+    """One recording: its file inside the root, its category (the words or the speaker), and the speaker, if known."""
 
     file: Path
     category: str
@@ -41,23 +41,23 @@ def _speechcommands(data: Any, position: int) -> Recording:
 
 
 def _yesno(data: Any, position: int) -> Recording:
-    name = data._walker[position]  # it has no get_metadata
+    name = data._walker[position]  # YESNO has no get_metadata
     words = [("no", "yes")[int(digit)] for digit in name.split("_")]
     return Recording(Path("waves_yesno", f"{name}.wav"), " ".join(words))
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is known of one of torchaudio's data sets.
+    """Description of one of torchaudio's data sets.
 
     Parameters
     ----------
     splits
         Arguments of torchaudio's class for each split.
     recording
-        Function that describes the recording at a position of torchaudio's data set.
+        Function that describes the recording at an index of torchaudio's data set.
     licence
-        Licence of the recordings; empty where their makers state none.
+        Licence of the recordings; empty where their authors state none.
     """
 
     splits: Mapping[str, Mapping[str, str]]
@@ -82,19 +82,20 @@ DATA_SETS: Mapping[str, DataSet] = {
 class TorchaudioStimuli:
     """Some of a torchaudio data set's recordings, each decoded when it is read: ``(T,)`` in [−1, 1].
 
-    The category is the word of SPEECHCOMMANDS, the speaker's number of LIBRISPEECH, and the eight words of a recording
-    of YESNO, such as ``no no yes no yes yes no yes``. The group is the speaker; YESNO has only one, and no groups.
+    The category is the word for SPEECHCOMMANDS, the speaker's number for LIBRISPEECH, and the eight words of a
+    recording for YESNO, such as ``no no yes no yes yes no yes``. The group is the speaker; YESNO has only one, and no
+    groups.
 
     Parameters
     ----------
     name, split
         Name and split, as given.
     root
-        The folder that holds the data.
+        Folder that holds the data.
     data
         torchaudio's data set.
     indices
-        The chosen positions in it; they are part of the stimuli's names, so that a limit renames none.
+        Selected indices into it; they are part of the stimuli's names, so that names do not depend on a limit.
     """
 
     name: str
@@ -114,7 +115,7 @@ class TorchaudioStimuli:
         IndexError
             `index` is past the end.
         MetameryError
-            Its file is missing, damaged, or not named as its makers name it.
+            Its file is missing, damaged, or not named as expected.
         """
         position = self.indices[index]
         recording = self._recording(position)
@@ -147,7 +148,7 @@ class TorchaudioStimuli:
 
 
 def torchaudio_data_names() -> list[str]:
-    """Return the names of the data sets that can be had."""
+    """Return the names of the data sets that are available."""
     return [name for name in DATA_SETS if hasattr(datasets, name)]
 
 
@@ -164,23 +165,23 @@ def torchaudio_data(
     Parameters
     ----------
     name
-        As torchaudio's, such as ``SPEECHCOMMANDS``; ``SPEECHCOMMANDS/train`` names the split as well.
+        Name as in torchaudio, such as ``SPEECHCOMMANDS``; ``SPEECHCOMMANDS/train`` names the split as well.
     root
-        The folder that holds the data, or will.
+        Folder that holds the data, or to which they are downloaded.
     split
-        ``train``, ``validation`` or ``test`` of SPEECHCOMMANDS; a part of LIBRISPEECH by its name, such as
-        ``test-clean``; ``all`` of YESNO. By default ``test``.
+        Split: ``train``, ``validation`` or ``test`` for SPEECHCOMMANDS; the name of a part, such as ``test-clean``, for
+        LIBRISPEECH; ``all`` for YESNO. By default ``test``.
     limit
-        Take this many, evenly spread over the split.
+        Number of recordings to take, evenly spread over the split; by default all.
     download
-        Whether to download what is missing: 2.4 GB of SPEECHCOMMANDS, 5 MB of YESNO, 0.3 to 30 GB of LIBRISPEECH.
+        Whether to download missing data: 2.4 GB of SPEECHCOMMANDS, 5 MB of YESNO, 0.3 to 30 GB of LIBRISPEECH.
 
     Raises
     ------
     UnknownNameError
         The data set or the split is unknown.
     MetameryError
-        It cannot be downloaded or read, or there is nothing in it.
+        The data set cannot be downloaded or read, or is empty.
     """
     name, slash, named = name.partition("/")
     if slash and split not in ("", named):
@@ -201,5 +202,5 @@ def torchaudio_data(
         reason = " ".join(str(error).split()) or type(error).__name__
         raise MetameryError(f"torchaudio/{name} could not be {task} '{folder}': {reason}") from error
     if not len(data):
-        raise MetameryError(f"torchaudio/{name} could not be read from '{folder}': there are no recordings in it")
+        raise MetameryError(f"torchaudio/{name} could not be read from '{folder}': it contains no recordings")
     return TorchaudioStimuli(name, split, folder, data, spread(len(data), limit))

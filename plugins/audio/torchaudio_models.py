@@ -1,4 +1,4 @@
-"""torchaudio's pretrained networks of speech (wav2vec 2.0, HuBERT, WavLM, XLS-R), by torchaudio's own names."""
+"""torchaudio's pretrained speech networks (wav2vec 2.0, HuBERT, WavLM, XLS-R), by torchaudio's own names."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ WEIGHTS = ("DEFAULT", "none")
 _FACTORIES = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}
 
 _SILENT = ("-", "|")
-"""Tokens that stand for no sound: nothing new, and the end of a word. They come first."""
+"""Tokens that stand for no sound: the blank, and the end of a word. They are the first tokens."""
 
 
 class SpeechNetwork(nn.Module):
-    """A network of torchaudio's that returns one row for each sound, ``(B, T) -> (B, classes)``.
+    """A torchaudio network that returns one row for each sound, ``(B, T) -> (B, classes)``.
 
-    Its parts keep their paths, and so their weights their names.
+    Its modules keep their paths, and so its weights their names.
 
     Parameters
     ----------
     network
-        Its `feature_extractor` and `encoder` give hidden states ``(B, frames, width)``; its `aux`, where there is
-        one, makes them logits of tokens.
+        Network whose `feature_extractor` and `encoder` give hidden states ``(B, frames, width)``; its `aux`, if any,
+        maps them to logits of tokens.
     standardise
-        Whether each sound is first given a mean of 0 and a variance of 1. torchaudio does so over a whole batch,
+        Whether each sound is first scaled to a mean of 0 and a variance of 1. torchaudio does so over a whole batch,
         which is the same for a batch of one.
     silent
-        Number of the tokens, the first ones, that stand for no sound.
+        Number of tokens that stand for no sound; they are the first ones.
     classify
         Layer used instead of tokens: from the time average of the hidden states ``(B, width)`` to logits.
     """
@@ -67,7 +67,7 @@ class SpeechNetwork(nn.Module):
 
 
 def torchaudio_model_names() -> list[str]:
-    """Return the names of all networks of speech among torchaudio's pipelines."""
+    """Return the names of all speech networks among torchaudio's pipelines."""
     return [name for name in torchaudio.pipelines.__all__ if isinstance(_pipeline(name), Wav2Vec2Bundle)]
 
 
@@ -84,44 +84,44 @@ def torchaudio_model(
 
     Its layers are the convolutions ``feature_extractor.conv_layers.N[0]`` ``(B, channels, frames)``, the transformer's
     ``encoder.transformer.layers.N[0]`` ``(B, frames, width)``, ``aux``, the logits of tokens ``(B, frames, tokens)``,
-    where the network transcribes speech, and ``output``. They end in GELUs or sums, so the modified ReLU changes none.
+    where the network transcribes speech, and ``output``. None ends in a ReLU, so the modified ReLU does not apply.
 
     What it returns for each sound depends on the network:
 
     - one that transcribes speech (``…_ASR_…``, ``MMS_FA``): for each letter, the logarithm of its probability summed
       over frames. A letter takes about one frame, by the way such networks are trained (CTC, Graves et al. 2006), so
-      this tells how often each is heard; the softmax is its share of all letters. The labels are the letters.
+      this measures how often each occurs; the softmax is its share of all letters. The labels are the letters.
     - any other: the time average of the last hidden states. These are not classes, and there are no labels.
-    - either, with `num_classes` or `labels`: logits of a new, random linear layer on that average, to be trained.
+    - any, with `num_classes` or `labels`: logits of a new, random linear layer on that average, to be trained.
 
     Parameters
     ----------
     name
-        As torchaudio's, such as ``WAV2VEC2_BASE``.
+        Name as in torchaudio, such as ``WAV2VEC2_BASE``.
     weights
         ``DEFAULT``, or ``none`` for random ones. They are downloaded once, to torch's cache, and read as tensors only:
-        a file that holds anything else is refused. Those of ``VOXPOPULI_…`` and ``MMS_FA`` are under CC BY-NC 4.0,
-        all others under MIT.
+        a file that holds anything else is refused. The licence is CC BY-NC 4.0 for ``VOXPOPULI_…`` and ``MMS_FA``, MIT
+        for all others.
     samples
-        Length of the sounds; by default 2 s.
+        Length of the sounds in samples; by default 2 s.
     num_classes
-        Number of logits of a new last layer; by default that of the labels, if there are any.
+        Number of logits of a new last layer; by default that of the labels, if given.
     labels
-        The classes' names.
+        Names of the classes.
     seed
-        Seed of random weights, also those of a new last layer.
+        Seed of random weights, including those of a new last layer.
 
     Raises
     ------
     UnknownNameError
         The network or its weights are unknown.
     MetameryError
-        The weights cannot be downloaded, the sounds are too short for a single frame, the number of labels is not that
-        of the classes, or `num_classes` is below 1.
+        The weights cannot be downloaded, the sounds are too short for a single frame, the number of labels
+        differs from that of the classes, or `num_classes` is below 1.
     """
     if name not in (names := torchaudio_model_names()):
         spelt = name.upper().replace("-", "_")
-        raise unknown("torchaudio network", name, names, f"; it is spelt {spelt}" if spelt in names else "")
+        raise unknown("torchaudio network", name, names, f"; its spelling is {spelt}" if spelt in names else "")
     full = f"torchaudio/{name}"
     if weights not in WEIGHTS:
         raise unknown(f"weights of {full}:", weights, WEIGHTS)
@@ -153,7 +153,7 @@ def _pipeline(name: str) -> Wav2Vec2Bundle:
 
 
 def _shortest(convolutions: Sequence[tuple[int, int, int]]) -> int:
-    """Return how many samples make one frame, for convolutions of (channels, kernel, stride)."""
+    """Return the number of samples of one frame, for convolutions of (channels, kernel, stride)."""
     samples = 1
     for _, kernel, stride in reversed(convolutions):
         samples = (samples - 1) * stride + kernel
@@ -167,7 +167,7 @@ def _layers(module: SpeechNetwork) -> tuple[str, ...]:
 
 
 def _download(full: str, bundle: Wav2Vec2Bundle) -> dict[str, torch.Tensor]:
-    """Fetch the file into torch's cache and read it; `Wav2Vec2Bundle.get_model` would unpickle whatever is in it."""
+    """Fetch the file into torch's cache and read it; `Wav2Vec2Bundle.get_model` would unpickle any content."""
     try:
         state: dict[str, torch.Tensor] = bundle._get_state_dict({"map_location": "cpu", "weights_only": True})
         return state
@@ -175,7 +175,7 @@ def _download(full: str, bundle: Wav2Vec2Bundle) -> dict[str, torch.Tensor]:
         raise MetameryError(
             f"the weights of {full} could not be downloaded ({error}); weights=none gives a random network"
         ) from error
-    except (RuntimeError, UnpicklingError, KeyError) as error:  # no file of torch's, something else than tensors
+    except (RuntimeError, UnpicklingError, KeyError) as error:  # not a file of torch, or something other than tensors
         raise _damaged(full, error) from error
 
 

@@ -1,4 +1,4 @@
-"""Bundled stimuli from files of the user's own. Hooks only: what they name is imported on use."""
+"""Stimuli from the user's own files. Hooks only: what they name is imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures or sounds of the user's own: ``PATH/CLASS/FILE``, or all in one folder, ``PATH/FILE``."""
+"""The user's own pictures or sounds: ``PATH/CLASS/FILE``, or all in one folder, ``PATH/FILE``."""
 
 from __future__ import annotations
 
@@ -98,33 +98,33 @@ def folder(
 ) -> FolderStimuli:
     """List the pictures or the sounds of a folder, sorted by path.
 
-    A file's category is the folder it lies in, or empty if it lies in `path` itself. Its name is its path inside
-    the folder without the ending, unless two would then be called the same. Hidden files are not listed. Other files,
-    and what lies more than one folder deep, are left out, with one warning that names their endings and numbers.
-    Nothing is decoded, unless `skip_unreadable` asks for it.
+    A file's category is the name of its folder, or empty if the file is in `path` itself. Its name is its path inside
+    `path` without the ending, unless two files would then have the same name. Hidden files are not listed. Other
+    files, and files more than one folder deep, are left out, with one warning that gives their endings and numbers.
+    Nothing is decoded, except with `skip_unreadable`.
 
     Parameters
     ----------
     path
-        The folder. Of ``SPLIT/CLASS/FILE``, give the split's.
+        Folder to list. For ``SPLIT/CLASS/FILE``, give the folder of the split.
     limit
-        Take this many, evenly spread over the list, so that each class has its share.
+        Number of files to take, evenly spread over the list, so that each class has its share; by default all.
     skip_unreadable
-        Decode all files now and leave out those that cannot be, and partly transparent pictures without a
-        `background`, with one warning each; of `limit` files fewer may then be left.
+        Whether to decode all files now and leave out those that cannot be decoded, and partly transparent pictures
+        without a `background`, with one warning each; fewer than `limit` files may then be left.
     group
-        A regular expression. Its first match in a file's name, or the part of it in parentheses, is the group that the
-        file shares with others: ``"^[a-z]+"`` finds the speaker of ``george_12.wav``. By default there are no groups.
+        Regular expression. Its first match in a file's name, or the part of it in parentheses, is the file's group:
+        ``"^[a-z]+"`` gives the speaker of ``george_12.wav``. By default there are no groups.
     background
-        A colour, such as ``white`` or ``#808080``, that partly transparent pictures are laid on. Without it they keep
-        their transparency as a last channel.
+        Colour, such as ``white`` or ``#808080``, behind partly transparent pictures. Without it they keep their
+        transparency as a last channel.
 
     Raises
     ------
     MetameryError
-        There is no such folder, no picture or sound in it that can be read, or both of them; a class has no file that
-        can be read; a file's name is not UTF-8; `background` is not a colour, or the files are sounds; or `group` is
-        not a regular expression, or is not found in a file's name.
+        The folder does not exist, or contains no readable pictures or sounds, or both kinds; a class has no readable
+        file; a file's name is not UTF-8; `background` is not a colour, or the files are sounds; or `group` is not a
+        regular expression, or does not match a file's name.
     """
     root = Path(path).expanduser()
     if not is_utf8(os.path.abspath(root)):
@@ -136,23 +136,23 @@ def folder(
     inner = {inside: contents(inside) for inside in top.folders}
     classes = {inside: held for inside, held in inner.items() if not _is_result(held)}
     check_names(root, (top, *classes.values()), skip_unreadable)
-    found = [file for held in (top, *classes.values()) for file in held.of(_endings())]
-    if not found:
-        there = f"; it holds {said}" if (said := summary(top)) else ""
+    listed = [file for held in (top, *classes.values()) for file in held.of(_endings())]
+    if not listed:
+        others = f"; it holds {listing}" if (listing := summary(top)) else ""
         raise MetameryError(
             f"no pictures and no sounds in the folder '{path}', expected CLASS/FILE or FILE, "
-            f"{_accepted()}{_deeper(classes) or there}"
+            f"{_accepted()}{_deeper(classes) or others}"
         )
-    kind = _on_background(_kind(root, found), root, background)
+    kind = _on_background(_kind(root, listed), root, background)
     check_classes(root, classes, kind.endings, _described(kind))
     warn_of_others(root, top, classes, kind.endings)
-    files = _listed(root, sorted(found, key=lambda file: file.relative_to(root).as_posix()), _pattern(group))
-    chosen = tuple(files[index] for index in spread(len(files), limit))
-    return FolderStimuli(kind, _readable(root, kind, background, chosen) if skip_unreadable else chosen)
+    files = _listed(root, sorted(listed, key=lambda file: file.relative_to(root).as_posix()), _pattern(group))
+    selected = tuple(files[index] for index in spread(len(files), limit))
+    return FolderStimuli(kind, _readable(root, kind, background, selected) if skip_unreadable else selected)
 
 
 def _is_result(held: Contents) -> bool:
-    """Whether a folder is a study's or a run's, which some write beside their classes."""
+    """Whether a folder is that of a study or a run, which may be next to the classes."""
     return any(inside.name == RESULTS for inside in held.folders)
 
 
@@ -161,17 +161,17 @@ def _endings() -> tuple[str, ...]:
 
 
 def _kind(root: Path, files: Sequence[Path]) -> Kind:
-    """The one kind of all files."""
+    """Return the kind of all files, or raise if there are two."""
     of_each = [(kind, [file for file in files if file.suffix.lower() in kind.endings]) for kind in KINDS]
-    there = [(kind, own) for kind, own in of_each if own]
-    if len(there) > 1:
-        said = " and ".join(f"{kind.name}s ('{min(own).relative_to(root).as_posix()}')" for kind, own in there)
-        raise MetameryError(f"the folder '{root}' holds {said}: expected one kind of signal")
-    return there[0][0]
+    present = [(kind, own) for kind, own in of_each if own]
+    if len(present) > 1:
+        kinds = " and ".join(f"{kind.name}s ('{min(own).relative_to(root).as_posix()}')" for kind, own in present)
+        raise MetameryError(f"the folder '{root}' holds {kinds}: expected one kind of signal")
+    return present[0][0]
 
 
 def _on_background(kind: Kind, root: Path, background: str) -> Kind:
-    """The kind whose pictures are read on a background, if there is one."""
+    """Return the kind with pictures read on a background, if one is given."""
     if not background:
         return kind
     colour = pictures.read_colour(background)
@@ -190,16 +190,16 @@ def _pattern(group: str) -> re.Pattern[str] | None:
 def _group(file: Path, pattern: re.Pattern[str] | None) -> str:
     if pattern is None:
         return ""
-    if not (found := pattern.search(file.name)):
-        raise MetameryError(f"group '{pattern.pattern}' is not found in the file's name '{file.name}'")
-    return (found[1] if pattern.groups else found[0]) or ""
+    if not (match := pattern.search(file.name)):
+        raise MetameryError(f"group '{pattern.pattern}' does not match the file's name '{file.name}'")
+    return (match[1] if pattern.groups else match[0]) or ""
 
 
 def _listed(root: Path, files: Sequence[Path], pattern: re.Pattern[str] | None) -> list[ListedFile]:
     full = [file.relative_to(root).as_posix() for file in files]
     short = [file.relative_to(root).with_suffix("").as_posix() for file in files]
     count = Counter(short)
-    names = [whole if count[stem] > 1 else stem for whole, stem in zip(full, short, strict=True)]
+    names = [path if count[stem] > 1 else stem for path, stem in zip(full, short, strict=True)]
     if len(set(names)) < len(names):  # `a.png` and `a.jpg` beside `a.png.jpg`
         names = full
     return [
@@ -209,12 +209,12 @@ def _listed(root: Path, files: Sequence[Path], pattern: re.Pattern[str] | None) 
 
 
 def _readable(root: Path, kind: Kind, background: str, files: Sequence[ListedFile]) -> tuple[ListedFile, ...]:
-    """The files that can be decoded.
+    """Return the files that can be decoded.
 
     Raises
     ------
     MetameryError
-        There are none, or none of a class.
+        No file can be decoded, or none of a class.
     """
     kept = []
     for file in files:
@@ -226,8 +226,8 @@ def _readable(root: Path, kind: Kind, background: str, files: Sequence[ListedFil
             kept.append(file)
     if not kept:
         raise MetameryError(f"none of the {len(files)} {kind.name}s in the folder '{root}' can be read")
-    there = {file.category for file in kept}
-    if lost := next((file.category for file in files if file.category not in there and file.category), ""):
+    present = {file.category for file in kept}
+    if lost := next((file.category for file in files if file.category not in present and file.category), ""):
         number = sum(file.category == lost for file in files)
         raise MetameryError(f"none of the {number} {kind.name}s of class '{lost}' in the folder '{root}' can be read")
     return tuple(kept)
@@ -235,14 +235,14 @@ def _readable(root: Path, kind: Kind, background: str, files: Sequence[ListedFil
 
 @cache
 def _fault(kind: str, background: str, path: Path, size: int, changed: int) -> str:
-    """Why a file cannot be used; kept, so that commands which list a folder several times decode it once."""
+    """Return why a file cannot be used; cached, since some commands list a folder several times."""
     read = next(each.read for each in KINDS if each.name == kind)
     try:
         signal, _ = read(path)
     except MetameryError as error:
         return str(error)
     if kind == "picture" and not background and pictures.is_partly_transparent(signal):
-        return f"the picture '{path}' is partly transparent, and no background is given (such as --background white)"
+        return f"the picture '{path}' is partly transparent, expected a background (such as --background white)"
     return ""
 
 
@@ -257,7 +257,7 @@ def _accepted() -> str:
 def _deeper(classes: dict[Path, Contents]) -> str:
     for split, held in classes.items():
         if any(contents(inside).of(_endings()) for inside in held.folders):
-            return f"; there are some deeper down: give '{split}'"
-        if said := summary(held):
-            return f"; '{split}' holds {said}"
+            return f"; there are some in deeper folders: give '{split}'"
+        if listing := summary(held):
+            return f"; '{split}' holds {listing}"
     return ""

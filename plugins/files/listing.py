@@ -1,4 +1,4 @@
-"""What a folder holds: the files to read, and what is left out, which is named."""
+"""Contents of a folder: the files to read, and a summary of what is left out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...framework.errors import MetameryError
 from ...framework.stimuli import is_utf8
 
 _OF_SYSTEMS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin"}
-"""What operating systems and servers put into folders by themselves, hidden there as names with a dot are elsewhere."""
+"""Names that operating systems and servers add to folders; they are hidden like names with a leading dot."""
 
 _MAX_NAMED = 3
 
@@ -25,7 +25,7 @@ class Contents:
     Parameters
     ----------
     files, folders
-        Links are followed.
+        Files and folders; links are followed.
     broken
         Broken links, and other entries that are neither files nor folders.
     unnamed
@@ -52,7 +52,7 @@ def contents(folder: Path) -> Contents:
     Raises
     ------
     MetameryError
-        It cannot be listed.
+        The folder cannot be listed.
     """
     files: list[Path] = []
     folders: list[Path] = []
@@ -64,7 +64,7 @@ def contents(folder: Path) -> Contents:
                 if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:
                     continue
                 path = folder / entry.name
-                known = path if entry.is_symlink() else entry  # an entry raises on a link to itself
+                known = path if entry.is_symlink() else entry  # a DirEntry raises on a link to itself
                 if not is_utf8(entry.name):
                     unnamed.append(path)
                 elif known.is_file():
@@ -82,34 +82,36 @@ def check_names(root: Path, held: Iterable[Contents], skip: bool) -> None:
     Raises
     ------
     MetameryError
-        There are such names, and they are not to be skipped.
+        There are such names, and `skip` is False.
     """
     names = [os.fsencode(path.relative_to(root)) for each in held for path in each.unnamed]
     if not names:
         return
     is_one = len(names) == 1
-    said = f"in the folder '{root}' {len(names)} {'name is' if is_one else 'names are'} not UTF-8, such as {names[0]!r}"
+    message = (
+        f"in the folder '{root}' {len(names)} {'name is' if is_one else 'names are'} not UTF-8, such as {names[0]!r}"
+    )
     if not skip:
-        raise MetameryError(f"{said}: rename {'it' if is_one else 'them'} (--skip-unreadable leaves such files out)")
-    warnings.warn(f"{said}; {'it is' if is_one else 'they are'} left out", stacklevel=4)
+        raise MetameryError(f"{message}: rename {'it' if is_one else 'them'} (--skip-unreadable leaves such files out)")
+    warnings.warn(f"{message}; {'it is' if is_one else 'they are'} left out", stacklevel=4)
 
 
 def check_classes(root: Path, classes: dict[Path, Contents], endings: Sequence[str], expected: str) -> None:
-    """Raise `MetameryError` where a class has no file to read, while others have some."""
-    vanishing = {folder: held for folder, held in classes.items() if not held.of(endings)}
-    if not vanishing or len(vanishing) == len(classes):
+    """Raise `MetameryError` if a class has no file to read, while others have some."""
+    empty = {folder: held for folder, held in classes.items() if not held.of(endings)}
+    if not empty or len(empty) == len(classes):
         return
-    said = [f"'{folder.name}' ({summary(held) or 'empty'})" for folder, held in vanishing.items()]
-    more = f" and {len(said) - _MAX_NAMED} more" if len(said) > _MAX_NAMED else ""
+    named = [f"'{folder.name}' ({summary(held) or 'empty'})" for folder, held in empty.items()]
+    more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
     raise MetameryError(
-        f"of {len(classes)} classes in the folder '{root}', {len(said)} would vanish: "
-        f"{', '.join(said[:_MAX_NAMED])}{more}; expected {expected} in each. "
-        "Convert what is there, or move the class out of the folder"
+        f"of {len(classes)} classes in the folder '{root}', {len(named)} would be lost: "
+        f"{', '.join(named[:_MAX_NAMED])}{more}; expected {expected} in each. "
+        "Convert the existing files, or move the class out of the folder"
     )
 
 
 def warn_of_others(root: Path, top: Contents, classes: dict[Path, Contents], endings: Sequence[str]) -> None:
-    """Name in one warning, by ending and number, what a folder holds besides what is read."""
+    """Warn once of all other contents of a folder, by ending and number."""
     is_flat = not any(held.of(endings) for held in classes.values())
     read = (top,) if is_flat else (top, *classes.values())
     left = Contents(
@@ -117,18 +119,18 @@ def warn_of_others(root: Path, top: Contents, classes: dict[Path, Contents], end
         tuple(classes) if is_flat else tuple(inside for held in classes.values() for inside in held.folders),
         tuple(link for held in read for link in held.broken),
     )
-    if said := summary(left):
-        warnings.warn(f"left out of the folder '{root}': {said}", stacklevel=3)
+    if listing := summary(left):
+        warnings.warn(f"left out of the folder '{root}': {listing}", stacklevel=3)
 
 
 def summary(held: Contents) -> str:
-    """Say how many files of which endings there are, the most frequent first, and what else.
+    """Return the number of files of each ending, the most frequent first, and of other entries, as text.
 
     >>> summary(Contents((Path("a.HEIC"), Path("b.heic"), Path("LICENSE")), (Path("raw"),)))
     "2 files in .heic, 1 file without an ending, 1 folder ('raw')"
     """
     count = Counter(file.suffix.lower() for file in held.files)
-    said = [
+    parts = [
         f"{number} {_plural(number, 'file', 'files')} {f'in {ending}' if ending else 'without an ending'}"
         for ending, number in sorted(count.items(), key=lambda item: (-item[1], not item[0], item[0]))
     ]
@@ -138,10 +140,10 @@ def summary(held: Contents) -> str:
         (held.unnamed, "name that is not UTF-8", "names that are not UTF-8"),
     ):
         if paths:
-            said.append(f"{len(paths)} {_plural(len(paths), one, many)}")
+            parts.append(f"{len(paths)} {_plural(len(paths), one, many)}")
             if paths is not held.unnamed:
-                said[-1] += f" ('{paths[0].name}'{', …' if len(paths) > 1 else ''})"
-    return ", ".join(said)
+                parts[-1] += f" ('{paths[0].name}'{', …' if len(paths) > 1 else ''})"
+    return ", ".join(parts)
 
 
 def _plural(number: int, one: str, many: str) -> str:

@@ -1,4 +1,4 @@
-"""The attacks of `metamery.analysis.attacks.gradient` as perturbations: settings are checked here, once."""
+"""The attacks of `metamery.analysis.attacks.gradient` as perturbations; settings are checked once, in the factories."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def fast_gradient_sign(
     random_start: bool = False,
     loss: str | LogitLoss = "cross_entropy",
 ) -> Perturbation:
-    """One signed step of `step_size`, by default `epsilon`; 1.25 epsilon with a random start is fast training's."""
+    """One signed step of `step_size`, by default `epsilon`; fast training uses 1.25 epsilon and a random start."""
     return _ready(fgsm, epsilon=epsilon, step_size=step_size, random_start=random_start, loss=loss)
 
 
@@ -72,8 +72,8 @@ def pgd_l2(
 def pgd_kl(epsilon: float = _EPSILON_LINF, steps: int = 10, step_size: float | None = None) -> Perturbation:
     """Projected gradient descent, Linf, away from the model's own prediction, in the Kullback–Leibler divergence.
 
-    The inner attack of TRADES (Zhang et al. 2019): labels are not used, and it starts 0.001 of the range away, at
-    normal noise. `step_size` is 2.5 epsilon / steps by default.
+    The inner attack of TRADES (Zhang et al. 2019): labels are not used, and it starts from
+    normal noise of 0.001 of the range around the signal. `step_size` is 2.5 epsilon / steps by default.
     """
     check_settings(epsilon=epsilon, steps=steps, step_size=step_size)
 
@@ -104,14 +104,14 @@ def pgd_kl(epsilon: float = _EPSILON_LINF, steps: int = 10, step_size: float | N
 def apgd_linf(
     epsilon: float = _EPSILON_LINF, steps: int = 100, restarts: int = 1, loss: str | LogitLoss = "cross_entropy"
 ) -> Perturbation:
-    """Auto-PGD in the Linf norm; it finds its step sizes by itself."""
+    """Auto-PGD in the Linf norm; it adapts its step sizes by itself."""
     return _ready(apgd, norm="linf", epsilon=epsilon, steps=steps, restarts=restarts, loss=loss)
 
 
 def apgd_l2(
     epsilon: float = _EPSILON_L2, steps: int = 100, restarts: int = 1, loss: str | LogitLoss = "cross_entropy"
 ) -> Perturbation:
-    """Auto-PGD in the L2 norm; it finds its step sizes by itself."""
+    """Auto-PGD in the L2 norm; it adapts its step sizes by itself."""
     return _ready(apgd, norm="l2", epsilon=epsilon, steps=steps, restarts=restarts, loss=loss)
 
 

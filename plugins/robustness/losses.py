@@ -13,7 +13,7 @@ from ...framework.protocols import Loss
 def cross_entropy(label_smoothing: float = 0.0) -> Loss:
     """Mean cross-entropy of the logits, in nats; labels ``(B,)`` are class indices.
 
-    `label_smoothing` is the part of the target, from 0 to 1, that is spread over all classes.
+    `label_smoothing` is the fraction of the target, from 0 to 1, that is spread over all classes.
     """
     number("label_smoothing", label_smoothing, 0, 1)
 
@@ -26,15 +26,15 @@ def cross_entropy(label_smoothing: float = 0.0) -> Loss:
 def trades(beta: float = 6.0) -> Loss:
     """Cross-entropy on the natural signals, plus `beta` times the change of the prediction when they are perturbed.
 
-    That is the Kullback–Leibler divergence of the prediction on the perturbed signals from the one on the natural
-    signals, in nats, mean over the batch (Zhang et al. 2019, equation 5); the perturbation is `pgd_kl`.
+    The change is the Kullback–Leibler divergence of the prediction on the perturbed signals from the one on the natural
+    signals, in nats, averaged over the batch (Zhang et al. 2019, equation 5); the perturbation is `pgd_kl`.
     """
     number("beta", beta, 0)
 
     def loss(model: Model, signals: torch.Tensor, labels: torch.Tensor, natural: torch.Tensor) -> torch.Tensor:
         before = model.module(natural)  # (B, classes)
         after = model.module(signals)
-        moved = kl_div(log_softmax(after, 1), log_softmax(before, 1), reduction="batchmean", log_target=True)
-        return torch.nn.functional.cross_entropy(before, labels) + beta * moved
+        change = kl_div(log_softmax(after, 1), log_softmax(before, 1), reduction="batchmean", log_target=True)
+        return torch.nn.functional.cross_entropy(before, labels) + beta * change
 
     return loss

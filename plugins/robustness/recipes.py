@@ -1,7 +1,7 @@
-"""Training set-ups: the published ones, and their controls.
+"""Training set-ups: published ones, and their controls.
 
-Sizes are those for pictures like CIFAR-10's; SGD, batches and epochs are those of the `robustness` library (Engstrom
-et al. 2019) unless the paper has its own. A recipe with an attack is checked by PGD after each epoch, so that its best
+Sizes are for pictures like CIFAR-10's; SGD, batches and epochs are those of the `robustness` library (Engstrom et al.
+2019) unless the paper states its own. A recipe with an attack is checked by PGD after each epoch, so that its best
 weights are the most robust ones.
 """
 
@@ -25,29 +25,29 @@ def standard() -> Recipe:
 
 
 def adversarial_linf() -> Recipe:
-    """Train on PGD's worst signals within Linf 8/255 (Madry et al. 2018; Feather et al. 2023, Methods)."""
+    """Train on adversarial signals, PGD within Linf 8/255 (Madry et al. 2018; Feather et al. 2023, Methods)."""
     return Recipe(perturbation="pgd_linf", perturbation_options=_PGD, optimizer_options=_SGD, **_CHECK)
 
 
 def adversarial_l2() -> Recipe:
-    """Train on PGD's worst signals within L2 0.5, for pictures of CIFAR's size; L2 3 is ImageNet's."""
+    """Train on adversarial signals, PGD within L2 0.5, for pictures of CIFAR's size; for ImageNet it is L2 3."""
     return Recipe(perturbation="pgd_l2", perturbation_options=_PGD_L2, optimizer_options=_SGD, **_CHECK_L2)
 
 
 def random_linf() -> Recipe:
-    """Train on random corners of the Linf ball: the control of `adversarial_linf`."""
+    """Train on signals with random perturbations, corners of the Linf ball: the control of `adversarial_linf`."""
     return Recipe(perturbation="random_linf", perturbation_options={"epsilon": _EPSILON}, optimizer_options=_SGD)
 
 
 def random_l2() -> Recipe:
-    """Train on random directions of the L2 ball: the control of `adversarial_l2`."""
+    """Train on signals with random perturbations, directions in the L2 ball: the control of `adversarial_l2`."""
     return Recipe(perturbation="random_l2", perturbation_options={"epsilon": 0.5}, optimizer_options=_SGD)
 
 
 def fast() -> Recipe:
     """Train on single steps of 1.25 epsilon from random starts (Wong et al. 2020, section 4 and appendix).
 
-    Where the accuracy under PGD falls by 0.2, which is catastrophic overfitting, the training goes on with PGD.
+    When the accuracy under PGD falls by 0.2, which is catastrophic overfitting, training continues with PGD.
     """
     return Recipe(
         perturbation="fgsm",
@@ -63,9 +63,9 @@ def fast() -> Recipe:
 
 
 def free() -> Recipe:
-    """Train eight times on each batch, each gradient moving the signals as well (Shafahi et al. 2019, algorithm 1).
+    """Train eight times on each batch, each gradient also changing the signals (Shafahi et al. 2019, algorithm 1).
 
-    It takes 26 × 8 updates a batch, as many as the paper's 80,000 in all on CIFAR-10.
+    It makes 26 × 8 updates per batch, in all as many as the paper's 80,000 on CIFAR-10.
     """
     return Recipe(
         replays=8,
@@ -78,7 +78,7 @@ def free() -> Recipe:
 
 
 def trades() -> Recipe:
-    """Trade accuracy for a prediction that perturbations move little, beta 6 (Zhang et al. 2019, section 5.3)."""
+    """Trade accuracy for a prediction that perturbations change little, beta 6 (Zhang et al. 2019, section 5.3)."""
     return Recipe(
         loss="trades",
         loss_options={"beta": 6.0},

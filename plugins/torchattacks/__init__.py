@@ -1,4 +1,4 @@
-"""Every attack of torchattacks, by its name, and AutoAttack as an evaluator. The package is imported on use."""
+"""Every attack of torchattacks by its name, and AutoAttack as an evaluator. The package is imported on first use."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ...framework.registry import Register
 
 @hookimpl
 def register_perturbations(register: Register) -> None:
-    place = "metamery.plugins.torchattacks.adapter"
+    module = "metamery.plugins.torchattacks.adapter"
     register(
         "torchattacks/",
-        f"{place}:torchattack",
-        "torchattacks' attacks by its names, such as torchattacks/AutoAttack, with its options",
-        names=f"{place}:torchattack_names",
+        f"{module}:torchattack",
+        "the attacks of torchattacks by name, such as torchattacks/AutoAttack, with its options",
+        names=f"{module}:torchattack_names",
         extra="torchattacks",
     )
 

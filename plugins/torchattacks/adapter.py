@@ -1,4 +1,4 @@
-"""Runs an attack of torchattacks: gives it the input it expects, and restores the state that it changes.
+"""Adapter for the attacks of torchattacks: gives them the input they expect, and restores the state that they change.
 
 torchattacks 3.5.1 takes images in [0, 1] only (it clamps anything else silently), switches every module to eval
 and then to train mode, leaves the model in eval mode if it raises, draws from the global generators, and seeds some
@@ -39,7 +39,7 @@ def torchattack_names() -> list[str]:
 def torchattack(name: str, **options: Any) -> Perturbation:
     """Build an attack of torchattacks.
 
-    Images keep their form, and waveforms ``(B, T)`` are shown as pictures ``(B, 1, 1, T)``, with which attacks that
+    Images keep their shape, and waveforms ``(B, T)`` are passed as pictures ``(B, 1, 1, T)``, with which attacks that
     work in two dimensions fail; the range is mapped to [0, 1]. The generator seeds all of the attack's randomness.
 
     Parameters
@@ -47,20 +47,20 @@ def torchattack(name: str, **options: Any) -> Perturbation:
     name
         Name as in torchattacks, such as ``PGD``.
     **options
-        Options as in torchattacks, but lengths (``eps``, ``alpha``, ``max_epsilon``, ``noise_sd``; ``std`` of GN,
-        ``delta`` and ``lr`` of SPSA, ``theta`` of JSMA, ``beta`` of EADEN and EADL1) are in the signals' units.
-        Defaults are torchattacks', as shares of the range. ``epsilon`` and ``step_size`` are other words for ``eps``
-        (or ``max_epsilon``) and ``alpha``; ``seed`` and ``verbose`` are not to be set. Where an attack asks for
-        ``n_classes``, it is by default as many as the model has, at most 10, so that 9 targets are tried as in the
-        authors' program. AutoAttack takes ``steps``, too, of APGD, targeted APGD and FAB: 100 by default, which is
-        the authors' setting; torchattacks' own is 10.
+        Options as in torchattacks, except that lengths (``eps``, ``alpha``, ``max_epsilon``, ``noise_sd``; ``std`` of
+        GN, ``delta`` and ``lr`` of SPSA, ``theta`` of JSMA, ``beta`` of EADEN and EADL1) are in the signals' units.
+        Defaults are torchattacks', as fractions of the range. ``epsilon`` and ``step_size`` are aliases of ``eps`` (or
+        ``max_epsilon``) and ``alpha``; ``seed`` and ``verbose`` cannot be set. Where an attack takes ``n_classes``, the
+        default is the model's number of classes, at most 10, so that 9 targets are tried as in the authors' program.
+        AutoAttack also takes ``steps``, of APGD, targeted APGD and FAB: 100 by default, the authors' setting;
+        torchattacks' own is 10.
 
     Raises
     ------
     UnknownNameError
         The attack or an option is unknown.
     MetameryError
-        A length is negative. When it is run: the signals or `epsilon` are out of the model's range, or the attack
+        A length is negative; or, when it is run, the signals or `epsilon` are out of the model's range, or the attack
         fails.
     """
     if name not in (names := torchattack_names()):
@@ -89,19 +89,19 @@ def torchattack(name: str, **options: Any) -> Perturbation:
         scaled = {option: value / span if option in lengths else value for option, value in settings.items()}
         with torch.inference_mode(False), torch.enable_grad():
             given = signals.detach().clone()
-            shown = _Shown(model.module, given, domain.low, span)
-            images = shown.images(given)
-            with frozen(shown), _seeded(generator) as seed, warnings.catch_warnings():
+            adapted = _ImageNetwork(model.module, given, domain.low, span)
+            images = adapted.images(given)
+            with frozen(adapted), _seeded(generator) as seed, warnings.catch_warnings():
                 warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torchattacks\.")
                 try:
-                    attack = _build(kind, shown, images, defaults, scaled, seed)
-                    found = attack(images, labels.detach().clone())
+                    attack = _build(kind, adapted, images, defaults, scaled, seed)
+                    attacked = attack(images, labels.detach().clone())
                 except Exception as error:
                     raise MetameryError(
                         f"torchattacks/{name} failed on signals {tuple(signals.shape)}: {type(error).__name__}: {error}"
                     ) from error
-            # The difference is mapped back, so that unchanged samples stay equal bit for bit.
-            moved = given + (found.detach() - images).reshape(given.shape).to(given) * span
+            # The difference is mapped back, so that unchanged samples stay bit-identical.
+            moved = given + (attacked.detach() - images).reshape(given.shape).to(given) * span
         if not bool(moved.isfinite().all()):
             raise MetameryError(f"torchattacks/{name} returned values that are not finite")
         result: torch.Tensor = moved.clamp_(domain.low, domain.high)
@@ -110,8 +110,8 @@ def torchattack(name: str, **options: Any) -> Perturbation:
     return perturb
 
 
-class _Shown(nn.Module):
-    """The network as torchattacks wants it: from images in [0, 1] to logits, its first parameter on the device."""
+class _ImageNetwork(nn.Module):
+    """The network as torchattacks expects it: from images in [0, 1] to logits, its first parameter on the device."""
 
     def __init__(self, module: nn.Module, signals: torch.Tensor, low: float, span: float) -> None:
         super().__init__()
@@ -129,7 +129,12 @@ class _Shown(nn.Module):
 
 
 def _build(
-    kind: type, shown: _Shown, images: torch.Tensor, defaults: Mapping[str, Any], settings: Mapping[str, Any], seed: int
+    kind: type,
+    adapted: _ImageNetwork,
+    images: torch.Tensor,
+    defaults: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    seed: int,
 ) -> Any:
     settings = dict(settings)
     steps = settings.pop("steps", 100) if kind is torchattacks.AutoAttack else None
@@ -137,9 +142,9 @@ def _build(
         settings["seed"] = seed
     if "n_classes" in defaults and "n_classes" not in settings:
         with torch.no_grad():
-            classes = shown(images[:1]).shape[1]
+            classes = adapted(images[:1]).shape[1]
         settings["n_classes"] = min(classes, _MAX_TARGETS + 1)
-    attack = kind(shown, **settings)
+    attack = kind(adapted, **settings)
     if steps is not None:
         for part in attack._autoattack.attacks:
             if hasattr(part, "steps"):
@@ -153,25 +158,25 @@ def _defaults(kind: type) -> dict[str, Any]:
 
 
 def _renamed(name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The options by torchattacks' names."""
+    """Return the options under torchattacks' names."""
     known = [option for option in defaults if option not in _OURS]
     if name == "AutoAttack":
         known.append("steps")
-    also = {short: long for short, longs in _SHORT.items() for long in longs if long in known}
+    aliases = {short: long for short, longs in _SHORT.items() for long in longs if long in known}
     settings: dict[str, Any] = {}
     for option, value in options.items():
-        if option not in known and option not in also:
-            raise unknown(f"option of perturbation 'torchattacks/{name}':", option, [*known, *also])
-        long = also.get(option, option)
+        if option not in known and option not in aliases:
+            raise unknown(f"option of perturbation 'torchattacks/{name}':", option, [*known, *aliases])
+        long = aliases.get(option, option)
         if long in settings:
-            raise MetameryError(f"perturbation 'torchattacks/{name}' is given '{long}' twice, by two names")
+            raise MetameryError(f"perturbation 'torchattacks/{name}' is given '{long}' twice, under two names")
         settings[long] = value
     return settings
 
 
 @contextmanager
 def _seeded(generator: torch.Generator) -> Iterator[int]:
-    """Seed the global generators from this one, and put them back afterwards."""
+    """Seed the global generators from this one, and restore them afterwards."""
     seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     state = np.random.get_state()

@@ -1,4 +1,4 @@
-"""Accuracy under AutoAttack (Croce & Hein 2020), as torchattacks has it."""
+"""Accuracy under AutoAttack (Croce & Hein 2020), as implemented in torchattacks."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ MIN_CLASSES = 4
 def autoattack(
     norm: str = "linf", epsilons: Sequence[float] = (8 / 255,), steps: int = 100, batch_size: int = 100
 ) -> Evaluator:
-    """Build the evaluator: accuracy over the size of the perturbation, 0 being the signals as they are.
+    """Build the evaluator: accuracy by size of the perturbation; size 0 is the natural signals.
 
-    AutoAttack's four attacks in turn, each on what the others left: APGD with cross-entropy, targeted APGD and
-    targeted FAB (nine targets), and Square with 5,000 queries. torchattacks gives the first three 10 steps; here they
-    get the 100 of the authors. Only signals that a model is right about are attacked. The draws of Square and FAB are
-    made for a whole batch, so they depend on `batch_size` and on which signals there are.
+    AutoAttack runs four attacks in turn, each on the signals that the earlier ones left: APGD with cross-entropy,
+    targeted APGD and targeted FAB (nine targets), and Square with 5,000 queries. torchattacks gives the first three 10
+    steps; here they get the authors' 100. Only signals that a model classifies correctly are attacked. Square and FAB
+    draw random numbers for an entire batch, so their draws depend on `batch_size` and on the signals in the batch.
 
     Parameters
     ----------
     norm
-        ``linf`` or ``l2``.
+        Norm of the perturbation, ``linf`` or ``l2``.
     epsilons
-        Sizes in the signals' units.
+        Sizes of the perturbation, in the signals' units.
     steps
         Number of steps of APGD, targeted APGD and FAB.
     batch_size
@@ -47,7 +47,7 @@ def autoattack(
     Raises
     ------
     MetameryError
-        An option is out of range. When it is run: a model has fewer than four classes.
+        An option is out of range; or, when it is run, a model has fewer than four classes.
     """
     check_norm(norm)
     whole("steps", steps, 1)
@@ -59,8 +59,8 @@ def autoattack(
         for name, model in context.models.items():
             if model.labels is not None and len(model.labels) < MIN_CLASSES:
                 raise MetameryError(
-                    f"model '{name}' has {len(model.labels)} classes: AutoAttack's loss needs {MIN_CLASSES} at least; "
-                    "evaluator 'robustness' takes any number"
+                    f"model '{name}' has {len(model.labels)} classes: AutoAttack's loss needs at least {MIN_CLASSES}; "
+                    "use evaluator 'robustness', which takes any number"
                 )
         seed = drawn_seed(context)
         counted = dict.fromkeys(context.models, 0)

@@ -1,4 +1,4 @@
-"""Bundled networks that see, and pictures to show them. Hooks only: what they name is imported on use."""
+"""Bundled vision networks and pictures. Hooks only: what they name is imported on first use."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def register_models(register: Register) -> None:
     register(
         "torchvision/",
         f"{_HERE}.torchvision_models:torchvision_model",
-        summary="torchvision's classification networks by name; weights are downloaded, weights=none are random",
+        summary="torchvision's classification networks by name; weights are downloaded, or random with weights=none",
         names=f"{_HERE}.torchvision_models:torchvision_model_names",
     )
     register(
         "timm/",
         f"{_HERE}.timm_models:timm_model",
-        summary="timm's networks by name; weights are downloaded, weights=none are random",
+        summary="timm's networks by name; weights are downloaded, or random with weights=none",
         names=f"{_HERE}.timm_models:timm_model_names",
         extra="timm",
     )
@@ -54,7 +54,7 @@ def register_stimuli(register: Register) -> None:
     register(
         "natural",
         f"{_HERE}.natural:natural",
-        summary="photographs that scikit-image carries, with their right ImageNet answers; no download",
+        summary="scikit-image's photographs, with their correct ImageNet labels; no download",
         extra="demo",
     )
     register(

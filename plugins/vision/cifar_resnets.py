@@ -1,8 +1,8 @@
 """Residual networks for small pictures: ResNet-20, 32 and 56, and PreActResNet-18.
 
-The first three are those of He et al. (2015, arXiv:1512.03385, §4.2): shortcuts are identities that skip every other
+The first three are those of He et al. (2015, arXiv:1512.03385, §4.2): shortcuts are identities that take every other
 sample and fill new channels with zeros (their option A). The last has the blocks of He et al. (2016, arXiv:1603.05027),
-where normalisation and ReLU come before each convolution, in the size that is usual on CIFAR-10.
+where normalisation and ReLU come before each convolution, in the usual size for CIFAR-10.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class ResNet(nn.Module):
     Parameters
     ----------
     widths
-        Channels of each stage.
+        Number of channels of each stage.
     depth
         Number of blocks in each stage.
     """
@@ -104,7 +104,7 @@ class ResNet(nn.Module):
 
 
 class PreActResNet(nn.Module):
-    """The same of `PreActBlock`s: BatchNorm and ReLU come after the stages."""
+    """`ResNet` made of `PreActBlock`s: BatchNorm and ReLU come after the stages."""
 
     def __init__(self, widths: Sequence[int], depth: int, num_classes: int) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ def preact_resnet18(
     seed: int = 0,
     size: int = 32,
 ) -> Model:
-    """Build PreActResNet-18: four stages of two blocks; options as `cifar_resnet`'s."""
+    """Build PreActResNet-18: four stages of two blocks; options as in `cifar_resnet`."""
     layers = ("conv", *(f"stages.{stage}" for stage in range(1, 5)), "relu", "output")
     build = partial(PreActResNet, [width, 2 * width, 4 * width, 8 * width], 2)
     return _model("preact-resnet18", build, layers, width, num_classes, labels, seed, size)
@@ -182,7 +182,7 @@ def cifar_resnet(
 ) -> Model:
     """Build a ResNet of three stages with random weights, in eval mode, for pictures in [0, 1].
 
-    Its layers are the first ReLU, the three stages and the logits. Pictures are normalised as CIFAR-10's.
+    Its layers are the first ReLU, the three stages and the logits. Pictures are normalised with CIFAR-10's statistics.
 
     Parameters
     ----------
@@ -191,11 +191,11 @@ def cifar_resnet(
     depth
         Number of blocks in each stage.
     width
-        Channels of the first stage; the others have 2 and 4 times as many.
+        Number of channels of the first stage; the others have 2 and 4 times as many.
     num_classes
         Number of logits; by default that of the labels, or 10.
     labels
-        The classes' names.
+        Names of the classes.
     seed
         Seed of the random weights.
     size
@@ -204,7 +204,7 @@ def cifar_resnet(
     Raises
     ------
     MetameryError
-        The number of labels is not that of the classes, or a number is too small.
+        The number of labels differs from that of the classes, or a number is too small.
     """
     layers = ("relu", *(f"stages.{stage}" for stage in range(1, 4)), "output")
     build = partial(ResNet, [width, 2 * width, 4 * width], depth)
@@ -234,7 +234,7 @@ def _model(
 
 
 def _stages(block: type[Block] | type[PreActBlock], widths: Sequence[int], depth: int) -> nn.Sequential:
-    """Stages ``1``, ``2``, …; the first block of all but the first stage has stride 2."""
+    """Build stages ``1``, ``2``, …; the first block of all but the first stage has stride 2."""
     stages = nn.Sequential()
     before = widths[0]
     for stage, channels in enumerate(widths, 1):

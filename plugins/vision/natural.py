@@ -1,12 +1,12 @@
-"""The photographs that scikit-image carries in its wheel.
+"""The photographs that come with scikit-image.
 
-Sources and licences are those of the docstrings of `skimage.data`; where these give none, so it says here.
+Sources and licences are those of the docstrings of `skimage.data`; where these state none, this is recorded.
 
-Right answers are given only where an ImageNet class names what is shown, or is the nearest there is: ImageNet-1k has no
+Correct labels are given only where an ImageNet class names what is shown, or comes closest: ImageNet-1k has no
 motorcycle apart from the moped and the motor scooter, and no launch vehicle apart from the missile and the
-projectile. Chelsea has a tabby's coat, so tabby and tiger cat are right; networks often say Egyptian cat, which is a
-breed that nobody claims for her, and does not count. The other photographs have no right answers: whether an answer
-is right is then missing, not false.
+projectile. Chelsea has a tabby's coat, so tabby and tiger cat are correct; networks often answer Egyptian cat, a breed
+that is not documented for her, so it does not count. The other photographs have no correct labels: whether an answer
+is correct is then missing, not false.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CC0 = "CC0"
 
 @dataclass(frozen=True)
 class Photograph:
-    """One photograph: the file in scikit-image's data folder and what is known of it."""
+    """One photograph: the file in scikit-image's data folder and its metadata."""
 
     name: str
     file: str
@@ -162,7 +162,7 @@ PHOTOGRAPHS = (
     ),
     Photograph("page", "page.png", "printed page", "skimage.data.page", _NOT_STATED),
 )
-"""In the order of the stimuli: first those that a network trained on ImageNet should know."""
+"""The photographs in the order of the stimuli: first those that a network trained on ImageNet should know."""
 
 
 @dataclass(frozen=True)
@@ -182,13 +182,13 @@ class NaturalStimuli:
         IndexError
             `index` is past the end.
         MetameryError
-            The installed scikit-image does not carry its file.
+            The installed scikit-image does not contain its file.
         """
         photograph = self.photographs[index]
         path = Path(skimage.__file__).parent / "data" / photograph.file
         if not path.is_file():
             raise MetameryError(
-                f"scikit-image {version('scikit-image')} does not carry the picture '{photograph.file}'"
+                f"scikit-image {version('scikit-image')} does not contain the picture '{photograph.file}'"
             )
         return Stimulus(
             read_picture(path),

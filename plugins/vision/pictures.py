@@ -12,12 +12,12 @@ from PIL import Image, ImageColor, ImageOps, features
 
 from ...framework.errors import MetameryError
 
-_OPTIONAL = {"avif": (".avif",), "jpg_2000": (".jp2", ".j2k")}  # what Pillow reads where it was built so
+_OPTIONAL = {"avif": (".avif",), "jpg_2000": (".jp2", ".j2k")}  # read by Pillow if it was built with them
 ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"),
     *(ending for feature, endings in _OPTIONAL.items() if features.check(feature) for ending in endings),
 )
-"""Names of picture files end in one of these, in small or capital letters."""
+"""Endings of picture files, in small or capital letters."""
 
 Colour = tuple[int, int, int]
 
@@ -25,16 +25,16 @@ _BROKEN = (
     *(OSError, RuntimeError, SyntaxError, ValueError, EOFError, MemoryError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
-"""What Pillow raises on files that are cut off, damaged, not pictures, or far too large."""
+"""Errors that Pillow raises for files that are cut off, damaged, not pictures, or far too large."""
 
 
 def read_picture(path: Path, background: Colour | None = None) -> torch.Tensor:
-    """Decode a whole picture file, turned upright as its EXIF orientation says.
+    """Decode a complete picture file, rotated according to its EXIF orientation.
 
     Returns
     -------
     torch.Tensor
-        As `picture_signal` gives it. Of a film, the first frame.
+        Signal as returned by `picture_signal`; for an animation, that of the first frame.
 
     Raises
     ------
@@ -43,20 +43,20 @@ def read_picture(path: Path, background: Colour | None = None) -> torch.Tensor:
     """
     try:
         with Image.open(path) as image:
-            _check_claim(image, path.stat().st_size)
+            _check_size(image, path.stat().st_size)
             return picture_signal(ImageOps.exif_transpose(image), background)
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise MetameryError(f"the picture '{path}' cannot be read: {reason}") from error
 
 
-def _check_claim(image: Image.Image, size: int) -> None:
-    """Raise `ValueError` where a JPEG states more pixels than it holds: decoders make up the rest.
+def _check_size(image: Image.Image, size: int) -> None:
+    """Raise `ValueError` if a JPEG states more pixels than it holds: decoders invent the rest.
 
-    Each 8 × 8 block of its first scan takes a bit at least. Of other formats, missing pixels are an error.
+    Each 8 × 8 block of its first scan takes at least one bit. In other formats missing pixels are an error anyway.
     """
     if image.format == "JPEG" and image.width * image.height > 8 * 64 * size:
-        raise ValueError(f"its header says {image.width} × {image.height} pixels, more than {size} bytes can hold")
+        raise ValueError(f"its header states {image.width} × {image.height} pixels, more than {size} bytes can hold")
 
 
 def read_colour(name: str) -> Colour:
@@ -65,7 +65,7 @@ def read_colour(name: str) -> Colour:
     Raises
     ------
     MetameryError
-        It is neither.
+        The text is neither.
     """
     try:
         red, green, blue, *alpha = ImageColor.getrgb(name)
@@ -77,7 +77,7 @@ def read_colour(name: str) -> Colour:
 
 
 def is_partly_transparent(signal: torch.Tensor) -> bool:
-    """Whether a picture's signal has transparency for its last channel."""
+    """Whether the last channel of a picture's signal is transparency."""
     return signal.shape[0] in (2, 4)
 
 
@@ -89,7 +89,7 @@ def picture_signal(image: Image.Image, background: Colour | None = None) -> torc
     image
         The picture.
     background
-        Colour on which a partly transparent picture is laid, 8 bits each of red, green and blue.
+        Colour behind a partly transparent picture, as red, green and blue of 8 bits each.
 
     Returns
     -------
@@ -101,23 +101,22 @@ def picture_signal(image: Image.Image, background: Colour | None = None) -> torc
     Raises
     ------
     ValueError
-        Its values are 32-bit numbers outside the range that can be told: [0, 65535] for whole numbers, [0, 1] for
-        others.
+        Its values are 32-bit numbers outside the supported range: [0, 65535] for whole numbers, [0, 1] for others.
     """
     if image.mode.startswith("I") or image.mode == "F":
         signal = _high_range(image)
-        return signal if background is None or len(signal) == 1 else _laid_on(signal, background)
+        return signal if background is None or len(signal) == 1 else _on_background(signal, background)
     grey = image.mode in ("1", "L", "LA", "La")
     if not image.has_transparency_data:
         return _scaled(image.convert("L" if grey else "RGB"))
     signal = _scaled(image.convert("LA" if grey else "RGBA"))
     if bool((signal[-1] == 1).all()):
         return signal[:-1]
-    return signal if background is None else _laid_on(signal, background)
+    return signal if background is None else _on_background(signal, background)
 
 
-def _laid_on(signal: torch.Tensor, background: Colour) -> torch.Tensor:
-    """A partly transparent picture on a colour; grey where both are."""
+def _on_background(signal: torch.Tensor, background: Colour) -> torch.Tensor:
+    """Blend a partly transparent picture with a colour; the result is grey if both are."""
     colour = torch.tensor(background, dtype=torch.float32)[:, None, None] / 255
     if len(signal) == 2 and len({*background}) == 1:
         colour = colour[:1]
@@ -134,7 +133,7 @@ def _high_range(image: Image.Image) -> torch.Tensor:
     full = 1.0 if image.mode == "F" else 65535.0
     values = np.array(image).astype(np.float32)  # (H, W)
     if not (values.min() >= 0 and values.max() <= full):
-        raise ValueError(f"its values run from {values.min():g} to {values.max():g}, expected 0 to {full:g}")
+        raise ValueError(f"its values range from {values.min():g} to {values.max():g}, expected 0 to {full:g}")
     signal = torch.from_numpy(values / full).unsqueeze(0)
     opaque = torch.from_numpy(values != image.info.get("transparency", -1)).unsqueeze(0)
     return signal if bool(opaque.all()) else torch.cat([signal, opaque.float()])

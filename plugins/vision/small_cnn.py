@@ -1,4 +1,4 @@
-"""A network of four convolutions, which two cores train in minutes."""
+"""A network of four convolutions, trained in minutes on two cores."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NORMS = ("batch", "group")
 
 
 class SmallCNN(nn.Module):
-    """Four times convolution 3 × 3, normalisation, ReLU; with a max pool between them; then average and linear.
+    """Four times convolution 3 × 3, normalisation, ReLU, with max pools in between; then average and linear.
 
     Parameters
     ----------
     width
-        Channels of the first convolution; each of the next has twice as many as the one before.
+        Number of channels of the first convolution; each further one has twice as many as the one before.
     norm
-        ``batch`` or ``group``: BatchNorm, or GroupNorm with up to eight groups.
+        Normalisation: ``batch`` for BatchNorm, ``group`` for GroupNorm with up to eight groups.
     """
 
     def __init__(self, width: int = 32, norm: str = "batch", num_classes: int = 10) -> None:
@@ -62,18 +62,18 @@ def small_cnn(
 ) -> Model:
     """Build the network with random weights, in eval mode, for pictures in [0, 1].
 
-    Its layers are the four ReLUs and the logits. Pictures are normalised as CIFAR-10's.
+    Its layers are the four ReLUs and the logits. Pictures are normalised with CIFAR-10's statistics.
 
     Parameters
     ----------
     width
-        Channels of the first convolution; the others have 2, 4 and 8 times as many.
+        Number of channels of the first convolution; the others have 2, 4 and 8 times as many.
     norm
-        ``batch``, or ``group`` where batches are small or spread over processes.
+        Normalisation: ``batch``, or ``group`` where batches are small or spread over processes.
     num_classes
         Number of logits; by default that of the labels, or 10.
     labels
-        The classes' names.
+        Names of the classes.
     seed
         Seed of the random weights.
     size
@@ -84,7 +84,7 @@ def small_cnn(
     UnknownNameError
         `norm` is unknown.
     MetameryError
-        The number of labels is not that of the classes, or a number is too small.
+        The number of labels differs from that of the classes, or a number is too small.
     """
     count, names = class_labels("small-cnn", num_classes, labels, default=10)
     check_number("small-cnn", "width", width)

@@ -26,18 +26,18 @@ def timm_model_names() -> list[str]:
 def timm_model(name: str, *, weights: str = "DEFAULT", num_classes: int | None = None, seed: int = 0) -> Model:
     """Build a network, in eval mode, for signals ``(B, C, H, W)`` in [0, 1].
 
-    Size and normalisation are those that timm gives for the weights; for random ones, for the default weights.
+    Size and normalisation are those of the weights in timm; for random weights, those of the default weights.
 
     Parameters
     ----------
     name
-        Name as in timm, such as ``resnet10t``, also with the tag of its weights, ``resnet10t.c3_in1k``.
+        Name as in timm, such as ``resnet10t``, or with the tag of its weights, ``resnet10t.c3_in1k``.
     weights
-        ``DEFAULT``, the tag of others, or ``none`` for a random network. They are downloaded once, as tensors only.
+        ``DEFAULT``, the tag of other weights, or ``none`` for random ones. They are downloaded once, as tensors only.
     num_classes
         Number of logits. With weights, any other number than theirs gives a new, random last layer.
     seed
-        Seed of random weights, also those of a new last layer.
+        Seed of random weights, including those of a new last layer.
 
     Raises
     ------

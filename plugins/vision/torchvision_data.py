@@ -1,7 +1,7 @@
 """torchvision's labelled data sets, by torchvision's own names.
 
-torchvision does the downloading and the reading. Of CIFAR10 and CIFAR100 it unpickles the files, after checking their
-MD5 sums; of the others, nothing is unpickled here.
+torchvision downloads and reads the files. It unpickles those of CIFAR10 and CIFAR100, after checking their MD5 sums;
+for the others nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ def _splits(*names: str) -> dict[str, dict[str, Any]]:
 
 _TRAIN_OR_TEST: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
 _HELD_OUT = {"train": {"split": "train"}, "val": {"split": "val"}, "test": {"split": "val"}}
-_WHOLE: dict[str, dict[str, Any]] = {"all": {}}
+_ALL: dict[str, dict[str, Any]] = {"all": {}}
 
 SPLITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "Caltech101": _WHOLE,
-    "Caltech256": _WHOLE,
+    "Caltech101": _ALL,
+    "Caltech256": _ALL,
     "CIFAR10": _TRAIN_OR_TEST,
     "CIFAR100": _TRAIN_OR_TEST,
     "Country211": _splits("train", "valid", "test"),
     "DTD": _splits("train", "val", "test"),
-    "EuroSAT": _WHOLE,
+    "EuroSAT": _ALL,
     "FashionMNIST": _TRAIN_OR_TEST,
     "FGVCAircraft": _splits("train", "val", "trainval", "test"),
     "Flowers102": _splits("train", "val", "test"),
@@ -50,14 +50,14 @@ SPLITS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "RenderedSST2": _splits("train", "val", "test"),
     "StanfordCars": _splits("train", "test"),
     "STL10": _splits("train", "test"),
-    "SUN397": _WHOLE,
+    "SUN397": _ALL,
     "SVHN": _splits("train", "extra", "test"),
     "USPS": _TRAIN_OR_TEST,
 }
 """The data sets, and for each split the arguments of torchvision's class."""
 
 _NO_DOWNLOAD = ("ImageNet",)
-_TARGETS = ("targets", "labels", "_labels")  # where torchvision's classes keep the class of each picture
+_TARGETS = ("targets", "labels", "_labels")  # attributes in which torchvision keeps the class of each picture
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class TorchvisionStimuli:
     data
         torchvision's data set.
     indices
-        The chosen positions in it; they are part of the stimuli's names, so that a limit renames none.
+        Selected indices into it; they are part of the stimuli's names, so that names do not depend on a limit.
     """
 
     name: str
@@ -83,7 +83,7 @@ class TorchvisionStimuli:
         return len(self.indices)
 
     def __getitem__(self, index: int, /) -> Stimulus:
-        """Return one picture; raises `IndexError` past the end."""
+        """Return one picture; raise `IndexError` past the end."""
         position = self.indices[index]
         image, target = self.data[position]
         category = self._category(int(target))
@@ -140,22 +140,22 @@ def torchvision_data(
     name
         Name as in torchvision, such as ``CIFAR10``; ``CIFAR10/train`` names the split as well.
     root
-        The folder that holds the data, or will.
+        Folder that holds the data, or to which they are downloaded.
     split
-        Split as in torchvision; ``train`` or ``test`` where it asks for ``train=``, ``all`` where there is one only.
-        By default ``test``. Of ImageNet and Imagenette, ``test`` is the validation split: their test labels are not
-        published.
+        Split as in torchvision; ``train`` or ``test`` where torchvision's class has ``train=``, ``all`` where there is
+        only one. By default ``test``. For ImageNet and Imagenette ``test`` is the validation split: their test labels
+        are not published.
     limit
-        Take this many, evenly spread over the split.
+        Number of pictures to take, evenly spread over the split; by default all.
     download
-        Whether to download what is missing. ImageNet has to be put into `root` by hand.
+        Whether to download missing data. ImageNet has to be put into `root` by hand.
 
     Raises
     ------
     UnknownNameError
         The data set or the split is unknown.
     MetameryError
-        It cannot be downloaded or read.
+        The data set cannot be downloaded or read.
     """
     name, slash, named = name.partition("/")
     if slash and split not in ("", named):

@@ -29,20 +29,20 @@ def torchvision_model_names() -> list[str]:
 def torchvision_model(name: str, *, weights: str = "DEFAULT", num_classes: int | None = None, seed: int = 0) -> Model:
     """Build a network, in eval mode, for signals ``(B, 3, H, W)`` in [0, 1].
 
-    Size and normalisation are those that torchvision gives for the weights; for random ones, for the default
-    weights. Auxiliary heads are left out.
+    Size and normalisation are those of the weights in torchvision; for random weights, those of the default weights.
+    Auxiliary heads are left out.
 
     Parameters
     ----------
     name
         Name as in torchvision, such as ``resnet18``.
     weights
-        ``DEFAULT``, another of the network's weights by name, such as ``IMAGENET1K_V1``, or ``none``. They are
+        ``DEFAULT``, the name of other weights, such as ``IMAGENET1K_V1``, or ``none`` for random ones. They are
         downloaded once, and read as tensors only: a file that holds anything else is refused.
     num_classes
         Number of logits; 1,000 by default. With weights, any other number than theirs gives a new, random last layer.
     seed
-        Seed of random weights, also those of a new last layer.
+        Seed of random weights, including those of a new last layer.
 
     Raises
     ------
@@ -56,18 +56,18 @@ def torchvision_model(name: str, *, weights: str = "DEFAULT", num_classes: int |
     known = torchvision.models.get_model_weights(name)
     if weights != "none" and weights not in known.__members__:
         raise unknown(f"weights of torchvision/{name}:", weights, [*known.__members__, "none"])
-    chosen = None if weights == "none" else known[weights]
+    selected = None if weights == "none" else known[weights]
     if num_classes is not None:
         check_number(f"torchvision/{name}", "num_classes", num_classes)
-    described = chosen or known["DEFAULT"]
+    described = selected or known["DEFAULT"]
     preset = described.transforms()
     pixels = preset.crop_size[0]
-    if chosen is not None:
-        _download(name, chosen)
+    if selected is not None:
+        _download(name, selected)
     classes = num_classes or len(described.meta["categories"])
     with seeded(seed):
-        network = _build(name, None, pixels, num_classes) if chosen is None else _build(name, chosen, pixels)
-        if chosen is not None and classes != len(chosen.meta["categories"]):
+        network = _build(name, None, pixels, num_classes) if selected is None else _build(name, selected, pixels)
+        if selected is not None and classes != len(selected.meta["categories"]):
             _new_head(network, _build(name, None, pixels, classes))
     network.eval()
     domain = ImageDomain(3, pixels, pixels)
@@ -80,7 +80,7 @@ def torchvision_model(name: str, *, weights: str = "DEFAULT", num_classes: int |
 
 def _build(name: str, weights: WeightsEnum | None, pixels: int, num_classes: int | None = None) -> nn.Module:
     arguments: dict[str, Any] = {}
-    if name in _WITH_AUXILIARY_HEADS and weights is None:  # published weights are of a network that has the heads
+    if name in _WITH_AUXILIARY_HEADS and weights is None:  # published weights include the heads
         arguments |= {"aux_logits": False, "init_weights": True}
     if name.startswith("vit_") and weights is None:
         arguments["image_size"] = pixels
@@ -95,7 +95,7 @@ def _build(name: str, weights: WeightsEnum | None, pixels: int, num_classes: int
 
 
 def _new_head(network: nn.Module, random: nn.Module) -> None:
-    """Take from a random network what has other shapes than in a network with weights: its last layer."""
+    """Replace modules whose weights have other shapes than in a random network (the last layer) by that network's."""
     fresh = dict(random.named_modules())
     for path, part in list(network.named_modules()):
         if any(w.shape != getattr(fresh[path], own).shape for own, w in part.named_parameters(recurse=False)):
@@ -103,9 +103,9 @@ def _new_head(network: nn.Module, random: nn.Module) -> None:
 
 
 def _download(name: str, weights: WeightsEnum) -> None:
-    """Fetch the file into torch's cache, where `get_model` finds it, and hold it against `weights_only`.
+    """Fetch the file into torch's cache, where `get_model` finds it, reading it with `weights_only`.
 
-    `get_model` itself would unpickle whatever is in the file.
+    `get_model` itself would unpickle any content.
     """
     try:
         weights.get_state_dict(check_hash=True, map_location="cpu", weights_only=True)
@@ -113,6 +113,6 @@ def _download(name: str, weights: WeightsEnum) -> None:
         raise MetameryError(
             f"the weights of torchvision/{name} could not be downloaded ({error}); weights=none gives a random network"
         ) from error
-    except (RuntimeError, UnpicklingError) as error:  # a wrong checksum, something else than tensors
+    except (RuntimeError, UnpicklingError) as error:  # a wrong checksum, or something other than tensors
         reason = str(error).splitlines()[0]
         raise MetameryError(f"the file of weights of torchvision/{name} is damaged: {reason}") from error

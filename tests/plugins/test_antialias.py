@@ -288,7 +288,7 @@ def test_a_blur_in_front_of_a_pooling_that_becomes_one():
     network = Averages()
     signals = torch.rand(1, 3, 32, 32)
     new, found = antialias(network, "blur3", signals)
-    assert [entry.now for entry in found] == ["Conv2d 3×3 /1 → in front of 'average': blur3 /2", "blur3 /2"]
+    assert [entry.now for entry in found] == ["Conv2d 3×3 /1 → before 'average': blur3 /2", "blur3 /2"]
     dense = F.relu(F.conv2d(signals, network.conv.weight, network.conv.bias, padding=1))
     first, second = Blur("blur3", [Grid(2)] * 2), Blur("blur3", [Grid(2, kernel=2)] * 2)
     torch.testing.assert_close(new(signals), second(first(dense)))
@@ -300,7 +300,7 @@ def test_what_the_list_says():
     )
     new, found = antialias(network, "blur3", torch.rand(1, 3, 32, 32))
     assert [str(entry) for entry in found] == [
-        "0: Conv2d 3×3 /2 → Conv2d 3×3 /1 → behind '1': blur3 /2",
+        "0: Conv2d 3×3 /2 → Conv2d 3×3 /1 → after '1': blur3 /2",
         "2: MaxPool2d 3×3 /2 → MaxPool2d 3×3 /1 → blur3 /2",
         "3: Conv2d 1×1 /2 → blur3 /2 → Conv2d 1×1 /1",
         "4: AvgPool2d 2×2 /2 → blur3 /2",
@@ -400,7 +400,7 @@ class Returns(nn.Module):
 @pytest.mark.parametrize(
     ("network", "note"),
     [
-        (Forks, "its result goes to 2 places"),
+        (Forks, "its result is used 2 times"),
         (Repeats, "it runs 2 times in a pass"),
         (Adds, "no module begins or ends where its activation function does"),
         (Measures, "no module begins or ends where its activation function does"),
@@ -471,10 +471,10 @@ class Odd(nn.Module):
 def test_what_is_left_says_why():
     new, found = antialias(Odd(), "blur5", torch.rand(1, 3, 64, 64), keep=["co*"])
     assert {entry.path: entry.note for entry in found} == {
-        "maximum": "the places of its maxima are asked for",
-        "average": "it divides by a number of its own",
-        "power": "there is no blur for it",
-        "conv": "as asked",
+        "maximum": "it returns the indices of its maxima",
+        "average": "it has a divisor override",
+        "power": "no blur is available for it",
+        "conv": "kept on request",
     }
     assert not any(entry.now for entry in found)
     assert not any(isinstance(part, Blur) for part in new.modules())
@@ -543,7 +543,7 @@ def test_a_network_on_waveforms():
     for kind in KINDS:
         new, found = antialiased(model, kind)
         assert [entry.now for entry in found] == [
-            f"Conv1d 11 /1 → behind 'relu': {kind} /4",
+            f"Conv1d 11 /1 → after 'relu': {kind} /4",
             f"MaxPool1d 3 /1 → {kind} /2",
             f"{kind} /2",
         ]
@@ -646,7 +646,7 @@ def test_weight_norm_goes_on(normalise):
     network = nn.Sequential(normalise(nn.Conv1d(2, 4, 5, stride=2)), nn.ReLU())
     signals = torch.rand(1, 2, 32)
     new, (entry,) = antialias(network, "hann", signals)
-    assert entry.now.endswith("behind '1': hann /2")
+    assert entry.now.endswith("after '1': hann /2")
     before = new(signals)
     dense = F.conv1d(signals, network[0].weight, network[0].bias)
     torch.testing.assert_close(before, Blur("hann", [Grid(2)])(F.relu(dense)))
@@ -681,7 +681,7 @@ def test_a_convolution_that_pads_by_its_stride():
     with torch.no_grad():
         assert new(signals).shape == (1, 3)
     assert len(found) == 5
-    assert all("behind" in entry.now for entry in found)
+    assert all("after" in entry.now for entry in found)
 
 
 @pytest.mark.parametrize("name", ["small-cnn", "cifar-resnet20", "preact-resnet18"])

@@ -40,7 +40,9 @@ def test_other_classes_get_random_weights(name: str) -> None:
     assert torch.equal(fresh.module.conv1.weight, other.module.conv1.weight)
     assert torch.equal(load(name, weights="digits", labels=DIGITS).module.conv1.weight, spoken.module.conv1.weight)
     for options in ({"width": 8}, {"front_end": "mel"}, {"num_classes": 3}):
-        with pytest.raises(MetameryError, match=f"the weights of {name} are of 10 classes, width 16 and a cochleagram"):
+        with pytest.raises(
+            MetameryError, match=f"the weights of {name} are for 10 classes, width 16 and a cochleagram"
+        ):
             load(name, weights="digits", **options)
     with pytest.raises(UnknownNameError, match=r"unknown weights of .*: 'digit'; did you mean 'digits'"):
         load(name, weights="digit")

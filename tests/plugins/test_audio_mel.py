@@ -56,9 +56,9 @@ def test_autocast_does_not_reach_it():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"high": 5000.0}, "50 to 5000 Hz, expected one inside 0 to 4000 Hz"),
+        ({"high": 5000.0}, "50 to 5000 Hz, expected one within 0 to 4000 Hz"),
         ({"frame_rate": 300}, "expected a divisor of 8000 Hz"),
-        ({"window": 1.0}, "a window of 8000 of 4000 samples"),
+        ({"window": 1.0}, "a window of 8000 samples"),
         ({"offset": 0.0}, "an offset of 0"),
     ],
 )

@@ -97,7 +97,7 @@ def test_the_names_are_torchaudios() -> None:
     [
         ("WAV2VEC2_BAS", "did you mean 'WAV2VEC2_BASE'"),
         ("WAVLM_BIG", "did you mean 'WAVLM_BASE"),
-        ("hubert-base", "it is spelt HUBERT_BASE"),
+        ("hubert-base", "its spelling is HUBERT_BASE"),
         ("HDEMUCS_HIGH_MUSDB", "unknown torchaudio network"),
         ("Wav2Vec2Bundle", "unknown torchaudio network"),
     ],

@@ -124,7 +124,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, name, options, keep):
 def test_it_is_said_how_much_of_a_wav_is_there(tmp_path):
     path = write(tmp_path / "a.wav", noise())
     path.write_bytes(path.read_bytes()[:1044])
-    refused(path, "is cut off or damaged: its header says 8000 bytes of samples, and there are 1000")
+    refused(path, "is cut off or damaged: its header states 8000 bytes of samples, but it has 1000")
 
 
 @pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFDB])
@@ -141,7 +141,7 @@ def test_less_than_the_header_says_is_refused(tmp_path, monkeypatch):
     path = write(tmp_path / "a.wav", noise())
     read = soundfile.SoundFile.read
     monkeypatch.setattr(soundfile.SoundFile, "read", lambda *given, **options: read(*given, **options)[:-5])
-    refused(path, "is cut off or damaged: its header says 4000 samples, and there are 3995")
+    refused(path, "is cut off or damaged: its header states 4000 samples, but it has 3995")
 
 
 def patched(path, place, form, value):
@@ -176,7 +176,7 @@ def test_a_flac_whose_header_states_more_than_there_is_is_refused(tmp_path, tota
 def test_an_aiff_that_is_cut_off_is_refused(tmp_path):
     path = write(tmp_path / "a.aiff", noise(80_000))
     read_sound(path)
-    refused(shortened(path, 0.9), "is cut off or damaged: its header says 160008 bytes of samples, and there are 144")
+    refused(shortened(path, 0.9), "is cut off or damaged: its header states 160008 bytes of samples, but it has 144")
 
 
 @pytest.mark.skipif("MP3" not in soundfile.available_formats(), reason="this libsndfile was built without MP3")

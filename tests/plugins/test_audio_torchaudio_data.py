@@ -159,5 +159,5 @@ def test_damaged_data_are_one_line(commands, readings, answers):
 
 def test_a_data_set_without_recordings_is_refused(tmp_path):
     (tmp_path / "waves_yesno").mkdir()
-    with pytest.raises(MetameryError, match=r"torchaudio/YESNO could not be read from '.*': there are no recordings"):
+    with pytest.raises(MetameryError, match=r"torchaudio/YESNO could not be read from '.*': it contains no recordings"):
         torchaudio_data("YESNO/all", root=tmp_path)

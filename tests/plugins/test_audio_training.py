@@ -80,7 +80,7 @@ def test_background_sounds_come_from_a_folder(tmp_path: Path) -> None:
 def test_silent_background_sounds_are_left_out_and_named(tmp_path: Path) -> None:
     for name, value in (("a hush", 0.0), ("an offset", 0.25)):
         soundfile.write(tmp_path / f"{name}.wav", np.full(3000, value), RATE)
-    said = "of 2 background sounds 2 are silent, such as 'a hush': expected one at least that is not"
+    said = "of 2 background sounds 2 are silent, such as 'a hush': expected at least one that is not"
     with pytest.raises(MetameryError, match=said):
         perturbed("background", tones(), noise=f"{tmp_path}/")
     beep = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(3000) / RATE)
@@ -119,7 +119,7 @@ def test_gain_is_within_its_bounds_and_clamps() -> None:
 def test_they_hold_the_contract_and_are_of_sounds(name: str) -> None:
     perturb = Plugins(installed=()).load("perturbation", name)
     check_perturbation(perturb, sound_model())
-    with pytest.raises(MetameryError, match=f"perturbation '{name}' is of sounds, and the model takes pictures"):
+    with pytest.raises(MetameryError, match=f"perturbation '{name}' is for sounds, and the model takes pictures"):
         check_perturbation(perturb, example_model())
 
 
@@ -128,8 +128,8 @@ def test_they_hold_the_contract_and_are_of_sounds(name: str) -> None:
     [
         ("background", {"noise": "pinc"}, "unknown stimuli 'pinc'"),
         ("background", {"snr_low": "loud"}, "snr_low is 'loud', expected a number from -200 to 200"),
-        ("background", {"snr_low": 5, "snr_high": -5}, "snr_low is 5, above snr_high, -5"),
-        ("gain", {"low": 1, "high": 0}, "low is 1, above high, 0"),
+        ("background", {"snr_low": 5, "snr_high": -5}, "snr_low is 5, expected at most snr_high, -5"),
+        ("gain", {"low": 1, "high": 0}, "low is 1, expected at most high, 0"),
     ],
 )
 def test_a_bad_option_is_named(name: str, options: dict[str, Any], said: str) -> None:

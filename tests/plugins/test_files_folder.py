@@ -167,7 +167,7 @@ def test_no_folder_no_pictures_and_a_file(tmp_path, load):
     with pytest.raises(MetameryError, match=r"no pictures and no sounds in the folder.*\.jpg.*\.wav"):
         load(tmp_path)
     save(tmp_path / "train/cat/1.png")
-    with pytest.raises(MetameryError, match=r"deeper down: give '.*train'"):
+    with pytest.raises(MetameryError, match=r"in deeper folders: give '.*train'"):
         load(tmp_path)
     with pytest.raises(MetameryError, match="is a file"):
         load(tmp_path / "train/cat/1.png")
@@ -230,7 +230,7 @@ def test_the_group_is_the_patterns_first_match_in_the_name(tmp_path, load, group
 def test_a_group_has_to_be_found_in_every_name(tmp_path, load):
     for file in ("one/george_12.wav", "one/70.wav"):
         record(tmp_path / file)
-    with pytest.raises(MetameryError, match=r"group '\^\[a-z\]\+' is not found in the file's name '70.wav'"):
+    with pytest.raises(MetameryError, match=r"group '\^\[a-z\]\+' does not match the file's name '70.wav'"):
         load(tmp_path, group="^[a-z]+")
     with pytest.raises(MetameryError, match=r"group is '\[a', expected a regular expression: unterminated"):
         load(tmp_path, group="[a")
@@ -265,7 +265,7 @@ def test_what_is_wrong_with_a_sound_is_said_and_can_be_left_out(tmp_path, load):
 
 def test_sounds_deeper_down_are_pointed_at(tmp_path, load):
     record(tmp_path / "train/yes/1.wav")
-    with pytest.raises(MetameryError, match=r"deeper down: give '.*train'"):
+    with pytest.raises(MetameryError, match=r"in deeper folders: give '.*train'"):
         load(tmp_path)
 
 

@@ -134,7 +134,7 @@ def test_a_class_without_a_file_to_read_is_an_error(two, load, names, found):
     for name in names:
         (two / name).mkdir(parents=True) if name.endswith("/") else put(two / name)
     count = len({name.split("/")[0] for name in names})
-    said = rf"of {count + 2} classes in the folder .*, {count} would vanish: {found}; expected pictures .* in each"
+    said = rf"of {count + 2} classes in the folder .*, {count} would be lost: {found}; expected pictures .* in each"
     with pytest.raises(MetameryError, match=said):
         load(two)
 
@@ -142,7 +142,7 @@ def test_a_class_without_a_file_to_read_is_an_error(two, load, names, found):
 def test_a_class_of_broken_links_is_an_error(two, load):
     (two / "bird").mkdir()
     (two / "bird/1.png").symlink_to(two / "nowhere.png")
-    with pytest.raises(MetameryError, match=r"would vanish: 'bird' \(1 broken link \('1.png'\)\)"):
+    with pytest.raises(MetameryError, match=r"would be lost: 'bird' \(1 broken link \('1.png'\)\)"):
         load(two)
 
 
@@ -358,7 +358,9 @@ def test_a_jpeg_that_claims_more_than_its_bytes_can_hold_is_refused(tmp_path, lo
     start = content.find(b"\xff\xc0")
     content[start + 5 : start + 9] = struct.pack(">HH", 30_000, 2_500)
     put(tmp_path / "a.jpg", content)
-    with pytest.raises(MetameryError, match=r"a\.jpg' cannot be read: its header says 2500 × 30000 pixels, more than"):
+    with pytest.raises(
+        MetameryError, match=r"a\.jpg' cannot be read: its header states 2500 × 30000 pixels, more than"
+    ):
         load(tmp_path)[0]
 
 

@@ -344,7 +344,7 @@ def test_signals_out_of_range_are_refused(value: float) -> None:
         ("PGD", {"step": 3}, "unknown option of perturbation 'torchattacks/PGD': 'step'; did you mean 'steps'?"),
         ("PGD", {"seed": 3}, "unknown option of perturbation 'torchattacks/PGD': 'seed'"),
         ("PGD", {"eps": -0.1}, "eps is -0.1, expected a number of at least 0"),
-        ("PGD", {"eps": 0.1, "epsilon": 0.1}, "is given 'eps' twice, by two names"),
+        ("PGD", {"eps": 0.1, "epsilon": 0.1}, "is given 'eps' twice, under two names"),
         ("GN", {"std": -1}, "std is -1"),
         ("CW", {"epsilon": 1.0}, "unknown option of perturbation 'torchattacks/CW': 'epsilon'"),
     ],

@@ -298,7 +298,7 @@ CHANGES = {
     retouch: "replaced 'dog/a'",
     enlarge: "replaced 'cat/a'",
     rename: "added 'dog/z'; removed 'owl/a'",
-    vanish: "of 3 classes in the folder '.*pictures', 1 would vanish: 'owl'.*",
+    vanish: "of 3 classes in the folder '.*pictures', 1 would be lost: 'owl'.*",
     several: "added 'dog/new', 'more0', 'more1' and 3 more; removed 'owl/a'; replaced 'cat/b'",
 }
 

@@ -1,4 +1,4 @@
-"""Writes commands.md: the help of every command, as the program prints it."""
+"""Write commands.md: the help of every command, as the program prints it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from metamery.framework import Plugins
 from metamery.framework.cli import make_app
 
-HEAD = "# Commands\n\nAs the program prints them (`python docs/commands.py` writes this page).\n"
+HEAD = "# Commands\n\nThe help texts as the program prints them (`python docs/commands.py` writes this page).\n"
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the complete page."""
     os.environ["COLUMNS"] = "100"
     app = make_app(Plugins(installed=()))
     names = [
@@ -28,10 +28,10 @@ def page() -> str:
 
 
 def _help(app: object, *command: str) -> str:
-    said = io.StringIO()
-    with redirect_stdout(said):
+    printed = io.StringIO()
+    with redirect_stdout(printed):
         app(args=[*command, "--help"], prog_name="metamery", standalone_mode=False)
-    return "\n".join(line.rstrip() for line in said.getvalue().strip().splitlines())
+    return "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())
 
 
 if __name__ == "__main__":

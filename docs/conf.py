@@ -1,7 +1,7 @@
 """Settings of the site, which `make docs` builds with Sphinx.
 
-Its source is the whole repository, so that a link on a page is the same here and in the repository: the README is
-the home page, notebooks stay in examples/, and a link to a file of code hands out that file.
+Its source is the entire repository, so that links are the same on the site and in the repository: the README is
+the home page, notebooks stay in examples/, and a link to a source file downloads that file.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ docs/api
 
 ```{toctree}
 :hidden:
-:caption: Measured
+:caption: Measurements
 
 docs/benchmarks
 docs/efficientnet-lite0
@@ -77,24 +77,24 @@ docs/replication
 ```
 """
 
-for package in (framework, analysis, training):  # public names are imported when first used; autodoc sees what is there
+for package in (framework, analysis, training):  # public names are lazy; autodoc needs them imported
     for name in package.__all__:
         setattr(package, name, getattr(package, name))
 
 
 def setup(app: Sphinx) -> None:
-    """Called by Sphinx."""
+    """Connect the functions below; called by Sphinx."""
     app.connect("source-read", add_navigation)
     app.connect("build-finished", add_index)
 
 
 def add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
-    """The README lists what to read on its own; the site's menu comes from here."""
+    """Add the site's menu to the README, which has its own list of pages."""
     if page == root_doc:
         source[0] += NAVIGATION
 
 
 def add_index(app: Sphinx, error: Exception | None) -> None:
-    """The home page, under the name that browsers and servers look for."""
+    """Copy the home page to index.html, the name that browsers and servers expect."""
     if error is None:
         shutil.copyfile(Path(app.outdir) / f"{root_doc}.html", Path(app.outdir) / "index.html")

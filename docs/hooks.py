@@ -1,4 +1,4 @@
-"""Writes hooks.md: every hook with its signature, its contract check and what is bundled, read from the code."""
+"""Write hooks.md: every hook with its signature, its contract check and the bundled names, read from the code."""
 
 from __future__ import annotations
 
@@ -16,66 +16,66 @@ from metamery.framework.registry import KINDS, Entry, Register
 
 HEAD = """# Hooks
 
-As the code has them (`python docs/hooks.py` writes this page). How to write a plugin is in
+Generated from the code by `python docs/hooks.py`. How to write a plugin is in
 [Writing plugins](plugins.md).
 """
 
 CHECKS = """## The contract checks
 
-A check is a plain function of `metamery.framework.testing`. It raises `AssertionError` with the number of what fails.
-Everything bundled is tested with them.
+A check is a plain function of `metamery.framework.testing`. It raises `AssertionError` with the number of the
+failing requirement. Everything bundled is tested with these checks.
 """
 
-EXAMPLES = """## Things to try a plugin on
+EXAMPLES = """## Examples for testing plugins
 
-From `metamery.framework.testing`, too.
+Also from `metamery.framework.testing`.
 """
 
 PARAMETER = re.compile(r"^(\S.*)\n((?:    .*\n?)+)", re.MULTILINE)
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the complete page."""
     plugins = Plugins(installed=())
     kinds = {hook: kind for kind, hook in KINDS.items()}
     hooks = [value for name, value in vars(hookspecs).items() if name.startswith("register_")]
-    parts = [HEAD, said(hookspecs), *register()]
+    parts = [HEAD, docstring(hookspecs), *register()]
     for hook in hooks:
-        parts += [f"## {hook.__name__}", code(hook), said(hook)]
+        parts += [f"## {hook.__name__}", code(hook), docstring(hook)]
         if kind := kinds.get(hook.__name__):
             parts += [f"Checked by [`check_{kind}`](#check_{kind}). Bundled:"]
             parts += ["\n".join(bundled(entry) for entry in plugins.entries(kind))]
         else:
             parts += ["Bundled: the [commands](commands.md) of"]
             adding = {name for name, _ in plugins.hook_calls(hook.__name__)}
-            parts += ["\n".join(f"- `{p.name}`: {said(p.module)}" for p in plugins.loaded if p.name in adding)]
+            parts += ["\n".join(f"- `{p.name}`: {docstring(p.module)}" for p in plugins.loaded if p.name in adding)]
     for head, prefix in ((CHECKS, "check_"), (EXAMPLES, "example_")):
         parts += [head]
         for name in testing.__all__:
             if name.startswith(prefix):
                 function = getattr(testing, name)
-                parts += [f"### {name}", code(function), said(function)]
+                parts += [f"### {name}", code(function), docstring(function)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def register() -> list[str]:
-    """What every hook but one is given."""
+    """Describe `register`, the argument of every hook but one."""
     call = Register.__call__
     signature = code(call).replace("__call__(self, ", "register(")
     _, _, section = plain(call).partition("\nParameters\n----------\n")
     parameters = [f"- `{name}`: {' '.join(text.split())}" for name, text in PARAMETER.findall(section)]
-    return ["## register", said(Register), signature, said(call), "\n".join(parameters)]
+    return ["## register", docstring(Register), signature, docstring(call), "\n".join(parameters)]
 
 
 def bundled(entry: Entry) -> str:
-    """One registered name: from which plugin it is, what it needs, what it is and what can be set."""
+    """Describe a registered name: its plugin, required extra, summary and options."""
     needs = f", extra `{entry.facts['extra']}`" if "extra" in entry.facts else ""
     options = f" Options: `{settable}`." if (settable := options_of(entry)) else ""
     return f"- `{entry.name}` (plugin `{entry.plugin}`{needs}): {entry.summary}.{options}"
 
 
 def options_of(entry: Entry) -> str:
-    """The options of a factory, read from its source: importing it may ask for what is not installed."""
+    """Return the options of a factory, read from its source, since importing it may require packages not installed."""
     module, _, name = str(entry.target).partition(":")
     spec = find_spec(module)
     assert spec is not None
@@ -84,7 +84,7 @@ def options_of(entry: Entry) -> str:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return ", ".join(ast.unparse(field.target) for field in node.body if isinstance(field, ast.AnnAssign))
         if isinstance(node, ast.FunctionDef) and node.name == name:
-            node.args.args = node.args.args[entry.is_family :]  # a family's comes after the rest of the name
+            node.args.args = node.args.args[entry.is_family :]  # a family's factory first takes the rest of the name
             for argument in ast.walk(node.args):
                 if isinstance(argument, ast.arg):
                     argument.annotation = None
@@ -93,7 +93,7 @@ def options_of(entry: Entry) -> str:
 
 
 def code(function: Callable[..., Any]) -> str:
-    """A function's signature as its source has it."""
+    """Return a function's signature as in its source."""
     source = textwrap.dedent(inspect.getsource(function))
     (node,) = ast.parse(source).body
     assert isinstance(node, ast.FunctionDef)
@@ -101,13 +101,13 @@ def code(function: Callable[..., Any]) -> str:
     return "```python\n" + "\n".join(lines).removeprefix("def ").removesuffix(":") + "\n```"
 
 
-def said(thing: object) -> str:
-    """A docstring as Markdown, up to its first section of parameters or results."""
+def docstring(thing: object) -> str:
+    """Return a docstring as Markdown, up to its first section of parameters or results."""
     return re.split(r"\n\n\w+\n-{3,}\n", plain(thing))[0]
 
 
 def plain(thing: object) -> str:
-    """A whole docstring, with code marked as Markdown does."""
+    """Return a complete docstring, with code marked as in Markdown."""
     return (inspect.getdoc(thing) or "").replace("``", "`")
 
 

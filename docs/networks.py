@@ -1,6 +1,6 @@
-"""Writes the table of networks.md, between its comments: networks of awkward kinds, and what comes of each.
+"""Write the table of networks.md, between its comments: unusual kinds of networks, and the outcome for each.
 
-The networks are those of tests/networks.py. Every cell is found by doing it, on six small pictures.
+The networks are those of tests/networks.py. Every cell is obtained by running it, on six small pictures.
 """
 
 from __future__ import annotations
@@ -42,32 +42,32 @@ ON_STUDIES: dict[str, dict[str, Any]] = {
     "robustness": {"epsilons": [0.01], "steps": 2, "apgd_steps": 2},
     "shift-consistency": {},
 }
-"""Evaluators and their options, so that they are quick."""
+"""Evaluators, with options that make them quick."""
 
 ON_MODELS = ("accuracy", "similarity", "invariance", "geometry", "robustness", "shift-consistency")
 RECIPES = ("standard", "adversarial-linf")
 
 
 def page() -> str:
-    """The whole page."""
+    """Return the complete page."""
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         rows = [row(name, Path(folder)) for name in runpy.run_path(str(FILE))["NETWORKS"]]
     table = "\n".join(["| network | metamers and null | evaluators | training |", "|---|---|---|---|", *rows])
-    return TABLE.sub(lambda found: f"{found[1]}{table}\n{found[2]}", PAGE.read_text("utf-8"))
+    return TABLE.sub(lambda match: f"{match[1]}{table}\n{match[2]}", PAGE.read_text("utf-8"))
 
 
 def row(name: str, folder: Path) -> str:
-    """What comes of one network, as a row of the table."""
+    """Return the outcomes for one network, as a row of the table."""
     about = runpy.run_path(str(FILE))[name].__doc__
-    cells = [_said(outcomes) for outcomes in tried(name, folder / name)]
+    cells = [_cell(outcomes) for outcomes in tried(name, folder / name)]
     if len({*cells}) == 1 and cells[0] != WORKS:
         cells = [cells[0], "likewise", "likewise"]
     return f"| {about} | {' | '.join(cells)} |"
 
 
 def tried(name: str, folder: Path) -> tuple[dict[str, str], ...]:
-    """Do everything with one network; of each attempt `WORKS`, or the line that refuses it."""
+    """Do everything with one network; return for each attempt `WORKS`, or the line that refuses it."""
     plugins, model = Plugins(installed=()), f"{FILE}:{name}"
     stimuli = Reference("folder", {"path": str(_pictures(folder.parent / "pictures"))})
     study = Study((ModelReference(model),), stimuli, synthesis={"steps": 2, "batch_size": 2})
@@ -89,8 +89,8 @@ def tried(name: str, folder: Path) -> tuple[dict[str, str], ...]:
         plugins.load("evaluator", evaluator, **ON_STUDIES[evaluator])(context())
 
     def run(recipe: str) -> None:
-        asked = plugins.load("recipe", recipe).changed({"epochs": 1, "batch_size": 2})
-        prepared, loaded = prepare(Reference(model), stimuli, None, asked, plugins)
+        settings = plugins.load("recipe", recipe).changed({"epochs": 1, "batch_size": 2})
+        prepared, loaded = prepare(Reference(model), stimuli, None, settings, plugins)
         run_training(prepared, folder / recipe, plugins, stimuli=loaded)
 
     names = ON_STUDIES if (folder / "study" / "results.zarr").exists() else ON_MODELS
@@ -100,14 +100,14 @@ def tried(name: str, folder: Path) -> tuple[dict[str, str], ...]:
 
 def _attempt(work: Callable[[], Any]) -> str:
     try:
-        said = work()
+        outcome = work()
     except MetameryError as error:
         return re.sub(rf"model '[^']*{FILE.name}:\w+'", "the model", str(error))
-    return said if isinstance(said, str) and said else WORKS
+    return outcome if isinstance(outcome, str) and outcome else WORKS
 
 
-def _said(outcomes: dict[str, str]) -> str:
-    """Outcomes in a cell: once what several have in common, each with those that it is of unless it is of all."""
+def _cell(outcomes: dict[str, str]) -> str:
+    """Format outcomes as a cell: each distinct outcome once, with the names that it applies to unless it is all."""
     by_outcome: dict[str, list[str]] = {}
     for what, outcome in outcomes.items():
         by_outcome.setdefault(outcome, []).append(what)
@@ -118,7 +118,7 @@ def _said(outcomes: dict[str, str]) -> str:
 
 
 def _pictures(folder: Path) -> Path:
-    """Three pictures each of two classes."""
+    """Write three pictures each of two classes."""
     drawn = np.random.default_rng(0)
     for offset, name in ((128, "bright"), (0, "dark")):
         for number in range(3):

@@ -1,4 +1,4 @@
-"""Writes the tables of schema.md, between its comments, from the code; the text around them is written by hand."""
+"""Write the tables of schema.md, between its comments, from the code; the text around them is written by hand."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ GROUPS: Mapping[str, tuple[Callable[..., dict[str, Variable]], ...]] = {
     "/models/KEY/match": (schema.match_variables, schema.success_variables),
     "/models/KEY/null": (schema.null_variables,),
 }
-"""Each group and the functions that say what is in it."""
+"""Each group, and the functions that return its variables."""
 
 
 def page() -> str:
-    """The whole page."""
-    return TABLE.sub(lambda found: f"{found[1]}{table(found[2])}\n{found[3]}", PAGE.read_text(encoding="utf-8"))
+    """Return the complete page."""
+    return TABLE.sub(lambda match: f"{match[1]}{table(match[2])}\n{match[3]}", PAGE.read_text(encoding="utf-8"))
 
 
 def table(name: str) -> str:
-    """The dimensions, or what one group holds."""
+    """Return the table of the dimensions, or of the variables of one group."""
     if name == "dimensions":
         rows = ["| dimension | meaning | coordinate |", "|---|---|---|"]
         for dim, meaning in DIMENSIONS.items():
@@ -44,15 +44,15 @@ def table(name: str) -> str:
 
 
 def held(group: str) -> dict[str, Variable]:
-    """The variables of one group; the dimensions of signals, which are the model's, are left open."""
-    found: dict[str, Variable] = {}
+    """Return the variables of one group, with … for the dimensions of signals, which depend on the model."""
+    result: dict[str, Variable] = {}
     for variables in GROUPS[group]:
-        found |= variables(("…",)) if inspect.signature(variables).parameters else variables()
-    return found
+        result |= variables(("…",)) if inspect.signature(variables).parameters else variables()
+    return result
 
 
 def missing(variable: Variable) -> str:
-    """How a value that is not there reads."""
+    """Return the text for a missing value."""
     if variable.fill == "":
         return "empty"
     return "NaN" if variable.fill != variable.fill else str(variable.fill)

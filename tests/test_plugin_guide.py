@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "tests" / "example_plugin"
 GUIDE = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 QUOTED = re.findall(r"^```\w+ from=(tests/\S+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
-FAILURES = re.findall(r"^\| `(.+?)`.*? \| ", GUIDE.partition("| what is said |")[2], re.MULTILINE)
+FAILURES = re.findall(r"^\| `(.+?)`.*? \| ", GUIDE.partition("| message |")[2], re.MULTILINE)
 
 
 @pytest.mark.parametrize(("path", "text"), QUOTED, ids=[path.rpartition("/")[2] for path, _ in QUOTED])

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Four small networks for CIFAR-10, trained by as many updates, and how they differ: standard, adversarial (Linf 8/255),
-# on random corners of the same size, and with blur pooling. Interrupted, it goes on where it was.
+# Trains and compares four small networks for CIFAR-10, with the same number of updates: standard, adversarial
+# (Linf 8/255), on random perturbations of the same size, and with blur pooling. After an interruption it resumes.
 #
 #   examples/robustness.sh [DATA [FOLDER]]
 #
@@ -9,7 +9,7 @@
 set -euo pipefail
 data=${1:-torchvision/CIFAR10} folder=${2:-robustness}
 
-run() {  # recipe, name, whatever else
+run() {  # recipe, name, further options
     echo "$2"
     metamery train "$1" --model small-cnn --stimuli "$data" --epochs 8 --setting learning_rate=0.05 \
         --setting schedule=cosine --setting warmup=1 "${@:3}" -o "$folder/$2"
@@ -20,7 +20,7 @@ run random-linf random
 run standard blurred --antialias blur3
 run adversarial-linf adversarial
 
-measure() {  # evaluator, whatever else
+measure() {  # evaluator, further options
     metamery evaluate "$1" "$folder"/{standard,random,blurred,adversarial} "${@:2}" -o "$folder/evaluation"
 }
 

@@ -69,7 +69,7 @@ def printed(findings, tmp_path, monkeypatch, capsys, late, smooth):
 def test_what_was_put_in_comes_out(findings, tmp_path, monkeypatch, capsys):
     late = {"standard": 0.2, "random": 0.2, "hann": 0.5, "adversarial": 0.8}
     said, verdicts = printed(findings, tmp_path, monkeypatch, capsys, late, smooth=0.4)
-    assert verdicts == {**dict.fromkeys("12346", "COMES OUT"), "5": "NEEDS PEOPLE"}
+    assert verdicts == {**dict.fromkeys("12346", "REPLICATES"), "5": "NEEDS PEOPLE"}
     assert (tmp_path / "findings.svg").read_text(encoding="utf-8").count("<use") > 5 * len(KINDS)
     (row,) = [line for line in said.splitlines() if line.startswith("output")]
     assert row.split()[1::4] == ["0.20", "0.80", "0.20", "0.50"]
@@ -78,9 +78,9 @@ def test_what_was_put_in_comes_out(findings, tmp_path, monkeypatch, capsys):
 def test_what_is_not_there_does_not_show_and_the_contrary_is_called_so(findings, tmp_path, monkeypatch, capsys):
     late = {"standard": 0.5, "random": 0.5, "hann": 0.5, "adversarial": 0.1}
     _, verdicts = printed(findings, tmp_path, monkeypatch, capsys, late, smooth=0.9)
-    assert verdicts["1"] == "COMES OUT"
-    assert verdicts["3"] == "THE CONTRARY"
-    assert verdicts["4"] == verdicts["6"] == "DOES NOT SHOW"
+    assert verdicts["1"] == "REPLICATES"
+    assert verdicts["3"] == "OPPOSITE EFFECT"
+    assert verdicts["4"] == verdicts["6"] == "DOES NOT REPLICATE"
 
 
 def test_a_generator_is_judged_where_it_is_right(findings):

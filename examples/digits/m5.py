@@ -8,14 +8,14 @@ from torch import nn
 
 
 class Waveform(nn.Module):
-    """One channel of what comes in, ``(B, samples)`` to ``(B, 1, samples)``."""
+    """Add a dimension for the channel, ``(B, samples)`` to ``(B, 1, samples)``."""
 
     def forward(self, signals: torch.Tensor) -> torch.Tensor:
         return signals[:, None]
 
 
 def m5(num_classes: int = 10, seed: int = 0) -> Model:
-    """Four 1-D convolutions, each with BatchNorm, ReLU and a max pool; average; linear."""
+    """Build four 1-D convolutions, each with BatchNorm, ReLU and a max pool; average; linear."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         blocks: list[nn.Module] = []

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# How often networks that were trained by themselves recognise the metamers of each layer of coch-cnn-digits, of its
-# adversarially trained and of its anti-aliased twin.
+# How often independently trained networks recognise the metamers of each layer of coch-cnn-digits, of its
+# adversarially trained and of its anti-aliased variant.
 #
 #   examples/digits/recognition.sh DATA [FOLDER]
 #
@@ -17,7 +17,7 @@ for clip in "$data"/test/*/*_00.wav; do
     ln -sf "$clip" "stimuli/$word/"
 done
 
-run() {  # name, model, whatever else
+run() {  # name, model, further options
     echo "$1"
     metamery train "$here/standard.toml" --model "$2" --stimuli "$data" --seed 1 -o "$1" "${@:3}"
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# How well coch-cnn-digits does on a speaker whom it has never heard: leaves out each speaker in turn.
+# Accuracy of coch-cnn-digits on a speaker who is not in its training data: leaves out each speaker in turn.
 #
 #   examples/digits/speakers.sh DATA [FOLDER]
 #
-# DATA holds train/WORD/SPEAKER_NN.wav and test/WORD/SPEAKER_NN.wav of the Free Spoken Digit Dataset. The weights that are
-# measured are those that were best on the test clips of the other speakers.
+# DATA holds train/WORD/SPEAKER_NN.wav and test/WORD/SPEAKER_NN.wav of the Free Spoken Digit Dataset. The measured
+# weights are the best ones on the test clips of the other speakers.
 set -euo pipefail
 data=$(realpath "$1") folder=${2:-speakers} here=$(dirname "$0")
 mkdir -p "$folder"

@@ -16,7 +16,7 @@ run standard standard coch-cnn-digits
 run adversarial adversarial coch-cnn-digits
 run standard hann coch-cnn-digits-hann
 
-measure() {  # evaluator, whatever else
+measure() {  # evaluator, further options
     metamery evaluate "$1" "$folder"/{standard,adversarial,hann} "${@:2}" -o "$folder/evaluation"
 }
 

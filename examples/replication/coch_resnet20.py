@@ -12,7 +12,7 @@ from torch import nn
 
 
 def coch_resnet20(num_classes: int = 10, seed: int = 0) -> Model:
-    """Nine blocks in three stages; the first convolution has stride 2."""
+    """Build nine blocks in three stages; the first convolution has stride 2."""
     with seeded(seed):
         network = ResNet([16, 32, 64], 3, num_classes)
         network.conv = nn.Conv2d(1, 16, 3, stride=2, padding=1, bias=False)

@@ -1,8 +1,8 @@
-"""Which findings of Feather et al. (2023) a miniature shows: ``python findings.py FOLDER`` after ``replicate.sh``.
+"""Which findings of Feather et al. (2023) a miniature replicates: ``python findings.py FOLDER`` after ``replicate.sh``.
 
 Recognition is the mean proportion of right answers of all *other* networks, on stimuli whose natural signal the
-generator gets right; intervals are 95 % percentiles of a bootstrap over stimuli, which all networks share. The curves
-go into ``findings.svg``.
+generator classifies correctly; intervals are 95 % percentiles of a bootstrap over stimuli, which all networks share.
+The curves are written to ``findings.svg``.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ Array = NDArray[np.float64]
 
 
 def kind(model: str) -> str:
-    """``standard`` of ``run:standard-1``."""
+    """Return the kind of a model, ``standard`` for ``run:standard-1``."""
     return model.rpartition(":")[2].rpartition("/")[2].rpartition("-")[0]
 
 
 def by_stimulus(study: xr.DataTree, judge: str = "", common: bool = False) -> tuple[xr.DataArray, xr.DataArray]:
-    """Own and others' recognition ``(kind, layer, network, stimulus)``, where the network knows the natural signal.
+    """Own and others' recognition ``(kind, layer, network, stimulus)``, NaN where the natural signal is not recognised.
 
     Others are all other networks, or those of one kind, `judge`; with `common` only stimuli count that all generators
-    know.
+    recognise.
     """
-    found = study["recognition"].to_dataset()
-    models = [str(model) for model in found["model"].values]
-    layers = [str(layer) for layer in found["layer"].values]
-    recognisers = [str(name) for name in found["recogniser"].values]
+    results = study["recognition"].to_dataset()
+    models = [str(model) for model in results["model"].values]
+    layers = [str(layer) for layer in results["layer"].values]
+    recognisers = [str(name) for name in results["recogniser"].values]
     row_of = {site: row for row, site in enumerate(zip(models, layers, strict=True))}
-    correct = found["correct"].where(found["correct"] >= 0).mean("seed")
+    correct = results["correct"].where(results["correct"] >= 0).mean("seed")
     correct = correct.transpose("site", "recogniser", "stimulus").values
     is_own = np.array([[name == model for name in recognisers] for model in models])[..., None]
     own = np.where(is_own, correct, 0).sum(axis=1)
@@ -58,7 +58,7 @@ def by_stimulus(study: xr.DataTree, judge: str = "", common: bool = False) -> tu
 
 
 def means(values: Array) -> Array:
-    """``(b, stimulus, …, network)`` to ``(b, …)``: over stimuli, then over networks."""
+    """Average ``(b, stimulus, …, network)`` over stimuli, then over networks, to ``(b, …)``."""
     known = np.isfinite(values)
     counted = known.sum(axis=1)
     total = np.where(known, values, 0).sum(axis=1)
@@ -74,7 +74,7 @@ class Effects:
         self.values = np.stack(arrays, axis=1)  # (stimulus, name, network)
 
     def of(self, *terms: str) -> tuple[float, float, float]:
-        """A sum of means, such as ``"+a", "-b"``, and its interval."""
+        """Return a sum of means, such as ``"+a", "-b"``, and its interval."""
         signs = np.array([("+" + name in terms) - float("-" + name in terms) for name in self.names])
         result = bootstrap(
             self.values,
@@ -87,12 +87,12 @@ class Effects:
 
 
 def verdict(*effects: tuple[float, float, float]) -> str:
-    """Whether all effects are above 0, by their intervals."""
+    """Return whether all effects are above 0, by their intervals, as text."""
     if all(low > 0 for _, low, _ in effects):
-        return "comes out"
+        return "replicates"
     if any(high < 0 for _, _, high in effects):
-        return "the contrary"
-    return "does not show"
+        return "opposite effect"
+    return "does not replicate"
 
 
 def text(effect: tuple[float, float, float]) -> str:
@@ -100,12 +100,12 @@ def text(effect: tuple[float, float, float]) -> str:
 
 
 def draw(means: Array, layers: list[str], path: Path) -> None:
-    """Curves over layers, of ``(kind, layer, 3)``: a mean and the ends of its interval."""
+    """Draw curves over layers, of ``(kind, layer, 3)``: a mean and the ends of its interval."""
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "metamery", "font.family": "sans-serif"})
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
-    for place, (name, rows) in enumerate(zip(KINDS, means, strict=True)):
+    for index, (name, rows) in enumerate(zip(KINDS, means, strict=True)):
         mean, low, high = rows.T
-        at = np.arange(len(layers)) + 0.06 * (place - (len(KINDS) - 1) / 2)
+        at = np.arange(len(layers)) + 0.06 * (index - (len(KINDS) - 1) / 2)
         axes.errorbar(at, mean, [mean - low, high - mean], marker="o", markersize=4, capsize=2, label=name)
     axes.set_xticks(range(len(layers)), [layer.replace(".stages", ".\nstages") for layer in layers])
     axes.set(ylim=(0, 1.02), xlabel="metamers of", ylabel="proportion recognised by others")
@@ -115,12 +115,12 @@ def draw(means: Array, layers: list[str], path: Path) -> None:
 
 
 def kept(study: xr.DataTree, layer: str) -> dict[str, xr.DataArray]:
-    """Whether the standard networks' answers stay under changes of the same size ``(stimulus, network)``."""
-    found = study["contrast"].to_dataset()
-    agrees = found["agrees"].where(found["agrees"] >= 0).mean("seed")
-    wanted = [s for s, (m, at) in enumerate(zip(found["model"].values, found["layer"].values, strict=True))
+    """Whether the standard networks keep their answers under changes of the same size ``(stimulus, network)``."""
+    results = study["contrast"].to_dataset()
+    agrees = results["agrees"].where(results["agrees"] >= 0).mean("seed")
+    wanted = [s for s, (m, at) in enumerate(zip(results["model"].values, results["layer"].values, strict=True))
               if kind(str(m)) == "standard" and at == layer]  # fmt: skip
-    own = [agrees.isel(site=s).sel(recogniser=str(found["model"].values[s])) for s in wanted]
+    own = [agrees.isel(site=s).sel(recogniser=str(results["model"].values[s])) for s in wanted]
     joined = xr.concat([each.drop_vars([n for n in each.coords if n not in each.dims]) for each in own], "network")
     return {name: joined.sel(transformation=name, drop=True) for name in ("metamer", "adversarial", "noise")}
 
@@ -131,7 +131,7 @@ def main(folder: Path) -> None:
     _, smooth = by_stimulus(prior)
     layers = [str(layer) for layer in own["layer"].values]
     last = layers[-1]
-    print("recognition by other networks, given that the generator is right about the natural signal\n")
+    print("recognition by other networks, on stimuli whose natural signal the generator classifies correctly\n")
     width = max(map(len, layers))
     print("  ".join(["layer".ljust(width), *(name.ljust(20) for name in KINDS)]))
     curves = np.array(
@@ -157,26 +157,26 @@ def main(folder: Path) -> None:
     apart = changes.of("+metamer", "-adversarial")
     lines = [
         ("1", f"metamers of '{last}' keep their own network's answer and lose others'", verdict(idiosyncrasy, lost),
-         f"own less others {text(idiosyncrasy)}; natural less metamer, by others {text(lost)}"),
-        ("2", "metamers are no adversarial examples: of the same size, these flip the answer", verdict(apart),
-         f"answer kept, metamer less adversarial {text(apart)}; kept under noise {text(changes.of('+noise'))}"),
+         f"own minus others {text(idiosyncrasy)}; natural minus metamer, by others {text(lost)}"),
+        ("2", "metamers are not adversarial examples: those of the same size flip the answer", verdict(apart),
+         f"answer kept, metamer minus adversarial {text(apart)}; kept under noise {text(changes.of('+noise'))}"),
         ("3", "adversarial training makes late metamers more recognisable, random perturbations do not",
-         verdict(adversarial, beyond), f"adversarial less standard {text(adversarial)}, less random {text(beyond)}; "
-         f"random less standard {text(random)}"),
-        ("4", "reducing aliasing makes them more recognisable", verdict(hann), f"Hann less standard {text(hann)}"),
+         verdict(adversarial, beyond), f"adversarial minus standard {text(adversarial)}, minus random {text(beyond)}; "
+         f"random minus standard {text(random)}"),
+        ("4", "reducing aliasing makes them more recognisable", verdict(hann), f"Hann minus standard {text(hann)}"),
         ("5", "other networks' recognition predicts people's", "needs people", "metamery statistics, on released data"),
         ("6", "a smoothness prior does not close the gap", verdict(gap),
-         f"natural less metamer with the prior {text(gap)}; the prior itself {text(gained)}"),
+         f"natural minus metamer with the prior {text(gap)}; the prior itself {text(gained)}"),
     ]  # fmt: skip
-    print("\nthe same differences from standard at the last layer, asked otherwise\n")
+    print("\nthe same differences from standard at the last layer, with other recognisers or stimuli\n")
     for how, options in (
-        ("of the other architecture alone", {"judge": "other"}),
-        ("on stimuli that all networks know", {"common": True}),
+        ("recognised by the other architecture alone", {"judge": "other"}),
+        ("on stimuli that all networks recognise", {"common": True}),
     ):
-        _, again = by_stimulus(study, **options)
-        asked = Effects({name: again.sel(kind=name, layer=last) for name in KINDS})
-        told = "; ".join(f"{name} {text(asked.of('+' + name, '-standard'))}" for name in KINDS[1:])
-        print(f"{how}: {told}")
+        _, recognition = by_stimulus(study, **options)
+        effects = Effects({name: recognition.sel(kind=name, layer=last) for name in KINDS})
+        listed = "; ".join(f"{name} {text(effects.of('+' + name, '-standard'))}" for name in KINDS[1:])
+        print(f"{how}: {listed}")
     print(f"\nfindings, at '{last}'\n")
     for number, finding, outcome, numbers in lines:
         print(f"{number}  {finding}: {outcome.upper()}\n   {numbers}")

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # The paper in miniature: trains ten small networks, two of each kind, makes metamers of eight of them at every layer, has
-# every other network recognise them, and says which findings of Feather et al. (2023) come out.
+# every other network recognise them, and prints which findings of Feather et al. (2023) replicate.
 #
 #   examples/replication/replicate.sh pictures|sounds DATA [FOLDER]
 #
-# DATA holds train/CLASS/FILE and test/CLASS/FILE: CIFAR-10's pictures, or spoken digits. Interrupted, the same command
-# goes on where it was. Each part says how long it took. STEPS=N makes N updates of each metamer in place of 300.
+# DATA holds train/CLASS/FILE and test/CLASS/FILE: CIFAR-10's pictures, or spoken digits. After an interruption the same
+# command resumes. Each part prints how long it took. STEPS=N makes N updates of each metamer instead of 300.
 set -euo pipefail
 kind=$1 data=$(realpath "$2") folder=${3:-replication-$1} here=$(realpath "$(dirname "$0")") steps=${STEPS:-300}
 mkdir -p "$folder/study" "$folder/prior"
 cd "$folder"
 
-part() {  # what, command
+part() {  # description, command
     SECONDS=0
     "${@:2}"
     echo "$1: $SECONDS s" | tee -a times.txt

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Trains the networks of one seed: standard, adversarial, on random perturbations of the same size, with Hann windows for
-# strides and pools; and networks of other architectures, which are only asked.
+# Trains the networks of one seed: standard, adversarial, on random perturbations of the same size, with Hann windows in
+# place of strides and pools; and networks of other architectures, which only recognise.
 #
 #   examples/replication/train.sh pictures|sounds DATA FOLDER SEED
 set -euo pipefail
 kind=$1 data=$2 folder=$3 seed=$4 digits=$(dirname "$0")/../digits
 
-run() {  # name, recipe, model, whatever else
+run() {  # name, recipe, model, further options
     SECONDS=0
     echo "$1-$seed"
     metamery train "$2" --model "$3" --set "seed=$seed" --stimuli "$data" --seed "$seed" -o "$folder/$1-$seed" "${@:4}"

@@ -329,7 +329,7 @@ def test_autocast_does_not_reach_it():
         ({"high": 12_000.0}, "50 to 12000 Hz, expected one within 0 to 10000 Hz"),
         ({"low": 500.0, "high": 400.0}, "500 to 400 Hz"),
         ({"envelope_rate": 300}, "expected a divisor of 20000 Hz"),
-        ({"filters": 0}, "numbers from 1"),
+        ({"filters": 0}, "must be at least 1"),
         ({"samples": 1000}, "1000 samples are shorter than the 1001 taps"),
         ({"samples": 1001, "low": 5.0, "filters": 400}, "too short for 400 filters"),
         ({"density": 1}, "density = 1, expected None or a whole number from 2"),

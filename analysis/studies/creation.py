@@ -29,7 +29,7 @@ from .unchanged import kept_activations
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .run_study import Part
+    from .parts import Part
 
 _KEPT = ("category", "labels", "name", "source", "licence", "group", "sample_rate")
 

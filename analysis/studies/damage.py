@@ -87,7 +87,7 @@ def without_lost(folder: Path, tree: xr.DataTree, found: Mapping[str, Damage] | 
         mend = MEND if _is_made(unreadable[0]) else "restore it from a copy, or make it again"
         raise MetameryError(f"'{folder / RESULTS}' is damaged: '{unreadable[0]}'{more} cannot be read; {mend}")
     for key, damage in found.items():
-        for what in told(damage):
+        for what in describe(damage):
             warnings.warn(f"'{folder}' is damaged: {what}", stacklevel=3)
         if damage.lost:
             node = tree.children["models"].children[key].children["metamers"]
@@ -98,7 +98,7 @@ def without_lost(folder: Path, tree: xr.DataTree, found: Mapping[str, Damage] | 
     return tree
 
 
-def told(damage: Damage) -> Iterator[str]:
+def describe(damage: Damage) -> Iterator[str]:
     """Yield a line for each kind of results of a model that is lost."""
     if damage.lost:
         yield f"{damage.lost} metamers of '{damage.name}' that were done are lost or incomplete; {MEND}"

@@ -19,7 +19,7 @@ from ..proof.null import MAX_SIGNALS, null_bytes
 from ..synthesis.matching import match_layer
 from ..synthesis.procedure import Procedure
 from ..synthesis.settings import resolve_settings
-from .run_study import Part, load_parts
+from .parts import Part, load_parts
 
 _WRITTEN = 10
 """Number of batches of signals that Zarr holds at once while it writes many, each raw and compressed."""

@@ -31,7 +31,7 @@ from ...framework.store import StudyStore
 from ...framework.study import Reference, Study, load_stimuli
 from .damage import check_natural, damages, without_lost
 from .in_memory import Results, study_tree
-from .run_study import load_parts
+from .parts import load_parts
 from .stored_stimuli import StoredStimuli
 from .unchanged import check_models
 

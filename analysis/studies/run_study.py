@@ -4,61 +4,38 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from ...framework import claims, owners
-from ...framework.contract import examine, on_device
 from ...framework.devices import check_precision
 from ...framework.errors import MetameryError
 from ...framework.folders import RESULTS, STUDY_FILE, check_output
-from ...framework.groups import numbered
 from ...framework.manager import Plugins
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.replacing import replaced, writing_to
-from ...framework.results import open_study
-from ...framework.schema import STATES, model_key
+from ...framework.schema import STATES
 from ...framework.staging import STAGED
 from ...framework.stopping import ANEW, GOES_ON, say
 from ...framework.store import StudyStore
-from ...framework.study import ModelReference, Study, load_stimuli
-from ..proof.measures import measured_layers
+from ...framework.study import Study, load_stimuli
 from ..proof.null import MAX_SIGNALS, TooFewSignalsError, cache_folder, draw_signals, null_of_signals
 from ..proof.success import judge
 from ..synthesis.driver import NaturalSignals, make_metamers
 from ..synthesis.procedure import Procedure
 from ..synthesis.settings import Settings, resolve_settings
-from .creation import create, relus
-from .damage import Damage, check_natural, damages, told
-from .unchanged import check_layers, check_models, check_stimuli
+from .creation import create
+from .parts import Part, load_parts
+from .resuming import check_same, give_way, holds_results
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """One model of a study, loaded.
-
-    The name is the qualified one; if a study has the same model twice, with different options, the second name ends
-    in ``+2``.
-    """
-
-    key: str
-    name: str
-    use: ModelReference
-    model: Model
-    layers: tuple[str, ...]
-    measured: tuple[str, ...]
-    relus: tuple[bool, ...]
-    weights_sha256: str
 
 
 def run_study(
@@ -120,7 +97,7 @@ def run_study(
         try:
             return _run(study, folder, plugins, device, progress or Progress(), claim)
         except KeyboardInterrupt:
-            say(GOES_ON if (folder / RESULTS).exists() and _holds_results(StudyStore(folder)) else ANEW)
+            say(GOES_ON if (folder / RESULTS).exists() and holds_results(StudyStore(folder)) else ANEW)
             raise
 
 
@@ -140,7 +117,7 @@ def _run(
             if attainable and "null" not in store.children(f"models/{part.key}"):
                 _add_null(study, folder, plugins, part, store, device, progress, needed=is_new)
     except MetameryError:
-        if is_new and not _holds_results(store):
+        if is_new and not holds_results(store):
             store.discard()
         raise
     _keep_file(study, folder)
@@ -149,23 +126,45 @@ def _run(
     progress.start(missing * settings.steps)
     answers = json.loads(store.attributes["answers"])
     for part in parts:
-        place = _Place(store, f"models/{part.key}", claim)
+        stored = _StoredModel(store, f"models/{part.key}", claim)
         try:
             make_metamers(
                 part.model,
-                NaturalSignals(names, place.natural, _Answers(part.model, names, answers).grade),
+                NaturalSignals(names, stored.natural, _Answers(part.model, names, answers).grade),
                 part.layers,
                 part.measured,
                 procedure,
                 seed=study.seed,
-                write=place.write,
+                write=stored.write,
                 done=states[part.key] != STATES["missing"],
                 metrics=[str(name) for name in store.read(f"models/{part.key}/match", "metric")],
                 device=device,
                 progress=progress,
             )
         finally:  # whatever was made
-            _judge(part, place)
+            _judge(part, stored)
+    return store
+
+
+def _open(
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    parts: list[Part],
+    settings: Settings,
+    device: torch.device,
+    progress: Progress,
+) -> StudyStore:
+    if not (folder / RESULTS).exists():
+        return create(study, folder, plugins, parts, settings, device)
+    store = StudyStore.reopen(folder)
+    try:
+        check_same(study, folder, plugins, parts, settings, store, progress)
+    except MetameryError:
+        if holds_results(store):
+            raise
+        give_way(folder, store)
+        return create(study, folder, plugins, parts, settings, device)
     return store
 
 
@@ -184,13 +183,13 @@ def _add_null(
 
     If the signals cannot be read, the study continues without a null that is not `needed`, with a warning.
     """
-    place = _Place(store, f"models/{part.key}")
+    stored = _StoredModel(store, f"models/{part.key}")
     most = MAX_SIGNALS if study.null_signals is None else study.null_signals
     signals: Iterator[tuple[str, torch.Tensor]]
     if study.null_stimuli is None:
         names = [str(name) for name in store.read("stimuli", "stimulus")]
         drawn = draw_signals(len(names), most, study.seed)
-        signals = ((names[index], place.natural(slice(index, index + 1))[0]) for index in drawn)
+        signals = ((names[index], stored.natural(slice(index, index + 1))[0]) for index in drawn)
         what = f"{study.stimuli.name} (the study's own)"
     else:
         try:
@@ -237,44 +236,16 @@ def _check_null(folder: Path, part: Part, null: xr.Dataset, store: StudyStore) -
                 )
 
 
-def _judge(part: Part, place: _Place) -> None:
+def _judge(part: Part, stored: _StoredModel) -> None:
     """Judge one model's metamers against its null; only these two groups of the store are read."""
-    if "null" in place.store.children(place.path):
-        match, null = (place.store.dataset(f"{place.path}/{group}") for group in ("match", "null"))
+    if "null" in stored.store.children(stored.path):
+        match, null = (stored.store.dataset(f"{stored.path}/{group}") for group in ("match", "null"))
         verdicts = judge(match[_JUDGED], null)
-        place.write("match", {}, {str(name): verdicts[name].values for name in verdicts.data_vars})
-
-
-def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Part]:
-    """Load the models of a study and check that all of their layers can be reached.
-
-    Raises
-    ------
-    MetameryError
-        A model or a layer is unknown or cannot be used.
-    """
-    parts: list[Part] = []
-    for use in study.models:
-        found = plugins.find("model", use.name).qualified
-        model: Model = plugins.load("model", use.name, **use.options)
-        on_device(model, device)
-        layers = tuple(use.layers or model.layers)
-        name = _unique(found, [part.key for part in parts])
-        measured = measured_layers(model, layers)
-        contract = examine(model, layers)
-        relus = tuple(contract.relus[layer] for layer in layers)
-        parts.append(Part(model_key(name), name, use, model, layers, measured, relus, model.weights_sha256()))
-    return parts
-
-
-def _unique(name: str, keys: Sequence[str]) -> str:
-    """Return a model's name, with a number if another model has the same key, ignoring case."""
-    taken = {key.casefold() for key in keys}
-    return numbered(name, lambda each: model_key(each).casefold() in taken)
+        stored.write("match", {}, {str(name): verdicts[name].values for name in verdicts.data_vars})
 
 
 @dataclass(frozen=True, eq=False)
-class _Place:
+class _StoredModel:
     """Where one model's results are stored."""
 
     store: StudyStore
@@ -304,56 +275,6 @@ class _Answers:
         return -1 if predicted < 0 or not right else int(predicted in right)  # −1: the model has no class for it
 
 
-def _open(
-    study: Study,
-    folder: Path,
-    plugins: Plugins,
-    parts: list[Part],
-    settings: Settings,
-    device: torch.device,
-    progress: Progress,
-) -> StudyStore:
-    if not (folder / RESULTS).exists():
-        return create(study, folder, plugins, parts, settings, device)
-    store = StudyStore.reopen(folder)
-    try:
-        _check_same(study, folder, plugins, parts, settings, store, progress)
-    except MetameryError:
-        if _holds_results(store):
-            raise
-        _give_way(folder, store)
-        return create(study, folder, plugins, parts, settings, device)
-    return store
-
-
-def _check_same(
-    study: Study,
-    folder: Path,
-    plugins: Plugins,
-    parts: list[Part],
-    settings: Settings,
-    store: StudyStore,
-    progress: Progress,
-) -> None:
-    """Raise `MetameryError` if a folder's results are of another study; lost ones are marked to be made again."""
-    differences = study.differences(Study.from_toml(store.attributes["study"]))
-    if not differences and json.loads(store.attributes["settings"]) != settings.table():
-        differences = ["the preset, which another version of metamery defines differently"]
-    if differences:
-        raise MetameryError(
-            f"'{folder}' holds a study with other settings: {'; '.join(differences)}. "
-            "Choose another folder to keep both"
-        )
-    found = damages(folder)
-    check_natural(folder, found)
-    with open_study(folder) as tree:
-        check_models(folder, parts, tree)
-        check_layers(folder, parts, tree)
-        check_stimuli(folder, study.stimuli, plugins, {part.key: part.model for part in parts}, tree, progress)
-    for part in parts:
-        _mend(folder, part, store, found[part.key], settings)
-
-
 def _check_folder(study: Study, folder: Path) -> None:
     """Raise `MetameryError` if a folder cannot take a study's results, before anything is computed."""
     check_output(folder, "study")
@@ -363,34 +284,6 @@ def _check_folder(study: Study, folder: Path) -> None:
             raise MetameryError(
                 f"'{folder / STUDY_FILE}' describes another study: {'; '.join(differences)}. Choose another folder"
             )
-
-
-def _holds_results(store: StudyStore) -> bool:
-    """Whether a study holds any metamer or evaluation."""
-    if {*store.children()} - {"models", "stimuli"}:
-        return True
-    states = (store.read(f"models/{key}/metamers", "state") for key in store.children("models"))
-    return any(bool((state != STATES["missing"]).any()) for state in states)
-
-
-def _give_way(folder: Path, store: StudyStore) -> None:
-    """Remove a study in which nothing was made, so that the folder is free for another."""
-    file = folder / STUDY_FILE
-    if file.exists() and file.read_text(encoding="utf-8") == store.attributes["study"]:  # written with the results
-        file.unlink()
-    store.discard()
-
-
-def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, settings: Settings) -> None:
-    """Mark the lost results of one model as missing, so that they are made again, with a warning."""
-    for what in told(damage):
-        warnings.warn(f"'{folder}' was damaged: {what}", stacklevel=4)
-    path = f"models/{part.key}"
-    if damage.null:
-        store.remove_null(part.key)
-    if damage.lost or damage.unreadable or (store.read(f"{path}/metamers", "modified_relu") < 0).any():
-        state = np.where(damage.metamers, STATES["missing"], damage.state)
-        store.write(f"{path}/metamers", {}, {"state": state, "modified_relu": relus(part, settings)})
 
 
 def _keep_file(study: Study, folder: Path) -> None:

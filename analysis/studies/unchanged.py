@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ...framework.manager import Plugins
-    from .run_study import Part
+    from .parts import Part
 
 KEPT = "activations"
 """The attribute of a model's group that holds its fingerprint, as JSON."""

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 import torch._dynamo
-from metamery.analysis.studies.run_study import run_study, load_parts
+from metamery.analysis.studies.parts import load_parts
+from metamery.analysis.studies.run_study import run_study
 from metamery.analysis.studies.estimate import estimate
 from metamery.framework import ImageDomain, Model, Plugins, Stimulus, Study, hookimpl
 from metamery.framework.study import ModelReference, Reference

@@ -1,0 +1,79 @@
+"""What a folder already holds of a study: whether it is the same study, what of it is lost, and how it gives way."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from ...framework.errors import MetameryError
+from ...framework.folders import STUDY_FILE
+from ...framework.manager import Plugins
+from ...framework.progress import Progress
+from ...framework.results import open_study
+from ...framework.schema import STATES
+from ...framework.store import StudyStore
+from ...framework.study import Study
+from ..synthesis.settings import Settings
+from .creation import relus
+from .damage import Damage, check_natural, damages, describe
+from .parts import Part
+from .unchanged import check_layers, check_models, check_stimuli
+
+
+def check_same(
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    parts: list[Part],
+    settings: Settings,
+    store: StudyStore,
+    progress: Progress,
+) -> None:
+    """Raise `MetameryError` if a folder's results are of another study; lost ones are marked to be made again."""
+    differences = study.differences(Study.from_toml(store.attributes["study"]))
+    if not differences and json.loads(store.attributes["settings"]) != settings.table():
+        differences = ["the preset, which another version of metamery defines differently"]
+    if differences:
+        raise MetameryError(
+            f"'{folder}' holds a study with other settings: {'; '.join(differences)}. "
+            "Choose another folder to keep both"
+        )
+    found = damages(folder)
+    check_natural(folder, found)
+    with open_study(folder) as tree:
+        check_models(folder, parts, tree)
+        check_layers(folder, parts, tree)
+        check_stimuli(folder, study.stimuli, plugins, {part.key: part.model for part in parts}, tree, progress)
+    for part in parts:
+        _mend(folder, part, store, found[part.key], settings)
+
+
+def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, settings: Settings) -> None:
+    """Mark the lost results of one model as missing, so that they are made again, with a warning."""
+    for what in describe(damage):
+        warnings.warn(f"'{folder}' was damaged: {what}", stacklevel=4)
+    path = f"models/{part.key}"
+    if damage.null:
+        store.remove_null(part.key)
+    if damage.lost or damage.unreadable or (store.read(f"{path}/metamers", "modified_relu") < 0).any():
+        state = np.where(damage.metamers, STATES["missing"], damage.state)
+        store.write(f"{path}/metamers", {}, {"state": state, "modified_relu": relus(part, settings)})
+
+
+def holds_results(store: StudyStore) -> bool:
+    """Whether a study holds any metamer or evaluation."""
+    if {*store.children()} - {"models", "stimuli"}:
+        return True
+    states = (store.read(f"models/{key}/metamers", "state") for key in store.children("models"))
+    return any(bool((state != STATES["missing"]).any()) for state in states)
+
+
+def give_way(folder: Path, store: StudyStore) -> None:
+    """Remove a study in which nothing was made, so that the folder is free for another."""
+    file = folder / STUDY_FILE
+    if file.exists() and file.read_text(encoding="utf-8") == store.attributes["study"]:  # written with the results
+        file.unlink()
+    store.discard()

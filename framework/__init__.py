@@ -1,6 +1,6 @@
-"""Names, hooks, domains, layers and results: everything that plugins, analyses and trainings share.
+"""Names, hooks, domains, layers and results: everything that plugins, analysis and training share.
 
-It knows no algorithm. Names are imported when first used, so that importing this package costs nothing.
+It contains no algorithms. Names are imported when first used, so that importing this package is cheap.
 """
 
 import lazy_loader

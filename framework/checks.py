@@ -1,7 +1,7 @@
-"""Checks of settings, options and entries that come from outside: each has its range, and one line says what it is.
+"""Checks of settings, options and entries given by users: each has a range, which the error states in one line.
 
-Every check returns the value as Python's own type, so that NumPy's numbers are taken, and stored, like any other.
-Truth values are not taken for numbers, nor text; NaN and infinity are refused everywhere.
+Every check returns the value as a built-in Python type, so that NumPy scalars are accepted and stored like any other
+number. Booleans and text are not accepted as numbers; NaN and infinity are always refused.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any
 from .errors import MetameryError, unknown
 
 LARGEST = 2**63 - 1
-"""The largest whole number that files, arrays and random generators hold."""
+"""Largest integer that files, arrays and random generators can hold."""
 
 FLOAT32 = 3e38
-"""The largest number that computing in 32 bits takes."""
+"""Largest number that is accepted for computations in 32 bits."""
 
 MANY = 10**6
-"""The most repetitions of anything that computes each time; more would hardly end."""
+"""Largest number of repetitions of a computation; more would not end in practice."""
 
 SHOWN = 80
-"""Characters of a value that a message shows."""
+"""Number of characters of a value that a message shows."""
 
 
 def whole(name: str, value: object, least: int = 0, most: int = LARGEST) -> int:
@@ -34,7 +34,7 @@ def whole(name: str, value: object, least: int = 0, most: int = LARGEST) -> int:
     Raises
     ------
     MetameryError
-        It is something else.
+        The value is not such a number.
 
     >>> whole("steps", 3, 1)
     3
@@ -56,12 +56,12 @@ def number(
     below: float | None = None,
     unit: str = "",
 ) -> float:
-    """Return a finite number from `least` to `most`, or above `above`, or below `below`, which are left out.
+    """Return a finite number from `least` to `most`; the bounds `above` and `below` are exclusive.
 
     Raises
     ------
     MetameryError
-        It is something else.
+        The value is not such a number.
 
     >>> number("momentum", 0, 0, below=1)
     0.0
@@ -75,7 +75,7 @@ def number(
 
 
 def flag(name: str, value: object) -> bool:
-    """Return a truth value, or raise `MetameryError`."""
+    """Return a boolean, or raise `MetameryError`."""
     if type(value).__name__ not in ("bool", "bool_"):
         raise wrong(name, value, "true or false")
     return bool(value)
@@ -96,19 +96,19 @@ def one_of(name: str, value: object, known: Collection[str]) -> str:
 
 
 def names(name: str, value: object, example: str = "") -> tuple[str, ...]:
-    """Return a list of names, or raise `MetameryError`; one text is not a list."""
+    """Return a list of names, or raise `MetameryError`; a single string is not a list."""
     if not _is_list(value) or not all(isinstance(each, str) for each in value):  # type: ignore[attr-defined]
         raise wrong(name, value, "a list of names" + (f", such as {example}" if example else ""))
     return tuple(str(each) for each in value)  # type: ignore[attr-defined]
 
 
 def numbers(name: str, value: object, example: str, **bounds: float) -> tuple[float, ...]:
-    """Return a list of numbers, one or more, each within the bounds that `number` takes.
+    """Return a list of one or more numbers, each within the bounds of `number`.
 
     Raises
     ------
     MetameryError
-        It is something else.
+        The value is not such a list.
     """
     if not _is_list(value) or not len(value) or not all(_is_number(each) for each in value):  # type: ignore[arg-type, attr-defined]
         raise wrong(name, value, f"a list of numbers, such as {example}")
@@ -125,18 +125,18 @@ def wrong(name: str, value: object, expected: str) -> MetameryError:
 
 
 def shown(value: object) -> str:
-    """Show a value on part of a line."""
+    """Return a representation of a value, shortened to fit on a line."""
     try:
-        said = " ".join(repr(value).split())
+        line = " ".join(repr(value).split())
     except ValueError:  # an integer with more digits than Python prints
         return "a number with thousands of digits"
-    return said if len(said) <= SHOWN else f"{said[:SHOWN]}…"
+    return line if len(line) <= SHOWN else f"{line[:SHOWN]}…"
 
 
 def check_types(factory: Callable[..., Any], what: str, options: Mapping[str, Any]) -> None:
-    """Hold options against the types that a factory's signature gives them; their ranges are the factory's to check.
+    """Check options against the types in a factory's signature; the factory itself checks their ranges.
 
-    Types are read from annotations as they are written; what is not one of the plain types below is not checked.
+    Annotations are compared as text; options whose annotation is not among the plain types below are not checked.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def _is_whole(value: object) -> bool:
 def _is_number(value: object) -> bool:
     try:
         return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # a whole number beyond what a float holds
+    except OverflowError:  # an integer too large for a float
         return False
 
 
@@ -193,7 +193,7 @@ def _numbers_in(low: float, high: float, above: bool, below: bool) -> str:
         return f"a number below {high:g}" if below else f"a number of at most {high:g}"
     if above and below:
         return f"a number between {low:g} and {high:g}"
-    ends = " (without " + " and ".join(f"{end:g}" for end, out in ((low, above), (high, below)) if out) + ")"
+    ends = " (excluding " + " and ".join(f"{end:g}" for end, out in ((low, above), (high, below)) if out) + ")"
     return f"a number from {low:g} to {high:g}" + (ends if above or below else "")
 
 
@@ -209,4 +209,4 @@ _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "Sequence[float]": (_list_of(_is_number), "a list of numbers"),
     "Mapping[str, Sequence[float]]": (_is_strengths, "a table of lists of numbers"),
 }
-"""What an annotation says: whether a value is of it, and what it is called."""
+"""For each annotation, the check of a value and the words for it in a message."""

@@ -1,10 +1,10 @@
-"""Claims: who writes to a folder, so that processes take turns, or are told who holds it.
+"""Claims on folders, so that processes take turns at writing, or report which process holds the folder.
 
-A claim is a folder ``.claim-NAME`` in the folder that is claimed, with one file whose name says which process holds it.
-It is made beside its place and moved there in one step, which fails where another's is: so it needs none of the locks
-that network file systems lack. Its holder touches the file every few seconds. The claim of a process that has died
-lapses: at once on the same machine, after `LAPSE_SECONDS` without a touch on another. It is then taken by removing that
-one file by its name, which only one process can.
+A claim is a folder ``.claim-NAME`` in the claimed folder, with one file whose name states which process holds it. It is
+made under a temporary name and renamed in one step, which fails if another claim exists, so it needs no file locks,
+which network file systems may lack. The holder touches the file every few seconds. The claim of a process that has died
+lapses: at once on the same machine, after `LAPSE_SECONDS` without a touch on another. A lapsed claim is taken over by
+removing its file by name, which only one process can do.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from .errors import MetameryError
 from .owners import Owner, clear, discard, owned
 
 TOUCH_SECONDS = 5.0
-"""How often a holder touches its claim."""
+"""Seconds between two touches of a claim by its holder."""
 
 LAPSE_SECONDS = 120.0
-"""After how long without a touch the claim of a process on another machine lapses."""
+"""Seconds without a touch after which the claim of a process on another machine lapses."""
 
 WAIT_SECONDS = 600.0
-"""How long a process waits for its turn."""
+"""Seconds for which a process waits for its turn."""
 
 PREFIX = ".claim-"
 _WORK, _TURN = f"{PREFIX}work", f"{PREFIX}turn"
-_SAID_AFTER = 1.0
-_UNCLEAR_SECONDS = 10.0  # a claim that is seen neither held nor free, as while others take it
+_WARN_SECONDS = 1.0
+_UNCLEAR_SECONDS = 10.0  # for a claim that appears neither held nor free, as while others take it
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a claim."""
+    """The process that holds a claim."""
 
     file: Path
     owner: Owner
@@ -65,37 +65,37 @@ class Holder:
 
 @dataclass(eq=False)
 class Claim:
-    """A claim that is held; see `work` and `turn`."""
+    """A claim held by this process; see `work` and `turn`."""
 
     folder: Path
     file: Path
     lost: threading.Event
 
     def check(self) -> None:
-        """Raise `MetameryError` where the claim has lapsed and another process may have taken it."""
+        """Raise `MetameryError` if the claim has lapsed and another process may have taken it."""
         if self.lost.is_set():
             raise MetameryError(
-                f"'{self.folder}' was taken over by another process, since this one did not move for "
-                f"{LAPSE_SECONDS:.0f} s; the same command goes on once that is done"
+                f"'{self.folder}' was taken over by another process, since this one was inactive for "
+                f"{LAPSE_SECONDS:.0f} s; the same command resumes once that is done"
             )
 
     def others(self) -> list[Holder]:
-        """Who else holds a claim on the folder."""
+        """Return the other processes that hold a claim on the folder."""
         now = _touched_now(self.file)
-        found = [_holder(place) for place in (self.folder / _WORK, self.folder / _TURN)]
-        return [holder for holder in found if holder and holder.owner != Owner.this() and not holder.has_lapsed(now)]
+        holders = [_holder(self.folder / name) for name in (_WORK, _TURN)]
+        return [holder for holder in holders if holder and holder.owner != Owner.this() and not holder.has_lapsed(now)]
 
 
 @contextmanager
 def work(folder: Path) -> Iterator[Claim]:
     """Claim a folder for long work, such as a synthesis or a training; a second process is refused at once.
 
-    Others may still take a `turn` meanwhile. A folder that is missing is made, and removed again where it stays empty.
+    Others may still take a `turn` meanwhile. A missing folder is created, and removed again if it stays empty.
 
     Raises
     ------
     MetameryError
-        Another process works on it, or it cannot be written to.
+        Another process works on the folder, or it cannot be written to.
     """
     with _claim(folder, _WORK, 0.0) as claim:
         yield claim
@@ -103,32 +103,32 @@ def work(folder: Path) -> Iterator[Claim]:
 
 @contextmanager
 def turn(folder: Path, wait: float = WAIT_SECONDS) -> Iterator[Claim]:
-    """Claim a folder for a short change of what it holds; others wait for their turn.
+    """Claim a folder for a short change of its contents; others wait for their turn.
 
     Raises
     ------
     MetameryError
-        Another process holds it for longer than `wait` seconds, or it cannot be written to.
+        Another process holds the folder for longer than `wait` seconds, or it cannot be written to.
     """
     with _claim(folder, _TURN, wait) as claim:
         yield claim
 
 
 def worker(folder: Path) -> Holder | None:
-    """Who works on a folder, as far as can be told by reading it."""
+    """Return the process that works on a folder, as far as this can be read from the folder."""
     holder = _holder(folder / _WORK)
     return None if holder is None or holder.has_lapsed(time.time()) else holder
 
 
 def turn_holder(folder: Path) -> Holder | None:
-    """Who has the turn at a folder, as far as can be told by reading it."""
+    """Return the process whose turn it is at a folder, as far as this can be read from the folder."""
     holder = _holder(folder / _TURN)
     return None if holder is None or holder.has_lapsed(time.time()) else holder
 
 
 @contextmanager
 def ensured(folder: Path) -> Iterator[None]:
-    """Make a folder where it is missing, and in the end remove it again where it stayed empty."""
+    """Create a folder if it is missing, and remove it again at the end if it stayed empty."""
     made = _make(folder)
     try:
         yield
@@ -149,13 +149,13 @@ def _claim(folder: Path, name: str, wait: float) -> Iterator[Claim]:
             yield claim
         finally:
             released.set()
-            if os.getpid() == pid:  # a forked child holds nothing
+            if os.getpid() == pid:  # a forked child holds no claim
                 _tidy(folder)
                 _release(file)
 
 
 def _make(folder: Path) -> list[Path]:
-    """Make a folder where it is missing; return those that were made, the innermost first."""
+    """Create a folder if it is missing; return the folders that were created, the innermost first."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ def _make(folder: Path) -> list[Path]:
 
 def _take(folder: Path, name: str, wait: float) -> Path:
     """Wait until the claim is free, and take it; return its file."""
-    began, pause, said = time.monotonic(), 0.02, False
+    began, pause, warned = time.monotonic(), 0.02, False
     file = folder / name / f"{Owner.this().name()}.json"
     staged = owned(folder, f"{name}.")
     taken = False
@@ -177,7 +177,7 @@ def _take(folder: Path, name: str, wait: float) -> Path:
                 if taken := _moved(staged, file):
                     break
                 holder, now = _holder(folder / name), _touched_now(staged)
-            except FileNotFoundError:  # the folder went with another's claim that had made it
+            except FileNotFoundError:  # removed by another process, which had created it for its own claim
                 _make(folder)
                 continue
             except OSError as error:
@@ -185,15 +185,15 @@ def _take(folder: Path, name: str, wait: float) -> Path:
             waited = time.monotonic() - began
             if holder is None:
                 if waited > max(wait, _UNCLEAR_SECONDS):
-                    raise MetameryError(f"'{folder}' cannot be claimed: '{name}' in it does not say who holds it")
+                    raise MetameryError(f"'{folder}' cannot be claimed: '{name}' in it does not state its holder")
             elif holder.has_lapsed(now):
                 holder.file.unlink(missing_ok=True)
                 continue
             elif waited > wait:
                 raise MetameryError(f"'{folder}' is being written to by {holder}; wait for it to end, or stop it")
-            elif waited > _SAID_AFTER and not said:
+            elif waited > _WARN_SECONDS and not warned:
                 warnings.warn(f"waiting: '{folder}' is being written to by {holder}", stacklevel=5)
-                said = True
+                warned = True
             time.sleep(pause)
             pause = min(2 * pause, 0.5)
     finally:
@@ -204,21 +204,21 @@ def _take(folder: Path, name: str, wait: float) -> Path:
 
 
 def _stage(staged: Path, name: str) -> None:
-    """Make a claim beside its place, unless that is done."""
+    """Make a claim under a temporary name, unless that has been done."""
     with suppress(FileExistsError):
         staged.mkdir()
-        said = json.dumps({"command": _command(), "since": time.time()})
-        (staged / name).write_text(said, encoding="utf-8")
+        content = json.dumps({"command": _command(), "since": time.time()})
+        (staged / name).write_text(content, encoding="utf-8")
 
 
 def _moved(staged: Path, file: Path) -> bool:
-    """Move a claim to its place, unless another's is there."""
+    """Rename a claim to its final name, unless another claim exists."""
     with suppress(OSError):
-        file.parent.rmdir()  # one whose holder died just before it removed it
+        file.parent.rmdir()  # left empty by a holder that died before it could remove it
     try:
         os.rename(staged, file.parent)
     except OSError as error:
-        if file.exists():  # moved, though the answer of a file server was lost
+        if file.exists():  # moved, although the answer of a file server was lost
             return True
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             return False
@@ -233,36 +233,36 @@ def _release(file: Path) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove the claims of the dead."""
+    """Remove the claims of processes that have died."""
     clear(folder, f"{_WORK}.", f"{_TURN}.")
-    for place in (folder / _WORK, folder / _TURN):
-        holder = _holder(place)
+    for claim in (folder / _WORK, folder / _TURN):
+        holder = _holder(claim)
         if holder is not None and holder.has_lapsed(time.time()):
             _release(holder.file)
         with suppress(OSError):
-            place.rmdir()
+            claim.rmdir()
 
 
-def _holder(place: Path) -> Holder | None:
-    """Read who holds a claim; None where nobody does, or it is just being taken or released."""
+def _holder(claim: Path) -> Holder | None:
+    """Read the holder of a claim; None if there is none, or if the claim is just being taken or released."""
     try:
-        file = next(each for each in place.iterdir() if each.suffix == ".json")
+        file = next(each for each in claim.iterdir() if each.suffix == ".json")
         if (owner := Owner.of(file.name)) is None:
             return None
-        with file.open(encoding="utf-8") as opened:  # opened, so that a file server is asked anew
+        with file.open(encoding="utf-8") as opened:  # opened, so that a file server is asked again
             touched = os.fstat(opened.fileno()).st_mtime
             text = opened.read()
     except (OSError, StopIteration):
         return None
     try:
-        said = json.loads(text)
-        return Holder(file, owner, str(said["command"]), float(said["since"]), touched)
-    except (ValueError, KeyError, TypeError):  # cut off, when a disk was full or a machine lost power
+        content = json.loads(text)
+        return Holder(file, owner, str(content["command"]), float(content["since"]), touched)
+    except (ValueError, KeyError, TypeError):  # truncated, because a disk was full or a machine lost power
         return Holder(file, owner, "", touched, touched)
 
 
 def _touched_now(path: Path) -> float:
-    """The time by the clock of the file system."""
+    """Touch a path, and return the time by the clock of its file system."""
     os.utime(path)
     return path.stat().st_mtime
 
@@ -274,12 +274,12 @@ def _keep_touching(claim: Claim, released: threading.Event) -> None:
         except FileNotFoundError:
             claim.lost.set()
             return
-        except OSError:  # a file server that does not answer for a while
+        except OSError:  # a file server that does not answer temporarily
             continue
 
 
 def _command() -> str:
-    """The program and its command, as a person calls it."""
+    """Return the program and its command, as a user types them."""
     program = Path(sys.argv[0]).name if sys.argv and sys.argv[0] not in ("", "-c", "-m") else "python"
     if program == "metamery":
         return " ".join(["metamery", *[word for word in sys.argv[1:2] if not word.startswith("-")]])

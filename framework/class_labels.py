@@ -1,4 +1,4 @@
-"""The classes of a network that is to be trained."""
+"""The classes of a network to be trained."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from .checks import whole
 from .errors import MetameryError
 
 MAX_SIZE = 2**24
-"""Largest number of a network's classes or channels: beyond it the weights of one layer fit in no memory."""
+"""Largest number of a network's classes or channels: beyond it the weights of one layer would not fit in memory."""
 
 
 def class_labels(
     model: str, num_classes: int | None, labels: Sequence[str] | None, default: int
 ) -> tuple[int, tuple[str, ...] | None]:
-    """Return how many classes there are and what they are called, None where that is not said.
+    """Return the number of classes and their names, which are None if they are not given.
 
     >>> class_labels("small-cnn", None, ["cat", "dog"], default=10)
     (2, ('cat', 'dog'))
@@ -22,7 +22,7 @@ def class_labels(
     Raises
     ------
     MetameryError
-        There are no classes, or not as many as labels, or the labels are one text.
+        The number of classes is below 1 or is not the number of labels, or the labels are a single string.
     """
     if isinstance(labels, str):
         raise MetameryError(f"model '{model}': labels are {labels!r}, expected a list of names")

@@ -1,4 +1,4 @@
-"""The program: a Typer application made from the loaded plugins. It imports nothing slow by itself."""
+"""The program: a Typer application made from the loaded plugins. By itself it imports no slow modules."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import typer
 
 from . import stopping
 from .errors import MetameryError, unknown
-from .failures import said_of
+from .failures import failure_message
 from .manager import Plugins
 from .registry import KINDS
 from .trace import traced
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit status: 0 if all went well, 2 for what the user can mend."""
+    """Run the program and return its exit status: 0 on success, 2 for an error that the user can correct."""
     stopping.begin()
     with warnings.catch_warnings():
         warnings.showwarning = partial(_show_warning, set())
@@ -42,23 +42,23 @@ def _main(arguments: Sequence[str] | None) -> int:
             return _fail(str(error))
         status = stopping.STATUS
     except typer.TyperException as error:
-        said = error.format_message() if hasattr(error, "format_message") else str(error)
-        return _fail(said) if said else 2
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        return _fail(message) if message else 2
     except (KeyboardInterrupt, typer.Abort):
         status = stopping.STATUS
     except Exception as error:
-        if said := said_of(error):
-            return _fail(said)
+        if message := failure_message(error):
+            return _fail(message)
         raise
-    if status == stopping.STATUS:  # which Typer returns, too
+    if status == stopping.STATUS:  # returned by Typer, too
         stopping.tell()
     return status if isinstance(status, int) else 0
 
 
 def make_app(plugins: Plugins) -> typer.Typer:
-    """Build the program from plugins; nothing is shared between two of them.
+    """Build the program from plugins; two programs share no state.
 
-    A plugin whose command has the name of another's is left out, with a line in ``plugins.problems``.
+    A plugin with a command whose name is already taken is left out, with an entry in ``plugins.problems``.
     """
     app = typer.Typer(
         name="metamery",
@@ -77,7 +77,7 @@ def make_app(plugins: Plugins) -> typer.Typer:
                 add(app=app)
                 added += _names(app, len(commands), len(groups))
             if clash := sorted(taken & {*added}):
-                raise MetameryError(f"its command '{clash[0]}' is there already")
+                raise MetameryError(f"its command '{clash[0]}' already exists")
             plugins.commands[plugin] = added
         except Exception as error:
             app.registered_commands, app.registered_groups = commands, groups
@@ -86,7 +86,7 @@ def make_app(plugins: Plugins) -> typer.Typer:
 
 
 def _show_warning(
-    said: set[str],
+    shown: set[str],
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -94,10 +94,10 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Say what is meant for the person in one line, once; what is meant for programmers says where it comes from."""
-    place = "" if category is UserWarning else f" ({category.__name__}, {filename}:{lineno})"
-    if (text := f"warning: {' '.join(str(message).split())}{place}") not in said:
-        said.add(text)
+    """Print a warning in one line, once; a warning for programmers is followed by its origin."""
+    origin = "" if category is UserWarning else f" ({category.__name__}, {filename}:{lineno})"
+    if (text := f"warning: {' '.join(str(message).split())}{origin}") not in shown:
+        shown.add(text)
         print(text, file=sys.stderr)
 
 
@@ -107,7 +107,7 @@ def _fail(message: str) -> int:
 
 
 def _check_text(arguments: Sequence[str]) -> None:
-    """Raise `MetameryError` where an argument is not text: results name folders and files, and are text."""
+    """Raise `MetameryError` if an argument is not UTF-8: results store the names of folders and files as text."""
     for argument in arguments:
         try:
             argument.encode()
@@ -136,13 +136,13 @@ def _add_own_commands(app: typer.Typer, plugins: Plugins) -> None:
     @app.command("list")
     def list_names(
         kind: Annotated[
-            str, typer.Argument(help=f"One of {', '.join(KINDS)} (models, … will do); all by default.")
+            str, typer.Argument(help=f"One of {', '.join(KINDS)} (or a plural, such as models); all by default.")
         ] = "",
-        members: Annotated[bool, typer.Option("--members", help="List what families hold, too.")] = False,
+        members: Annotated[bool, typer.Option("--members", help="Also list the members of families.")] = False,
     ) -> None:
         """List the registered names.
 
-        In brackets: the plugin, and the licence where one is stated.
+        The plugin, and the licence if one is stated, follow in brackets.
         """
         singular = {alias: name for name, hook in KINDS.items() for alias in (name, hook.removeprefix("register_"))}
         if kind and kind not in singular:
@@ -157,24 +157,25 @@ def _add_own_commands(app: typer.Typer, plugins: Plugins) -> None:
                         names = entry.members()
                     except MetameryError as error:
                         names = []
-                        print(f"warning: the names of {entry.kind} '{entry.qualified}': {error}", file=sys.stderr)
+                        what = f"the names of {entry.kind} '{entry.qualified}'"
+                        print(f"warning: cannot list {what}: {error}", file=sys.stderr)
                     for name in names:
                         typer.echo(f"    {name}")
 
     @app.command("plugins")
     def list_plugins() -> None:
-        """List the plugins, loaded or left out, and why."""
+        """List the plugins, and why any were left out."""
         for plugin in plugins.loaded:
             names = sum(entry.plugin == plugin.name for kind in KINDS for entry in plugins.entries(kind))
             counts = {"name": names, "command": len(plugins.commands.get(plugin.name, ()))}
-            said = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
-            typer.echo(f"{plugin.name:<20} {plugin.distribution} {plugin.version}, {', '.join(said) or 'nothing'}")
+            parts = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in counts.items() if count]
+            typer.echo(f"{plugin.name:<20} {plugin.distribution} {plugin.version}, {', '.join(parts) or 'nothing'}")
         for problem in plugins.problems:
             typer.echo(str(problem))
 
     @app.command("new-plugin")
     def new_plugin(
-        name: Annotated[str, typer.Argument(help="Small letters and digits, with hyphens between.")],
+        name: Annotated[str, typer.Argument(help="Lower-case letters and digits, with hyphens between them.")],
         output: Annotated[
             Path | None, typer.Option("--output", "-o", help="The package's folder; by default metamery-NAME.")
         ] = None,

@@ -1,4 +1,4 @@
-"""What several commands have in common: their options, and how these are read."""
+"""Options that several commands share, and functions that read them."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from .manager import Plugins
 from .study import Reference, located
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
-Seed = Annotated[int, typer.Option(min=0, max=LARGEST, help="Where all randomness starts.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and what it would take.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST, help="Seed of all random choices.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and what it would take.")]
 Antialias = Annotated[str, typer.Option(metavar="KIND", help="Blur before subsampling: blur3, blur5 or hann.")]
 SkipUnreadable = Annotated[
     bool, typer.Option("--skip-unreadable", help="Leave out files of a folder that cannot be read.")
 ]
 Background = Annotated[
-    str, typer.Option(metavar="COLOUR", help="Lay partly transparent pictures of a folder on it, such as white.")
+    str, typer.Option(metavar="COLOUR", help="Background of partly transparent pictures of a folder, such as white.")
 ]
 ModelOptions = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the model.")]
 
 
 def loaded_plugins(context: typer.Context) -> Plugins:
-    """The plugins that the program was made from."""
+    """Return the plugins that the program was made from."""
     plugins = context.obj
     assert isinstance(plugins, Plugins)
     return plugins
 
 
 def read_options(given: list[str] | None) -> dict[str, Any]:
-    """Read ``KEY=VALUE`` pairs; a value is read as TOML where it is TOML, else as text.
+    """Read ``KEY=VALUE`` pairs; a value that is not valid TOML is read as text.
 
     Raises
     ------
     MetameryError
-        A pair is none.
+        An item is not of the form ``KEY=VALUE``.
     """
     options: dict[str, Any] = {}
     for pair in given or ():
@@ -57,12 +57,12 @@ def read_options(given: list[str] | None) -> dict[str, Any]:
 
 
 def with_antialias(model: str, kind: str) -> str:
-    """The name of a model, or of its anti-aliased twin."""
+    """Return the name of a model, or of its anti-aliased version."""
     return f"antialias/{kind}/{model}" if kind else model
 
 
 def folder_or_name(plugins: Plugins, use: Reference) -> Reference:
-    """Stimuli as a command names them: a registered name stays a name; a folder becomes its absolute path."""
+    """Return the stimuli that a command names: a registered name as it is, a folder by its absolute path."""
     try:
         plugins.find("stimuli", use.name)
     except MetameryError:
@@ -73,19 +73,19 @@ def folder_or_name(plugins: Plugins, use: Reference) -> Reference:
 def reading(
     plugins: Plugins, use: Reference, skip_unreadable: bool, background: str, is_asked: bool = True
 ) -> Reference:
-    """Stimuli with what a command says of how their files are read, as options of their own.
+    """Add a command's options for reading files to the options of its stimuli.
 
     Parameters
     ----------
     plugins
-        Where the name is looked up.
+        Plugins in which the name is looked up.
     use
-        The stimuli, as `folder_or_name` gives them.
+        Stimuli, as `folder_or_name` returns them.
     skip_unreadable, background
-        What the command says.
+        Values of the command's options.
     is_asked
-        Whether stimuli that have no such option are refused, or stay as they are: those beside the ones that the
-        command is about.
+        Whether stimuli without such an option are refused; otherwise they are returned unchanged, as for stimuli
+        besides the command's main ones.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def reading(
     try:
         accepted = inspect.signature(plugins.find("stimuli", use.name).entry.factory()).parameters
     except UnknownNameError:
-        return use  # it is refused where it is loaded
+        return use  # refused when it is loaded
     for name in [name for name in options if name not in accepted]:
         if is_asked:
             raise MetameryError(
@@ -110,7 +110,7 @@ def reading(
 
 
 def duration(seconds: float) -> str:
-    """Print a duration in the unit that a person would use.
+    """Format a duration in a suitable unit.
 
     >>> duration(12), duration(600), duration(7200)
     ('12 s', '10 min', '2.0 h')

@@ -1,4 +1,4 @@
-"""`Context`: what an evaluator may use."""
+"""`Context`: the input of an evaluator."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from .stimuli import Stimuli
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What an evaluator is given.
+    """The input of an evaluator.
 
     Parameters
     ----------
     models
-        By name, as the ``model`` attribute of their groups in the study has it: the qualified name.
+        Models by qualified name, which is the ``model`` attribute of their groups in the study.
     stimuli
-        The natural signals; of a study those that it stored, which `Domain.fit` gives back as its models got them.
+        Natural signals; those of a study are read from its store, and `Domain.fit` returns them as its models got them.
     study
-        The study's results so far, as a `DataTree`; None outside a study.
+        Results of the study so far, as a `DataTree`; None outside a study.
     device
-        Where to compute.
+        Device to compute on.
     generator
-        The one source of randomness.
+        Generator of all random choices.
     progress
-        Where to report how far the evaluator is.
+        Object to which the evaluator reports its progress.
     """
 
     models: Mapping[str, Model]

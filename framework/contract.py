@@ -1,7 +1,7 @@
-"""A network's contract, tried before anything is computed of it: what `examine` finds wrong would be a wrong number.
+"""The contract of a network, checked before anything is computed: a violation would lead to wrong results.
 
-Two unlike signals pass through the network alone and together. Each has to get the same activations every time, and
-whatever else is in the batch; what can be put right in passing is, with a note: the batch in another dimension than the
+Two different signals pass through the network, alone and together. Each must get the same activations in every pass,
+whatever else is in the batch. Some deviations are corrected, with a note: the batch in another dimension than the
 first, logits inside a tuple or a mapping, a network that changes its input in place.
 """
 
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
     from .models import Model
 
 COUPLED_FROM = 0.01
-"""Relative L2 distance, of an activation alone and in a batch, that rounding does not reach; BatchNorm's is some .1."""
+"""Relative L2 distance between activations alone and in a batch, too large for rounding; BatchNorm causes about 0.1."""
 
 RANDOM_FROM = 1e-4
-"""The same between two passes of one signal."""
+"""Relative L2 distance between two passes of one signal, too large for rounding."""
 
-_COARSE = 5.0  # times as far, where weights have 16 bits
+_COARSE = 5.0  # factor of both for 16-bit weights
 
 
 @dataclass(frozen=True, eq=False)
 class Contract:
-    """What a network was found to do.
+    """The result of examining a network.
 
     Parameters
     ----------
     outline
-        All layers of a forward pass, in its order, ``input`` first.
+        All layers of a forward pass, in order, ``input`` first.
     axes
-        Where layers have the batch, for those that do not have it in their first dimension.
+        Batch axes of the layers that do not have the batch in their first dimension.
     relus
-        For each layer that was held against the contract, whether its activation is the result of a ReLU: there the
-        modified ReLU applies.
+        For each layer that was checked, whether its activation is the result of a ReLU, to which the modified ReLU
+        applies.
     classes
-        Number of logits; None where the network does not return a row of two or more for each signal.
+        Number of logits; None if the network does not return a row of two or more for each signal.
     notes
-        What was put right in passing, in lines.
+        Corrections that were made, one line each.
     """
 
     outline: tuple[LayerOutline, ...]
@@ -66,16 +66,17 @@ class Contract:
 
 @ordinary()
 def examine(model: Model, layers: Sequence[str] = ()) -> Contract:
-    """Try a network on two unlike signals, and say what is wrong with it.
+    """Check a network on two different signals.
 
-    It takes two passes with gradients and three without. What was found is kept with the model, and a later call passes
-    signals again only for layers that are new. Hooks that are added to the network take the logits out of what it
-    returns, also in training mode, and give it a copy of its input where it changes that in place.
+    It takes two passes with gradients and three without. The result is kept with the model, and a later call runs the
+    network again only for new layers. Hooks that are added to the network take the logits out of its output, also in
+    training mode, and pass it a copy of its input if it changes that in place.
 
     1. Weights have values, on a device, and were not made in inference mode.
     2. The network takes signals ``(B, …)`` of the domain.
-    3. It returns logits, or something that has them: the element ``logits``, the first of a tuple, the only tensor.
-    4. The same signal gets the same activations twice, unless the model says that it is stochastic.
+    3. It returns logits, or contains them in its output as the element ``logits``, the first of a tuple, or the only
+       tensor.
+    4. The same signal gets the same activations twice, unless the model is declared stochastic.
     5. A signal's activations do not depend on the other signals of the batch.
     6. Every layer has the batch in one of its dimensions.
     7. There are as many labels as logits.
@@ -83,7 +84,7 @@ def examine(model: Model, layers: Sequence[str] = ()) -> Contract:
     Raises
     ------
     MetameryError
-        The first of these that does not hold, or a layer is unknown, named twice, not reached or not a tensor.
+        One of these checks fails, or a layer is unknown, named twice, not reached or not a tensor.
     """
     made_of = [*map(id, model.module.modules()), *((id(w), w.dtype, w.device) for w in model.module.parameters())]
     earlier, kept = model.__dict__.get("_contract", (None, None))
@@ -120,8 +121,8 @@ def _examined(model: Model, layers: Sequence[str]) -> Contract:
         if _changes_input(module, signals[:1]):
             module.register_forward_pre_hook(copied, prepend=True)
             notes.append("the network changes its input in place: it is given a copy")
-        found = tuple(outline(module, model.domain, signals[:1]))
-        _check_names(module, layers, {layer.name for layer in found})
+        outlined = tuple(outline(module, model.domain, signals[:1]))
+        _check_names(module, layers, {layer.name for layer in outlined})
         with Tap(module, layers) as tap:
             with torch.enable_grad():
                 once = tap(signals[:1].clone().requires_grad_().clone())
@@ -135,7 +136,7 @@ def _examined(model: Model, layers: Sequence[str]) -> Contract:
     classes = output.shape[1] if output.ndim == 2 and output.shape[1] > 1 else None
     _check_labels(model, classes)
     relus = {name: is_relu(each) and name not in axes for name, each in once.items()}
-    return Contract(found, axes, relus, classes, tuple(notes))
+    return Contract(outlined, axes, relus, classes, tuple(notes))
 
 
 def _axes(
@@ -145,7 +146,7 @@ def _axes(
     together: Mapping[str, torch.Tensor],
     changing: Sequence[str],
 ) -> dict[str, BatchAxis]:
-    """Hold the activations of one signal against those of a second pass and of a batch; say where the batch is."""
+    """Compare the activations of one signal with those of a second pass and of a batch; return the batch axes."""
     is_coarse = any(weight.dtype in (torch.half, torch.bfloat16) for weight in model.module.parameters())
     scale = _COARSE if is_coarse else 1.0
     axes = {}
@@ -165,7 +166,7 @@ def on_device(model: Model, device: str | torch.device) -> nn.Module:
     Raises
     ------
     MetameryError
-        Its weights have no values yet, were made in inference mode, or are of 16 bits.
+        Its weights have no values yet, were made in inference mode, or have 16 bits.
     """
     _check_weights(model.module)
     return model.module.to(device)
@@ -174,7 +175,7 @@ def on_device(model: Model, device: str | torch.device) -> nn.Module:
 def require_classes(name: str, model: Model) -> None:
     """Raise `MetameryError` unless a model returns a row of logits and has labels for them."""
     if model.labels is None:
-        raise MetameryError(f"model '{name}' has no labels, by which answers are right or wrong")
+        raise MetameryError(f"model '{name}' has no labels, which decide whether answers are right")
     require_logits(name, model)
 
 
@@ -185,10 +186,10 @@ def require_logits(name: str, model: Model) -> None:
 
 
 def probe_signals(domain: Domain) -> torch.Tensor:
-    """Two unlike signals ``(2, …)`` inside a domain's range, always the same: faint noise, and a strong slow change."""
+    """Return two different fixed signals ``(2, …)`` inside a domain's range: weak noise, and a strong slow wave."""
     noise = torch.rand(domain.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu")
-    place = torch.linspace(0, 6.28, noise.numel(), dtype=torch.float32, device="cpu").reshape(domain.shape)
-    unit = torch.stack([0.4 + 0.2 * noise, 0.5 + 0.3 * (3 * place).sin() + 0.15 * (noise - 0.5)])
+    phase = torch.linspace(0, 6.28, noise.numel(), dtype=torch.float32, device="cpu").reshape(domain.shape)
+    unit = torch.stack([0.4 + 0.2 * noise, 0.5 + 0.3 * (3 * phase).sin() + 0.15 * (noise - 0.5)])
     return domain.low + (domain.high - domain.low) * unit
 
 
@@ -210,7 +211,7 @@ def _check_weights(module: nn.Module) -> None:
             raise MetameryError(f"the network's '{name}' has no values (device meta): load its weights first")
         if tensor.is_inference():
             raise MetameryError(
-                f"the network's '{name}' was made in inference mode, so no gradient passes it: build it outside"
+                f"the network's '{name}' was made in inference mode, so gradients cannot pass it: build it outside"
             )
     floating = {tensor.dtype for _, tensor in tensors if tensor.is_floating_point()}
     if floating and floating <= {torch.float16, torch.bfloat16}:
@@ -219,7 +220,7 @@ def _check_weights(module: nn.Module) -> None:
 
 
 def _check_names(module: nn.Module, layers: Sequence[str], run: set[str]) -> None:
-    """Refuse a second name of a module that runs more than once, since it does not say which call is meant."""
+    """Refuse a second name of a module that runs more than once, since it does not state which call is meant."""
     for layer in layers:
         path = LayerName.parse(layer).path
         if path in ("input", "output"):
@@ -243,8 +244,8 @@ def _check_labels(model: Model, classes: int | None) -> None:
 def _random(name: str) -> str:
     where = "logits" if name == "output" else f"activations at '{name}'"
     return (
-        f"the network is random in eval mode: one signal gets other {where} the second time (dropout without "
-        "training=self.training?); where that is meant, its Model says stochastic=True"
+        f"the network is random in eval mode: one signal gets different {where} the second time (dropout without "
+        "training=self.training?); if that is intended, give its Model stochastic=True"
     )
 
 
@@ -256,12 +257,12 @@ def _axis(
     module: nn.Module,
     changing: Sequence[str],
 ) -> BatchAxis | None:
-    """Where a layer has the batch, from one signal's activation and that of two, the same one first."""
+    """Return a layer's batch axis, from its activations of one signal and of two, of which the first is the same."""
     what = "output" if name == "output" else f"layer '{name}'"
     shapes = f"{tuple(alone.shape)} for one signal and {tuple(together.shape)} for two"
     candidates = list(_candidates(tuple(alone.shape), tuple(together.shape)))
     if not candidates:
-        raise MetameryError(f"{what}: it has no batch dimension: shapes {shapes}")
+        raise MetameryError(f"{what} has no batch dimension: shapes {shapes}")
     for axis in candidates:
         own = axis.first(together, 2)[:1]
         if tolerance is None or _close(axis.first(alone, 1), own, tolerance):
@@ -271,9 +272,9 @@ def _axis(
     if culprit is not None:
         reason = f"'{culprit}' normalises by the batch, since it keeps no running statistics"
     elif changing:
-        reason = f"its '{changing[0]}' changes with every pass: a part is in training mode?"
+        reason = f"its '{changing[0]}' changes with every pass: is a part in training mode?"
     raise MetameryError(
-        f"the signals of a batch see each other: at {what} one has other activations alone than beside another "
+        f"the signals of a batch affect each other: at {what} one has different activations alone and beside another "
         f"({reason})"
     )
 
@@ -299,7 +300,7 @@ def _has_no_statistics(part: nn.Module) -> bool:
 
 
 def _close(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> bool:
-    """Whether two activations are the same but for rounding; NaN and infinities where they are the same."""
+    """Whether two activations are equal up to rounding, with non-finite elements at the same positions."""
     if one.shape != other.shape:
         return False
     a, b = (each.detach().cpu().double() for each in (one, other))
@@ -311,7 +312,7 @@ def _close(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> bool:
 
 @contextmanager
 def _same_buffers(module: nn.Module) -> Iterator[list[str]]:
-    """Restore buffers that passes change; the names of these are in the list at the end."""
+    """Restore buffers that forward passes change; at the end the list contains their names."""
     before = {name: (buffer, buffer.detach().clone()) for name, buffer in module.named_buffers()}
     changing: list[str] = []
     try:
@@ -326,7 +327,7 @@ def _same_buffers(module: nn.Module) -> Iterator[list[str]]:
 
 @contextmanager
 def _refusing(model: Model) -> Iterator[None]:
-    """Turn what a network raises into one line that says where."""
+    """Turn an exception of the network into a `MetameryError` of one line that states where it was raised."""
     try:
         yield
     except MetameryError:

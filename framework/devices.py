@@ -1,4 +1,4 @@
-"""Devices by name."""
+"""Devices and precisions by name."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from .checks import one_of
 from .errors import MetameryError
 
 PRECISIONS = ("float32", "bfloat16", "float16")
-"""Of passes through a network, by name."""
+"""Precisions of passes through a network."""
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Raise `MetameryError` unless a device computes in a precision: what is recorded is what was computed."""
+    """Raise `MetameryError` unless a device supports a precision, so that the precision recorded is the one used."""
     one_of("precision", precision, PRECISIONS)
     if precision == "float32":
         return
     wanted = getattr(torch, precision)
     try:
         with warnings.catch_warnings(), torch.autocast(device.type, wanted):
-            warnings.simplefilter("error")  # said where it is switched off for want of support
-            does = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == wanted
+            warnings.simplefilter("error")  # raised where autocast is switched off for lack of support
+            supported = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == wanted
     except (RuntimeError, UserWarning):
-        does = False
-    if not does:
-        raise MetameryError(f"precision is {precision}, which device '{device}' does not compute in: expected float32")
+        supported = False
+    if not supported:
+        raise MetameryError(f"precision is {precision}, which device '{device}' does not support: expected float32")
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device that a name asks for; ``auto`` takes an accelerator where there is one.
+    """Return a device by name; ``auto`` is an accelerator if one is available, else the CPU.
 
     Raises
     ------
     MetameryError
-        The name is no device, or there is none of that kind here.
+        The name is not that of a device, or the device is not available.
     """
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
@@ -47,7 +47,8 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise MetameryError(f"no device '{name}' here; expected auto, cpu, cuda, cuda:N or mps ({reason})") from None
+        expected = "expected auto, cpu, cuda, cuda:N or mps"
+        raise MetameryError(f"device '{name}' is not available; {expected} ({reason})") from None
     return device
 
 

@@ -1,4 +1,4 @@
-"""What differs between two files of settings, in words."""
+"""Differences between two settings files, as text."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def differences(mine: str, theirs: str) -> list[str]:
-    r"""Say what differs between two TOML texts, one ``entry (this, there that)`` each, in order of the entries.
+def differences(given: str, stored: str) -> list[str]:
+    r"""Return the differences of a TOML text from a stored one, each as ``entry (this, stored that)``, sorted by entry.
 
     >>> differences("seed = 1", "seed = 2\n[model]\nname = 'net'")
-    ['model.name (unset, there net)', 'seed (1, there 2)']
+    ['model.name (unset, stored net)', 'seed (1, stored 2)']
     """
-    one, other = (dict(_flat(tomllib.loads(text))) for text in (mine, theirs))
+    one, other = (dict(_flat(tomllib.loads(text))) for text in (given, stored))
     return [
-        f"{key} ({one.get(key, 'unset')}, there {other.get(key, 'unset')})"
+        f"{key} ({one.get(key, 'unset')}, stored {other.get(key, 'unset')})"
         for key in sorted(one.keys() | other.keys())
         if one.get(key) != other.get(key)
     ]

@@ -1,4 +1,4 @@
-"""Domains: what signals a model takes, and the one place where a natural signal is brought into one."""
+"""Domains: the signals that a model takes, and the conversion of natural signals to them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from .stimuli import Stimulus
 
 SHORTEST = 0.01
-"""Sounds shorter than this, in s, are refused: one period of a low voice, below which there is nothing but a click."""
+"""Duration in s below which sounds are refused: one period of a low voice; anything shorter is only a click."""
 
 
 @dataclass(frozen=True)
 class ImageDomain:
     """Images ``(B, channels, height, width)``, floating point, in ``[low, high]``.
 
-    `axes` are the dimensions of a signal that are space, from its last.
+    `axes` are the spatial dimensions of a signal, counted from the last.
     """
 
     channels: int
@@ -51,12 +51,12 @@ class ImageDomain:
 
     @property
     def empty(self) -> float:
-        """The value of what is beyond a signal's edges: black."""
+        """The value beyond a signal's edges: black."""
         return self.low
 
     @property
     def unit(self) -> float:
-        """What sizes of changes are told in: the range."""
+        """The unit in which sizes of changes are given: the range."""
         return self.high - self.low
 
     @property
@@ -65,7 +65,7 @@ class ImageDomain:
         return 0.05 * self.unit
 
     def fit(self, stimulus: Stimulus) -> torch.Tensor:
-        """Bring a picture into this domain.
+        """Convert a picture to this domain.
 
         The picture is scaled, antialiased and bicubic, until it just covers the domain's size, cropped about its
         centre, and its values are mapped from [0, 1] to the domain's range. A greyscale picture is repeated over
@@ -74,7 +74,7 @@ class ImageDomain:
         Parameters
         ----------
         stimulus
-            Its signal is ``(C, H, W)`` in [0, 1], floating point; arrays and lists will do.
+            Stimulus whose signal is ``(C, H, W)`` in [0, 1], floating point; it may be an array or a list.
 
         Returns
         -------
@@ -84,7 +84,7 @@ class ImageDomain:
         Raises
         ------
         MetameryError
-            The signal is not a picture in [0, 1], such as one of 8-bit values or a normalised one, has pixels that are
+            The signal is not a picture in [0, 1] (but, for example, 8-bit or normalised), has pixels that are
             NaN or infinite, or has a number of channels that the domain cannot take.
         """
         if stimulus.fitted is not None:
@@ -99,7 +99,7 @@ class ImageDomain:
         return ((signals - self.low) / span * 255).round() / 255 * span + self.low
 
     def attributes(self) -> dict[str, Any]:
-        """What results say of the domain beside the signals' shape; `domain_from` reads it."""
+        """Return the attributes of the domain in results, besides the signals' shape; `domain_from` reads them."""
         return {"domain": str(self), "domain_kind": self.kind, "low": self.low, "high": self.high}
 
     def __str__(self) -> str:
@@ -110,8 +110,8 @@ class ImageDomain:
 class WaveformDomain:
     """Mono waveforms ``(B, samples)``, floating point, in ``[low, high]``, `sample_rate` in Hz.
 
-    `rms` is the root mean square that natural sounds are set to, in units of full scale; None leaves their level.
-    `axes` are the dimensions of a signal that are time, from its last.
+    `rms` is the root mean square that natural sounds are set to, in units of full scale; None leaves their level
+    as it is. `axes` are the temporal dimensions of a signal, counted from the last.
     """
 
     samples: int
@@ -142,12 +142,12 @@ class WaveformDomain:
 
     @property
     def empty(self) -> float:
-        """The value of what is beyond a signal's edges: silence, or the value in the range next to it."""
+        """The value beyond a signal's edges: silence, or the nearest value in the range."""
         return min(max(0.0, self.low), self.high)
 
     @property
     def unit(self) -> float:
-        """What sizes of changes are told in: full scale, 1."""
+        """The unit in which sizes of changes are given: full scale, 1."""
         return 1.0
 
     @property
@@ -161,17 +161,18 @@ class WaveformDomain:
         return max(1.0, abs(self.low), abs(self.high))
 
     def fit(self, stimulus: Stimulus) -> torch.Tensor:
-        """Bring a sound into this domain.
+        """Convert a sound to this domain.
 
-        The sound is resampled, cropped about its centre, freed of its mean, set to the domain's `rms` (unless that is
-        None), padded with silence on both sides, and clamped to the domain's range: in this order, so that the root
-        mean square is that of the sound without its padding. Clamping only meets peaks of more than ``high / rms``
-        times the root mean square, 20 dB by default; of such a sound the root mean square then is a little less.
+        In this order, the sound is resampled and cropped about its centre, its mean is subtracted, its level is set to
+        the domain's `rms` (unless that is None), and it is padded with silence on both sides and clamped to the
+        domain's range. So the root mean square is that of the sound without its padding. Clamping affects only peaks
+        of more than ``high / rms`` times the root mean square, 20 dB by default, and lowers the root mean square of
+        such a sound slightly.
 
         Parameters
         ----------
         stimulus
-            Its signal is ``(T,)`` at ``stimulus.sample_rate`` Hz, floating point, within full scale.
+            Stimulus whose signal is ``(T,)`` at ``stimulus.sample_rate`` Hz, floating point, within full scale.
 
         Returns
         -------
@@ -181,10 +182,10 @@ class WaveformDomain:
         Raises
         ------
         MetameryError
-            The signal is not a mono waveform within full scale (8 times that where the level is set), such as one of
-            16-bit samples, or has samples that are NaN or infinite; its sample rate is unknown or not a whole number of
-            Hz; it is silent where its level is to be set, which takes in a constant; or it is shorter than 10 ms
-            (`SHORTEST`) and than the domain.
+            The signal is not a mono waveform within full scale (8 times that if the level is set; 16-bit samples are
+            refused), or has samples that are NaN or infinite; its sample rate is unknown or not a whole number of Hz;
+            it is silent or constant, and its level is to be set; or it is shorter than both 10 ms (`SHORTEST`) and the
+            domain.
         """
         if stimulus.fitted is not None:
             return stimulus.fitted(self)
@@ -194,7 +195,7 @@ class WaveformDomain:
         if length < min(self.samples, math.ceil(SHORTEST * self.sample_rate)):
             raise MetameryError(
                 f"stimulus '{stimulus.name}' lasts {1000 * len(given) / rate:.3g} ms, "
-                f"expected {1000 * SHORTEST:g} ms at least"
+                f"expected at least {1000 * SHORTEST:g} ms"
             )
         signal = centred(resampled_middle(given, rate, self.sample_rate, self.samples))
         if self.rms is not None:
@@ -210,12 +211,12 @@ class WaveformDomain:
         return signal.clamp(self.low, self.high)
 
     def quantise(self, signals: torch.Tensor) -> torch.Tensor:
-        """Round signals to the 65,535 levels of 16-bit sound that lie symmetrically about 0; the same shape."""
+        """Round signals to the 65,535 levels of 16-bit sound that are symmetric about 0; the same shape."""
         full = max(abs(self.low), abs(self.high))
         return (signals / full * 32767).round() / 32767 * full
 
     def attributes(self) -> dict[str, Any]:
-        """What results say of the domain beside the signals' shape; `domain_from` reads it."""
+        """Return the attributes of the domain in results, besides the signals' shape; `domain_from` reads them."""
         level = {} if self.rms is None else {"rms": self.rms}
         about = {"domain": str(self), "domain_kind": self.kind, "low": self.low, "high": self.high}
         return {**about, "sample_rate": self.sample_rate, **level}
@@ -231,7 +232,7 @@ Domain = ImageDomain | WaveformDomain
 
 
 class Bounds(Protocol):
-    """What attacks and perturbations ask of a domain: the range that signals must stay in, and what fills gaps."""
+    """What attacks and perturbations need of a domain: the range of its signals, and the value that fills gaps."""
 
     @property
     def low(self) -> float:
@@ -245,24 +246,24 @@ class Bounds(Protocol):
 
     @property
     def empty(self) -> float:
-        """Value where a signal that was moved leaves a gap."""
+        """The value that fills the gap a shifted signal leaves."""
         ...
 
 
 def blank_signal(
     domain: Domain, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
 ) -> torch.Tensor:
-    """Return a signal ``(1, …)`` of the domain that is at the middle of its range everywhere, to try a network on."""
+    """Return a constant signal ``(1, …)`` at the middle of the domain's range, to test a network on."""
     return torch.full((1, *domain.shape), domain.middle, dtype=dtype, device=device)
 
 
 def domain_from(attributes: Mapping[str, Any], sizes: Mapping[str, int]) -> Domain:
-    """Return the domain that results say a model has.
+    """Return the domain of a model from its results.
 
     Parameters
     ----------
     attributes
-        Of the model's group, see `ImageDomain.attributes`.
+        Attributes of the model's group, see `ImageDomain.attributes`.
     sizes
         Length of each dimension of its signals, by name.
 

@@ -1,4 +1,4 @@
-"""Hooks at both ends of a network that put right what can be: its input, and what it returns."""
+"""Hooks at both ends of a network that correct its input and its output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .layers import BatchAxis
 
 
 class Outlet:
-    """A hook after a network: takes the logits out of what it returns, puts the batch first, and widens 16 bits."""
+    """A hook that takes the logits out of a network's output, puts the batch first, and widens 16 bits to 32."""
 
     def __init__(self) -> None:
         self.note: str | None = None
@@ -34,7 +34,7 @@ class Outlet:
 
 
 def logits_in(output: Any) -> tuple[Any, str]:
-    """The logits in what a network returns, and where they are in words; None where that cannot be told."""
+    """Return the logits in a network's output, or None if they cannot be identified, and a text on where they are."""
     if isinstance(output, torch.Tensor):
         return output, ""
     named = dict(output) if isinstance(output, Mapping) else {}
@@ -54,17 +54,17 @@ def logits_in(output: Any) -> tuple[Any, str]:
 
 
 def copied(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A hook before a network that changes its input in place: gives it a copy."""
+    """Pass a copy of the input to a network that changes it in place, as a forward pre-hook."""
     return (arguments[0].clone(), *arguments[1:])
 
 
 def widened(_module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """A hook before a network in double precision: gives it signals in double precision."""
+    """Convert the input to double precision for a network in double precision, as a forward pre-hook."""
     return (arguments[0].double(), *arguments[1:])
 
 
 def remove_hooks(module: nn.Module) -> None:
-    """Take away what an earlier examination added, perhaps of another `Model` of the same network."""
+    """Remove the hooks of an earlier examination, perhaps of another `Model` of the same network."""
     for hooks in (module._forward_hooks, module._forward_pre_hooks):
         for number, hook in list(hooks.items()):
             if isinstance(hook, Outlet) or hook in (copied, widened):

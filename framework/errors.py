@@ -1,4 +1,4 @@
-"""Errors that the person at the keyboard can mend.
+"""Errors that the user can correct.
 
 The command line prints a `MetameryError` as one line and exits with status 2; every other exception is a
 fault of the program and keeps its traceback.
@@ -11,11 +11,11 @@ from difflib import get_close_matches
 
 
 class MetameryError(Exception):
-    """Something was asked for that cannot be done; the message says what, what is expected and what is near."""
+    """A request that cannot be fulfilled; the message states it, what is expected and the nearest valid name."""
 
 
 class UnknownNameError(MetameryError):
-    """A name that nothing answers to."""
+    """A name that is not known."""
 
 
 class MissingExtraError(MetameryError):

@@ -1,4 +1,4 @@
-"""A small study whose answers are known, to try evaluators, commands and pages on; public in `testing`."""
+"""A small study with known results, to test evaluators, commands and pages with; public in `testing`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _STIMULI = ("one", "two", "three")
 
 
 def example_model(seed: int = 0) -> Model:
-    """A small convolutional network of 4 classes on 3 × 12 × 12 images, to try things on; weights from the seed."""
+    """A small convolutional network of 4 classes on 3 × 12 × 12 images, for tests; its weights depend on the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = torch.nn.Sequential(
@@ -74,7 +74,7 @@ _NULL = {"pearson": 0.5, "spearman": 0.4, "snr_db": 3.0}
 
 
 def example_study(folder: Path, model: Model | None = None) -> Path:
-    """Write the results of a small study whose answers are known, to try an evaluator or a command on.
+    """Write the results of a small study with known results, to test an evaluator or a command with.
 
     Three natural signals, two seeds and every layer of the model. A metamer is its natural signal plus 0.01 at the
     first layer, plus 0.02 at the second, and so on; its loss is 1, ½ and ¼. At the last layer, the last stimulus's
@@ -85,9 +85,9 @@ def example_study(folder: Path, model: Model | None = None) -> Path:
     Parameters
     ----------
     folder
-        Where to write; made where it is missing.
+        Folder to write to; created if it is missing.
     model
-        `example_model` by default. In the study it is called ``testing:example_model``.
+        Model of the study; `example_model` by default. In the study it is called ``testing:example_model``.
 
     Returns
     -------
@@ -139,24 +139,24 @@ def example_study(folder: Path, model: Model | None = None) -> Path:
         f"{path}/match": _matching(done, predicted, confidence),
         f"{path}/null": _chance(len(layers)),
     }
-    asked = Study(models=(ModelReference(_MODEL),), stimuli=Reference("testing:example_stimuli"))
-    StudyStore.create(folder, groups, {"study": asked.to_toml()}, contents)
+    study = Study(models=(ModelReference(_MODEL),), stimuli=Reference("testing:example_stimuli"))
+    StudyStore.create(folder, groups, {"study": study.to_toml()}, contents)
     return folder
 
 
 def _matching(
     done: NDArray[np.bool_], predicted: NDArray[np.int64], confidence: NDArray[np.float32]
 ) -> Mapping[str, NDArray[Any]]:
-    """The match of metamers that succeed, before and after quantisation; what is not done has none."""
+    """Return the match of metamers that succeed, before and after quantisation; missing where they are not done."""
     fit = np.where(done[..., None], [*_MATCH.values()], np.nan)  # (layer, stimulus, seed, metric)
     chance = np.array([_NULL.get(name, np.nan) for name in _MATCH])
-    found: dict[str, NDArray[Any]] = {
+    variables: dict[str, NDArray[Any]] = {
         "match": np.repeat(fit[:, None], len(done), axis=1),
         "quantised_match": fit,
     }
     for way in ("", "quantised_"):
         verdict = np.where(done, VERDICTS["yes"], VERDICTS["missing"])
-        found |= {
+        variables |= {
             f"{way}predicted": np.where(done, predicted[:, None], -1),
             f"{way}confidence": np.where(done, confidence[:, None], np.nan),
             f"{way}agrees": np.where(done, 1, -1),
@@ -165,11 +165,11 @@ def _matching(
             f"{way}matches": verdict,
             f"{way}success": verdict,
         }
-    return found
+    return variables
 
 
 def _chance(layers: int) -> Mapping[str, NDArray[Any]]:
-    """A null of three pairs in one bin, whose maximum is `_NULL` at every layer."""
+    """Return a null of three pairs in one bin, whose maximum is `_NULL` at every layer."""
     most = np.tile([*_NULL.values()], (layers, 1))  # (layer, metric)
     return {
         "maximum": most,
@@ -183,7 +183,7 @@ def _chance(layers: int) -> Mapping[str, NDArray[Any]]:
 
 
 def example_context(study: Path, model: Model | None = None) -> Context:
-    """What an evaluator is given of the study that `example_study` wrote to a folder."""
+    """Return an evaluator's context of the study that `example_study` wrote to a folder."""
     from .context import Context
     from .results import open_study
 

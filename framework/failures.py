@@ -1,4 +1,4 @@
-"""Failures that are about what lies on the disk or about memory, told from faults of the program."""
+"""Failures of reading stored results or of allocating memory, as distinct from faults of the program."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .checks import shown
 from .limits import size
 
 _READERS = ("zarr.", "numcodecs.", "xarray.backends.", "xarray.coding.", "xarray.conventions")
-"""Modules that decode what is stored; what they raise is about the files, as how they are called is tested."""
+"""Modules that decode stored data; their exceptions are due to the files, since the calls to them are tested."""
 
 
-def said_of(error: BaseException) -> str:
-    """One line for a failure to read results or to get memory; empty for any other, which keeps its traceback."""
+def failure_message(error: BaseException) -> str:
+    """Return one line for a failure to read results or to allocate memory; empty for any other exception."""
     first = str(error).strip().partition("\n")[0] or type(error).__name__
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return f"there is not enough memory: {first}; smaller batches take less"
+        return f"there is not enough memory: {first}; smaller batches need less"
     if isinstance(error, RuntimeError) and (asked := re.search(r"tried to allocate (\d+) bytes", first)):
-        return f"there is not enough memory: {size(int(asked[1]))} were asked for at once"
+        return f"there is not enough memory: {size(int(asked[1]))} were requested at once"
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         return f"a name is too long for a file: {shown(str(error.filename))}"
     if isinstance(error, Exception) and any(name.startswith(_READERS) for name in _modules(error.__traceback__)):

@@ -1,4 +1,4 @@
-"""What a folder is: every command asks before it writes to one."""
+"""Kinds of folders: every command checks the kind of a folder before it writes to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RUN_FILE = "run.toml"
 EXPORT_TABLE = "metamers.csv"
 
 LEFTOVERS = (".claim-", f".{RESULTS}.", ".report.", ".export.", f".{RUN_FILE}.", ".last.", ".best.")
-"""How names begin that a command uses while it runs, and may leave where it is killed."""
+"""Prefixes of names that a command uses while it runs, and may leave behind if it is killed."""
 
 KINDS: Mapping[str, str] = {
     "missing": "does not exist",
@@ -26,42 +26,42 @@ KINDS: Mapping[str, str] = {
     "evaluations": "holds evaluations",
     "export": "holds exported files",
     "damaged": f"holds a {RESULTS} that cannot be read",
-    "store": f"lies in a {RESULTS}, where no other files belong",
+    "store": f"is inside a {RESULTS}, where no other files belong",
     "file": "is a file, expected a folder",
-    "link": "is a link to what does not exist",
+    "link": "is a link whose target does not exist",
     "other": "holds other files",
 }
-"""What a folder can be, and how that is said. Comparisons and statistics are evaluations."""
+"""Kinds of folders, and the words for them in messages. Comparisons and statistics are evaluations."""
 
 READABLE = ("study", "run", "evaluations", "damaged")
-"""Kinds that hold results; of those that cannot be read `open_study` says why."""
+"""Kinds that hold results; for damaged ones `open_study` reports why they cannot be read."""
 
 
 def kind(folder: Path) -> str:
-    """What a folder is: one of `KINDS`. It is decided by its results, and where there are none by its file.
+    """Return the kind of a folder, one of `KINDS`, from its results or, without results, from its settings file.
 
-    A study or a run without results yet, and one that was begun and left empty, are of their kind, too.
+    A study or a run that has no results yet, or was begun and left empty, still counts as one.
 
     Raises
     ------
     MetameryError
-        It cannot be looked at.
+        The folder cannot be inspected.
     """
     try:
         return _kind(folder)
     except OSError as error:
-        raise MetameryError(f"cannot look at '{folder}': {error.strerror}") from None
+        raise MetameryError(f"cannot inspect '{folder}': {error.strerror}") from None
 
 
 def home(path: Path) -> Path:
-    """The folder that results belong to, given that or the ``results.zarr`` in it."""
+    """Return the folder that results belong to, given that folder or the ``results.zarr`` in it."""
     return path.parent if path.name == RESULTS and (path / "zarr.json").is_file() else path
 
 
 def check_output(folder: Path, wanted: str, others: bool = True) -> str:
-    """Raise `MetameryError` where a command that makes something of the kind `wanted` cannot write to a folder.
+    """Raise `MetameryError` if a command that makes something of the kind `wanted` cannot write to a folder.
 
-    Free are folders of that kind, new and empty ones, and unless `others` is false those with other files.
+    Folders of that kind, missing and empty folders are allowed, and those with other files unless `others` is false.
 
     Returns
     -------
@@ -81,13 +81,13 @@ def check_output(folder: Path, wanted: str, others: bool = True) -> str:
 
 
 def check_input(folder: Path, wanted: Iterable[str], expected: str) -> Path:
-    """Return the folder that is meant; raise `MetameryError` where it is none of the kinds that are wanted."""
+    """Return the folder that results belong to; raise `MetameryError` if its kind is not among those wanted."""
     folder = home(folder)
     if (found := kind(folder)) not in wanted:
-        said = KINDS[found].partition(", expected")[0]
+        state = KINDS[found].partition(", expected")[0]
         holds = found in ("run", "evaluations")
-        said = f"'{folder}' {said}" if holds else f"no results in '{folder}', which {said}"
-        raise MetameryError(f"{said}, expected {expected}")
+        message = f"'{folder}' {state}" if holds else f"no results in '{folder}', which {state}"
+        raise MetameryError(f"{message}, expected {expected}")
     return folder
 
 
@@ -103,9 +103,9 @@ def _kind(folder: Path) -> str:
         attributes = _attributes(folder / RESULTS)
         if attributes is None or "schema_version" not in attributes:
             return "damaged"
-        said = next((name for name in ("study", "run") if name in attributes), None)
-        return said or ("run" if has_file["run"] else "evaluations")
-    if found := next((name for name, there in has_file.items() if there), None):
+        stored = next((name for name in ("study", "run") if name in attributes), None)
+        return stored or ("run" if has_file["run"] else "evaluations")
+    if found := next((name for name, exists in has_file.items() if exists), None):
         return found
     names = [each.name for each in folder.iterdir()]
     if all(name.startswith(LEFTOVERS) for name in names):
@@ -115,12 +115,12 @@ def _kind(folder: Path) -> str:
 
 
 def _is_in_store(folder: Path) -> bool:
-    whole = Path(os.path.realpath(folder))
-    return any(each.name == RESULTS or (each / "zarr.json").is_file() for each in (whole, *whole.parents))
+    path = Path(os.path.realpath(folder))
+    return any(each.name == RESULTS or (each / "zarr.json").is_file() for each in (path, *path.parents))
 
 
 def _attributes(store: Path) -> Mapping[str, Any] | None:
-    """The attributes of a store's root, or None where it cannot be read."""
+    """Return the attributes of a store's root, or None if it cannot be read."""
     try:
         node = json.loads((store / "zarr.json").read_text(encoding="utf-8"))
         attributes = node["attributes"]

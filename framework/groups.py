@@ -1,4 +1,4 @@
-"""Names of groups and variables: which of them a store can hold without one replacing another."""
+"""Names of groups and variables that a store can hold without one replacing another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import chain, count
 from .errors import MetameryError
 
 RESERVED = ("stimuli", "models", "history", "zarr.json", "results.zarr")
-"""Groups of a study and of a run, and names that Zarr uses; an evaluator's result has none of them."""
+"""Groups of a study and of a run, and names that Zarr uses; the results of evaluators have other names."""
 
 _GROUP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*")
 _OWN = re.compile(r"(stimuli|zarr\.json|results\.zarr)(/.*)?|models(/[^/]+)?(/(stimuli|metamers|match)(/.*)?)?")
@@ -19,7 +19,7 @@ _OF_THEIR_MAKERS = re.compile(r"history|models/[^/]+/null")
 
 
 def result_name(evaluator: str) -> str:
-    """The group that an evaluator's results go to; of a family's member it is one name, too.
+    """Return the group of an evaluator's results: a single name, also for a member of a family.
 
     >>> result_name("attacks/PGD")
     'attacks+PGD'
@@ -38,39 +38,39 @@ def numbered(name: str, is_taken: Callable[[str], bool], mark: str = "+") -> str
 
 
 def check_result_name(name: str) -> None:
-    """Raise `MetameryError` where what an evaluator finds cannot be kept under a name."""
+    """Raise `MetameryError` if an evaluator's results cannot be stored under a name."""
     _check_group(name)
     if _folded(name) in RESERVED:
         reserved = ", ".join(RESERVED)
         raise MetameryError(
-            f"'{name}' cannot be an evaluator's name: a study keeps its own under it; reserved are {reserved}"
+            f"'{name}' cannot be an evaluator's name, since studies use it themselves; reserved are {reserved}"
         )
 
 
 def check_addition(path: str) -> None:
-    """Raise `MetameryError` where a path cannot be a group's, or is that of a study's own."""
-    for part in path.split("/")[2 if _NULL.fullmatch(path) else 0 :]:  # a model's key is its own affair
+    """Raise `MetameryError` if a path cannot name a group, or names one that belongs to the study itself."""
+    for part in path.split("/")[2 if _NULL.fullmatch(path) else 0 :]:  # the model's key is not checked
         _check_group(part)
     if _OWN.fullmatch(_folded(path)):
-        raise MetameryError(f"'{path}' is a study's own, and is neither added nor replaced")
+        raise MetameryError(f"'{path}' belongs to the study itself, and cannot be added or replaced")
 
 
 def check_removal(path: str) -> None:
-    """Raise `MetameryError` where a group is a study's or a run's own."""
+    """Raise `MetameryError` if a group belongs to the study or the run itself."""
     check_addition(path)
     if _OF_THEIR_MAKERS.fullmatch(_folded(path)):
-        raise MetameryError(f"'{path}' is a study's or a run's own, and is not removed")
+        raise MetameryError(f"'{path}' belongs to the study or the run itself, and cannot be removed")
 
 
 def check_variables(names: Iterable[object]) -> None:
-    """Raise `MetameryError` where variables and coordinates cannot lie side by side in a group."""
+    """Raise `MetameryError` if variables and coordinates cannot be stored in one group."""
     known: list[str] = []
     for name in names:
         if not isinstance(name, str):
             raise MetameryError(f"variable {name!r}: expected a name that is text")
         if not name or "/" in name or "\0" in name or name.startswith((".", "__")) or _folded(name) in RESERVED[3:]:
             raise MetameryError(
-                f"variable '{name}': expected a name without '/', not '{RESERVED[3]}', nor with '.' first"
+                f"variable '{name}': expected a name without '/', other than '{RESERVED[3]}', not beginning with '.'"
             )
         if len(name.encode()) > 200:
             raise MetameryError(f"variable '{name[:40]}…': expected a name of at most 200 bytes")
@@ -79,18 +79,18 @@ def check_variables(names: Iterable[object]) -> None:
 
 
 def check_apart(names: Iterable[str], others: Iterable[str]) -> None:
-    """Raise `MetameryError` where a name and another are one on disks that ignore case."""
+    """Raise `MetameryError` if two names are the same on file systems that ignore case."""
     known = {_folded(other): other for other in others}
     for name in names:
         if (other := known.get(_folded(name), name)) != name:
-            raise MetameryError(f"'{name}' and '{other}' differ in case alone, and are one name on some disks")
+            raise MetameryError(f"'{name}' and '{other}' differ only in case, and are the same name on some disks")
 
 
 def _check_group(name: str) -> None:
     if not _GROUP.fullmatch(name) or name.startswith("__") or len(name) > 200:
         raise MetameryError(
             f"'{name[:80]}' cannot name a group of results: expected at most 200 letters, digits and . _ - + @, "
-            "a letter or digit first"
+            "beginning with a letter or digit"
         )
 
 

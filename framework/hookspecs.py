@@ -1,8 +1,8 @@
-"""The hooks: every way in which a plugin can add to metamery.
+"""The hooks: every way in which a plugin can extend metamery.
 
 A plugin is a module with some of these functions, each marked `@hookimpl`; it is found through the entry-point
 group `metamery`. All hooks are called once, when a `Plugins` object is made, in the order of the plugins' names.
-Registration is lazy: a name is given with the place of its factory, ``"package.module:attribute"``, which is
+Registration is lazy: a name is given with the path of its factory, ``"package.module:attribute"``, which is
 imported when the name is first used. Every factory is called with keyword options only.
 
 Arguments are only ever added to a hook, so a plugin may leave out those that it does not need.
@@ -38,13 +38,13 @@ def register_stimuli(register: Register) -> None:
 def register_losses(register: Register) -> None:
     """Add training objectives. The factory returns ``loss(model, signals, labels) -> ()``, a scalar tensor.
 
-    A loss that has a parameter `natural` is given the signals by it as they were before they were perturbed.
+    A loss that has a parameter `natural` is also given the signals as they were before they were perturbed.
     """
 
 
 @hookspec
 def register_distances(register: Register) -> None:
-    """Add what synthesis lowers. The factory returns ``distance(activations, targets) -> (B,)``."""
+    """Add distances, which synthesis minimises. The factory returns ``distance(activations, targets) -> (B,)``."""
 
 
 @hookspec

@@ -28,7 +28,7 @@ _NAME = re.compile(rf"(?P<path>[^@\[\]'\"\s]+)(?:@(?P<call>[1-9]\d*))?(?P<keys>(
 
 @dataclass(frozen=True)
 class LayerName:
-    """A layer's name, taken apart.
+    """The parsed name of a layer.
 
     >>> LayerName.parse("encoder.attention@2[0]")
     LayerName(path='encoder.attention', call=2, keys=(0,))
@@ -42,7 +42,7 @@ class LayerName:
 
     @classmethod
     def parse(cls, text: str) -> LayerName:
-        """Take a name apart.
+        """Parse a name.
 
         Raises
         ------
@@ -51,7 +51,7 @@ class LayerName:
         """
         if not (match := _NAME.fullmatch(text)):
             raise MetameryError(
-                f"'{text}' is not a layer name: expected a module path, then perhaps @CALL, [INDEX] or ['KEY']"
+                f"'{text}' is not a layer name: expected a module path, optionally with @CALL, [INDEX] or ['KEY']"
             )
         keys = tuple(ast.literal_eval(key[1:-1]) for key in re.findall(_KEY, match["keys"]))
         return cls(match["path"], int(match["call"] or 1), keys)
@@ -61,12 +61,12 @@ class LayerName:
         return self.path + call + "".join(f"[{key!r}]" for key in self.keys)
 
     def pick(self, output: Any) -> torch.Tensor:
-        """Return the tensor that this name means in what the module returned.
+        """Return the tensor that this name selects from the module's output.
 
         Raises
         ------
         MetameryError
-            There is no such element, or it is no tensor.
+            There is no such element, or it is not a tensor.
         """
         for key in self.keys:
             try:
@@ -82,16 +82,16 @@ class LayerName:
 
 @dataclass(frozen=True)
 class BatchAxis:
-    """Where an activation has the signals of a batch, if not in its first dimension.
+    """The dimension of an activation that has the signals of a batch, if not its first.
 
     Parameters
     ----------
     dim
-        The dimension.
+        Index of the dimension.
     inner
-        Whether the rows of one signal alternate with those of the others, where that dimension holds several for each.
+        Whether the rows of one signal alternate with those of the others, if that dimension holds several for each.
     dropped
-        Whether the dimension is missing where there is one signal, as after ``.squeeze()``.
+        Whether the dimension is missing if there is only one signal, as after ``.squeeze()``.
     """
 
     dim: int
@@ -99,7 +99,7 @@ class BatchAxis:
     dropped: bool = False
 
     def first(self, activation: torch.Tensor, signals: int) -> torch.Tensor:
-        """Return the activation of some signals with the batch in its first dimension, of two or more: ``(B, …)``.
+        """Return the activation of some signals, moved to ``(B, …)`` with at least two dimensions.
 
         >>> tuple(BatchAxis(1).first(torch.zeros(49, 2, 16), 2).shape)
         (2, 49, 16)
@@ -132,25 +132,25 @@ class Tap:
     The pass stops once the last of them has been read. Grad mode and training flags are restored after each pass,
     also when it raises, and the hooks are removed when the tap closes.
 
-    An activation that a later in-place operation changed is read again, as a copy made in passing, so what comes
-    back is always what the layer returned.
+    An activation that a later in-place operation changed is read again in a second pass, as a copy, so the result is
+    always what the layer returned.
 
     Parameters
     ----------
     module
         The network.
     names
-        The layers to read.
+        Names of the layers to read.
     stop
-        Whether to stop after the last of them; otherwise the pass goes on to the end.
+        Whether to stop after the last of them; otherwise the pass continues to the end.
     axes
-        Where layers have the batch, for those that do not have it in their first dimension (`Model.tap` knows).
+        Batch axes of layers that do not have the batch in their first dimension (`Model.tap` sets them).
 
     Raises
     ------
     MetameryError
-        A name is malformed or names no module, with the nearest that does; or the layer lies in a TorchScript or
-        compiled module, which forward hooks cannot see into.
+        A name is malformed or does not name a module (the message has the nearest name that does), or the layer is
+        inside a TorchScript or compiled module, where forward hooks do not run.
 
     Examples
     --------
@@ -192,7 +192,7 @@ class Tap:
             hook = modules[path].register_forward_hook(self._hook(path))
             self._handles.append(hook)
         if any(name.path == "output" and name.keys for name in self._names.values()):
-            self._handles.append(self._module.register_forward_hook(self._see_output, prepend=True))
+            self._handles.append(self._module.register_forward_hook(self._record_output, prepend=True))
         return self
 
     def __exit__(
@@ -208,7 +208,7 @@ class Tap:
         Raises
         ------
         MetameryError
-            A layer was not reached, returned no tensor, or lies under reentrant checkpointing.
+            A layer was not reached, did not return a tensor, or is under reentrant checkpointing.
         """
         self._pass(signals)
         if changed := {text for text, version in self._versions.items() if self._read[text]._version != version}:
@@ -222,7 +222,7 @@ class Tap:
             )
         read, self._read, self._versions = self._read, {}, {}
         for text, activation in read.items():
-            if activation.is_inference():  # copied in inference mode it still is
+            if activation.is_inference():  # also as a copy that was made in inference mode
                 read[text] = activation.clone()
         return {
             text: self._axes[text].first(read[text], len(signals)) if text in self._axes else read[text]
@@ -252,12 +252,12 @@ class Tap:
                 self._keep(text, name, self._output if name.keys else output)
         self._output = None
 
-    def _see_output(self, _module: nn.Module, _arguments: Any, output: Any) -> None:
+    def _record_output(self, _module: nn.Module, _arguments: Any, output: Any) -> None:
         self._output = output  # as the network returns it, before any other hook
 
     def _hook(self, path: str) -> Any:
         def hook(_module: nn.Module, _arguments: Any, output: Any) -> None:
-            if not self._running:  # a checkpoint's recomputation, or somebody else's pass
+            if not self._running:  # a checkpoint's recomputation, or a pass outside this tap
                 return
             self._calls[path] = call = self._calls.get(path, 0) + 1
             texts = self._wanted.get((path, call), ())
@@ -272,10 +272,10 @@ class Tap:
         activation = name.pick(output)
         if not torch.is_grad_enabled() and _in_reentrant_checkpoint():
             raise MetameryError(
-                f"layer '{text}' lies under reentrant checkpointing, which hides it from autograd: "
+                f"layer '{text}' is under reentrant checkpointing, which hides it from autograd: "
                 "use checkpoint(…, use_reentrant=False)"
             )
-        if text in self._copied or activation.is_inference():  # which has no version
+        if text in self._copied or activation.is_inference():  # inference tensors have no version
             activation = activation.clone()
         else:
             self._versions[text] = activation._version
@@ -283,12 +283,12 @@ class Tap:
 
 
 def before_relu(activation: torch.Tensor) -> torch.Tensor | GradientEdge:
-    """Return the point in the autograd graph where a gradient with respect to `activation` is to be fed in.
+    """Return the point in the autograd graph where a gradient with respect to `activation` should be inserted.
 
     This is the modified ReLU of Feather et al. (2023, Methods): if the activation is the result of a ReLU, the
-    backward pass of that one call is the identity, so that units that are off still pull. A gradient that passes
-    through the identity arrives unchanged at the ReLU's input; so feeding it in *there* is the same thing, and
-    neither the network nor the forward pass is touched. It works for `nn.ReLU`, `F.relu`, their in-place forms and
+    backward pass of that one call is the identity, so that inactive units also get gradients. A gradient that passes
+    through the identity arrives unchanged at the ReLU's input; inserting it *there* is therefore equivalent, and
+    neither the network nor the forward pass is changed. It works for `nn.ReLU`, `F.relu`, their in-place forms and
     ReLU6 alike, since it looks at the graph, not at the code. Any other activation is returned as it is.
     """
     if is_relu(activation):

@@ -1,4 +1,4 @@
-"""Memory and disk: what is claimed is held against what is there, before any of it is asked for."""
+"""Memory and disk: what is needed is compared with what is free, before any of it is allocated."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from pathlib import Path
 from .errors import MetameryError
 
 LARGEST_SETTINGS = 16 * 10**6
-"""Bytes of a file of settings: a study of thousands of models has far fewer."""
+"""Largest size of a settings file in bytes: that of a study of thousands of models is far smaller."""
 
 
 def free_memory() -> int | None:
-    """Bytes of memory that can be had here, within the limits of a container; None where the system does not say."""
-    found = [_available(), _of_container()]
-    known = [value for value in found if value is not None]
+    """Return the free memory in bytes, within the limits of a container; None if the system does not report it."""
+    known = [value for value in (_available(), _of_container()) if value is not None]
     return min(known) if known else None
 
 
 def check_memory(what: str, needed: int) -> None:
-    """Raise `MetameryError` where something needs more memory than there is.
+    """Raise `MetameryError` if something needs more memory than is free.
 
     Parameters
     ----------
     what
-        Begins the message, such as ``"seeds is 1000000000: 3 stimuli at 2 layers"``.
+        Beginning of the message, such as ``"seeds is 1000000000: 3 stimuli at 2 layers"``.
     needed
-        Bytes, at the least.
+        Smallest number of bytes that is needed.
     """
     free = free_memory()
     if free is not None and needed > free:
@@ -35,34 +34,34 @@ def check_memory(what: str, needed: int) -> None:
 
 
 def check_disk(what: str, needed: int, folder: Path) -> None:
-    """Raise `MetameryError` where something needs more room than there is on the disk of a folder, made or not yet."""
-    place = next((each for each in (folder.absolute(), *folder.absolute().parents) if os.path.isdir(each)), None)
-    if place is None:
+    """Raise `MetameryError` if something needs more space than is free on the disk of an existing or future folder."""
+    existing = next((each for each in (folder.absolute(), *folder.absolute().parents) if os.path.isdir(each)), None)
+    if existing is None:
         return
-    free = shutil.disk_usage(place).free
+    free = shutil.disk_usage(existing).free
     if needed > free:
-        raise MetameryError(f"{what} would take {size(needed)} on the disk of '{place}', and {size(free)} are free")
+        raise MetameryError(f"{what} would take {size(needed)} on the disk of '{existing}', and {size(free)} are free")
 
 
 def text_of(path: Path, what: str) -> str:
-    """Read a file of settings.
+    """Read a settings file.
 
     Raises
     ------
     MetameryError
-        There is no such file, or it is not UTF-8, or far too large for settings; the line begins with `what`.
+        There is no such file, it is not UTF-8, or it is far too large for settings; the message begins with `what`.
     """
     try:
-        if (bytes_there := path.stat().st_size) > LARGEST_SETTINGS:
+        if (length := path.stat().st_size) > LARGEST_SETTINGS:
             most = size(LARGEST_SETTINGS)
-            raise MetameryError(f"{what} '{path}': it has {size(bytes_there)}, expected at most {most}")
+            raise MetameryError(f"{what} '{path}': it has {size(length)}, expected at most {most}")
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # ValueError of names that no file can have, and of bytes that are not text
+    except (OSError, ValueError) as error:  # ValueError for impossible names of files, and for bytes that are not text
         raise MetameryError(f"{what} '{path}': {error}") from None
 
 
 def size(count: int) -> str:
-    """Print a number of bytes.
+    """Format a number of bytes.
 
     >>> size(12_300_000_000), size(4_000)
     ('12.3 GB', '0.004 MB')
@@ -71,7 +70,7 @@ def size(count: int) -> str:
 
 
 def _available() -> int | None:
-    """Free memory and what the system would give up of its caches."""
+    """Return the free memory, with the caches that the system could release."""
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -85,7 +84,7 @@ def _available() -> int | None:
 
 
 def _of_container() -> int | None:
-    """What a control group leaves, version 2 or 1; None where it sets no limit."""
+    """Return what the limit of a control group, version 2 or 1, leaves; None if there is no limit."""
     for most, used in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),

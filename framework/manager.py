@@ -1,6 +1,6 @@
 """`Plugins`: the plugins that are loaded, and everything they registered.
 
-There is no global manager: a program or a notebook makes a `Plugins` object and asks it for things by name.
+There is no global manager: a program or a notebook makes a `Plugins` object and looks names up in it.
 
 >>> plugins = Plugins(installed=())
 >>> plugins.find("distance", "relative_l2").qualified
@@ -44,7 +44,7 @@ _WRAPPERS = ("wrapper", "hookwrapper")
 
 @dataclass(frozen=True)
 class Plugin:
-    """One loaded plugin: the name it answers to, its module, and the distribution and version it came with."""
+    """One loaded plugin: its name, its module, and the distribution and version it came with."""
 
     name: str
     module: ModuleType
@@ -69,18 +69,18 @@ class Plugins:
     Parameters
     ----------
     extra
-        Modules to load as plugins besides those found, by object.
+        Modules to load as plugins, besides the bundled and installed ones.
     installed
         Names of the installed third-party plugins to load; all of them by default. The environment variable
-        ``METAMERY_PLUGINS`` (names between commas, or empty for none) says the same from outside.
+        ``METAMERY_PLUGINS`` (names separated by commas, or empty for none) sets this default.
 
     Attributes
     ----------
     loaded : list of Plugin
     commands : dict
-        The commands of each plugin by its name, once the program is built.
+        Commands of each plugin, by the plugin's name, once the program is built.
     problems : list of Problem
-        A plugin that cannot be loaded costs one entry here, never the program.
+        One entry for each plugin that could not be loaded; the others work without it.
     """
 
     def __init__(self, extra: Iterable[ModuleType] = (), *, installed: Sequence[str] | None = None) -> None:
@@ -99,16 +99,16 @@ class Plugins:
             self._load(module.__name__.rpartition(".")[2], partial(_itself, module), "", "")
 
     def entries(self, kind: str) -> list[Entry]:
-        """Every name of one kind, in order."""
+        """Return the entries of one kind, sorted by name."""
         return self._registry(kind).entries()
 
     def find(self, kind: str, name: str) -> Lookup:
-        """Look a name up without importing what is behind it.
+        """Look a name up without importing its factory.
 
         Raises
         ------
         UnknownNameError
-            With the nearest known name, and the plugins that could not be loaded.
+            The name is unknown; the message has the nearest one, and the plugins that could not be loaded.
         MetameryError
             Several plugins registered the name.
         """
@@ -116,20 +116,20 @@ class Plugins:
         return self._registry(kind).find(name, hint)
 
     def load(self, kind: str, name: str, /, **options: Any) -> Any:
-        """Build the thing behind a name.
+        """Build what a name stands for.
 
         Raises
         ------
         MetameryError
-            The name is unknown or ambiguous, an option is unknown, or what the factory returns is not of the form
-            that `kind` asks for.
+            The name is unknown or ambiguous, an option is unknown, or the factory does not return what `kind`
+            requires.
         """
         found = self.find(kind, name)
         given = {"plugins": self} if found.wants_plugins else {}
         return _check_type(kind, found.qualified, found.build(**options, **given))
 
     def hook_calls(self, hook: str) -> Iterator[tuple[str, Callable[..., Any]]]:
-        """The implementations of one hook, with their plugins' names, in the order of loading."""
+        """Yield the implementations of one hook, with their plugins' names, in the order of loading."""
         for plugin in self.loaded:
             for implementation in getattr(self._pluggy.hook, hook).get_hookimpls():
                 if implementation.plugin is plugin.module:
@@ -139,7 +139,7 @@ class Plugins:
                     )
 
     def reject(self, plugin: str, message: str) -> None:
-        """Leave a plugin out with all its names, and keep the reason."""
+        """Remove a plugin with all its names, and record the reason."""
         self.problems.append(Problem(plugin, " ".join(message.split())))
         self.loaded = [other for other in self.loaded if other.name != plugin]
         if self._pluggy.has_plugin(plugin):
@@ -163,9 +163,9 @@ class Plugins:
             self.loaded.append(plugin)
             for kind, hook in KINDS.items():
                 self._register(plugin, kind, hook)
-        except (Exception, SystemExit) as error:  # a module may end the program where it means itself
-            said = str(error) if isinstance(error, MetameryError) else f"{type(error).__name__}: {error}"
-            self.reject(name, said)
+        except (Exception, SystemExit) as error:  # a module may call sys.exit
+            message = str(error) if isinstance(error, MetameryError) else f"{type(error).__name__}: {error}"
+            self.reject(name, message)
 
     def _register(self, plugin: Plugin, kind: str, hook: str) -> None:
         added: list[str] = []
@@ -186,15 +186,15 @@ class Plugins:
             for implementation in caller.get_hookimpls():
                 if implementation.plugin is plugin.module and any(getattr(implementation, kind) for kind in _WRAPPERS):
                     raise MetameryError(
-                        f"'{caller.name}' is a hook wrapper; metamery takes none, so that installing a plugin "
-                        "never changes another's result"
+                        f"'{caller.name}' is a hook wrapper; metamery does not accept any, so that installing "
+                        "a plugin never changes the results of another"
                     )
 
 
 def _entry_points(installed: Sequence[str] | None) -> list[EntryPoint]:
     points = _installed()
-    if installed is None and (chosen := os.environ.get("METAMERY_PLUGINS")) is not None:
-        installed = [name.strip() for name in chosen.split(",") if name.strip()]
+    if installed is None and (listed := os.environ.get("METAMERY_PLUGINS")) is not None:
+        installed = [name.strip() for name in listed.split(",") if name.strip()]
     if installed is None:
         return points
     for name in installed:
@@ -204,7 +204,7 @@ def _entry_points(installed: Sequence[str] | None) -> list[EntryPoint]:
 
 
 def taken_names() -> dict[str, str]:
-    """Every name that a plugin answers to, bundled or installed, loaded or not, with its distribution."""
+    """Return the name of every plugin, bundled or installed, loaded or not, with its distribution."""
     installed = {point.name: point.dist.name if point.dist else "?" for point in _installed()}
     return installed | {_bundled_name(path): "metamery" for path in BUNDLED}
 

@@ -1,4 +1,4 @@
-"""What a study holds of each of its models, read piece by piece: a study may be larger than the memory."""
+"""The results of each model of a study, read in parts, since a study may be larger than the memory."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ STATE_NAMES = {number: name for name, number in STATES.items()}
 
 @dataclass(frozen=True)
 class ModelResults:
-    """One model's part of a study, lazily.
+    """The results of one model of a study, read lazily.
 
     Parameters
     ----------
     key
-        Name of its group.
+        Name of the model's group.
     attributes
-        Of its group: provenance.
+        Attributes of the group: provenance.
     natural, metamers, match, null
-        Its datasets; `match` and `null` are None in a study that has none.
+        Datasets of the model; `match` and `null` are None in a study without them.
     """
 
     key: str
@@ -68,17 +68,17 @@ class ModelResults:
 
     @property
     def measured_layers(self) -> list[str]:
-        """Where metamers were measured, in the network's order; empty in a study without match."""
+        """Layers at which metamers were measured, in the network's order; empty in a study without match."""
         return [] if self.matches is None else [str(name) for name in self.matches["measured_layer"].values]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Of the synthesis, resolved; empty where the store has none."""
+        """Resolved settings of the synthesis; empty if the store has none."""
         return dict(json.loads(self.metamers.attrs.get("settings") or "{}"))
 
     @property
     def domain(self) -> Domain:
-        """What signals the model takes.
+        """The domain of the model.
 
         Raises
         ------
@@ -89,14 +89,14 @@ class ModelResults:
         return domain_from(self.attributes, sizes)
 
     def label(self, number: int) -> str:
-        """Name of a class; empty where the model was not asked."""
+        """Return the name of a class; empty if the model gave no answer (a number below 0)."""
         labels = self.attributes.get("labels") or []
         if number < 0:
             return ""
         return str(labels[number]) if number < len(labels) else f"class {number}"
 
     def answers(self, name: str, missing: float) -> NDArray[Any]:
-        """Read a variable of the match, ``(layer, stimulus, seed)``; all `missing` where there is none."""
+        """Read a variable of the match, ``(layer, stimulus, seed)``; filled with `missing` if it does not exist."""
         if self.match is None or name not in self.match:
             return np.full((len(self.layers), len(self.stimuli), len(self.seeds)), missing)
         return np.asarray(self.match[name].values)
@@ -110,24 +110,24 @@ class ModelResults:
         return self.match["match"].transpose(*dims).reindex(layer=self.layers).load()
 
     def own_match(self, metric: str) -> NDArray[np.float32]:
-        """Return the match of each metamer at its own layer, ``(layer, stimulus, seed)``; NaN where there is none."""
+        """Return the match of each metamer at its own layer, ``(layer, stimulus, seed)``; NaN where it is missing."""
         if self.matches is None or metric not in self.matches["metric"].values:
             return self._unknown
         at_all = self.matches.sel(metric=metric).reindex(measured_layer=self.layers).values
         return np.stack([at_all[index, index] for index in range(len(self.layers))])
 
     def judged(self, name: str, metric: str) -> NDArray[np.float32]:
-        """Read a variable ``(layer, stimulus, seed, metric)`` of the match at one metric; NaN where there is none."""
+        """Read a variable ``(layer, stimulus, seed, metric)`` of the match at one metric; NaN if it does not exist."""
         if self.match is None or name not in self.match or metric not in self.match["metric"].values:
             return self._unknown
         return np.asarray(self.match[name].sel(metric=metric).transpose("layer", "stimulus", "seed").values)
 
     def of_null(self, name: str, metric: str) -> xr.DataArray | None:
-        """Read a variable of the null at one metric, its layers those of the model; None where there is none."""
+        """Read a variable of the null at one metric, for the layers of the model; None if it does not exist."""
         if self.null is None or name not in self.null or metric not in self.null["metric"].values:
             return None
-        found = self.null[name].sel(metric=metric)
-        return (found.reindex(layer=self.layers) if "layer" in found.dims else found).load()
+        values = self.null[name].sel(metric=metric)
+        return (values.reindex(layer=self.layers) if "layer" in values.dims else values).load()
 
     @property
     def _unknown(self) -> NDArray[np.float32]:
@@ -141,7 +141,7 @@ class ModelResults:
         return last.where(part["state"] == STATES["done"])
 
     def losses(self, layer: int) -> NDArray[np.float32]:
-        """Read the losses at one layer, ``(stimulus, seed, step)``; the last goes on after an early stop."""
+        """Read the losses at one layer, ``(stimulus, seed, step)``; the last is repeated after an early stop."""
         loss = np.asarray(self.metamers["loss"].isel(layer=layer).values)
         known = np.where(np.isfinite(loss), np.arange(loss.shape[-1]), 0)
         return np.take_along_axis(loss, np.maximum.accumulate(known, axis=-1), axis=-1)
@@ -155,14 +155,14 @@ class ModelResults:
         return done
 
     def natural_signals(self, count: int | None = None) -> Iterator[NDArray[np.float32] | None]:
-        """Read the natural signals one after the other; None for one that is not there yet."""
+        """Yield the natural signals in order; None for one that has not been written yet."""
         for block in _blocks(self.natural["signal"], count):
-            yield from (_whole(signal) for signal in block)
+            yield from (_complete(signal) for signal in block)
 
     def metamer_signals(self, layer: int, count: int | None = None) -> Iterator[list[NDArray[np.float32] | None]]:
-        """Read a layer's metamers, stimulus by stimulus: a list over seeds, None where one is missing."""
+        """Yield a layer's metamers for each stimulus: a list over seeds, with None for one that is missing."""
         for block in _blocks(self.metamers["signal"].isel(layer=layer), count):
-            yield from ([_whole(signal) for signal in seeds] for seeds in block)
+            yield from ([_complete(signal) for signal in seeds] for seeds in block)
 
 
 def models_of(tree: xr.DataTree) -> list[ModelResults]:
@@ -171,7 +171,7 @@ def models_of(tree: xr.DataTree) -> list[ModelResults]:
     Raises
     ------
     MetameryError
-        A group or a variable is not as the schema has it.
+        A group or a variable does not follow the schema.
 
     Examples
     --------
@@ -221,12 +221,12 @@ def stimulus_facts(tree: xr.DataTree) -> dict[str, dict[str, str]]:
 
 
 def _blocks(signals: xr.DataArray, count: int | None) -> Iterator[NDArray[np.float32]]:
-    """Read signals along their stimuli, one chunk of the store at a time, so that none is unpacked twice."""
+    """Read signals along their stimuli, one chunk of the store at a time, so that none is decompressed twice."""
     total = signals.sizes["stimulus"] if count is None else min(count, signals.sizes["stimulus"])
     length = signals.encoding.get("preferred_chunks", {}).get("stimulus", 1)
     for first in range(0, total, length):
         yield np.asarray(signals.isel(stimulus=slice(first, min(first + length, total))).values)
 
 
-def _whole(signal: NDArray[np.float32]) -> NDArray[np.float32] | None:
+def _complete(signal: NDArray[np.float32]) -> NDArray[np.float32] | None:
     return signal if np.isfinite(signal).all() else None

@@ -1,4 +1,4 @@
-"""`Model`: a network with what has to be known of it."""
+"""`Model`: a network with its domain, layers and labels."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ class Model:
     Parameters
     ----------
     module
-        Takes signals ``(B, …)`` of the domain and returns logits ``(B, classes)``; its normalisation is inside.
+        Network from signals ``(B, …)`` of the domain to logits ``(B, classes)``, with its normalisation inside.
     domain
-        What signals it takes.
+        Domain of its signals.
     layers
-        Its layers of interest, in order: module paths, or ``output`` (see `LayerName`).
+        Layers of interest, in order: module paths, or ``output`` (see `LayerName`).
     labels
-        The classes' names, in the order of the logits.
+        Names of the classes, in the order of the logits.
     label_space
-        The name of this set of classes, such as ``imagenet-1k``: a stimulus gives its right answers for each
-        label space by name. The default holds a label against the stimulus's own category.
+        Name of this set of classes, such as ``imagenet-1k``: a stimulus lists its right answers by label space.
+        With the default, a label is compared with the stimulus's own category.
     notes
-        What is to be said of how the network came about, in lines.
+        Notes on how the network was made, one line each.
     stochastic
-        Whether the network is meant to draw at random in eval mode. Otherwise one that does is refused, since its
-        results would be those of a coin.
+        Whether the network is meant to be random in eval mode. Otherwise a random network is refused, since its
+        results would be due to chance.
 
     Raises
     ------
     MetameryError
-        `module` is not a module, or the layers are empty, no text or not unique.
+        `module` is not a module, or the layers are empty, not text or not unique.
     """
 
     module: nn.Module
@@ -72,7 +72,7 @@ class Model:
         return Tap(self.module, layers, stop=stop, axes=examine(self, layers).axes)
 
     def class_numbers(self, answers: Iterable[str | int]) -> frozenset[int]:
-        """Numbers of the classes that some answers mean: all classes of a name, or the one of a number.
+        """Return the numbers of the classes that answers stand for: all classes of a name, or the class of a number.
 
         >>> from metamery.framework import ImageDomain
         >>> model = Model(nn.Identity(), ImageDomain(1, 1, 3), ["output"], labels=["crane", "dog", "crane"])
@@ -85,7 +85,7 @@ class Model:
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
-        """A name for each class that no other class has: where several have one label, with the class's number.
+        """Unique names of the classes: a label that several classes share is followed by the class's number.
 
         >>> from metamery.framework import ImageDomain
         >>> Model(nn.Identity(), ImageDomain(1, 1, 3), ["output"], labels=["crane", "dog", "crane"]).class_names
@@ -97,7 +97,7 @@ class Model:
         )
 
     def attributes(self) -> dict[str, Any]:
-        """What results say of the model: labels, weights' SHA-256, notes, and the attributes of its domain."""
+        """Return the model's attributes in results: labels, weights' SHA-256, notes, and attributes of its domain."""
         from .contract import examine
 
         return {
@@ -110,7 +110,7 @@ class Model:
         }
 
     def weights_sha256(self) -> str:
-        """SHA-256 over the names, types, shapes and bytes of all weights and buffers."""
+        """Return the SHA-256 over the names, types, shapes and bytes of all weights and buffers."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.module.state_dict().items()):
             if not hasattr(tensor, "detach"):

@@ -1,4 +1,4 @@
-"""Normalisation as a part of the network, so that signals stay in the range people see, [0, 1].
+"""Normalisation as a part of the network, so that signals stay in the range that is displayed, [0, 1].
 
 `normalise_input` leaves the paths of a network's modules as they are: `_blocks.8` is still `_blocks.8`.
 """
@@ -27,7 +27,7 @@ class Normalise(nn.Module):
     Raises
     ------
     MetameryError
-        They are not of one length, or a `std` is not above 0.
+        They differ in length, or a `std` is not above 0.
     """
 
     mean: torch.Tensor
@@ -48,19 +48,19 @@ class Normalise(nn.Module):
 
 
 def normalise_input(network: Network, mean: Sequence[float], std: Sequence[float]) -> Network:
-    """Have a network normalise what it is given, by a submodule `normalise` that a forward pre-hook calls.
+    """Make a network normalise its input, by a submodule `normalise` that a forward pre-hook calls.
 
-    The network is changed in place and returned. Its own modules keep their paths; the copy of it that
-    `copy.deepcopy` makes has a normalisation of its own.
+    The network is changed in place and returned. Its own modules keep their paths; a copy by `copy.deepcopy` has its
+    own normalisation.
 
     Raises
     ------
     MetameryError
-        It has a submodule or attribute `normalise` already, or is a `torch.nn.Sequential`, which would run the new
+        It already has a submodule or attribute `normalise`, or is a `torch.nn.Sequential`, which would run the new
         submodule after its own.
     """
     if isinstance(network, nn.Sequential):
-        raise MetameryError("a Sequential runs every part that it has: put a Normalise in front of it instead")
+        raise MetameryError("a Sequential would normalise after its own modules: put a Normalise before it instead")
     if hasattr(network, "normalise"):
         raise MetameryError(f"{type(network).__name__} already has a part named 'normalise'")
     network.add_module("normalise", Normalise(mean, std))

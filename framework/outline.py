@@ -22,18 +22,18 @@ class LayerOutline:
     Parameters
     ----------
     name
-        As `LayerName` reads it; of a module that runs several times, each call.
+        Name, as `LayerName` parses it; a module that runs several times has one for each call.
     kind
-        The module's class.
+        Class of the module.
     shape
-        Of one signal's activation, without the batch dimension; None where the module returns no tensor.
+        Shape of one signal's activation, without the batch dimension; None if the module does not return a tensor.
     units
-        Numbers in the activation.
+        Number of elements of the activation.
     ends_in_relu
-        Whether the activation is the result of a ReLU: there the modified ReLU applies.
+        Whether the activation is the result of a ReLU, to which the modified ReLU applies.
     kept_bytes
-        What autograd keeps, per signal, for a backward pass from this layer to the signal with frozen weights:
-        the memory that synthesis at this layer takes for each signal of a batch, apart from passing copies.
+        Bytes that autograd keeps, per signal, for a backward pass from this layer to the signal with frozen
+        weights: the memory of synthesis at this layer for each signal of a batch, apart from temporary copies.
     """
 
     name: str
@@ -52,12 +52,12 @@ def outline(module: nn.Module, domain: Domain, signal: torch.Tensor | None = Non
     Parameters
     ----------
     signal
-        ``(1, …)``, on the network's device and of its type; grey or silent by default.
+        Signal ``(1, …)``, on the network's device and of its type; grey or silent by default.
     """
     weights = {t.untyped_storage().data_ptr() for t in [*module.parameters(), *module.buffers()]}
     kept: dict[int, int] = {}
     calls: dict[str, int] = {}
-    found: list[LayerOutline] = []
+    layers: list[LayerOutline] = []
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
@@ -71,20 +71,20 @@ def outline(module: nn.Module, domain: Domain, signal: torch.Tensor | None = Non
         shape = tuple(tensor.shape[1:]) if tensor is not None else None
         units = tensor[0].numel() if tensor is not None and tensor.ndim else 0
         relu = tensor is not None and is_relu(tensor)
-        found.append(LayerOutline(name, kind, shape, units, relu, sum(kept.values())))
+        layers.append(LayerOutline(name, kind, shape, units, relu, sum(kept.values())))
 
     def hook(path: str) -> Any:
         def read(part: nn.Module, _arguments: Any, output: Any) -> None:
             calls[path] = call = calls.get(path, 0) + 1
             name = path if call == 1 else f"{path}@{call}"
             add(name, type(part).__name__, output)
-            for place, element in enumerate(output if isinstance(output, tuple | list) else ()):
+            for index, element in enumerate(output if isinstance(output, tuple | list) else ()):
                 if isinstance(element, torch.Tensor):
-                    add(f"{name}[{place}]", type(part).__name__, element)
+                    add(f"{name}[{index}]", type(part).__name__, element)
 
         return read
 
-    alive: list[torch.Tensor] = []  # so that no address is used twice
+    alive: list[torch.Tensor] = []  # keeps tensors alive, so that no address is used twice
     if signal is None:
         dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
         device = next((p.device for p in module.parameters()), torch.device("cpu"))
@@ -95,18 +95,18 @@ def outline(module: nn.Module, domain: Domain, signal: torch.Tensor | None = Non
         for path, part in module.named_modules():
             if path and not isinstance(part, torch.jit.ScriptModule):
                 stack.callback(part.register_forward_hook(hook(path)).remove)
-        entering = signal.detach().requires_grad_().clone()  # no leaf, which a network could not change in place
+        entering = signal.detach().requires_grad_().clone()  # not a leaf, which could not be changed in place
         add("input", type(domain).__name__, entering)
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor))
         add("output", type(module).__name__, module(entering))
-    return found
+    return layers
 
 
 def default_layers(module: nn.Module, domain: Domain) -> tuple[str, ...]:
-    """Choose the layers of interest of a network that names none: its stages in the order of a forward pass.
+    """Select the layers of interest of a network that names none: its stages in the order of a forward pass.
 
     These are its direct children; a container that holds more than half of the network's calls is replaced by its
-    own children, again and again. Of a convolution, its normalisation and its activation function only the last is
+    own children, repeatedly. Of a convolution, its normalisation and its activation function only the last is
     kept; children that change nothing in eval mode (dropout, flatten, identity) are left out; and the last one,
     whose result is the logits, is called ``output``.
     """
@@ -128,6 +128,6 @@ def default_layers(module: nn.Module, domain: Domain) -> tuple[str, ...]:
 
 
 def _continues(part: nn.Module) -> bool:
-    """Whether a module only finishes what the one before it began: a normalisation or an activation function."""
-    places = ("torch.nn.modules.activation", "torch.nn.modules.batchnorm")
-    return type(part).__module__ in places and not isinstance(part, nn.MultiheadAttention)
+    """Whether a module only completes the one before it: a normalisation or an activation function."""
+    modules = ("torch.nn.modules.activation", "torch.nn.modules.batchnorm")
+    return type(part).__module__ in modules and not isinstance(part, nn.MultiheadAttention)

@@ -1,7 +1,7 @@
-"""Which process a file or folder belongs to, written in its name, so that only what a dead one left is cleared away.
+"""Owners of files and folders: processes, recorded in the names, so that only leftovers of dead ones are removed.
 
-A name such as ``.results.zarr.~HOST~BOOT~PID~START~RANDOM`` says on which machine and in which process it was made.
-Of a process of the same machine it is known whether it still runs; START tells it from a later one with its number.
+A name such as ``.results.zarr.~HOST~BOOT~PID~START~RANDOM`` states on which machine and by which process it was made.
+Whether that process still runs is known on the same machine; START distinguishes it from a later one with its number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 
 KEPT_SECONDS = 24 * 3600.0
-"""How long what a process of another machine left unchanged is kept."""
+"""Seconds for which unchanged files of a process on another machine are kept."""
 
 _OWNED = re.compile(r"~(?P<host>[A-Za-z0-9.-]+)~(?P<boot>[0-9a-f]+)~(?P<pid>\d+)~(?P<start>[0-9a-z]*)~[0-9a-f]+")
 
@@ -35,11 +35,11 @@ class Owner:
     host
         Name of its machine.
     boot
-        Tells the machine, since it was started, and the process's container from others.
+        Identifier of the machine, since it was started, and of the process's container.
     pid
         Number of the process.
     start
-        When it started, in a form of the system's own.
+        Time at which it started, in a form that depends on the system.
     """
 
     host: str
@@ -49,21 +49,21 @@ class Owner:
 
     @classmethod
     def this(cls) -> Owner:
-        """The running process."""
+        """Return the running process."""
         return _this(os.getpid())
 
     @classmethod
     def of(cls, name: str) -> Owner | None:
-        """The owner that a name ends with, or None."""
+        """Return the owner that a name ends with, or None."""
         found = _OWNED.search(name)
         return None if found is None else cls(found["host"], found["boot"], int(found["pid"]), found["start"])
 
     def name(self) -> str:
-        """A new name that ends with this owner."""
+        """Return a new name that ends with this owner."""
         return f"~{self.host}~{self.boot}~{self.pid}~{self.start}~{secrets.token_hex(4)}"
 
     def is_alive(self) -> bool | None:
-        """Whether it still runs; None where that cannot be known from here."""
+        """Whether it still runs; None if that cannot be determined from this process."""
         here = Owner.this()
         if (self.host, self.boot) != (here.host, here.boot) or not here.start:
             return None
@@ -71,37 +71,37 @@ class Owner:
 
 
 def owned(folder: Path, prefix: str) -> Path:
-    """A new path in a folder that names the running process."""
+    """Return a new path in a folder, whose name ends with the running process."""
     return folder / f"{prefix}{Owner.this().name()}"
 
 
 @contextmanager
 def scratch(folder: Path, prefix: str) -> Iterator[Path]:
-    """A folder of the running process's own, that is removed in the end."""
-    place = owned(folder, prefix)
+    """Create a folder that the running process owns, and remove it at the end."""
+    path = owned(folder, prefix)
     try:
-        place.mkdir(mode=0o700)
-        yield place
+        path.mkdir(mode=0o700)
+        yield path
     finally:
-        discard(place)
+        discard(path)
 
 
 def abandoned(folder: Path, prefix: str) -> list[Path]:
-    """What processes that have died left in a folder under a prefix; also what names no process."""
+    """Return the paths with a prefix that dead processes left in a folder, and those that name no process."""
     with suppress(OSError):
         return [path for path in folder.iterdir() if path.name.startswith(prefix) and _is_abandoned(path)]
     return []
 
 
 def clear(folder: Path, *prefixes: str) -> None:
-    """Remove what processes that have died left in a folder, as far as that can be done."""
+    """Remove what dead processes left in a folder, as far as possible."""
     for prefix in prefixes:
         for path in abandoned(folder, prefix):
             discard(path)
 
 
 def discard(path: Path) -> None:
-    """Remove a file or a folder, as far as that can be done."""
+    """Remove a file or a folder, as far as possible."""
     if path.is_dir() and not path.is_symlink():
         for _ in range(3):  # threads of an interrupted write may still add to it
             shutil.rmtree(path, ignore_errors=True)
@@ -136,15 +136,15 @@ def _this(pid: int) -> Owner:
 
 
 def _start(pid: int) -> str | None:
-    """When a process started; None where it does not run."""
+    """Return when a process started; None if it does not run."""
     if Path("/proc/self/stat").exists():
         try:
-            said = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return None
-        return None if said[0] in "ZX" else said[19]  # dead, and not yet fetched by its parent
+        return None if fields[0] in "ZX" else fields[19]  # dead, and not yet reaped by its parent
     try:
-        asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        result = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     except OSError:
         return None
-    return re.sub(r"[^0-9a-z]+", "", asked.stdout.lower()) or None
+    return re.sub(r"[^0-9a-z]+", "", result.stdout.lower()) or None

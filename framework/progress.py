@@ -1,4 +1,4 @@
-"""Progress: how far a computation is, and how long it will still take."""
+"""Progress of a computation, and the time left."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Self
 
 
 class Progress:
-    """Where a computation reports its progress; this one stays silent."""
+    """Receiver of a computation's progress; this one displays nothing."""
 
     def start(self, total: int, description: str = "") -> None:
-        """Say how many steps there will be."""
+        """Set the total number of steps."""
 
     def advance(self, steps: int = 1) -> None:
-        """Say that some more steps are done."""
+        """Report that more steps are done."""
 
     def describe(self, description: str) -> None:
-        """Say what is being done now."""
+        """Describe the current work."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""What the factories of names return, as types; `hookspecs` says which hook registers which."""
+"""Types of what the factories of registered names return; `hookspecs` lists the hook that registers each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Distance(Protocol):
-    """What synthesis lowers: one number for each signal, which depends on that signal alone; 0 is a perfect match."""
+    """What synthesis minimises: a number for each signal, which depends on that signal alone; 0 is a perfect match."""
 
     def __call__(self, activations: torch.Tensor, targets: torch.Tensor, /) -> torch.Tensor:
         """Compare activations and targets ``(B, …)`` of one shape; return ``(B,)``."""
@@ -31,32 +31,32 @@ class Evaluator(Protocol):
 
 
 class Loss(Protocol):
-    """A training objective: ``loss(model, signals, labels)``, with labels ``(B,)``, a scalar tensor."""
+    """A training objective: ``loss(model, signals, labels)``, with labels ``(B,)``, returns a scalar tensor."""
 
     def __call__(self, *args: Any, **natural: Any) -> torch.Tensor:
-        """Return the loss; one that has a parameter `natural` also gets the signals before they were perturbed."""
+        """Return the loss; if it has a parameter `natural`, it is also given the unperturbed signals."""
         ...
 
 
 class OptimizerFactory(Protocol):
-    """An optimizer without its parameters yet, for weights or for signals."""
+    """A function that makes an optimizer of given parameters, for weights or for signals."""
 
     def __call__(self, parameters: Iterable[torch.Tensor], /) -> torch.optim.Optimizer:
-        """Return the optimizer of these parameters; of signals each is a parameter of its own."""
+        """Return the optimizer of these parameters; each signal is a separate parameter."""
         ...
 
 
 class Perturbable(Protocol):
-    """What perturbations and attacks ask of a model: `Model` is one, and so is the rest of a network after a layer."""
+    """What perturbations and attacks need of a model: `Model` is one, and so is the rest of a network after a layer."""
 
     @property
     def module(self) -> nn.Module:
-        """Network that takes the signals, or the activations of a layer in their place."""
+        """The network from signals, or from the activations of a layer instead."""
         ...
 
     @property
     def domain(self) -> Bounds:
-        """Range of what the network takes."""
+        """The range of the network's input."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What results say of how they were made, besides what was asked."""
+"""Provenance: attributes of results on how they were made, besides their settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def provenance() -> dict[str, str]:
-    """Attributes of new results: the versions of metamery and torch, and the time in UTC."""
+    """Return attributes of new results: the versions of metamery and torch, and the time in UTC."""
     return {
         "metamery_version": version("metamery"),
         "torch_version": torch.__version__,

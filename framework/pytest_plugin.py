@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def plugins() -> Plugins:
-    """The bundled and the installed plugins, loaded afresh."""
+    """The bundled and the installed plugins, newly loaded."""
     from .manager import Plugins
 
     return Plugins()
@@ -23,7 +23,7 @@ def plugins() -> Plugins:
 
 @pytest.fixture
 def example_model() -> Model:
-    """A small network to try a loss, a perturbation or an evaluator on."""
+    """A small network to test a loss, a perturbation or an evaluator with."""
     from . import testing
 
     return testing.example_model()
@@ -31,7 +31,7 @@ def example_model() -> Model:
 
 @pytest.fixture
 def example_study(tmp_path: Path, example_model: Model) -> Path:
-    """The folder of a small study whose answers are known (see `testing.example_study`)."""
+    """The folder of a small study with known results (see `testing.example_study`)."""
     from . import testing
 
     return testing.example_study(tmp_path / "example-study", example_model)
@@ -39,7 +39,7 @@ def example_study(tmp_path: Path, example_model: Model) -> Path:
 
 @pytest.fixture
 def example_context(example_study: Path, example_model: Model) -> Context:
-    """What an evaluator is given of that study."""
+    """The context of an evaluator of that study."""
     from . import testing
 
     return testing.example_context(example_study, example_model)

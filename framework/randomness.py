@@ -1,4 +1,4 @@
-"""Seeds of generators, derived from all that is to decide on their numbers."""
+"""Seeds of generators, derived from everything that their numbers should depend on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 
 def derived_seed(*parts: int | str) -> int:
-    """Return a seed of 64 bits, from the SHA-256 of the parts.
+    """Return a seed of 64 bits from the SHA-256 of the parts.
 
     >>> derived_seed(0, "cat"), derived_seed(1, "cat")
     (-7729702556946641017, 2645275847376143959)

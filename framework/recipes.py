@@ -16,59 +16,61 @@ from .errors import MetameryError, unknown
 SCHEDULES = ("constant", "steps", "cosine", "linear")
 
 MAX_BATCH_SIZE = 2**31 - 1
-"""Of signals at once."""
+"""Largest number of signals in a batch."""
 
 Options = Mapping[str, float | str | bool]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training set-up as frozen data; what it means is the training loop's business.
+    """A training set-up as frozen data, which the training loop interprets.
 
     Parameters
     ----------
     loss, optimizer, perturbation
-        Registered names; an empty perturbation trains on the signals as they are.
+        Registered names; if the perturbation is empty, training uses the unperturbed signals.
     layer
-        Layer whose activation the perturbation, and the check, change in place of the signals; none where empty.
+        Layer whose activation the perturbation and the check change instead of the signals; none if empty.
     epochs, batch_size
-        How often each stimulus is seen, and how many at once, over all processes.
+        Number of passes over the stimuli, and number of stimuli in a batch, over all processes.
     learning_rate
-        The highest one.
+        Highest learning rate.
     schedule
-        ``constant``, ``steps``, or ``cosine`` and ``linear``, which fall to 0 at the end.
+        Schedule of the learning rate: ``constant``, ``steps``, or ``cosine`` and ``linear``, which fall to 0 at the
+        end.
     decay_every, decay_factor
-        Of ``steps``: the learning rate is divided by `decay_factor`, 1 or more, after every `decay_every` epochs.
+        Period and factor of ``steps``: after every `decay_every` epochs the learning rate is divided by
+        `decay_factor`, 1 or more.
     warmup
-        Epochs over which the learning rate grows from 0, in a straight line.
+        Number of epochs over which the learning rate grows linearly from 0.
     epsilon_warmup
-        Epochs over which the perturbation's ``epsilon`` grows from 0, in a straight line.
+        Number of epochs over which the perturbation's ``epsilon`` grows linearly from 0.
     replays, replay_epsilon
-        Updates on each batch, one after the other, whose gradients also move the signals, within Linf
-        `replay_epsilon` (free adversarial training, Shafahi et al. 2019); 0 for one update on signals that stay.
+        Number of successive updates on each batch, whose gradients also move the signals, and the Linf bound of that
+        move (free adversarial training, Shafahi et al. 2019); 0 for one update on signals that do not move.
     check
-        Perturbation under which the network is measured after each epoch, on some of the validation signals; the best
-        weights are then those with the highest accuracy under it. None where empty.
+        Perturbation under which the network is evaluated after each epoch, on some of the validation signals; the best
+        weights are then those with the highest accuracy under it. No check if empty.
     check_drop
-        A fall of that accuracy, from its highest, at which the training goes over to the check's perturbation
+        Fall of that accuracy from its maximum at which the training changes to the check's perturbation
         (catastrophic overfitting, Wong et al. 2020); 0 for never.
     accumulate
-        Parts into which each batch is divided; their gradients add up to the batch's.
+        Number of parts into which each batch is divided; their gradients add up to that of the batch.
     clip_norm
-        Largest norm of the weights' gradient; 0 leaves it as it is.
+        Largest norm of the weights' gradient; 0 for no limit.
     ema
-        Decay, per update, of the average of the weights that is evaluated and kept; 0 keeps the weights themselves.
+        Decay per update of an average of the weights, which is then evaluated and saved; 0 for no average.
     augment
-        Names of augmentations, in order: of pictures, or perturbations that each batch goes through first.
+        Names of augmentations of pictures, and of perturbations that are applied to each batch first, in order.
     loss_options, optimizer_options, perturbation_options, check_options
-        Keyword options of the factories.
+        Options of the factories.
     augment_options
-        Of the perturbations in `augment`, as ``NAME.OPTION``.
+        Options of the perturbations in `augment`, as ``NAME.OPTION``.
 
     Raises
     ------
     MetameryError
-        A value is of another type than its default, outside its range, or no known schedule.
+        A value has another type than its default or is outside its range, or the schedule is unknown.
     """
 
     loss: str = "cross_entropy"
@@ -103,12 +105,12 @@ class Recipe:
         one_of("schedule", self.schedule, SCHEDULES)
 
     def changed(self, changes: Mapping[str, Any]) -> Recipe:
-        """Return this recipe with some values set otherwise; ``perturbation_options.epsilon`` sets one option.
+        """Return this recipe with some values changed; ``perturbation_options.epsilon`` sets one option.
 
         Raises
         ------
         MetameryError
-            There is no such value, with the nearest; or it does not fit.
+            An entry is unknown (the message has the nearest name), or its value is not valid.
         """
         if not isinstance(changes, Mapping):
             raise wrong("the recipe", changes, "a table")
@@ -125,49 +127,49 @@ class Recipe:
         return dataclasses.replace(self, **values)
 
     def check_warmup(self, given: Mapping[str, Any]) -> None:
-        """Raise `MetameryError` where an entry that is `given` warms up for longer than the training lasts.
+        """Raise `MetameryError` if a warmup that is `given` lasts longer than the training.
 
-        Fewer epochs alone may end within a recipe's own warmup, as in a trial.
+        A training with fewer epochs alone may end within a recipe's own warmup, as in a trial.
         """
         for name in ("warmup", "epsilon_warmup"):
             if name in given and getattr(self, name) > self.epochs:
                 raise wrong(f"recipe entry {name}", given[name], f"at most the number of epochs, {self.epochs}")
 
     def to_toml(self) -> str:
-        """The recipe as TOML, every value written out."""
+        """Return the recipe as TOML, with every value."""
         table = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
         return tomli_w.dumps({name: list(v) if isinstance(v, tuple) else v for name, v in table.items()})
 
     @classmethod
     def from_toml(cls, text: str) -> Recipe:
-        """Read a recipe; what it leaves out has the default.
+        """Read a recipe; entries that are missing have their defaults.
 
         Raises
         ------
         MetameryError
-            The text is no TOML, or has an entry that no recipe has.
+            The text is not valid TOML, or has an unknown entry.
         """
         try:
             table = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:  # ValueError also of numbers with thousands of digits
+        except (ValueError, RecursionError) as error:  # ValueError also for numbers with thousands of digits
             raise MetameryError(f"the recipe is not valid TOML: {error}") from None
-        made = cls().changed(table)
-        made.check_warmup(table)
-        return made
+        recipe = cls().changed(table)
+        recipe.check_warmup(table)
+        return recipe
 
 
 _WHOLE = {
     "epochs": (1, MANY), "batch_size": (1, MAX_BATCH_SIZE), "decay_every": (1, MANY), "accumulate": (1, MAX_BATCH_SIZE),
     "replays": (0, MANY),
 }  # fmt: skip
-"""The least and the most of each whole number."""
+"""Smallest and largest value of each integer."""
 
 _BOUNDS: Mapping[str, Mapping[str, Any]] = {
     "check_drop": {"least": 0, "below": 1},  # a fall of an accuracy
     "decay_factor": {"least": 1},
     "ema": {"least": 0, "below": 1},
 }
-"""Bounds of the other numbers, where they are not 0 and more."""
+"""Bounds of the other numbers; those that are not listed are 0 or more."""
 
 
 def _checked(name: str, value: Any) -> Any:
@@ -179,7 +181,7 @@ def _checked(name: str, value: Any) -> Any:
     if name == "augment":
         return names(what, value)
     if name == "layer" and isinstance(value, int) and not isinstance(value, bool):
-        return shown(value)  # a path of one number, as a command line reads it
+        return shown(value)  # a path that is a number, which the command line reads as one
     if name in _WHOLE:
         return whole(what, value, *_WHOLE[name])
     if isinstance(Recipe.__dataclass_fields__[name].default, str):

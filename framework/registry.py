@@ -1,8 +1,8 @@
-"""Names and the factories behind them, one `Registry` for each kind of thing a plugin can add.
+"""Registered names and their factories, one `Registry` for each kind of name that a plugin can add.
 
-A registered name points at a factory by text, ``"package.module:attribute"``, which is imported when the name is
+A registered name refers to a factory by text, ``"package.module:attribute"``, which is imported when the name is
 first used. A name that ends in ``/`` registers a family: ``torchvision/`` serves ``torchvision/resnet50``, and its
-factory is given ``"resnet50"`` first. ``path/to/file.py:attribute`` names a factory in a file of the user's own.
+factory gets ``"resnet50"`` as its first argument. ``path/to/file.py:attribute`` names a factory in a user's file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KINDS: Mapping[str, str] = {
 """Each kind of name and the hook that registers it."""
 
 FACTS = ("licence", "extra", "names")
-"""What a registration may say besides the summary."""
+"""Facts that a registration may state besides the summary."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*(/[A-Za-z0-9][A-Za-z0-9._@+-]*)*/?")
 _RUN = "metamery.training.runs:trained"
@@ -45,7 +45,7 @@ _USER_FILE = re.compile(r"(?P<path>.+\.py):(?P<attribute>[A-Za-z_]\w*)")
 
 
 class Register(Protocol):
-    """What a registration hook is given."""
+    """The function that a registration hook is given."""
 
     def __call__(self, name: str, target: str | Callable[..., Any], summary: str = "", **facts: str) -> None:
         """Add one name.
@@ -53,15 +53,15 @@ class Register(Protocol):
         Parameters
         ----------
         name
-            Letters, digits and ``. _ - + @``, with ``/`` between parts; a ``/`` at the end makes it a family.
+            Name of letters, digits and ``. _ - + @``, with ``/`` between parts; a ``/`` at the end makes it a family.
         target
-            The factory, as ``"package.module:attribute"`` (or the callable itself, in a test or a notebook).
+            Factory, as ``"package.module:attribute"`` (or the callable itself, in a test or a notebook).
         summary
             One line for ``metamery list``.
         **facts
             Further text: ``licence`` (of weights or signals; ``metamery list`` and ``show`` print it), ``extra`` (the
             optional dependency that is needed: an extra of metamery's, or ``"package[extra]"``), ``names`` (for a
-            family: where a function that lists its members is).
+            family: path of a function that lists its members).
         """
 
 
@@ -83,7 +83,7 @@ class Entry:
 
     @property
     def licence(self) -> str:
-        """The licence of what the name stands for, such as a network's weights; empty where none is said."""
+        """The licence of what the name stands for, such as a network's weights; empty if none is stated."""
         return self.facts.get("licence", "")
 
     @property
@@ -103,7 +103,7 @@ class Entry:
         return self._import(self.target)
 
     def members(self) -> list[str]:
-        """The full names that a family serves, as far as they can be listed; of any other name, itself."""
+        """Return the full names of a family's members, as far as they can be listed; for another name, itself."""
         if not self.is_family:
             return [self.name]
         if "names" not in self.facts:
@@ -111,7 +111,7 @@ class Entry:
         return [self.name + member for member in self._import(self.facts["names"])()]
 
     def some(self) -> str:
-        """A few of a family's members, in words; empty where they cannot be listed."""
+        """Return a few of a family's members as text; empty if they cannot be listed."""
         try:
             listed = self.members()
         except MetameryError:
@@ -123,9 +123,9 @@ class Entry:
             return target
         module, _, attribute = target.partition(":")
         try:
-            found: Any = importlib.import_module(module)
+            factory: Any = importlib.import_module(module)
             for part in attribute.split("."):
-                found = getattr(found, part)
+                factory = getattr(factory, part)
         except ModuleNotFoundError as error:
             if extra := self.facts.get("extra"):
                 wanted = extra if "[" in extra else f"metamery[{extra}]"
@@ -135,29 +135,29 @@ class Entry:
             raise MetameryError(f"{self.kind} '{self.qualified}' cannot be imported: {error}") from error
         except (ImportError, AttributeError) as error:
             raise MetameryError(f"{self.kind} '{self.qualified}' cannot be imported: {error}") from error
-        return found  # type: ignore[no-any-return]
+        return factory  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """A name looked up: its entry, and for a member of a family the rest of the name."""
+    """The result of looking a name up: its entry, and for a member of a family the rest of the name."""
 
     entry: Entry
     member: str = ""
 
     @property
     def qualified(self) -> str:
-        if self.entry.target == _RUN:  # a run's path is where it lies, not what it is
+        if self.entry.target == _RUN:  # the path of a run is its location, not a part of its name
             return self.entry.qualified.removesuffix("/")
         return self.entry.qualified + self.member
 
     @property
     def wants_plugins(self) -> bool:
-        """Whether the factory asks for the plugins, to look names up itself."""
+        """Whether the factory takes the plugins, to look names up itself."""
         return "plugins" in inspect.signature(self.entry.factory()).parameters
 
     def options(self) -> str:
-        """The factory's options with their defaults, in words."""
+        """Return the factory's options with their defaults, as text."""
         parameters = list(inspect.signature(self.entry.factory()).parameters.values())[self.entry.is_family :]
         return ", ".join(
             parameter.name if parameter.default is parameter.empty else f"{parameter.name} = {parameter.default!r}"
@@ -166,7 +166,7 @@ class Lookup:
         )
 
     def build(self, /, **options: Any) -> Any:
-        """Call the factory, after holding the options' names against its signature."""
+        """Call the factory, after checking the options' names against its signature."""
         factory = self.entry.factory()
         given = (self.member,) if self.entry.is_family else ()
         what = f"{self.entry.kind} '{self.entry.name}{self.member}'"
@@ -180,7 +180,7 @@ class Lookup:
             given_options = {name: value for name, value in options.items() if name != "plugins"} or "no options"
             error.add_note(f"in the factory of {self.entry.kind} '{self.qualified}', given {given_options}")
             raise
-        check_types(factory, what, options)  # last, since a factory's own checks say more
+        check_types(factory, what, options)  # last, since a factory's own checks are more specific
         return built
 
 
@@ -226,9 +226,9 @@ class Registry:
         Raises
         ------
         UnknownNameError
-            Nothing answers to it. `hint` is put at the end of the message.
+            The name is unknown. `hint` is put at the end of the message.
         MetameryError
-            Several plugins registered it.
+            Several plugins registered the name.
         """
         if self.kind == "model" and is_run(Path(name)):
             return Lookup(Entry(self.kind, "run", f"{Path(name).resolve().name}/", _RUN), name)
@@ -237,7 +237,7 @@ class Registry:
             target = _from_file(Path(os.path.expanduser(user_file["path"])), user_file["attribute"])
             return Lookup(Entry(self.kind, Path(user_file["path"]).name, user_file["attribute"], target))
         plugin, colon, bare = name.partition(":")
-        if not colon or "/" in plugin:  # a colon further on is the member's
+        if not colon or "/" in plugin:  # a later colon belongs to the member
             plugin, colon, bare = "", "", name
         candidates = [entry for entry in self._entries if not colon or entry.plugin == plugin]
         matches = [entry for entry in candidates if entry.name == bare and not entry.is_family]
@@ -246,7 +246,7 @@ class Registry:
             longest = max((len(entry.name) for entry in families), default=0)
             matches = [entry for entry in families if len(entry.name) == longest]
         if len(matches) > 1:
-            listed = " and ".join(f"'{entry.plugin}:{bare}'" for entry in matches)
+            listed = " or ".join(f"'{entry.plugin}:{bare}'" for entry in matches)
             raise MetameryError(f"{self.kind} '{name}' is registered by several plugins: write {listed}")
         if not matches:
             if family := next((entry for entry in candidates if entry.name == f"{bare.rstrip('/')}/"), None):
@@ -260,7 +260,7 @@ class Registry:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a trained network, which is a model by its path."""
-    return os.path.isfile(folder / RUN_FILE)  # False, not an error, for names that no file can have
+    return os.path.isfile(folder / RUN_FILE)  # False, not an error, for impossible names of files
 
 
 def absolute(name: str, base: Path = Path()) -> str:
@@ -274,7 +274,7 @@ def absolute(name: str, base: Path = Path()) -> str:
 
 
 def check_options(factory: Callable[..., Any], what: str, options: Mapping[str, Any], positional: int = 0) -> None:
-    """Raise one clear line where `options` do not fit the factory's signature."""
+    """Raise `MetameryError` if `options` do not fit the factory's signature."""
     signature = inspect.signature(factory)
     accepted = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD][positional:]
     if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
@@ -284,11 +284,11 @@ def check_options(factory: Callable[..., Any], what: str, options: Mapping[str, 
     try:
         signature.bind(*[None] * positional, **options)
     except TypeError as error:
-        raise MetameryError(f"{what}: {error}; a name is a factory, called with options alone") from None
+        raise MetameryError(f"{what}: {error}; the factory of a name is called with keyword options only") from None
 
 
 def _from_file(path: Path, attribute: str) -> Callable[..., Any]:
-    """Run a Python file of the user's own and return one function of it."""
+    """Run a Python file of the user and return one of its functions."""
     if not os.path.isfile(path):
         raise MetameryError(f"no file '{path}': expected FILE.py:FUNCTION")
     name = f"metamery_user_{path.stem}"

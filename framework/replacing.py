@@ -1,4 +1,4 @@
-"""Files that are replaced in one step: whoever reads one finds it whole, the earlier or the new."""
+"""Files that are replaced in one step: a reader gets a complete file, the earlier or the new one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .owners import discard, owned
 
 @contextmanager
 def replaced(path: Path, partial: Path | None = None) -> Iterator[Path]:
-    """Give a path to write to, which takes the place of `path` at the end, unless an error is raised.
+    """Yield a path to write to, which replaces `path` at the end, unless an error is raised.
 
     Parameters
     ----------
     path
-        The file to be replaced, or made.
+        File to replace or create.
     partial
-        Where it is written first, on the same disk; by default beside it, under a name that `owners.clear` finds by
-        the prefix ``.NAME.``.
+        Path that is written first, on the same disk; by default beside `path`, under a name that `owners.clear`
+        finds by the prefix ``.NAME.``.
     """
     partial = partial or owned(path.parent, f".{path.name}.")
     try:

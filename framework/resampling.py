@@ -1,8 +1,7 @@
-"""Scaling pictures and resampling sounds to the part of them that is kept, in bounded memory.
+"""Scaling of pictures and resampling of sounds, in bounded memory, for the part that is kept.
 
-Ordinary signals are scaled whole by torchvision and resampled whole by torchaudio. Where that would take very much
-memory for what is then cropped away, the same kernels are evaluated for the kept part alone, which agrees within
-rounding.
+Ordinary signals are scaled by torchvision and resampled by torchaudio, and then cropped. Where that would take too much
+memory for what is cropped, the same kernels are evaluated for the kept part alone, which agrees within rounding.
 """
 
 from __future__ import annotations
@@ -12,18 +11,18 @@ import math
 import torch
 
 MAX_SCALED = 2**24
-"""Values of a scaled picture, 64 MB, up to which it is scaled whole. In a domain of 3 × 224 × 224, only pictures that
-are more than 111 times as long as wide exceed it."""
+"""Number of values of a scaled picture (64 MB) up to which it is scaled before it is cropped. In a domain of
+3 × 224 × 224, only pictures that are more than 111 times as long as wide exceed it."""
 
 MAX_KERNEL = 2**24
-"""Weights of torchaudio's filter bank, about 300 MB while it is made, up to which a sound is resampled by it. All pairs
-of the usual sample rates stay far below."""
+"""Number of weights of torchaudio's filter bank (about 300 MB while it is made) up to which a sound is resampled by it.
+All pairs of the usual sample rates stay far below."""
 
 MAX_SAMPLES = 2**24
-"""Samples, before or after, up to which a sound is resampled whole: more than 6 minutes at 44.1 kHz."""
+"""Number of samples, before or after, up to which a sound is resampled and then cropped: 6 minutes at 44.1 kHz."""
 
 _BLOCK = 2**20  # weights evaluated at once
-_ZEROS, _ROLLOFF = 6, 0.99  # of torchaudio's filter, as it is by default
+_ZEROS, _ROLLOFF = 6, 0.99  # defaults of torchaudio's filter
 
 
 def cover(signal: torch.Tensor, height: int, width: int, most: int = MAX_SCALED) -> torch.Tensor:
@@ -32,11 +31,11 @@ def cover(signal: torch.Tensor, height: int, width: int, most: int = MAX_SCALED)
     Parameters
     ----------
     signal
-        ``(C, H, W)``, float32.
+        Picture ``(C, H, W)``, float32.
     height, width
-        The size to cover.
+        Size to cover.
     most
-        Values of the scaled picture up to which it is scaled before it is cropped.
+        Number of values of the scaled picture up to which it is scaled before it is cropped.
 
     Returns
     -------
@@ -49,10 +48,10 @@ def cover(signal: torch.Tensor, height: int, width: int, most: int = MAX_SCALED)
     scale = max(height / own_height, width / own_width)
     size = [max(height, round(own_height * scale)), max(width, round(own_width * scale))]
     if channels * size[0] * size[1] > most:
-        for place, kept in enumerate((height, width)):
-            if size[place] > kept:
-                signal = _scaled_middle(signal, place + 1, size[place], kept)
-                size[place] = kept
+        for axis, kept in enumerate((height, width)):
+            if size[axis] > kept:
+                signal = _scaled_middle(signal, axis + 1, size[axis], kept)
+                size[axis] = kept
     if size != list(signal.shape[1:]):
         signal = transforms.resize(signal, size, interpolation=transforms.InterpolationMode.BICUBIC, antialias=True)
     cropped: torch.Tensor = transforms.center_crop(signal, [height, width])
@@ -77,30 +76,30 @@ def _scaled_middle(signal: torch.Tensor, axis: int, whole: int, kept: int) -> to
 
 
 def resampled_length(samples: int, rate: int, new_rate: int) -> int:
-    """Number of samples that a sound has at another rate."""
+    """Return the number of samples that a sound has at another rate."""
     return -(-samples * new_rate // rate)
 
 
 def resampled_middle(
     signal: torch.Tensor, rate: int, new_rate: int, samples: int, most: int = MAX_SAMPLES
 ) -> torch.Tensor:
-    """Free a sound of its mean, resample it, and crop it about its centre.
+    """Subtract the mean of a sound, resample it, and crop it about its centre.
 
     Parameters
     ----------
     signal
-        ``(T,)``, float32.
+        Sound ``(T,)``, float32.
     rate, new_rate
-        In Hz.
+        Sample rates in Hz.
     samples
-        Number of samples to keep at most, at the new rate.
+        Largest number of samples to keep, at the new rate.
     most
-        Number of samples, before or after, up to which it is resampled whole.
+        Number of samples, before or after, up to which it is resampled before it is cropped.
 
     Returns
     -------
     torch.Tensor
-        ``(samples,)``, or fewer where there are no more, float32.
+        ``(samples,)``, or fewer if the sound is shorter, float32.
     """
     from torchaudio.functional import resample
 
@@ -116,15 +115,15 @@ def resampled_middle(
 
 
 def centred(signal: torch.Tensor) -> torch.Tensor:
-    """Take the mean from a waveform; in double precision, so that a constant becomes exactly 0."""
+    """Subtract the mean of a waveform, in double precision, so that a constant becomes exactly 0."""
     exact = signal.double()
     return (exact - exact.mean()).float()
 
 
 def _sinc(signal: torch.Tensor, old: int, new: int, first: int, count: int) -> torch.Tensor:
-    """Some samples of what torchaudio's `resample` gives of a sound without its mean, in double precision.
+    """Return some samples of torchaudio's `resample` of a sound without its mean, in double precision.
 
-    Sample j lies at the time ``j / new``, and is the sum over k of ``signal[k] sinc(b t) cos²(b t π / 12) b / old``,
+    Sample j is at the time ``j / new``, and is the sum over k of ``signal[k] sinc(b t) cos²(b t π / 12) b / old``,
     where t is ``k / old − j / new`` and b 0.99 times the lower rate; the sum goes as far as the sixth zero.
     """
     mean = math.fsum(float(part.double().sum()) for part in torch.split(signal, _BLOCK)) / len(signal)

@@ -1,4 +1,4 @@
-"""The results of a study, read: whole and lazily, also while other processes add to them."""
+"""Reading the results of a study, lazily, also while other processes add to them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .stored import check_stored
 
 T = TypeVar("T")
 
-_LOADED_BYTES = 16e6  # up to which a result that may be replaced is read at once
-_READINGS = 3  # of what keeps changing, as long as each comes out
+_LOADED_BYTES = 16e6  # size up to which a result that may be replaced is loaded at once
+_READINGS = 3  # attempts, of which the last is accepted although results still change
 _REREAD_SECONDS = 30.0
 
 
 def open_study(path: str | Path) -> xr.DataTree:
-    """Open the results of a study, whole and lazily; groups are in order of their names.
+    """Open the results of a study, lazily; groups are sorted by name.
 
     Parameters
     ----------
@@ -58,24 +58,24 @@ def _open(folder: Path) -> xr.DataTree:
         with quiet():
             tree = xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
         for node in list(tree.subtree):
-            node.children = dict(sorted(node.children.items()))  # they come in the order of the disk
+            node.children = dict(sorted(node.children.items()))  # otherwise in the order of the disk
             dataset = plottable(node.to_dataset(inherit=False))
             replaceable = node.path.lstrip("/").partition("/")[0] not in ("", *RESERVED[:2])
             node.dataset = dataset.load() if replaceable and dataset.nbytes <= _LOADED_BYTES else dataset
-    except (RuntimeError, ValueError, KeyError) as error:  # what is cut off, which codecs say in their own ways
+    except (RuntimeError, ValueError, KeyError) as error:  # truncated files, which codecs report in different ways
         raise MetameryError(f"'{folder / RESULTS}' is damaged: {error}") from error
     return tree
 
 
 def steady(paths: Sequence[Path], read: Callable[[], T]) -> T:
-    """Read from results; once more where a group came, went or was replaced meanwhile.
+    """Read from results, and again if a group was added, removed or replaced meanwhile.
 
     Parameters
     ----------
     paths
         Folders, or the ``results.zarr`` in them.
     read
-        Opens them itself, and reads what it needs.
+        Function that opens them and returns what it reads.
     """
     folders = [home(Path(path)) for path in paths]
     limit = time.monotonic() + _REREAD_SECONDS
@@ -84,27 +84,27 @@ def steady(paths: Sequence[Path], read: Callable[[], T]) -> T:
             _wait_for_changes(folder, limit)
         before = [_state(folder) for folder in folders]
         try:
-            found = read()
+            result = read()
         except (OSError, ValueError, KeyError, IndexError, MetameryError):
             if [_state(folder) for folder in folders] == before or time.monotonic() > limit:
                 raise
         else:
             if [_state(folder) for folder in folders] == before or attempt == _READINGS:
-                return found
+                return result
     raise AssertionError
 
 
 def _state(folder: Path) -> tuple[int, int] | None:
-    """What changes whenever a group comes or goes."""
+    """Return values that change whenever a group is added or removed."""
     try:
-        found = (folder / RESULTS / "zarr.json").stat()
+        status = (folder / RESULTS / "zarr.json").stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns
 
 
 def _wait_for_changes(folder: Path, limit: float) -> None:
-    """Wait while a process that has its turn changes which groups there are."""
+    """Wait while a process that has its turn adds or removes groups."""
     while time.monotonic() < limit and turn_holder(folder) is not None:
         try:
             node = json.loads((folder / RESULTS / "zarr.json").read_text(encoding="utf-8"))
@@ -116,7 +116,7 @@ def _wait_for_changes(folder: Path, limit: float) -> None:
 
 
 def plottable(dataset: xr.Dataset) -> xr.Dataset:
-    """Give text coordinates the type that xarray can plot and select by everywhere."""
+    """Convert text coordinates to the type that xarray can always plot and select by."""
     texts = {
         name: (coordinate.dims, np.array(coordinate.values.tolist(), dtype=str), coordinate.attrs)
         for name, coordinate in dataset.coords.items()
@@ -126,14 +126,14 @@ def plottable(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def check_version(folder: Path) -> None:
-    """Refuse a folder without results, with results of a newer schema, or with what is not a study's."""
+    """Refuse a folder without results, with results of a newer schema, or with another Zarr store."""
     if not (folder / RESULTS / "zarr.json").is_file():
         raise MetameryError(f"no results in '{folder}': expected a study's folder, with {RESULTS} in it")
     try:
         attributes = zarr.open_group(folder / RESULTS, mode="r", use_consolidated=False).attrs
         version = attributes["schema_version"]
-    except Exception as error:  # whatever the format's own checks come to
-        raise MetameryError(f"'{folder / RESULTS}' holds no study's results: {error}") from None
+    except Exception as error:  # the format's own checks raise many kinds
+        raise MetameryError(f"'{folder / RESULTS}' does not hold the results of a study: {error}") from None
     if not isinstance(version, int) or isinstance(version, bool) or version > SCHEMA_VERSION:
         raise MetameryError(
             f"'{folder / RESULTS}' has schema {version}; this metamery reads up to {SCHEMA_VERSION}: "
@@ -144,7 +144,7 @@ def check_version(folder: Path) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Say nothing of gathered metadata, nor of files that another process is just writing or was killed at."""
+    """Suppress warnings of consolidated metadata, and of files that another process has not finished writing."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         warnings.filterwarnings("ignore", message="Object at .* is not recognized as a component")

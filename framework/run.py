@@ -31,7 +31,7 @@ class Run:
     classes
         Names of the network's outputs, in order.
     recipe
-        The recipe, resolved: every number that the training takes.
+        Resolved recipe: every number that the training uses.
     seed
         Seed of all random choices.
     start
@@ -50,7 +50,7 @@ class Run:
     freeze: Sequence[str] = field(default_factory=tuple)
 
     def to_toml(self) -> str:
-        """The run as TOML, every value of its recipe written out."""
+        """Return the run as TOML, with every value of its recipe."""
         table: dict[str, Any] = {"seed": self.seed, "classes": list(self.classes), "stimuli": self.stimuli.table()}
         if self.validation is not None:
             table["validation"] = self.validation.table()
@@ -77,7 +77,7 @@ class Run:
             raise MetameryError(f"no run in '{folder}': {error}") from None
 
     def differences(self, other: Run) -> list[str]:
-        """Say what differs from another run, one ``entry (this, there that)`` each."""
+        """Return the differences from a stored run, each as ``entry (this, stored that)``."""
         return differences(self.to_toml(), other.to_toml())
 
     @classmethod

@@ -1,4 +1,4 @@
-"""How a network is run, frozen or with another layout in memory; everything comes back as it was."""
+"""Running a network, frozen or with another layout in memory; everything is restored afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[nn.Module]:
-    """Put a module into eval mode with its weights frozen; every flag comes back afterwards."""
+    """Put a module into eval mode with its weights frozen; every flag is restored afterwards."""
     training = [(part, part.training) for part in module.modules()]
     learning = [(weight, weight.requires_grad) for weight in module.parameters()]
     try:
@@ -36,9 +36,9 @@ def frozen(module: nn.Module) -> Iterator[nn.Module]:
 
 @contextmanager
 def ordinary() -> Iterator[None]:
-    """Leave a caller's inference mode and autocast, under which networks compute something else or nothing to derive.
+    """Leave a caller's inference mode and autocast, under which results differ or have no gradient.
 
-    It decorates functions, too.
+    It can also decorate functions.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
@@ -50,9 +50,9 @@ def ordinary() -> Iterator[None]:
 
 @contextmanager
 def drawing(model: Model, seed: int) -> Iterator[None]:
-    """Have a stochastic network draw from a seed; the global generators are as before afterwards.
+    """Seed the draws of a stochastic network; the global generators are restored afterwards.
 
-    It does nothing to any other network. What a signal is given still depends on the batch that it is in.
+    Other networks are not affected. What is drawn for a signal still depends on its batch.
     """
     if not model.stochastic:
         yield
@@ -65,7 +65,7 @@ def drawing(model: Model, seed: int) -> Iterator[None]:
 
 @contextmanager
 def float32_by_default() -> Iterator[None]:
-    """What other libraries draw is float32, whatever the caller's default: other types draw other numbers."""
+    """Make other libraries draw float32, whatever the caller's default: with other types the numbers differ."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -76,18 +76,18 @@ def float32_by_default() -> Iterator[None]:
 
 @contextmanager
 def channels_last(module: nn.Module, domain: Domain) -> Iterator[nn.Module]:
-    """Lay the weights of a network's 2-D convolutions out with the channels last, which CPUs run faster.
+    """Store the weights of a network's 2-D convolutions with the channels last, which CPUs run faster.
 
-    With this and `keeping_memory` EfficientNet-Lite0 takes .36 to .60 of the time (`benchmarks/synthesis.py`). Values
-    and names stay, and so does what the network learns meanwhile; results are the same up to rounding. It does nothing
-    to a network that is not float32 on the CPU, or that does not run so (some code reshapes activations in a way that
-    needs the usual layout): that is tried on one signal.
+    With this and `keeping_memory` EfficientNet-Lite0 takes 0.36 to 0.60 of the time (`benchmarks/synthesis.py`). Values
+    and names do not change, and what the network learns meanwhile is kept; results are the same up to rounding.
+    Networks that are not float32 on the CPU, or that do not run on one signal in this layout (some code reshapes
+    activations in a way that needs the usual one), are not changed.
     """
     convolutions = (part for part in module.modules() if isinstance(part, nn.Conv2d | nn.ConvTranspose2d))
-    found = (part._parameters.get("weight") for part in convolutions)
+    candidates = (part._parameters.get("weight") for part in convolutions)
     weights = {
         weight: weight.data
-        for weight in found
+        for weight in candidates
         if weight is not None and weight.device.type == "cpu" and weight.dtype == torch.float32
     }
     try:
@@ -105,10 +105,10 @@ def channels_last(module: nn.Module, domain: Domain) -> Iterator[nn.Module]:
 
 @contextmanager
 def keeping_memory() -> Iterator[None]:
-    """Have the C library keep freed memory for the next update, and give all of it back at the end.
+    """Make the C library keep freed memory for the next update, and release all of it at the end.
 
-    Otherwise glibc returns every block above 32 MB to the system at once and asks for it again, and each page of it
-    then costs a fault, which counts most at the early layers. It does nothing where there is no glibc.
+    Otherwise glibc returns every block above 32 MB to the system at once and requests it again, and each of its pages
+    then costs a page fault, which matters most at early layers. Without glibc this does nothing.
     """
     if (library := _glibc()) is None:
         yield
@@ -117,7 +117,7 @@ def keeping_memory() -> Iterator[None]:
     library.mallopt(_TRIM_THRESHOLD, -1)
     try:
         yield
-    finally:  # what glibc itself comes to in a process that has freed large blocks
+    finally:  # the values that glibc itself reaches after large blocks were freed
         library.mallopt(_MMAP_MAX, 65536)
         library.mallopt(_MMAP_THRESHOLD, 32 * 2**20)
         library.mallopt(_TRIM_THRESHOLD, 64 * 2**20)
@@ -125,7 +125,7 @@ def keeping_memory() -> Iterator[None]:
 
 
 def signal_type(module: nn.Module) -> torch.dtype:
-    """The type of the signals that are worked on: float64 where the weights are, otherwise float32."""
+    """Return the type of a network's signals: float64 if any of its weights are, otherwise float32."""
     return torch.float64 if any(weight.dtype == torch.float64 for weight in module.parameters()) else torch.float32
 
 

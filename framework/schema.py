@@ -1,4 +1,4 @@
-"""The schema of results: dimensions, variables and what every dataset has to say of itself."""
+"""The schema of results: dimensions, variables and the attributes that every dataset needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DIMENSIONS: Mapping[str, str] = {
     "stimulus": "natural signals, by name",
     "layer": "the layer at which a metamer was made",
     "measured_layer": "the layer at which it was measured",
-    "seed": "repetitions from other starting noise",
+    "seed": "repetitions from different starting noise",
     "metric": "measures, of match or of anything else",
     "model": "networks, by qualified name",
     "recogniser": "networks or people asked what a metamer shows",
@@ -31,12 +31,12 @@ DIMENSIONS: Mapping[str, str] = {
     "transformation": "kinds of change of a signal",
     "strength": "how strong a transformation is",
     "category": "what a stimulus shows",
-    "site": "a layer of a model; the coordinates `model` and `layer` say which",
-    "other_site": "the layer that it is compared with; so do `other_model` and `other_layer`",
+    "site": "a layer of a model, named by the coordinates `model` and `layer`",
+    "other_site": "the layer that it is compared with, named by `other_model` and `other_layer`",
     "component": "singular values and directions, the largest first",
     "term": "effects in an analysis of variance",
     "participant": "people",
-    "channel": "of a picture",
+    "channel": "channels of a picture",
     "y": "rows of a picture, from the top",
     "x": "columns of a picture, from the left",
     "time": "samples of a waveform",
@@ -47,19 +47,19 @@ SIGNAL_DIMENSIONS = frozenset({"channel", "y", "x", "time"})
 """The dimensions that need no coordinate."""
 
 STATES = {"missing": 0, "done": 1, "failed": 2}
-"""What became of a metamer."""
+"""States of a metamer."""
 
 VERDICTS = {"missing": -1, "no": 0, "yes": 1, "unattainable": 2}
 """Whether a metamer succeeds; unattainable where two unrelated signals can match perfectly."""
 
-_WAYS = {"": "", "quantised_": ", quantised"}
+_SUFFIXES = {"": "", "quantised_": ", quantised"}
 
 METRIC_UNITS = "1, or dB where the metric's name says so"
 
 
 @dataclass(frozen=True)
 class Variable:
-    """What an array is: its dimensions, type, fill value, meaning and units."""
+    """The dimensions, type, fill value, meaning and units of an array."""
 
     dims: tuple[str, ...]
     dtype: str
@@ -69,7 +69,7 @@ class Variable:
     flags: Mapping[str, int] = field(default_factory=dict)
 
     def attributes(self) -> dict[str, Any]:
-        """The attributes that go with the array; flags follow the CF conventions."""
+        """Return the attributes of the array; flags follow the CF conventions."""
         attributes: dict[str, Any] = {"long_name": self.long_name, "units": self.units}
         if self.flags:
             attributes["flag_values"] = list(self.flags.values())
@@ -114,10 +114,10 @@ def metamer_variables(signal_dims: tuple[str, ...]) -> dict[str, Variable]:
             (*_PER_METAMER, "step"), "float32", nan, "distance to the stimulus, before each update and after the last"
         ),
         "steps": Variable(_PER_METAMER, "int32", -1, "updates made"),
-        "state": Variable(_PER_METAMER, "int8", 0, "what became of the metamer", flags=STATES),
+        "state": Variable(_PER_METAMER, "int8", 0, "state of the metamer", flags=STATES),
         "reason": Variable(_PER_METAMER, "str", "", "why a metamer failed"),
         "modified_relu": Variable(
-            ("layer",), "int8", -1, "whether the layer's own ReLU let gradients of units that are off pass",
+            ("layer",), "int8", -1, "whether the layer's own ReLU passed gradients of inactive units",
             flags={"missing": -1, "no": 0, "yes": 1},
         ),
     }  # fmt: skip
@@ -126,14 +126,14 @@ def metamer_variables(signal_dims: tuple[str, ...]) -> dict[str, Variable]:
 def match_variables() -> dict[str, Variable]:
     """The variables of ``/models/KEY/match`` that come with the metamers.
 
-    Those that begin with ``quantised_`` are of the metamer as people are shown it: 8-bit pictures, 16-bit sound.
+    Those that begin with ``quantised_`` belong to the metamer as it is shown to people: 8-bit pictures, 16-bit sound.
     """
     nan = float("nan")
     at_all = ("layer", "measured_layer", "stimulus", "seed", "metric")
     fit = "how closely the metamer's activations fit the stimulus's"
     variables = {"match": Variable(at_all, "float32", nan, fit, METRIC_UNITS)}
     own = Variable((*_PER_METAMER, "metric"), "float32", nan, f"{fit} at its own layer, quantised", METRIC_UNITS)
-    for prefix, how in _WAYS.items():
+    for prefix, how in _SUFFIXES.items():
         variables |= {
             f"{prefix}predicted": Variable(_PER_METAMER, "int32", -1, f"class that the model gives the metamer{how}"),
             f"{prefix}confidence": Variable(_PER_METAMER, "float32", nan, f"softmax probability of that class{how}"),
@@ -146,10 +146,10 @@ def match_variables() -> dict[str, Variable]:
 
 
 def success_variables() -> dict[str, Variable]:
-    """The variables of ``/models/KEY/match`` that hold it against the null."""
+    """The variables of ``/models/KEY/match`` that compare it with the null."""
     nan, each = float("nan"), (*_PER_METAMER, "metric")
     variables: dict[str, Variable] = {}
-    for prefix, how in _WAYS.items():
+    for prefix, how in _SUFFIXES.items():
         variables |= {
             f"{prefix}margin": Variable(
                 each, "float32", nan, f"match at its own layer above the null's maximum{how}", METRIC_UNITS
@@ -172,17 +172,17 @@ def null_variables() -> dict[str, Variable]:
     nan, per_layer = float("nan"), ("layer", "metric")
     return {
         "maximum": Variable(per_layer, "float32", nan, "best match of any pair", METRIC_UNITS),
-        "first": Variable(per_layer, "str", "", "of that pair, the signal that stands for the natural one"),
-        "second": Variable(per_layer, "str", "", "of that pair, the signal that stands for the metamer"),
+        "first": Variable(per_layer, "str", "", "signal of that pair in the role of the natural one"),
+        "second": Variable(per_layer, "str", "", "signal of that pair in the role of the metamer"),
         "quantiles": Variable((*per_layer, "quantile"), "float32", nan, "match between pairs", METRIC_UNITS),
-        "histogram": Variable((*per_layer, "bin"), "int64", 0, "pairs in each bin, the outer ones open"),
+        "histogram": Variable((*per_layer, "bin"), "int64", 0, "number of pairs in each bin; the outer bins are open"),
         "bin_low": Variable(("metric", "bin"), "float32", nan, "lower edge of each bin", METRIC_UNITS),
         "bin_high": Variable(("metric", "bin"), "float32", nan, "upper edge of each bin", METRIC_UNITS),
     }
 
 
 def model_key(qualified: str) -> str:
-    """The group's name for a model: every run of characters that a path cannot hold becomes ``+``.
+    """Return the name of a model's group: each run of characters that a path cannot hold becomes ``+``.
 
     >>> model_key("vision:torchvision/resnet50")
     'vision+torchvision+resnet50'
@@ -191,7 +191,7 @@ def model_key(qualified: str) -> str:
 
 
 def site_coordinates(sites: Sequence[tuple[str, str]], dim: str = "site") -> dict[str, Any]:
-    """Coordinates of a dimension ``site``: text, and the model and layer that each site is.
+    """Return coordinates of a dimension ``site``: text, and the model and layer of each site.
 
     >>> site_coordinates([("net", "conv1")], "other_site")["other_layer"]
     ('other_site', ['conv1'])
@@ -199,7 +199,7 @@ def site_coordinates(sites: Sequence[tuple[str, str]], dim: str = "site") -> dic
     Parameters
     ----------
     sites
-        Models' names and their layers.
+        Pairs of a model's name and a layer.
     dim
         ``site`` or ``other_site``.
     """
@@ -212,18 +212,18 @@ def site_coordinates(sites: Sequence[tuple[str, str]], dim: str = "site") -> dic
 
 
 def check_dataset(dataset: xr.Dataset) -> None:
-    """Hold a dataset against the schema.
+    """Check a dataset against the schema.
 
-    1. Every dimension is of the vocabulary (`DIMENSIONS`).
+    1. Every dimension is in the vocabulary (`DIMENSIONS`).
     2. Every dimension but the signal's has a coordinate.
     3. Every variable has ``long_name`` and ``units``.
-    4. Nothing has type object except text; times, complex numbers and pickles have no place in it.
-    5. Names can be those of files: text, without ``/``, and no two that differ in case alone.
+    4. Nothing has type object except text; times, complex numbers and pickles are not allowed.
+    5. Names are valid names of files: text, without ``/``, and no two differ only in case.
 
     Raises
     ------
     MetameryError
-        Naming the first that does not hold.
+        A check fails; the message states which.
     """
     groups.check_variables(dataset.variables)
     for dim in map(str, dataset.dims):

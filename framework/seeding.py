@@ -1,4 +1,4 @@
-"""Random weights from a seed of their own."""
+"""Random weights from a given seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .running import float32_by_default
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Build a float32 network on the CPU from `seed`; afterwards the global generator is where it was before."""
+    """Build a float32 network on the CPU from `seed`; the global generator is restored afterwards."""
     whole("seed", seed)
     with torch.random.fork_rng(devices=[]), torch.device("cpu"), float32_by_default():
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every GPU as well
@@ -29,7 +29,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 class _Counted:
-    """Holds a network's weights against free memory, each before it is given its value: till then it takes none."""
+    """Compares the size of a network's weights with free memory, before they get values and so take any."""
 
     def __init__(self) -> None:
         self._free = free_memory()

@@ -1,7 +1,7 @@
-"""A stimulus's signal as it is given, held against what is expected of one: numbers, their shape and their range.
+"""Checks of a stimulus's signal as it is given: its numbers, their shape and their range.
 
-Signals on another scale are refused, not converted: 8-bit values, 16-bit samples or normalised pictures are told from
-their range or type, but what they were before is for their owner to say.
+Signals on another scale are refused, not converted: 8-bit values, 16-bit samples or normalised pictures are recognised
+by their range or type, but only their owner knows how they were scaled.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from .stimuli import Stimulus
 
 MAX_OVERSHOOT = 0.01
-"""Values this far beyond the range are clamped: rounding, resampling and lossy coding leave them, 0.01 being less than
-three of 255 levels and 0.1 dB. A picture in [−1, 1] or a normalised one goes further."""
+"""Distance beyond the range up to which values are clamped: rounding, resampling and lossy coding produce them. 0.01 is
+less than three of 255 levels and 0.1 dB. A picture in [−1, 1] or a normalised one exceeds it."""
 
 MAX_LEVEL = 8.0
-"""Sounds whose level is set anyway may have peaks this many times full scale, such as those of unit variance; samples
-of 8, 16 or 32 bits go further."""
+"""Largest peak, in units of full scale, of sounds whose level is set anyway, such as those of unit variance; samples of
+8, 16 or 32 bits exceed it."""
 
-_CHANNELS = (1, 2, 3, 4)  # of pictures as files have them
+_CHANNELS = (1, 2, 3, 4)  # in files
 
 
 def picture(stimulus: Stimulus, channels: int) -> torch.Tensor:
-    """A picture's values, ``(C, H, W)`` float32, with C 1 or `channels`.
+    """Return a picture's values, ``(C, H, W)`` float32, where C is 1 or `channels`.
 
     Raises
     ------
     MetameryError
-        The signal is not a picture in [0, 1] with such channels; the message says what was found.
+        The signal is not a picture in [0, 1] with such channels; the message states what was given.
     """
     expected = "a floating-point picture (channels, height, width) with values from 0 to 1"
     signal = _numbers(stimulus, expected, whole=_divide_picture)
@@ -49,27 +49,27 @@ def picture(stimulus: Stimulus, channels: int) -> torch.Tensor:
         )
     if not signal.numel():
         raise MetameryError(f"{_named(stimulus)} is empty")
-    if (found := signal.shape[0]) not in (1, channels):
+    if (given := signal.shape[0]) not in (1, channels):
         hint = ""
         if signal.shape[-1] in (1, 3, channels):
             hint = f": its shape {tuple(signal.shape)} looks like (height, width, channels); permute it"
-        elif found in (2, 4):
+        elif given in (2, 4):
             hint = ": the last may be transparency; --background white lays pictures of a folder on white"
-        raise MetameryError(f"{_named(stimulus)} has {found} channels, the model takes {channels}{hint}")
+        raise MetameryError(f"{_named(stimulus)} has {given} channels, the model takes {channels}{hint}")
     low, high = _range(stimulus, signal, "pixels")
     if low < -MAX_OVERSHOOT or high > 1 + MAX_OVERSHOOT:
-        found_range = f"values from {low:.4g} to {high:.4g}"
-        raise MetameryError(f"{_named(stimulus)} has {found_range}, expected 0 to 1: {_rescale_picture(low, high)}")
+        values = f"values from {low:.4g} to {high:.4g}"
+        raise MetameryError(f"{_named(stimulus)} has {values}, expected 0 to 1: {_rescale_picture(low, high)}")
     return signal
 
 
 def waveform(stimulus: Stimulus, full: float = 1.0, level_is_set: bool = False) -> torch.Tensor:
-    """A mono sound's samples, ``(T,)`` float32, within ±`full`, or ± `MAX_LEVEL` times that where its level is set.
+    """Return a mono sound's samples, ``(T,)`` float32, within ±`full`, or ± `MAX_LEVEL` times that if its level is set.
 
     Raises
     ------
     MetameryError
-        The signal is not a mono waveform in that range; the message says what was found.
+        The signal is not a mono waveform in that range; the message states what was given.
     """
     expected = f"a floating-point waveform (samples,) with values from −{full:g} to {full:g}"
     signal = _numbers(stimulus, expected, whole=_divide_sound)
@@ -94,7 +94,7 @@ def waveform(stimulus: Stimulus, full: float = 1.0, level_is_set: bool = False) 
 
 
 def sample_rate(stimulus: Stimulus, wanted: int) -> int:
-    """A sound's sample rate in Hz.
+    """Return a sound's sample rate in Hz.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def _named(stimulus: Stimulus) -> str:
 
 
 def _numbers(stimulus: Stimulus, expected: str, whole: Any) -> torch.Tensor:
-    """The signal as float32 on the CPU, whatever held it; `whole` says what to do with whole numbers."""
+    """Return the signal as float32 on the CPU; `whole` returns the advice on a signal of integers."""
     given: Any = stimulus.signal
     if type(given).__module__.partition(".")[0] == "PIL":
         raise MetameryError(
@@ -134,7 +134,7 @@ def _numbers(stimulus: Stimulus, expected: str, whole: Any) -> torch.Tensor:
     if is_floating or (kind == "bool" and whole is _divide_picture):
         if isinstance(values, torch.Tensor):
             return values.to(torch.float32)
-        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+        with np.errstate(over="ignore"):  # too large numbers become infinite, and are refused as such
             return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
     if not values.shape or 0 in values.shape or not kind.startswith(("int", "uint")):
         raise MetameryError(f"{_named(stimulus)} is {_article(given)} of type {kind}, expected {expected}")
@@ -156,7 +156,7 @@ def _article(given: object) -> str:
 
 def _range(stimulus: Stimulus, signal: torch.Tensor, what: str) -> tuple[float, float]:
     low, high = (float(value) for value in signal.aminmax())
-    if not (math.isfinite(low) and math.isfinite(high)):  # NaN is the least and the largest of what it is among
+    if not (math.isfinite(low) and math.isfinite(high)):  # aminmax returns NaN if any value is NaN
         raise MetameryError(f"{_named(stimulus)} has {what} that are NaN or infinite")
     return low, high
 
@@ -171,7 +171,7 @@ def _rescale_picture(low: float, high: float) -> str:
     if low >= 0 and high > 2:
         return f"divide by {255 if high <= 255 else 65535 if high <= 65535 else f'{high:.4g}'}"
     if low >= -1 - MAX_OVERSHOOT and high <= 1 + MAX_OVERSHOOT:
-        return "if they are meant to run from −1 to 1, (signal + 1) / 2 brings them there"
+        return "if their range is −1 to 1, use (signal + 1) / 2"
     if low < -0.5 or high > 1.5:
         return "undo the normalisation (signal * std + mean); the model has its own"
     return "clamp it"
@@ -188,5 +188,5 @@ def _rescale_sound(low: float, high: float, full: float) -> str:
     if peak <= MAX_LEVEL * full:
         return f"divide by its peak, {peak:.4g}, or clamp it"
     if low >= 0 and high <= 255:
-        return "of 8-bit samples, subtract 128 and divide by 128"
-    return f"of {16 if peak <= 2**15 else 32}-bit samples, divide by {2 ** (15 if peak <= 2**15 else 31)}"
+        return "if these are 8-bit samples, subtract 128 and divide by 128"
+    return f"if these are {16 if peak <= 2**15 else 32}-bit samples, divide by {2 ** (15 if peak <= 2**15 else 31)}"

@@ -1,8 +1,8 @@
-"""What is written beside a store before it is moved in, and what becomes of it when its writer is killed.
+"""Staging folders, in which groups are written before they are moved into a store, and recovery after a kill.
 
-A staging folder is called ``.results.zarr.OWNER`` and holds ``new``, which is to come, and ``old``, an earlier group
-that gives way, with its place in ``place.txt``. Every step can be the last: a group that was moved out and not yet
-replaced goes back, and what is no longer needed is renamed before it is removed.
+A staging folder is called ``.results.zarr.OWNER`` and holds the new group, ``new``, and the one that it replaces,
+``old``, with its path in ``place.txt``. A writer can be killed after every step: a group that was moved out and not yet
+replaced is moved back, and what is no longer needed is renamed before it is removed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from .folders import RESULTS
 from .owners import abandoned, clear, discard
 
 STAGED = f".{RESULTS}."
-"""How the names of staging folders begin, and of whatever else a writer needs beside a store meanwhile."""
+"""Prefix of the names of staging folders, and of everything else that a writer temporarily needs beside a store."""
 
-_PLACE = "place.txt"
+_PATH_FILE = "place.txt"
 
 
 def exchange(staging: Path, results: Path, path: str) -> None:
-    """Move ``new`` from a staging folder to its place in a store; an earlier group there gives way."""
-    (staging / _PLACE).write_text(path, encoding="utf-8")
+    """Move ``new`` from a staging folder to a path in a store; an earlier group at that path is replaced."""
+    (staging / _PATH_FILE).write_text(path, encoding="utf-8")
     target, old = results / path, staging / "old"
     try:
         if target.exists():
@@ -36,17 +36,17 @@ def exchange(staging: Path, results: Path, path: str) -> None:
 
 
 def put_back(staging: Path, results: Path) -> None:
-    """Put a group back that was moved out of a store and not yet replaced."""
+    """Move a group back that was moved out of a store and not yet replaced."""
     with suppress(FileNotFoundError):  # nothing was moved
-        target = results / (staging / _PLACE).read_text(encoding="utf-8")
+        target = results / (staging / _PATH_FILE).read_text(encoding="utf-8")
         if not target.exists():
             os.rename(staging / "old", target)
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what killed writers left half written beside a store and in it, while it is one's turn.
+    """Remove what killed writers left unfinished beside a store and in it; the caller must have its turn.
 
-    What a live process uses stays.
+    Files that a running process uses are kept.
     """
     for leftover in abandoned(folder, STAGED):
         put_back(leftover, folder / RESULTS)
@@ -55,7 +55,7 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def clear_half_written(folder: Path, claim: Claim) -> None:
-    """Remove files within a store that Zarr had not yet moved into place, unless others may be writing them."""
+    """Remove files within a store that Zarr has not yet renamed, unless other processes may be writing them."""
     if claim.others():
         return
     for file in (folder / RESULTS).rglob("*.partial"):

@@ -1,4 +1,4 @@
-"""The program's entry, which imports the rest, so that it ends in one line whenever it is stopped."""
+"""The program's entry point, which imports the rest, so that an interrupt at any time ends it in one line."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def entry() -> None:
         try:
             from .cli import main
 
-            if isinstance(sys.stdout, io.TextIOWrapper):  # as for standard error: what cannot be written is escaped
+            if isinstance(sys.stdout, io.TextIOWrapper):  # as for standard error: escape what cannot be encoded
                 sys.stdout.reconfigure(errors="backslashreplace")
             status = main()
             sys.stdout.flush()
-        except BrokenPipeError:  # whoever read what was printed has seen enough
+        except BrokenPipeError:  # the reader of the output has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = 128 + 13
         except BaseException as error:
@@ -31,7 +31,7 @@ def entry() -> None:
                 raise
             stopping.tell()
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    except KeyboardInterrupt:  # once more, while that was done
+    except KeyboardInterrupt:  # a second interrupt meanwhile
         status = stopping.STATUS
     sys.exit(status)
 

@@ -1,4 +1,4 @@
-"""Stimuli: natural signals with what is known of them."""
+"""Stimuli: natural signals with their categories, right answers and origin."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ class Stimulus:
     Parameters
     ----------
     signal
-        A picture ``(C, H, W)`` in [0, 1], or a mono waveform ``(T,)`` in [−1, 1].
+        Picture ``(C, H, W)`` in [0, 1], or mono waveform ``(T,)`` in [−1, 1].
     category
-        What it shows; empty where nobody said.
+        What it shows; empty if unknown.
     labels
-        For each label space by name, the answers that count as right. Where a space is missing it is not known
-        which answers are right: correctness is then missing, not false. An answer is a class's name, which means all
-        classes that are called so, or its number.
+        Right answers for each label space, by name. If a space is missing, its right answers are unknown, and
+        correctness is then missing, not false. An answer is the name of a class, which stands for all classes of that
+        name, or the number of a class.
     name
-        Unique among its stimuli.
+        Name, unique among its stimuli.
     source, licence
-        Where it comes from and under what terms it may be shown.
+        Origin, and the terms under which it may be shown.
     group
-        What it shares with others, for example the speaker.
+        Property that it shares with others, for example the speaker.
     sample_rate
-        In Hz; of waveforms only.
+        Sample rate in Hz, of waveforms only.
     fitted
-        Gives the signal as it is in a domain, where that is known already (`known_as`): `Domain.fit` then returns this.
+        Function that returns the signal in a domain, if it is known already (`known_as`); `Domain.fit` then calls it.
     """
 
     signal: torch.Tensor
@@ -48,29 +48,29 @@ class Stimulus:
     fitted: Callable[[Any], torch.Tensor] | None = field(default=None, init=False, repr=False)
 
     def known_as(self, fitted: Callable[[Any], torch.Tensor]) -> Stimulus:
-        """Return the same stimulus, of which `fitted` tells what it is in a domain: a study's, which are stored.
+        """Return the same stimulus, with a function that returns its signal in a domain, such as a stored one.
 
-        One that is made from it by `dataclasses.replace`, perhaps with another signal, is fitted anew.
+        A copy by `dataclasses.replace`, perhaps with another signal, is fitted again.
         """
         known = replace(self)
         object.__setattr__(known, "fitted", fitted)
         return known
 
     def right_answers(self, label_space: str) -> frozenset[str | int] | None:
-        """The answers that count as right in one label space; None where they are not known."""
+        """Return the right answers in one label space; None if they are unknown."""
         if label_space in self.labels:
             return self.labels[label_space]
         return frozenset({self.category}) if label_space == "category" and self.category else None
 
     @property
     def answers(self) -> dict[str, frozenset[str | int]]:
-        """The right answers by label space, ``category`` among them where the category is known."""
+        """The right answers by label space, including ``category`` if the category is known."""
         category = self.right_answers("category")
         return {**({} if category is None else {"category": category}), **self.labels}
 
 
 class Stimuli(Protocol):
-    """A sequence of stimuli, each loaded when it is asked for. Data sets for training are the same thing."""
+    """A sequence of stimuli, each loaded on access. Data sets for training are such sequences, too."""
 
     def __len__(self) -> int: ...
 
@@ -80,7 +80,7 @@ class Stimuli(Protocol):
 
 
 def is_utf8(name: str) -> bool:
-    """Whether a name can be written as text: that of a file can hold bytes that are not UTF-8."""
+    """Whether a name can be written as text: names of files can have bytes that are not UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -95,9 +95,9 @@ def check_limit(limit: int | None) -> None:
 
 
 def spread(count: int, limit: int | None) -> range | list[int]:
-    """Choose at most `limit` of `count` positions, evenly spread, in order.
+    """Select at most `limit` of `count` positions, evenly spread, in order.
 
-    Sets are often sorted by class; the first hundred would then show a single one.
+    Data sets are often sorted by class; the first hundred stimuli would then belong to a single one.
 
     >>> spread(10, 4)
     [0, 2, 5, 7]

@@ -1,4 +1,4 @@
-"""What is said after Ctrl-C, SIGTERM or SIGHUP: whether the same command goes on where it was."""
+"""The message after Ctrl-C, SIGTERM or SIGHUP: whether the same command resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import NoReturn
 STATUS = 130
 """Exit status of a program that was interrupted."""
 
-GOES_ON = "the same command goes on where this one was"
-ANEW = "the same command starts anew"
+GOES_ON = "the same command resumes where this one stopped"
+ANEW = "the same command starts again from the beginning"
 
-_said: list[str] = []
+_messages: list[str] = []
 _interrupts: list[None] = []
 
 
 @contextmanager
 def when_stopped(text: str = GOES_ON) -> Iterator[None]:
-    """Within it, an interrupt is followed by this text."""
+    """Print this text after an interrupt in the block."""
     try:
         yield
     except KeyboardInterrupt:
@@ -28,23 +28,23 @@ def when_stopped(text: str = GOES_ON) -> Iterator[None]:
 
 
 def begin() -> None:
-    """Forget what an earlier command, or a notebook's cell that was interrupted, had to say."""
-    _said.clear()
+    """Discard the messages of an earlier command, or of a notebook's cell that was interrupted."""
+    _messages.clear()
 
 
 def say(text: str) -> None:
-    """Let the program end with this text, if it was interrupted; what was said first holds."""
-    _said.append(text)
+    """Set the text that is printed if the program is interrupted; later calls have no effect."""
+    _messages.append(text)
 
 
 def tell() -> None:
-    """Say that a command was stopped."""
-    print(f"stopped: {_said[0] if _said else ANEW}", file=sys.stderr)
-    _said.clear()
+    """Print that a command was stopped."""
+    print(f"stopped: {_messages[0] if _messages else ANEW}", file=sys.stderr)
+    _messages.clear()
 
 
 def interrupt() -> NoReturn:
-    """Interrupt the program, and note it: what is interrupted may turn that into an error of its own."""
+    """Interrupt the program, and record that, since the interrupted code may raise another error instead."""
     _interrupts.append(None)
     raise KeyboardInterrupt
 

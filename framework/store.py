@@ -1,8 +1,9 @@
-"""The store of a study's results: one Zarr v3 hierarchy, created whole and then filled region by region.
+"""The store of a study's results: one Zarr v3 hierarchy, created at once and then filled region by region.
 
-All arrays exist, with fill value and dimension names, before the first is written to; the hierarchy is built beside
-its place and moved there in one step, and Zarr replaces each chunk in one step. So whenever the program is killed,
-what is on disk can be read. Chunks never span two regions. Groups come and go one process at a time, by `claims.turn`.
+All arrays exist, with fill value and dimension names, before the first is written to; the hierarchy is built under a
+temporary name and renamed in one step, and Zarr replaces each chunk in one step. So the results on disk can be read
+whenever the program is killed. Chunks never span two regions. Groups are added and removed by one process at a time, by
+`claims.turn`.
 """
 
 from __future__ import annotations
@@ -41,15 +42,15 @@ class Group:
     Parameters
     ----------
     variables
-        By name.
+        Variables by name.
     coordinates
-        For each dimension but the signal's, its values.
+        Values of each dimension but the signal's.
     sizes
-        Of the signal's dimensions.
+        Lengths of the signal's dimensions.
     chunks
         Chunk length along each dimension; a dimension that is not named is one chunk.
     attributes
-        Text, numbers and lists of them.
+        Attributes: text, numbers and lists of them.
     """
 
     variables: Mapping[str, Variable] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class Group:
         return self.sizes[dim] if dim in SIGNAL_DIMENSIONS else len(self.coordinates[dim])
 
     def empty(self) -> xr.Dataset:
-        """The group in memory, all fill values."""
+        """Return the group in memory, with fill values everywhere."""
         data = {
             name: (
                 variable.dims,
@@ -94,23 +95,23 @@ class StudyStore:
         attributes: Mapping[str, Any],
         contents: Mapping[str, Mapping[str, ArrayLike]] | None = None,
     ) -> StudyStore:
-        """Create the results of a study in a folder, all arrays there and empty but for `contents`.
+        """Create the results of a study in a folder, with all arrays, which are empty except for `contents`.
 
         Parameters
         ----------
         folder
-            The study's folder; made where it is missing.
+            Folder of the study; created if it is missing.
         groups
-            By path, such as ``models/KEY/metamers``.
+            Groups by path, such as ``models/KEY/metamers``.
         attributes
-            Of the root: provenance.
+            Attributes of the root: provenance.
         contents
-            What is known from the start: for groups by path, values of whole variables.
+            Values that are known from the start: for groups by path, values of entire variables.
 
         Raises
         ------
         MetameryError
-            The folder cannot be written to, or holds results already.
+            The folder cannot be written to, or already holds results.
         """
         with writing_to(folder), ensured(folder):
             _check_new(folder)
@@ -131,12 +132,12 @@ class StudyStore:
 
     @classmethod
     def reopen(cls, folder: Path) -> StudyStore:
-        """Open the results of a study to go on with them; what a killed writer left half written is removed.
+        """Open the results of a study to continue them; what a killed writer left unfinished is removed.
 
         Raises
         ------
         MetameryError
-            There are none, they are of a newer schema, or they cannot be written to.
+            There are no results, they have a newer schema, or they cannot be written to.
         """
         steady([folder], lambda: check_version(folder))
         if not os.access(folder / RESULTS, os.W_OK):
@@ -144,7 +145,7 @@ class StudyStore:
         with writing_to(folder), turn(folder) as claim:
             clear_leftovers(folder)
             clear_half_written(folder, claim)
-            _consolidate(folder / RESULTS)  # its writer may have been killed just before
+            _consolidate(folder / RESULTS)  # a writer may have been killed just before this step
         return cls(folder)
 
     @property
@@ -154,12 +155,12 @@ class StudyStore:
     def write(self, path: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
         """Write one region of some variables of a group, in the order given.
 
-        `region` names a slice for some dimensions; the others are written whole.
+        `region` names a slice for some dimensions; the others are written entirely.
 
         Raises
         ------
         MetameryError
-            It cannot be written, for example because the disk is full.
+            The region cannot be written, for example because the disk is full.
         """
         with writing_to(self.path.parent):
             for name, value in values.items():
@@ -168,7 +169,7 @@ class StudyStore:
                 array[tuple(region.get(str(dim), slice(None)) for dim in dims)] = np.asarray(value, dtype=array.dtype)
 
     def read(self, path: str, name: str) -> NDArray[Any]:
-        """Read one variable whole."""
+        """Read one entire variable."""
         return np.asarray(_array(self._root, path, name)[...])
 
     def read_region(self, path: str, name: str, first: slice) -> NDArray[Any]:
@@ -181,14 +182,14 @@ class StudyStore:
         return dataset
 
     def children(self, path: str = "") -> list[str]:
-        """The names of the groups in a group, by default in the root."""
+        """Return the names of the groups in a group, by default in the root."""
         group = self._root[path] if path else self._root
         assert isinstance(group, zarr.Group)
         with quiet():
             return sorted(group.group_keys())
 
     def group_attributes(self, path: str) -> dict[str, Any]:
-        """The attributes of one group."""
+        """Return the attributes of one group."""
         return dict(self._root[path].attrs)
 
     def add(self, path: str, dataset: xr.Dataset) -> None:
@@ -215,7 +216,7 @@ class StudyStore:
         Raises
         ------
         MetameryError
-            It cannot be removed.
+            The group cannot be removed.
         """
         check_removal(path)
         self._take_out(path)
@@ -233,13 +234,13 @@ class StudyStore:
             _consolidate(self.path)
 
     def discard(self) -> None:
-        """Remove all results, in one step; the store is of no use afterwards."""
+        """Remove all results, in one step; the store cannot be used afterwards."""
         with self._turn_with() as staging:
             os.rename(self.path, staging / "gone")
 
     @contextmanager
     def _turn_with(self, prepare: Callable[[Path], None] = lambda _staging: None) -> Iterator[Path]:
-        """Prepare a staging folder, and then take one's turn."""
+        """Prepare a staging folder, and then wait for the turn."""
         folder = self.path.parent
         with writing_to(folder), scratch(folder, STAGED) as staging:
             prepare(staging)
@@ -248,27 +249,27 @@ class StudyStore:
                 yield staging
 
 
-def write_dataset(dataset: xr.Dataset, place: Path) -> None:
+def write_dataset(dataset: xr.Dataset, path: Path) -> None:
     """Write a dataset as a Zarr v3 group of its own, text with variable length."""
     fixed = [name for name, variable in dataset.variables.items() if variable.dtype.kind == "U"]
     variable = dataset.assign({name: dataset[name].astype(object) for name in fixed}).drop_encoding()
     encoding = {name: {"compressors": [_checked()]} for name in variable.variables}
-    variable.to_zarr(place, zarr_format=3, consolidated=False, encoding=encoding)
+    variable.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding)
 
 
 def _check_new(folder: Path) -> None:
     if (folder / RESULTS).exists():
-        raise MetameryError(f"'{folder}' holds results already")
+        raise MetameryError(f"'{folder}' already holds results")
 
 
 def _consolidate(path: Path) -> None:
-    """Gather all metadata in one place, which xarray reads first; where it is stale, new groups are hidden."""
+    """Consolidate all metadata, which xarray reads first; stale consolidated metadata would hide new groups."""
     with quiet():
         zarr.consolidate_metadata(path)
 
 
 def _unconsolidate(path: Path, staging: Path) -> None:
-    """Take the gathered metadata away while groups come and go, so that a reader never sees what is stale."""
+    """Remove the consolidated metadata while groups are added or removed, so that no reader sees a stale one."""
     node = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
     node.pop("consolidated_metadata", None)
     with replaced(path / "zarr.json", staging / "zarr.json") as partial:
@@ -305,7 +306,7 @@ def _array(root: zarr.Group, path: str, name: str) -> zarr.Array[Any]:
 
 
 def _checked() -> ZstdCodec:
-    """Zarr's own compression, with a checksum of each chunk: one that has changed on the disk cannot be read."""
+    """Return Zarr's default compression, with a checksum, so that a chunk that changed on the disk is not read."""
     return ZstdCodec(level=0, checksum=True)
 
 

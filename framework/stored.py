@@ -1,7 +1,7 @@
-"""What lies in a folder of results, held against the rules of its format before any of it is read.
+"""Checks of the files of results against the rules of their format, before any data is read.
 
-Zarr takes what an array says of itself at its word: its shape, its type, its codecs. A file that was edited, cut short
-or lost is found here, by name, and so is a claim that no memory would hold.
+Zarr trusts the description of an array: its shape, its type, its codecs. A file that was edited, truncated or lost is
+reported here, by name, and so is an array that would not fit in memory.
 """
 
 from __future__ import annotations
@@ -18,16 +18,17 @@ from .errors import MetameryError
 from .limits import check_memory
 
 LARGEST_DESCRIPTION = 64 * 2**20
-"""Bytes of a ``zarr.json``, the gathered one of a whole study included."""
+"""Largest size of a ``zarr.json`` in bytes, including the consolidated one of an entire study."""
 
 
 def check_stored(results: Path) -> None:
-    """Read the description of every group and array, and hold each against the format, its group and free memory.
+    """Read the description of every group and array, and check each against the format, its group and free memory.
 
     Raises
     ------
     MetameryError
-        One is missing or damaged, two arrays of a group differ in the length of a dimension, a coordinate lacks a part,
+        One is missing or damaged, two arrays of a group differ in the length of a dimension, chunks of a coordinate are
+        missing,
         or a coordinate or one chunk of an array is larger than the memory that is free.
     """
     for folder in _groups(results):
@@ -35,7 +36,7 @@ def check_stored(results: Path) -> None:
 
 
 def _groups(folder: Path) -> Iterator[Path]:
-    """A group and all groups in it; what other writers have in the making begins with a dot."""
+    """Yield a group and all groups in it; the names of those that other writers are making begin with a dot."""
     yield folder
     for inside in sorted(folder.iterdir()):
         if inside.is_dir() and not inside.name.startswith(".") and not (inside / "c").exists():
@@ -73,20 +74,21 @@ def _check_group(folder: Path) -> None:
 
 
 def _check_size(file: Path, name: str, array: Any) -> None:
-    each = getattr(array.data_type, "item_size", None) or 16  # text has none
+    each = getattr(array.data_type, "item_size", None) or 16  # text has no fixed size
     shape, chunk = array.shape, tuple(getattr(array.chunk_grid, "chunk_shape", array.shape))
     if not all(1 <= length < 2**62 for length in chunk):
         raise _damaged(file, f"its chunks are {chunk}")
-    whole = name in {str(dim) for dim in array.dimension_names or ()}
-    claimed = math.prod(shape) if whole else math.prod(min(one, other) for one, other in zip(shape, chunk, strict=True))
-    check_memory(f"'{file}' is damaged or too large: {'it' if whole else 'one chunk of it'}", each * claimed)
+    is_coordinate = name in {str(dim) for dim in array.dimension_names or ()}
+    part = math.prod(min(one, other) for one, other in zip(shape, chunk, strict=True))
+    claimed = math.prod(shape) if is_coordinate else part
+    check_memory(f"'{file}' is damaged or too large: {'it' if is_coordinate else 'one chunk of it'}", each * claimed)
     check_memory(f"'{file}' is damaged or too large: one chunk of it", each * math.prod(chunk))
-    if whole and math.prod(shape):
+    if is_coordinate and math.prod(shape):
         expected = math.prod(-(-length // part) for length, part in zip(shape, chunk, strict=True))
-        there = sum(1 for part in (file.parent / "c").rglob("*") if part.is_file() and part.suffix != ".partial")
-        alone = math.prod(shape) == 1 or shape[0] % chunk[0] == 1  # a chunk of one fill value, which is not written
-        if expected - alone > there:
-            raise _damaged(file.parent, f"{there} of its {expected} chunks are there")
+        present = sum(1 for part in (file.parent / "c").rglob("*") if part.is_file() and part.suffix != ".partial")
+        alone = math.prod(shape) == 1 or shape[0] % chunk[0] == 1  # a chunk of a single fill value is not written
+        if expected - alone > present:
+            raise _damaged(file.parent, f"{present} of its {expected} chunks exist")
 
 
 def _described(file: Path) -> dict[str, Any]:
@@ -106,22 +108,22 @@ def _described(file: Path) -> dict[str, Any]:
 
 
 def _parsed(file: Path, node: Mapping[str, Any]) -> Any:
-    """A description as Zarr understands it, which takes no more than this."""
+    """Parse a description as Zarr does."""
     from zarr.core.group import GroupMetadata
     from zarr.core.metadata.v3 import ArrayV3Metadata
 
     own = {name: value for name, value in node.items() if name != "consolidated_metadata"}
     try:
         if not isinstance(own.get("attributes", {}), dict):
-            raise TypeError("its attributes are no table")
+            raise TypeError("its attributes are not a table")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if node["node_type"] == "array":
                 return ArrayV3Metadata.from_dict(own)
             return GroupMetadata.from_dict(own)
-    except Exception as error:  # whatever the format's own checks come to
+    except Exception as error:  # the format's own checks raise many kinds
         raise _damaged(file, f"{type(error).__name__}: {error}") from None
 
 
-def _damaged(place: Path, why: str) -> MetameryError:
-    return MetameryError(f"'{place}' is damaged: {why}")
+def _damaged(path: Path, why: str) -> MetameryError:
+    return MetameryError(f"'{path}' is damaged: {why}")

@@ -44,7 +44,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class ModelReference:
-    """A model by name, with its options and the layers to study; no layers means the model's own."""
+    """A model by name, with its options and the layers to study; if there are none, the model's own."""
 
     name: str
     layers: tuple[str, ...] = ()
@@ -58,17 +58,17 @@ class Study:
     Parameters
     ----------
     models
-        The models to make metamers of.
+        Models to make metamers of.
     stimuli
-        The natural signals.
+        Natural signals.
     null_stimuli
-        The signals of the null distribution; the stimuli themselves where None.
+        Signals of the null distribution; the stimuli themselves if None.
     null_signals
-        How many of them to take at most, at random; as many as `null_distribution` takes by itself where None.
+        Largest number of them to use, selected at random; the default of `null_distribution` if None.
     synthesis
-        ``preset`` and any field of it to be set otherwise, ``seeds`` and ``batch_size``.
+        Settings of the synthesis: ``preset``, changes to its fields, ``seeds`` and ``batch_size``.
     seed
-        Where all randomness starts.
+        Seed of all random choices.
     """
 
     models: tuple[ModelReference, ...]
@@ -85,11 +85,11 @@ class Study:
         Raises
         ------
         MetameryError
-            The text is no TOML, or holds something else than a study, with the nearest valid name.
+            The text is not valid TOML or not a study; the message has the nearest valid name.
         """
         try:
             table = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:  # ValueError also of numbers with thousands of digits
+        except (ValueError, RecursionError) as error:  # ValueError also for numbers with thousands of digits
             raise MetameryError(f"the study is not valid TOML: {error}") from None
         _known(table, "study entry", ("seed", "stimuli", "null_stimuli", "null_signals", "models", "synthesis"))
         for needed in ("models", "stimuli"):
@@ -102,7 +102,7 @@ class Study:
                 whole(name, table[name], least)
         null = table.get("null_stimuli")
         return cls(
-            models=tuple(_model_use(model, base) for model in table["models"]),
+            models=tuple(_model_reference(model, base) for model in table["models"]),
             stimuli=located(Reference.parse(table["stimuli"], "stimuli"), base),
             null_stimuli=None if null is None else located(Reference.parse(null, "null_stimuli"), base),
             synthesis={
@@ -115,12 +115,12 @@ class Study:
 
     @classmethod
     def read(cls, path: Path) -> Study:
-        """Read a study file; folders and files in it are relative to the folder it lies in.
+        """Read a study file; folders and files in it are relative to the folder of the file.
 
         Raises
         ------
         MetameryError
-            There is no such file, or it holds no study.
+            There is no such file, or it does not hold a study.
         """
         return cls.from_toml(text_of(path, "no study in"), path.resolve().parent)
 
@@ -140,12 +140,12 @@ class Study:
         return tomli_w.dumps(table)
 
     def differences(self, other: Study) -> list[str]:
-        """Say what differs from another study, one ``entry (this, there that)`` each."""
+        """Return the differences from a stored study, each as ``entry (this, stored that)``."""
         return differences(self.to_toml(), other.to_toml())
 
 
 def located(use: Reference, base: Path = Path()) -> Reference:
-    """Turn the name of a folder that exists into the use of ``folder``; make paths absolute."""
+    """Replace the name of an existing folder by a reference to ``folder``; make paths absolute."""
     if use.name == "folder" and isinstance(path := use.options.get("path"), str):
         return Reference("folder", {**use.options, "path": os.path.realpath(base / path) if "\0" not in path else path})
     folder = base / os.path.expanduser(use.name)
@@ -173,7 +173,7 @@ def load_stimuli(plugins: Plugins, use: Reference) -> Stimuli:
     return stimuli
 
 
-def _model_use(table: object, base: Path) -> ModelReference:
+def _model_reference(table: object, base: Path) -> ModelReference:
     if not isinstance(table, dict) or not isinstance(table.get("name"), str):
         raise MetameryError(f"[[models]] {table!r}: expected a table with a name")
     _known(table, "[[models]] entry", ("name", "layers", "options"))

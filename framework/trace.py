@@ -1,4 +1,4 @@
-"""The trace of hook calls: one line each on standard error, where ``METAMERY_TRACE_PLUGINS=1`` asks for it."""
+"""The trace of hook calls: one line each on standard error, if ``METAMERY_TRACE_PLUGINS=1`` is set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VARIABLE = "METAMERY_TRACE_PLUGINS"
 
 @contextmanager
 def traced(plugin: str, hook: str, added: list[str]) -> Iterator[None]:
-    """Say which plugin's hook was called, the names that are in `added` afterwards, and whether it raised."""
+    """Print which plugin's hook was called, the names that are in `added` afterwards, and whether it raised."""
     end = ""
     try:
         yield

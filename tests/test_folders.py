@@ -76,7 +76,7 @@ def test_each_folder_is_what_it_is(places: dict[str, Path]) -> None:
     for name, place in places.items():
         if name != "too long":
             assert kind(place) == SAME.get(name, name), name
-    with pytest.raises(MetameryError, match=r"cannot look at '.*': File name too long"):
+    with pytest.raises(MetameryError, match=r"cannot inspect '.*': File name too long"):
         kind(places["too long"])
     assert home(places["store"]) == places["study"]
     assert check_input(places["store"], ("study",), "a study") == places["study"]

@@ -44,12 +44,12 @@ def test_every_network_is_in_the_table() -> None:
 @pytest.mark.parametrize(
     ("build", "said"),
     [
-        (networks.normalises_by_batch, "see each other: at layer 'relu1'.*'relu1.0' normalises by the batch"),
-        (networks.trains_inside, "see each other.*'conv1.0.norm.running_mean' changes with every pass"),
-        (networks.attends_over_batch, "see each other: at output"),
+        (networks.normalises_by_batch, "affect each other: at layer 'relu1'.*'relu1.0' normalises by the batch"),
+        (networks.trains_inside, "affect each other.*'conv1.0.norm.running_mean' changes with every pass"),
+        (networks.attends_over_batch, "affect each other: at output"),
         (networks.forgets_training_flag, r"random in eval mode.*stochastic=True"),
-        (networks.layer_without_batch, r"layer 'constant': it has no batch dimension: shapes \(5, 64\)"),
-        (networks.returns_sum, "output: it has no batch dimension"),
+        (networks.layer_without_batch, r"layer 'constant' has no batch dimension: shapes \(5, 64\)"),
+        (networks.returns_sum, "output has no batch dimension"),
         (networks.more_labels, "returns 2 logits, and there are 3 labels"),
         (networks.background_class, "returns 3 logits, and there are 2 labels; if one is a background class"),
         (
@@ -158,7 +158,7 @@ def test_a_network_is_examined_again_when_it_is_made_of_something_else() -> None
     assert examine(model, ["relu1"]) is examine(model, ["relu1"])
     assert len(model.module._forward_hooks) == 1
     model.module.relu1 = torch.nn.Sequential(torch.nn.BatchNorm2d(4, track_running_stats=False))
-    with pytest.raises(MetameryError, match="see each other"):
+    with pytest.raises(MetameryError, match="affect each other"):
         examine(model, ["relu1"])
     assert not model.module._forward_hooks
     assert not model.module._forward_pre_hooks

@@ -17,7 +17,7 @@ from metamery.training.hardware import Hardware
     [
         (
             {"precision": "float16"},
-            "precision is float16, which training does not compute in on device 'cpu': expected",
+            "precision is float16, which training does not support on device 'cpu': expected",
         ),
         ({"precision": "float16", "device": "auto"}, "expected float32 or bfloat16"),
         ({"precision": "float8"}, "unknown precision 'float8'"),

@@ -28,7 +28,7 @@ _TENSOR, _TUPLE, _MAPPING = "!tensor", "!tuple", "!mapping"
 
 
 def save(path: Path, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> None:
-    """Write tensors and a state (numbers, text, lists and mappings of them) in one step: whole or not at all.
+    """Write tensors and a state (numbers, text, lists and mappings of them) in one step: completely or not at all.
 
     Raises
     ------
@@ -37,10 +37,10 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], state: Mapping[str, An
     """
     plain = {name: _plain(tensor) for name, tensor in tensors.items()}
     text = json.dumps(state)
-    said = json.dumps({**state, "format": FORMAT, "digest": _digest(plain, text)})
+    header = json.dumps({**state, "format": FORMAT, "digest": _digest(plain, text)})
     try:
         with writing_to(path.parent), replaced(path) as partial:
-            save_file(plain, partial, {_STATE: said})
+            save_file(plain, partial, {_STATE: header})
             with partial.open("r+b") as file:
                 os.fsync(file.fileno())
             os.chmod(partial, 0o644)
@@ -109,7 +109,7 @@ def packed(entries: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[st
     Raises
     ------
     MetameryError
-        An entry holds something else than tensors, numbers, text, and lists and mappings of them.
+        An entry holds anything other than tensors, numbers, text, and lists and mappings of them.
     """
     tensors: dict[str, torch.Tensor] = {}
     others: dict[str, Any] = {}
@@ -134,7 +134,7 @@ def flattened(optimizer: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], di
     Raises
     ------
     MetameryError
-        It holds something else than tensors, numbers, text, and lists and mappings of them.
+        It holds anything other than tensors, numbers, text, and lists and mappings of them.
     """
     entries = {f"{index}.{name}": value for index, own in optimizer["state"].items() for name, value in own.items()}
     tensors, numbers = packed(entries)

@@ -44,7 +44,7 @@ def train(
     validation: Annotated[
         str, typer.Option(help="Stimuli to measure on after each epoch; by default val or test beside train.")
     ] = "",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Times that each stimulus is seen.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Number of passes over the stimuli.")] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Any entry of the recipe, such as perturbation_options.epsilon=0.1."),
@@ -53,7 +53,7 @@ def train(
     antialias: Antialias = "",
     start: Annotated[str, typer.Option("--from", help="Weights to start from: a run, or a safetensors file.")] = "",
     freeze: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Weights that stay, such as 'features.*'.")
+        list[str] | None, typer.Option(metavar="PATTERN", help="Weights that are not trained, such as 'features.*'.")
     ] = None,
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
@@ -69,8 +69,8 @@ def train(
 ) -> None:
     """Train a network.
 
-    The run's folder is then a model by its path. The same command on the same folder goes on where an interrupted
-    one was.
+    The run's folder can then be used as a model, by its path. The same command on the same folder resumes an
+    interrupted training.
     """
     from ..framework.progress import ProgressBar
     from ..framework.registry import absolute
@@ -101,10 +101,10 @@ def train(
         history = run_training(
             run, output, plugins, hardware, stimuli=loaded, checkpoint_every=checkpoint_every, progress=progress
         )
-    said = {"loss": "loss", "accuracy": "accuracy, perturbed", "validation_accuracy": "accuracy, validation"}
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # the first process speaks for all
+    shown = {"loss": "loss", "accuracy": "accuracy, perturbed", "validation_accuracy": "accuracy, validation"}
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # only the first process prints
         return
-    typer.echo("  ".join(f"{text} {history[-1][name]:.3f}" for name, text in said.items() if name in history[-1]))
+    typer.echo("  ".join(f"{text} {history[-1][name]:.3f}" for name, text in shown.items() if name in history[-1]))
     typer.echo(f"model: {output}")
 
 
@@ -113,6 +113,6 @@ def _recipe(plugins: Plugins, name: str) -> Recipe:
     from ..framework.recipes import Recipe
 
     if not name.endswith(".toml"):
-        found: Recipe = plugins.load("recipe", name)
-        return found
+        loaded: Recipe = plugins.load("recipe", name)
+        return loaded
     return Recipe.from_toml(text_of(Path(name), "no recipe in"))

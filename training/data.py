@@ -1,4 +1,4 @@
-"""Training data: labelled signals in the model's domain, in an order that the seed alone decides.
+"""Training data: labelled signals in the model's domain, in an order that depends only on the seed.
 
 What happens to an example depends on the seed, the epoch and its index in the data set: not on how many processes or
 workers there are, nor on whether the training was interrupted.
@@ -25,7 +25,7 @@ MAX_CACHED_BYTES = 2 * 2**30
 
 
 def classes_of(stimuli: Stimuli) -> list[str]:
-    """The categories of stimuli, sorted: the classes of a network that is trained on them.
+    """Return the categories of stimuli, sorted: the classes of a network that is trained on them.
 
     Raises
     ------
@@ -36,19 +36,19 @@ def classes_of(stimuli: Stimuli) -> list[str]:
     if "" in found:
         raise MetameryError("training needs the category of every stimulus: expected folders CLASS/FILE, or a data set")
     if len(found) < 2:
-        raise MetameryError(f"training needs two categories at least; the stimuli have {', '.join(found) or 'none'}")
+        raise MetameryError(f"training needs at least two categories; the stimuli have {', '.join(found) or 'none'}")
     return sorted(found)
 
 
 def categories(stimuli: Stimuli) -> Sequence[str]:
-    """The category of each stimulus; those that list them need not be decoded."""
+    """Return the category of each stimulus; stimuli that list their categories are not decoded."""
     listed: Sequence[str] | None = getattr(stimuli, "categories", None)
     return listed if listed is not None else [stimuli[index].category for index in range(len(stimuli))]
 
 
 @dataclass(frozen=True)
 class Examples(Dataset[tuple[torch.Tensor, int]]):
-    """Stimuli as ``(signal, class)``, asked for by ``(epoch, index)``.
+    """Stimuli as ``(signal, class)``, indexed by ``(epoch, index)``.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def examples(
     Raises
     ------
     MetameryError
-        A stimulus has another category than the classes, or cannot be decoded.
+        The category of a stimulus is not among the classes, or it cannot be decoded.
     """
     indices = {name: index for index, name in enumerate(classes)}
     for category in sorted(set(categories(stimuli))):

@@ -99,7 +99,7 @@ def run_training(
     run
         Model, stimuli, recipe and seed.
     folder
-        Folder of the run; made where it is missing.
+        Folder of the run; created if it is missing.
     plugins
         Plugins in which the run's names are looked up.
     hardware
@@ -122,7 +122,7 @@ def run_training(
         model = build(run, plugins)
     augment = augmentation([name for name in run.recipe.augment if not is_perturbation(plugins, name)], model)
     fabric = hardware.fabric()
-    with _said_when_stopped(folder), together(fabric, hardware.devices), _kept(run, folder, hardware, fabric) as keeper:
+    with _report_if_stopped(folder), together(fabric, hardware.devices), _kept(run, folder, hardware, fabric) as keeper:
         loaded = stimuli or TrainingStimuli.load(plugins, run.stimuli, run.validation)
         return fit(
             model,
@@ -191,7 +191,7 @@ def fit(
 
 @contextmanager
 def _kept(run: Run, folder: Path, hardware: Hardware, fabric: Fabric) -> Iterator[Keeper | None]:
-    """Claim the run's folder; of several processes only the first does."""
+    """Claim the run's folder, in the first of several processes only."""
     if not fabric.is_global_zero:
         fabric.barrier()
         yield None
@@ -212,11 +212,11 @@ def _kept(run: Run, folder: Path, hardware: Hardware, fabric: Fabric) -> Iterato
 
 
 @contextmanager
-def _said_when_stopped(folder: Path) -> Iterator[None]:
+def _report_if_stopped(folder: Path) -> Iterator[None]:
     """Report after an interrupt whether anything was saved."""
     try:
         yield
     except KeyboardInterrupt:
         kept = (folder / LAST).exists()
-        stopping.say(stopping.GOES_ON if kept else f"nothing was kept yet: {stopping.ANEW}")
+        stopping.say(stopping.GOES_ON if kept else f"nothing was saved yet: {stopping.ANEW}")
         raise

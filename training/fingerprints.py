@@ -76,13 +76,13 @@ class Fingerprint:
         if self.count != table["count"]:
             changed = f"{self.count} now, {table['count']} then"
         elif self.names != table["names"]:
-            changed = "other names, order or classes"
+            changed = "different names, order or classes"
         elif self.marks.shape != marks.shape:
-            changed = "other sizes"
+            changed = "different sizes"
         else:
             size = torch.maximum(self.marks[:, -1:], marks[:, -1:])
             other = ((self.marks - marks).abs() > _SIGNAL_ROUNDING * size + 1e-6).any(dim=1)
-            changed = f"{int(other.sum())} of {len(other)} signals are others" if other.any() else ""
+            changed = f"{int(other.sum())} of {len(other)} signals differ" if other.any() else ""
         if changed:
             raise MetameryError(
                 f"the {what} have changed since this run began: {changed}. Put them back, or train into another folder"
@@ -115,7 +115,7 @@ def probe(model: Model) -> torch.Tensor | None:
 
 
 def same_network(model: Model, outputs: torch.Tensor) -> bool:
-    """Return whether a network's outputs are those that it had."""
+    """Return whether a network's outputs are the same as before."""
     now = probe(model)
     return now is None or _close(now, outputs)
 

@@ -14,7 +14,7 @@ MAX_PROCESSES = 1024
 """Largest number of processes of each kind on one machine."""
 
 _COMPUTED = {"cpu": ("float32", "bfloat16"), "cuda": PRECISIONS, "mps": ("float32",)}
-"""What Lightning Fabric's mixed precision computes in, by kind of device; for others it takes another silently."""
+"""Precisions that Lightning Fabric supports, by kind of device; it silently replaces others."""
 
 _FABRIC = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
 
@@ -60,7 +60,7 @@ class Hardware:
         check_precision(self.precision, device)
         if self.precision not in _COMPUTED[kind]:
             raise MetameryError(
-                f"precision is {self.precision}, which training does not compute in on device '{kind}': "
+                f"precision is {self.precision}, which training does not support on device '{kind}': "
                 f"expected {' or '.join(_COMPUTED[kind])}"
             )
         return kind
@@ -71,4 +71,4 @@ class Hardware:
         try:
             return Fabric(accelerator=kind, devices=self.devices, precision=_FABRIC[self.precision])  # type: ignore[arg-type]
         except (ValueError, RuntimeError) as error:
-            raise MetameryError(f"no {self.devices} devices '{self.device}' here: {error}") from None
+            raise MetameryError(f"{self.devices} devices '{self.device}' are not available: {error}") from None

@@ -20,7 +20,7 @@ _MEANING = {
     "accuracy": "accuracy on the training signals, as they were perturbed",
     "validation_loss": "cross-entropy on the validation signals",
     "validation_accuracy": "accuracy on the validation signals",
-    "checked_accuracy": "accuracy on validation signals, perturbed as the recipe's check says",
+    "checked_accuracy": "accuracy on validation signals, under the recipe's check",
     "learning_rate": "learning rate of the last update",
     "seconds": "time that the epoch took",
 }
@@ -43,7 +43,7 @@ def history_dataset(history: History, epochs: int | None = None) -> xr.Dataset:
 def write_history(folder: Path, history: History, attributes: Mapping[str, Any], epochs: int | None = None) -> None:
     """Write a training's history to its results, ``/history``.
 
-    All epochs are there from the start, NaN until they are trained, so that no array changes its size while it is
+    All epochs exist from the start, NaN until they are trained, so that no array changes its size while it is
     read.
     """
     dataset = history_dataset(history, epochs)
@@ -54,11 +54,11 @@ def write_history(folder: Path, history: History, attributes: Mapping[str, Any],
         return
     store = StudyStore.reopen(folder)
     try:
-        there = {name: store.read("history", name) for name in ("epoch", *values)}
+        stored = {name: store.read("history", name) for name in ("epoch", *values)}
     except (KeyError, ValueError, OSError, RuntimeError):  # none yet, or damaged
-        there = {}
-    if there and all(len(column) == dataset.sizes["epoch"] for column in there.values()):
-        changed = {name: v for name, v in values.items() if not np.array_equal(v, there[name], equal_nan=True)}
+        stored = {}
+    if stored and all(len(column) == dataset.sizes["epoch"] for column in stored.values()):
+        changed = {name: v for name, v in values.items() if not np.array_equal(v, stored[name], equal_nan=True)}
         store.write("history", {}, changed)
     else:
         store.add("history", dataset)

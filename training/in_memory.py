@@ -58,7 +58,7 @@ def train(
     validation
         Signals that the network is evaluated on after each epoch.
     seed
-        Seed of all random choices but the network's first weights, which it has already.
+        Seed of all random choices except the network's initial weights, which it already has.
     weights
         Weights that the network is left with: ``best``, those of the epoch with the highest accuracy on the validation
         signals (on the training signals where there are none), as when a run is used as a model; or ``last``.
@@ -81,8 +81,8 @@ def train(
     Raises
     ------
     MetameryError
-        A name is unknown, a category is not among the classes, the network has another number of outputs than there
-        are classes, or the loss is not finite.
+        A name is unknown, a category is not among the classes, the network does not have one
+        output for each class, or the loss is not finite.
 
     Examples
     --------
@@ -95,10 +95,10 @@ def train(
     """
     one_of("weights", weights, ("best", "last"))
     plugins, hardware = plugins or Plugins(), Hardware(device, precision=precision)
-    asked: Recipe = plugins.load("recipe", recipe) if isinstance(recipe, str) else recipe
-    asked = asked.changed(changes)
-    tools = load_tools(asked, plugins)
-    augment = augmentation([name for name in asked.augment if not is_perturbation(plugins, name)], model)
+    resolved: Recipe = plugins.load("recipe", recipe) if isinstance(recipe, str) else recipe
+    resolved = resolved.changed(changes)
+    tools = load_tools(resolved, plugins)
+    augment = augmentation([name for name in resolved.augment if not is_perturbation(plugins, name)], model)
     classes = _classes(model, stimuli)
     with TemporaryDirectory(prefix="metamery-") as name:
         folder = Path(name)
@@ -107,7 +107,7 @@ def train(
         history = fit(
             model,
             classes,
-            asked,
+            resolved,
             TrainingStimuli(stimuli, validation),
             tools,
             augment,
@@ -119,12 +119,12 @@ def train(
         if weights == "best":
             load_weights(model, folder)
     model.module.eval()
-    about = {"recipe": asked.to_toml(), "seed": seed, "device": str(fabric.device), "title": "Training"}
+    about = {"recipe": resolved.to_toml(), "seed": seed, "device": str(fabric.device), "title": "Training"}
     return history_dataset(history).assign_attrs(**about, weights_sha256=model.weights_sha256(), **provenance())
 
 
 def _classes(model: Model, stimuli: Any) -> list[str]:
-    """Return the names of the model's outputs, or raise `MetameryError` where there are as many others."""
+    """Return the names of the model's outputs, or raise `MetameryError` if their numbers differ."""
     require_logits("model", model)
     classes = list(model.labels) if model.labels is not None else classes_of(stimuli)
     if (outputs := examine(model).classes) != len(classes):

@@ -1,6 +1,6 @@
-"""What a run's folder holds, in the order in which it gets there: the run's file, checkpoints, and the history.
+"""The contents of a run's folder, in the order in which they are written: the run's file, checkpoints, and the history.
 
-The file comes just before the first checkpoint, so that a run that fails before leaves nothing in the way of another.
+The file is written just before the first checkpoint, so that a run that fails earlier does not block another.
 """
 
 from __future__ import annotations
@@ -49,29 +49,29 @@ class Keeper:
         MetameryError
             The folder was moved or removed, was claimed by another process, or cannot be written to.
         """
-        self._still_there()
+        self._check_claim()
         if (self.folder / LAST).exists():
             return
         with writing_to(self.folder), replaced(self.folder / RUN_FILE) as partial:
             partial.write_text(self.run.to_toml(), encoding="utf-8")
 
     def after(self, history: History) -> None:
-        """Write the history of what was kept.
+        """Write the history of the epochs that were saved.
 
         Raises
         ------
         MetameryError
             The folder was moved or removed, or cannot be written to.
         """
-        self._still_there()
+        self._check_claim()
         try:
             write_history(self.folder, history, self.attributes, self.run.recipe.epochs)
-        except Exception:  # of any kind, where the folder was removed meanwhile
+        except Exception:  # of any kind, if the folder was removed meanwhile
             if (self.folder / LAST).exists():
                 raise
         if not (self.folder / LAST).exists():
             self._remove_results()
-            self._still_there()
+            self._check_claim()
 
     def _remove_results(self) -> None:
         """Remove what was written to a folder after it was moved; threads may still be writing to it."""
@@ -86,12 +86,12 @@ class Keeper:
                 return
             time.sleep(0.1)
 
-    def _still_there(self) -> None:
+    def _check_claim(self) -> None:
         if self.claim.file.exists():
             return
         if (holder := claims.worker(self.folder)) is not None:
-            raise MetameryError(f"'{self.folder}' was taken over by {holder}; nothing more is kept")
-        raise MetameryError(f"'{self.folder}' was moved or removed while it was trained into; nothing more is kept")
+            raise MetameryError(f"'{self.folder}' was taken over by {holder}; nothing more is saved")
+        raise MetameryError(f"'{self.folder}' was moved or removed during the training; nothing more is saved")
 
 
 def check(run: Run, folder: Path) -> None:
@@ -111,13 +111,12 @@ def check(run: Run, folder: Path) -> None:
         for name in (RESULTS, BEST):
             if (folder / name).exists() and not _is_first(folder):
                 raise MetameryError(
-                    f"'{folder}' holds {name}, and no {LAST} to go on from. Put that back, or choose another folder"
+                    f"'{folder}' holds {name}, but no {LAST} to continue from. Put that back, or choose another folder"
                 )
         return
     if not (folder / RUN_FILE).exists():
-        raise MetameryError(f"'{folder}' holds {LAST}, and no {RUN_FILE}. Put that back, or choose another folder")
-    there = Run.read(folder)
-    if differences := run.differences(there):
+        raise MetameryError(f"'{folder}' holds {LAST}, but no {RUN_FILE}. Put that back, or choose another folder")
+    if differences := run.differences(Run.read(folder)):
         raise MetameryError(
             f"'{folder}' holds another run: {'; '.join(differences)}. Choose another folder to keep both"
         )

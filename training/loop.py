@@ -176,26 +176,26 @@ def _checked(
     some = islice(batches(examples, order), -(-CHECKED // recipe.batch_size))
     generator = torch.Generator().manual_seed(derived_seed(seed, "check"))
 
-    def look(signals: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def logits_of(signals: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         taking, shown = perturbed(model, recipe.layer, perturb, signals, labels, generator)
         logits: torch.Tensor = taking.module(shown)
         return logits
 
-    return _measured(model, look, some, fabric)[1]
+    return _measured(model, logits_of, some, fabric)[1]
 
 
 def _measured(
     model: Model,
-    look: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    logits_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     given: Iterable[tuple[torch.Tensor, torch.Tensor]],
     fabric: Fabric,
 ) -> tuple[float, float]:
-    """Return mean cross-entropy and accuracy over batches and processes; `look` gives the logits ``(B, classes)``."""
+    """Return mean cross-entropy and accuracy over batches and processes; `logits_of` returns ``(B, classes)``."""
     totals = torch.zeros(3, dtype=torch.float32, device=fabric.device)
     with frozen(model.module), torch.no_grad(), fabric.autocast():
         for batch in given:
             signals, labels = fabric.to_device(batch)
-            logits = look(signals, labels).float()
+            logits = logits_of(signals, labels).float()
             loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
             totals += torch.stack([loss, (logits.argmax(dim=1) == labels).sum(), loss.new_tensor(len(labels))])
     loss_sum, right, count = summed(totals, fabric).tolist()
@@ -236,8 +236,8 @@ def _update(
             loss = tools.loss(learner, part, wanted, **compared) * share
             if not loss.requires_grad:
                 raise MetameryError(
-                    "the loss has no gradient by the weights: the network runs under no_grad or inference_mode, or all "
-                    "of its weights are frozen"
+                    "the loss has no gradient with respect to the weights: the network runs under no_grad or "
+                    "inference_mode, or all of its weights are frozen"
                 )
             fabric.backward(loss)
         right = (logits.last.argmax(dim=1) == wanted).float().mean()
@@ -258,7 +258,7 @@ def _replay(
 ) -> torch.Tensor:
     """Make updates on one batch whose gradients also move the signals (Shafahi et al. 2019, algorithm 1).
 
-    The change of the signals is carried over from batch to batch. Returned is the mean of what `_update` returns.
+    The change of the signals is carried over from batch to batch. Return the mean of the results of `_update`.
     """
     if state.moved is None:
         state.moved = torch.zeros_like(signals)
@@ -309,7 +309,7 @@ def _optimizer(module: nn.Module, tools: TrainingTools, recipe: Recipe) -> torch
     closure = inspect.signature(optimizer.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise MetameryError(
-            f"optimizer '{recipe.optimizer}' computes the loss several times in an update, which trainings do not"
+            f"optimizer '{recipe.optimizer}' computes the loss several times in an update, which is not supported"
         )
     return optimizer
 

@@ -74,7 +74,7 @@ class _Leading:
             os.environ.pop(_SHARED, None)
             started = getattr(self.fabric.strategy.launcher, "procs", [])
             self.others = list(started)
-            started.clear()  # otherwise Fabric kills this process when another ends, before it has said why
+            started.clear()  # otherwise Fabric kills this process when another ends, before it has reported the reason
         threading.Thread(target=self._watch, daemon=True).start()
 
     def failure(self) -> str:
@@ -88,16 +88,16 @@ class _Leading:
     def explanation(self) -> str:
         """Return why another process has failed, after waiting briefly for it to end."""
         for _ in range(10):
-            if said := self.failure():
-                return said
+            if reason := self.failure():
+                return reason
             time.sleep(LOOK_SECONDS)
         return ""
 
     def _watch(self) -> None:
-        """Where another process has failed and this one would wait for it forever, print why and end."""
+        """If another process has failed and this one would wait for it forever, print why and end."""
         while not self.is_over.wait(LOOK_SECONDS):
-            if (said := self.failure()) and not self.is_over.wait(HANG_SECONDS):
-                print(f"error: {said}", file=sys.stderr, flush=True)
+            if (reason := self.failure()) and not self.is_over.wait(HANG_SECONDS):
+                print(f"error: {reason}", file=sys.stderr, flush=True)
                 shutil.rmtree(self.folder, ignore_errors=True)
                 os._exit(2)
 
@@ -120,8 +120,8 @@ def _leading(fabric: Fabric) -> Iterator[_Leading]:
     except MetameryError:
         raise
     except Exception:
-        if said := leading.explanation():
-            raise MetameryError(said) from None
+        if reason := leading.explanation():
+            raise MetameryError(reason) from None
         raise
     finally:
         leading.is_over.set()
@@ -145,17 +145,17 @@ def _following(first: int, folder: Path) -> Iterator[None]:
         time.sleep(3 * LOOK_SECONDS)  # where the first process has failed, this one ends here
         if not isinstance(error, MetameryError):
             traceback.print_exc()
-        _tell(folder, error)
-        os._exit(0)  # other numbers make Fabric kill the first process before it has said anything
+        _write_failure(folder, error)
+        os._exit(0)  # with another status Fabric kills the first process before it has reported the error
     finished.set()
 
 
-def _tell(folder: Path, error: BaseException) -> None:
+def _write_failure(folder: Path, error: BaseException) -> None:
     """Write why this process fails, unless another has."""
-    said = str(error) if isinstance(error, MetameryError) else f"{type(error).__name__}: {error}"
+    reason = str(error) if isinstance(error, MetameryError) else f"{type(error).__name__}: {error}"
     partial = folder / f"{_FAILURE}.{os.getpid()}"
     try:
-        partial.write_text(f"process {os.environ.get('LOCAL_RANK', '?')}: {' '.join(said.split())}", encoding="utf-8")
+        partial.write_text(f"process {os.environ.get('LOCAL_RANK', '?')}: {' '.join(reason.split())}", encoding="utf-8")
         if not (folder / _FAILURE).exists():
             partial.replace(folder / _FAILURE)
     except OSError:

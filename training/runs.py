@@ -1,4 +1,4 @@
-"""The folder of a run: it says what was trained and how, and holds the weights. A run is a model again.
+"""The folder of a run: it states what was trained and how, and holds the weights. A run can be used as a model.
 
 ``run.toml`` holds the `Run`, ``results.zarr`` the history, ``last.safetensors`` what the training continues from,
 and ``best.safetensors`` the weights with the highest accuracy on the validation signals.
@@ -27,7 +27,7 @@ def build(run: Run, plugins: Plugins) -> Model:
     Raises
     ------
     MetameryError
-        It has fewer outputs than there are classes, a pattern to freeze matches no weight, or the weights to start from
+        It does not have one output for each class, a pattern to freeze matches no weight, or the weights to start from
         are another network's.
     """
     model = _of_classes(run, plugins)
@@ -69,9 +69,9 @@ def trained(path: str | Path, *, plugins: Plugins, weights: str = "best") -> Mod
 
 def _of_classes(run: Run, plugins: Plugins) -> Model:
     innermost = run.model.name
-    while (found := plugins.find("model", innermost)).wants_plugins and not is_run(Path(innermost)):
-        innermost = found.member.partition("/")[2]  # a family that operates on another model
-    accepted = inspect.signature(found.entry.factory()).parameters
+    while (lookup := plugins.find("model", innermost)).wants_plugins and not is_run(Path(innermost)):
+        innermost = lookup.member.partition("/")[2]  # a family that operates on another model
+    accepted = inspect.signature(lookup.entry.factory()).parameters
     own = {"num_classes": len(run.classes), "labels": list(run.classes)}
     options = {name: value for name, value in own.items() if name in accepted} | dict(run.model.options)
     model: Model = plugins.load("model", run.model.name, **options)
@@ -87,7 +87,7 @@ def load_weights(model: Model, path: Path, name: str = BEST) -> None:
     Raises
     ------
     MetameryError
-        There are none, or they are another network's.
+        There are no weights, or they are another network's.
     """
     file = path / name if path.is_dir() else path
     tensors, state = checkpoints.load(file)

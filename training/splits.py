@@ -1,4 +1,4 @@
-"""Training and validation stimuli: which splits of a folder or of a data set a training takes."""
+"""Training and validation stimuli: the splits of a folder or of a data set that a training uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..framework.manager import Plugins
 from ..framework.study import Reference, located
 
 HELD_OUT = ("validation", "val", "valid")
-"""Names of the split that trainings are validated on; the first that a data set has is taken."""
+"""Names of the split that trainings are validated on; the first that a data set has is used."""
 
 
 def splits(folder: Path) -> tuple[Reference, Reference | None]:
@@ -31,7 +31,7 @@ def splits_of_name(plugins: Plugins, use: Reference) -> tuple[Reference, Referen
     try:
         found = plugins.find("stimuli", use.name)
     except UnknownNameError:
-        return use, None  # it is refused where it is loaded
+        return use, None  # refused when it is loaded
     options = inspect.signature(found.entry.factory()).parameters
     if "split" not in options or "/" in found.member:
         return use, None
@@ -49,5 +49,5 @@ def _exists(plugins: Plugins, use: Reference) -> bool:
     except UnknownNameError:
         return False
     except MetameryError:
-        return True  # its files are not there yet
+        return True  # its files do not exist yet
     return True

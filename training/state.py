@@ -49,7 +49,7 @@ class State:
     history
         Measurements of each epoch.
     averaged
-        The network with the average of the weights, where the recipe wants one.
+        The network with the average of the weights, if the recipe has one.
     moved
         Change of a batch's signals by replays, ``(B, …)``.
     sums
@@ -133,12 +133,12 @@ class State:
         if fabric.is_global_zero:
             warnings.warn(
                 f"catastrophic overfitting in epoch {self.epoch + 1}: accuracy under '{self.recipe.check}' is "
-                f"{accuracy:.3f}, was {self.checked:.3f}; the training goes on with '{self.recipe.check}'",
+                f"{accuracy:.3f}, was {self.checked:.3f}; the training continues with '{self.recipe.check}'",
                 stacklevel=3,
             )
 
     def close_epoch(self, row: dict[str, float]) -> None:
-        """Go to the next epoch."""
+        """Record an epoch, and go to the next."""
         self.history.append(row)
         self.epoch, self.batch, self.sums = self.epoch + 1, 0, torch.zeros(2, dtype=torch.float32, device="cpu")
 
@@ -247,19 +247,19 @@ class State:
             )
 
     def _settle_best(self, folder: Path) -> None:
-        """Make sure that the best weights are there: a writer may have been killed just before."""
+        """Make sure that the best weights exist: a writer may have been killed just before."""
         if not self.best_epoch:
             return
         try:
-            there, reason = checkpoints.load(folder / BEST)[1].get("epoch"), ""
+            saved, reason = checkpoints.load(folder / BEST)[1].get("epoch"), ""
         except MetameryError as error:
-            there, reason = None, str(error)
-        if there == self.best_epoch or (isinstance(there, int) and there > self.epoch):  # killed in an older version
+            saved, reason = None, str(error)
+        if saved == self.best_epoch or (isinstance(saved, int) and saved > self.epoch):  # killed in an older version
             return
         if self.best_epoch == self.epoch and self.batch == 0:
             self._save_best(folder)
             return
-        reason = reason or f"it is of epoch {there}"
+        reason = reason or f"it is of epoch {saved}"
         raise MetameryError(
             f"'{folder / BEST}' should hold the weights of epoch {self.best_epoch}, the best: {reason}. "
             "Put a copy of it back, or train into another folder"
@@ -267,8 +267,8 @@ class State:
 
     def _save_best(self, folder: Path) -> None:
         weights, extra = checkpoints.packed((self.averaged or self.module).state_dict())
-        said = {"epoch": self.epoch, "accuracy": _reached(self.history[-1])}
-        checkpoints.save(folder / BEST, weights, said | ({"others": extra} if extra else {}))
+        facts = {"epoch": self.epoch, "accuracy": _reached(self.history[-1])}
+        checkpoints.save(folder / BEST, weights, facts | ({"others": extra} if extra else {}))
 
     def _weights(self) -> dict[str, torch.Tensor]:
         """Return all tensors of the network, by their names in checkpoints."""
@@ -292,7 +292,7 @@ class State:
 
     def _what_is_kept(self) -> str:
         if self.kept is None:
-            return "nothing was kept yet"
+            return "nothing was saved yet"
         epoch, batch = self.kept
         when = f"update {epoch * self.updates + batch} (epoch {epoch + 1})" if batch else f"epoch {epoch}"
         return f"{LAST} holds the weights after {when}"
@@ -341,7 +341,7 @@ def _average(averaged: nn.Module, module: nn.Module, decay: float) -> None:
 
 
 def _unsaved_buffers(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The buffers that a module leaves out of its state, which may change all the same."""
+    """Return the buffers that a module does not include in its state, which may change nevertheless."""
     saved = module.state_dict().keys()
     return {name: buffer for name, buffer in module.named_buffers() if name not in saved}
 
@@ -358,7 +358,7 @@ def _is_finite(tensor: torch.Tensor) -> bool:
 
 
 def _gathered(tensor: torch.Tensor, fabric: Fabric) -> torch.Tensor:
-    """Every process's tensor, ``(processes, …)``."""
+    """Return the tensors of all processes, ``(processes, …)``."""
     gathered = fabric.all_gather(tensor)
     assert isinstance(gathered, torch.Tensor)
     return gathered.reshape(fabric.world_size, *tensor.shape)

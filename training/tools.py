@@ -61,7 +61,7 @@ def load_tools(recipe: Recipe, plugins: Plugins) -> TrainingTools:
             f"replays move the signals by themselves: expected no perturbation, not '{recipe.perturbation}'"
         )
     if recipe.check_drop and not recipe.check:
-        raise MetameryError("check_drop needs check, the perturbation under which the network is measured")
+        raise MetameryError("check_drop needs check, the perturbation under which the network is evaluated")
 
     @cache
     def perturbation(share: float) -> Perturbation:

@@ -63,8 +63,8 @@ def constant():
 LEFT_OUT = {
     "import": "ModuleNotFoundError: No module named 'no_such_dependency'",
     "misspelt": "unknown hook 'register_model'; did you mean 'register_models'? Known: register_models, ",
-    "thief": "its command 'export' is there already",
-    "wrapper": "'register_distances' is a hook wrapper; metamery takes none",
+    "thief": "its command 'export' already exists",
+    "wrapper": "'register_distances' is a hook wrapper; metamery does not accept any",
 }
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -158,9 +158,7 @@ def test_a_name_of_two_plugins_is_refused_and_both_are_named(
     done = run(*study, f"distance={distance}")
     assert done.returncode == 2
     first, second = (f"'{owner}:{distance}'" for owner in owners)
-    assert errors(done) == [
-        f"error: distance '{distance}' is registered by several plugins: write {first} and {second}"
-    ]
+    assert errors(done) == [f"error: distance '{distance}' is registered by several plugins: write {first} or {second}"]
     assert not (tmp_path / "study" / "results.zarr").exists()
 
     chosen = "synthesis:cosine" if distance == "cosine" else "twin-a:shared"

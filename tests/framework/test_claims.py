@@ -146,7 +146,7 @@ def test_a_claim_that_was_half_made_or_half_removed_is_taken(tmp_path: Path, lef
 
 
 def test_a_turn_is_waited_for_and_the_wait_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "_SAID_AFTER", 0.1)
+    monkeypatch.setattr(claims, "_WARN_SECONDS", 0.1)
 
     def hold() -> None:
         with claims.turn(tmp_path):
@@ -184,7 +184,7 @@ def test_of_many_that_add_at_once_each_has_its_turn(
     tmp_path: Path, stale: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where all of them take over one claim that has lapsed: exactly one holds it at any time."""
-    monkeypatch.setattr(claims, "_SAID_AFTER", 600.0)  # on a busy machine some wait long
+    monkeypatch.setattr(claims, "_WARN_SECONDS", 600.0)  # on a busy machine some wait long
     counter, inside = tmp_path / "counter", tmp_path / "inside"
     counter.write_text("0")
     processes, rounds = 6, 15

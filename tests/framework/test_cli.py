@@ -101,7 +101,7 @@ def test_a_family_whose_names_cannot_be_listed_costs_a_warning(
     monkeypatch.setattr(cli, "Plugins", lambda: Plugins([fake_plugin("broken", register_models=register_models)]))
     said = command("list", "models", "--members")
     assert said.status == 0
-    assert said.err.startswith("warning: the names of model 'broken:aaa/': ")
+    assert said.err.startswith("warning: cannot list the names of model 'broken:aaa/': ")
     assert "torchvision/resnet50" in said.out
 
 
@@ -173,14 +173,14 @@ def test_stopping_says_how_to_go_on(acting: Any, command: Any) -> None:
     stopping.say("what an interrupted notebook left")
     said = command("act")
     assert said.status == 130
-    assert said.err == "stopped: the same command starts anew\n"
+    assert said.err == "stopped: the same command starts again from the beginning\n"
 
     def resumable() -> None:
         with stopping.when_stopped():
             action()
 
     acting(resumable)
-    assert command("act").err == "stopped: the same command goes on where this one was\n"
+    assert command("act").err == "stopped: the same command resumes where this one stopped\n"
 
 
 def test_a_commands_own_status_is_the_programs(acting: Any, command: Any) -> None:

@@ -189,8 +189,8 @@ def test_peaks_beyond_20_db_are_clamped() -> None:
         (sound(torch.zeros(0)), "'sound' is empty"),
         (sound(torch.tensor([0.0, math.nan] * 20)), "'sound' has samples that are NaN or infinite"),
         (sound(torch.tensor([0.0, math.inf] * 20)), "'sound' has samples that are NaN or infinite"),
-        (sound(torch.rand(9)), "'sound' lasts 9 ms, expected 10 ms at least"),
-        (sound(torch.rand(396), 44_000), "'sound' lasts 9 ms, expected 10 ms at least"),
+        (sound(torch.rand(9)), "'sound' lasts 9 ms, expected at least 10 ms"),
+        (sound(torch.rand(396), 44_000), "'sound' lasts 9 ms, expected at least 10 ms"),
     ],
 )
 def test_what_is_no_sound_is_refused(stimulus: Stimulus, said: str) -> None:

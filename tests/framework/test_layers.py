@@ -174,7 +174,7 @@ def test_reentrant_checkpointing_is_refused_by_name():
     for grad in (True, False):
         x = signals(2, 3).requires_grad_(grad)
         with (
-            pytest.raises(MetameryError, match=r"'block\.0' lies under reentrant checkpointing"),
+            pytest.raises(MetameryError, match=r"'block\.0' is under reentrant checkpointing"),
             Tap(Checkpointed(True), ["block.0"]) as tap,
             torch.set_grad_enabled(grad),
         ):

@@ -287,7 +287,7 @@ def test_a_command_of_a_name_that_is_taken_leaves_its_plugin_out(
     install(thief=fake_plugin("thief", **hooks))
     said = command("list", "distances")
     assert said.status == 0
-    assert said.err == f"warning: plugin 'thief' is left out: its command '{taken}' is there already\n"
+    assert said.err == f"warning: plugin 'thief' is left out: its command '{taken}' already exists\n"
     assert "stray" not in said.out
     assert "cosine" in said.out
     assert command("mine").status == 2
@@ -302,7 +302,7 @@ def test_a_command_group_of_a_name_that_is_taken_leaves_its_plugin_out(
         app.add_typer(typer.Typer(), name="report")
 
     install(thief=fake_plugin("thief", register_commands=register_commands))
-    assert "its command 'report' is there already" in command("plugins").err
+    assert "its command 'report' already exists" in command("plugins").err
 
 
 # What factories return

@@ -83,7 +83,7 @@ def test_a_malformed_name_is_refused(here: Path, command: Any, name: str) -> Non
     said = command("new-plugin", "-o", "there", "--", name)
     assert said.status == 2
     assert said.error == (
-        f"error: plugin name '{name}': expected small letters and digits, with hyphens between, such as 'my-lab'"
+        f"error: plugin name '{name}': expected lower-case letters and digits, with hyphens between, such as 'my-lab'"
     )
     assert list(here.iterdir()) == []
 

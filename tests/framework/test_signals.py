@@ -137,9 +137,9 @@ def test_a_sound_within_full_scale_is_right_whatever_holds_it(given: Any, rms: f
         ((TONE * 2**31).astype(np.int32), "is of type int32 .*divide by 2147483648$"),
         (((TONE + 1) * 127.5).astype(np.uint8), "is of type uint8 .*subtract 128 and divide by 128$"),
         (TONE > 0, "is a ndarray of type bool, expected|is an ndarray of type bool, expected"),
-        (TONE * 32767, "has values from -98.* to 98.*, expected −1 to 1: of 16-bit samples, divide by 32768"),
-        (TONE * 2**31, "expected −1 to 1: of 32-bit samples, divide by 2147483648"),
-        ((TONE + 1) * 127.5, "expected −1 to 1: of 8-bit samples, subtract 128 and divide by 128"),
+        (TONE * 32767, "has values from -98.* to 98.*, expected −1 to 1: if these are 16-bit samples, divide by 32768"),
+        (TONE * 2**31, "expected −1 to 1: if these are 32-bit samples, divide by 2147483648"),
+        ((TONE + 1) * 127.5, "expected −1 to 1: if these are 8-bit samples, subtract 128 and divide by 128"),
         (TONE[None], r"has shape \(1, 2000\), expected a mono waveform \(samples,\): .* signal\[0\]"),
         (TONE[:, None], r"has shape \(2000, 1\), expected a mono waveform .* signal\[:, 0\]"),
         (np.stack([TONE, TONE], 1), r"has shape \(2000, 2\), expected a mono .* one of its 2 channels, or their mean"),
@@ -159,7 +159,7 @@ def test_peaks_beyond_full_scale_are_taken_only_where_the_level_is_set() -> None
     given = TONE / TONE.std()
     assert np.corrcoef(sound(given, rms=0.1).numpy(), TONE)[0, 1] > 0.9999
     refused(sound, given, said=r"has values from -1\.41\d* to 1\.41\d*, expected −1 to 1: divide by its peak, 1\.41")
-    refused(lambda: sound(given * 10, rms=0.1), said="expected −1 to 1: of 16-bit samples, divide by 32768")
+    refused(lambda: sound(given * 10, rms=0.1), said="expected −1 to 1: if these are 16-bit samples, divide by 32768")
 
 
 def test_a_wider_domain_takes_its_own_full_scale() -> None:
@@ -180,4 +180,4 @@ def test_what_is_not_a_sample_rate_is_refused(rate: Any) -> None:
 
 @pytest.mark.parametrize("rate", [10**9, 2**32 - 1, 10**30])
 def test_a_rate_at_which_the_sound_is_over_at_once_is_refused(rate: int) -> None:
-    refused(sound, TONE, rate, said="lasts .* ms, expected 10 ms at least")
+    refused(sound, TONE, rate, said="lasts .* ms, expected at least 10 ms")

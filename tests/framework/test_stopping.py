@@ -63,7 +63,7 @@ def test_a_signal_ends_in_one_line(started: Callable[..., Any], tmp_path: Path, 
     process = started("show", slow_model(tmp_path, body))
     appears(tmp_path / "started")
     process.send_signal(getattr(signal, name))
-    assert ended(process) == (130, "stopped: the same command starts anew\n")
+    assert ended(process) == (130, "stopped: the same command starts again from the beginning\n")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
@@ -82,7 +82,7 @@ entry()
         assert "Traceback" not in said.stderr
         assert said.returncode == 0 or (said.returncode, said.stderr) == (
             130,
-            "stopped: the same command starts anew\n",
+            "stopped: the same command starts again from the beginning\n",
         )
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import xarray as xr
 from metamery.framework import MetameryError, limits, open_study
-from metamery.framework.failures import said_of
+from metamery.framework.failures import failure_message
 from metamery.framework.limits import check_disk, check_memory, free_memory, size
 from metamery.framework.store import RESULTS, StudyStore
 
@@ -97,7 +97,7 @@ def test_a_description_that_is_not_json_is_named(folder: Path, content: str) -> 
     ("harm", "said"),
     [
         (lambda some: (some / "value" / "zarr.json").unlink(), "value' is damaged: it has no zarr.json"),
-        (lambda some: shutil.rmtree(some / "step" / "c"), "step' is damaged: 0 of its 1 chunks are there"),
+        (lambda some: shutil.rmtree(some / "step" / "c"), "step' is damaged: 0 of its 1 chunks exist"),
         (lambda some: (some / "zarr.json").unlink(), "some' is damaged: it has no zarr.json"),
     ],
 )
@@ -161,11 +161,11 @@ def test_failures_of_memory_and_of_reading_are_told_from_faults_of_the_program(f
         open_study(folder)
     with pytest.raises((RuntimeError, ValueError, OSError)) as raised:
         xr.open_zarr(folder / RESULTS / "some", consolidated=False, chunks=None)["value"].load()
-    assert said_of(raised.value).startswith("stored results cannot be read; they are damaged or incomplete")
+    assert failure_message(raised.value).startswith("stored results cannot be read; they are damaged or incomplete")
     with pytest.raises(RuntimeError) as raised:
         torch.empty(2**60, dtype=torch.int8)
-    assert said_of(raised.value).startswith("there is not enough memory: 1.15e+09 GB") or "memory" in said_of(
-        raised.value
-    )
-    assert said_of(MemoryError("x")).startswith("there is not enough memory")
-    assert said_of(TypeError("a fault")) == ""
+    assert failure_message(raised.value).startswith(
+        "there is not enough memory: 1.15e+09 GB"
+    ) or "memory" in failure_message(raised.value)
+    assert failure_message(MemoryError("x")).startswith("there is not enough memory")
+    assert failure_message(TypeError("a fault")) == ""

@@ -58,7 +58,7 @@ def test_two_studies_differ_where_they_are_not_equal(one: Study, other: Study) -
 def test_differences_name_the_entry_and_both_values() -> None:
     one = Study.from_toml(SMALL)
     other = Study.from_toml(SMALL.replace("seed = 3", "seed = 4") + '[synthesis]\npreset = "fast"\n')
-    assert one.differences(other) == ["seed (3, there 4)", "synthesis.preset (unset, there fast)"]
+    assert one.differences(other) == ["seed (3, stored 4)", "synthesis.preset (unset, stored fast)"]
     more = Study.from_toml(SMALL.replace('"output"', '"input", "output"'))
     (said,) = one.differences(more)
     assert said.startswith("models[0].layers")

@@ -43,7 +43,7 @@ def test_classes_are_the_categories(stimuli: list[Stimulus], pictures: Path) -> 
     assert classes_of(Plugins().load("stimuli", "folder", path=str(pictures))) == ["cat", "dog", "owl"]
     with pytest.raises(MetameryError, match="needs the category of every stimulus"):
         classes_of([*stimuli, Stimulus(torch.zeros(3, 6, 6))])
-    with pytest.raises(MetameryError, match="two categories at least; the stimuli have cat"):
+    with pytest.raises(MetameryError, match="at least two categories; the stimuli have cat"):
         classes_of(stimuli[:1])
 
 

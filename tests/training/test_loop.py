@@ -210,8 +210,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_weights(tmp_pat
 @pytest.mark.parametrize(
     ("broken", "every", "kept"),
     [
-        (3, None, "nothing was kept yet"),
-        (5, None, "nothing was kept yet"),
+        (3, None, "nothing was saved yet"),
+        (5, None, "nothing was saved yet"),
         (10, None, "last.safetensors holds the weights after epoch 1"),
         (8, 3, "last.safetensors holds the weights after epoch 1"),
         (9, 2, "last.safetensors holds the weights after update 7 (epoch 2)"),
@@ -382,7 +382,7 @@ def test_catastrophic_overfitting_is_noticed_and_training_goes_over_to_the_check
         model = Model(Telling(), DOMAIN, ["output"], CLASSES)
         return run(tmp_path, recipe, model, tools=tools(perturbation=weak, check=check), **more)[1]
 
-    expected = r"overfitting in epoch 2: accuracy under 'strong' is 0.500, was 0.800; .* goes on with 'strong'"
+    expected = r"overfitting in epoch 2: accuracy under 'strong' is 0.500, was 0.800; .* continues with 'strong'"
     if stop is None:
         with pytest.warns(UserWarning, match=expected):
             history = again(falling(0.8, 0.5, 0.8, 0.2))

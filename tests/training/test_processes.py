@@ -140,7 +140,7 @@ def failing(start: Any, tmp_path: Path, drawn: Any) -> Any:
             2,
             "error: process 1 of the training was ended by signal 9, perhaps for lack of memory",
         ),
-        (0, int(signal.SIGTERM), 130, "stopped: the same command goes on where this one was"),
+        (0, int(signal.SIGTERM), 130, "stopped: the same command resumes where this one stopped"),
         (0, int(signal.SIGKILL), -signal.SIGKILL, ""),
     ],
 )

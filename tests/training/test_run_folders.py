@@ -108,7 +108,7 @@ def test_a_history_that_lags_behind_or_is_damaged_is_mended(train: Any, folder: 
 
 
 def test_a_history_of_an_earlier_version_grows_to_its_whole_length(train: Any, stopped: Any, folder: Path) -> None:
-    assert "goes on" in stopped(5).err
+    assert "resumes" in stopped(5).err
     state = checkpoints.load(folder / LAST)[1]
     shutil.rmtree(folder / "results.zarr")
     write_history(folder, state["history"], {"run": Run.read(folder).to_toml()})
@@ -146,7 +146,7 @@ def test_epochs_to_come_are_nan_and_a_reader_is_never_disturbed(train: Any, fold
 
 
 def test_a_report_of_a_training_that_is_not_done(stopped: Any, command: Any, folder: Path) -> None:
-    assert "goes on where this one was" in stopped(14, "--epochs", 6).err
+    assert "resumes where this one stopped" in stopped(14, "--epochs", 6).err
     said = command("report", folder)
     assert said.status == 0, said.err
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -160,10 +160,14 @@ def test_a_report_of_a_training_that_is_not_done(stopped: Any, command: Any, fol
 @pytest.mark.parametrize(
     ("update", "more", "said"),
     [
-        (1, (), "stopped: nothing was kept yet: the same command starts anew"),
-        (3, (), "stopped: nothing was kept yet: the same command starts anew"),  # in the epoch's last update
-        (4, (), "stopped: the same command goes on where this one was"),
-        (2, ("--checkpoint-every", 1), "stopped: the same command goes on where this one was"),
+        (1, (), "stopped: nothing was saved yet: the same command starts again from the beginning"),
+        (
+            3,
+            (),
+            "stopped: nothing was saved yet: the same command starts again from the beginning",
+        ),  # in the epoch's last update
+        (4, (), "stopped: the same command resumes where this one stopped"),
+        (2, ("--checkpoint-every", 1), "stopped: the same command resumes where this one stopped"),
     ],
 )
 def test_a_stop_says_whether_anything_was_kept(
@@ -172,14 +176,14 @@ def test_a_stop_says_whether_anything_was_kept(
     result = stopped(update, *more)
     assert result.status == 130
     assert result.err.splitlines()[-1] == said
-    assert folder.exists() == ("goes on" in said)
+    assert folder.exists() == ("resumes" in said)
 
 
 def test_a_loss_that_is_not_finite_says_what_was_kept(train: Any, folder: Path) -> None:
     said = train("--setting", "learning_rate=1e30")
     assert said.status == 2
     assert "not finite" in said.error
-    assert "nothing was kept yet" in said.error
+    assert "nothing was saved yet" in said.error
     assert not folder.exists()
 
 
@@ -254,10 +258,10 @@ def test_a_folder_of_something_else_is_not_trained_into(
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for place, reason in {
         "study": "holds a study",
-        "study/results.zarr": "lies in a results.zarr",
-        "study/results.zarr/models": "lies in a results.zarr",
+        "study/results.zarr": "is inside a results.zarr",
+        "study/results.zarr/models": "is inside a results.zarr",
         "evaluated": "holds evaluations",
-        "first/results.zarr": "lies in a results.zarr",
+        "first/results.zarr": "is inside a results.zarr",
         "broken": "cannot be read",
         "file": "is a file",
         "file/under": "is a file",
@@ -274,9 +278,9 @@ def test_weights_without_what_goes_on_are_not_overwritten(train: Any, folder: Pa
     assert train().status == 0
     (folder / LAST).unlink()
     kept = (folder / BEST).read_bytes()
-    assert f"holds results.zarr, and no {LAST} to go on from" in train().error
+    assert f"holds results.zarr, but no {LAST} to continue from" in train().error
     shutil.rmtree(folder / "results.zarr")
-    assert f"holds {BEST}, and no {LAST} to go on from" in train().error
+    assert f"holds {BEST}, but no {LAST} to continue from" in train().error
     assert (folder / BEST).read_bytes() == kept
 
 
@@ -316,7 +320,7 @@ def test_a_folder_that_goes_is_said_and_not_made_again(sized: str, data: Path, f
                 folder.rename(folder.with_name("elsewhere"))
 
     run = Run(Reference(sized), Reference("folder", {"path": str(data)}), None, ("cat", "dog"), recipe())
-    with pytest.raises(MetameryError, match="was moved or removed while it was trained into"):
+    with pytest.raises(MetameryError, match="was moved or removed during the training"):
         run_training(run, folder, Plugins(), progress=Removing())
     assert not folder.exists()
     assert checkpoints.load(folder.with_name("elsewhere") / LAST)[1]["epoch"] == 1
@@ -335,7 +339,7 @@ def test_a_folder_that_another_has_taken_over_is_left_to_it(sized: str, data: Pa
                 claim.rename(claim.with_name(f"{claim.stem}0.json"))
 
     run = Run(Reference(sized), Reference("folder", {"path": str(data)}), None, ("cat", "dog"), recipe())
-    with pytest.raises(MetameryError, match=r"was taken over by .*; nothing more is kept"):
+    with pytest.raises(MetameryError, match=r"was taken over by .*; nothing more is saved"):
         run_training(run, folder, Plugins(), progress=Losing())
     assert checkpoints.load(folder / LAST)[1]["epoch"] == 1
 
@@ -363,10 +367,10 @@ def swap(data: Path) -> None:
 CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "added": (add, "13 now, 12 then"),
     "removed": (lambda data: (data / "cat/5.png").unlink(), "11 now, 12 then"),
-    "renamed": (lambda data: (data / "cat/5.png").rename(data / "cat/7.png"), "other names, order or classes"),
+    "renamed": (lambda data: (data / "cat/5.png").rename(data / "cat/7.png"), "different names, order or classes"),
     "moved to another class": (lambda data: (data / "cat/5.png").rename(data / "dog/9.png"), "other names"),
-    "replaced": (replace, "1 of 12 signals are others"),
-    "swapped": (swap, "2 of 12 signals are others"),
+    "replaced": (replace, "1 of 12 signals differ"),
+    "swapped": (swap, "2 of 12 signals differ"),
 }
 
 
@@ -376,7 +380,7 @@ def test_stimuli_that_changed_since_are_said(
     train: Any, stopped: Any, data: Path, folder: Path, change: str, cached_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("metamery.training.data.MAX_CACHED_BYTES", cached_bytes)
-    assert "goes on" in stopped(5).err
+    assert "resumes" in stopped(5).err
     before = (folder / LAST).read_bytes()
     makes, said = CHANGES[change]
     makes(data)
@@ -390,17 +394,17 @@ def test_validation_stimuli_that_changed_since_are_said(
     train: Any, stopped: Any, folder: Path, tmp_path: Path, drawn: Any
 ) -> None:
     validation = drawn(tmp_path / "held-out", ["cat/0", "dog/0"])
-    assert "goes on" in stopped(5, "--validation", validation).err
+    assert "resumes" in stopped(5, "--validation", validation).err
     drawn(tmp_path / "held-out", ["dog/0", "cat/0"])  # the pictures change places
     said = train("--validation", validation)
-    assert "the validation stimuli have changed since this run began: 2 of 2 signals are others" in said.error
+    assert "the validation stimuli have changed since this run began: 2 of 2 signals differ" in said.error
 
 
 def test_a_decoder_that_rounds_otherwise_is_no_change(
     train: Any, stopped: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     examples = running_trainings.examples
-    assert "goes on" in stopped(5).err
+    assert "resumes" in stopped(5).err
 
     def rounded(*arguments: Any, **more: Any) -> Any:
         made = examples(*arguments, **more)
@@ -423,7 +427,7 @@ def test_a_decoder_that_rounds_otherwise_is_no_change(
 def test_a_network_whose_code_changed_since_is_said(
     train: Any, stopped: Any, sized: str, folder: Path, old: str, new: str
 ) -> None:
-    assert "goes on" in stopped(5).err
+    assert "resumes" in stopped(5).err
     file = Path(sized.rpartition(":")[0])
     text = file.read_text(encoding="utf-8")
     assert old in text
@@ -524,7 +528,7 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_costs_one_line(train: Any, stopped: Any, folder: Path, damage: str) -> None:
-    assert "goes on" in stopped(5).err
+    assert "resumes" in stopped(5).err
     DAMAGES[damage](folder / LAST)
     said = train()
     assert said.status == 2
@@ -559,7 +563,7 @@ def test_damaged_best_weights_of_an_earlier_epoch_are_said(train: Any, folder: P
 
 
 def test_a_checkpoint_of_an_earlier_version_is_gone_on_with(train: Any, stopped: Any, folder: Path) -> None:
-    assert "goes on" in stopped(5).err
+    assert "resumes" in stopped(5).err
 
     def older(state: dict[str, Any]) -> None:
         del state["format"], state["data"], state["others"]

@@ -107,7 +107,7 @@ def test_the_same_command_goes_on_and_another_is_refused(train: Any, tmp_path: P
     assert (tmp_path / "run" / LAST).read_bytes() == kept
     said = train("--setting", "learning_rate=0.2", "--seed", 1)
     assert said.status == 2
-    assert "holds another run: recipe.learning_rate (0.2, there 0.1); seed (1, there 0)" in said.error
+    assert "holds another run: recipe.learning_rate (0.2, stored 0.1); seed (1, stored 0)" in said.error
 
 
 def test_a_recipe_may_be_a_file(train: Any, tmp_path: Path) -> None:

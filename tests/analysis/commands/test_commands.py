@@ -167,7 +167,7 @@ def test_an_unknown_model(synthesise: Command, command: Command, tmp_path: Path)
             ["--setting", "optimizer_options={decay=1}"],
             "option of optimizer 'adam': 'decay'; did you mean 'weight_decay'?",
         ),
-        (["--setting", "optimizer_options={beta1=2}"], "beta1 is 2, expected a number from 0 to 1 (without 1)"),
+        (["--setting", "optimizer_options={beta1=2}"], "beta1 is 2, expected a number from 0 to 1 (excluding 1)"),
         (["--setting", "seeds=0"], "seeds is 0, expected a whole number of at least 1"),
         (["--setting", "seeds=1.5"], "seeds is 1.5, expected a whole number of at least 1"),
         (["--setting", "noise=-1"], "noise is -1, expected a number of at least 0"),
@@ -176,7 +176,7 @@ def test_an_unknown_model(synthesise: Command, command: Command, tmp_path: Path)
         (["--steps", "many"], "steps"),
         (["--seed", "-3"], "seed"),
         (["--sede", "3"], "No such option: --sede"),
-        (["--device", "gpu"], "no device 'gpu' here; expected auto, cpu, cuda"),
+        (["--device", "gpu"], "device 'gpu' is not available; expected auto, cpu, cuda"),
         (["--device", "cuda:99"], "no device 'cuda:99' here"),
     ],
 )
@@ -259,7 +259,7 @@ def test_a_folder_with_other_settings_is_refused(synthesise: Command, tmp_path: 
     before = {path: path.stat().st_mtime_ns for path in tree(tmp_path / "study") if path.suffix != ".json"}
     said = synthesise("--layers", "1", "--seed", 4, "--steps", 5)
     assert said.status == 2
-    assert "holds a study with other settings: seed (4, there 0); synthesis.steps (5, there 3)" in said.error
+    assert "holds a study with other settings: seed (4, stored 0); synthesis.steps (5, stored 3)" in said.error
     after = {path: path.stat().st_mtime_ns for path in tree(tmp_path / "study") if path.suffix != ".json"}
     assert {path: after[path] for path in before if path.is_file()} == {
         path: time for path, time in before.items() if path.is_file()

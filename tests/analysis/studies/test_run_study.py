@@ -361,14 +361,14 @@ def test_a_finished_study_needs_its_stimuli_no_more(study: Study, pictures: Path
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda s: replace(s, seed=8), r"seed \(8, there 7\)"),
-        (lambda s: replace(s, synthesis={**s.synthesis, "steps": 5}), r"synthesis.steps \(5, there 4\)"),
-        (lambda s: replace(s, synthesis={**s.synthesis, "seeds": 3}), r"synthesis.seeds \(3, there 2\)"),
+        (lambda s: replace(s, seed=8), r"seed \(8, stored 7\)"),
+        (lambda s: replace(s, synthesis={**s.synthesis, "steps": 5}), r"synthesis.steps \(5, stored 4\)"),
+        (lambda s: replace(s, synthesis={**s.synthesis, "seeds": 3}), r"synthesis.seeds \(3, stored 2\)"),
         (lambda s: replace(s, models=(replace(s.models[0], layers=("1",)),)), r"models\[0\].layers"),
         (lambda s: replace(s, stimuli=replace(s.stimuli, options={**s.stimuli.options, "limit": 2})), "stimuli.limit"),
         (
             lambda s: replace(s, seed=9, synthesis={**s.synthesis, "batch_size": 5}),
-            r"seed \(9, there 7\); synthesis.batch_size \(5, there 2\)",
+            r"seed \(9, stored 7\); synthesis.batch_size \(5, stored 2\)",
         ),
     ],
 )
@@ -444,7 +444,7 @@ def test_what_an_evaluator_found_is_not_given_up(study: Study, tmp_path: Path, m
 
 def test_a_study_file_that_asks_for_another_study_is_in_the_way(study: Study, tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(replace(study, seed=8).to_toml())
-    with pytest.raises(MetameryError, match=r"describes another study: seed \(7, there 8\)"):
+    with pytest.raises(MetameryError, match=r"describes another study: seed \(7, stored 8\)"):
         run_study(study, tmp_path, Plugins())
     assert not (tmp_path / RESULTS).exists()
 

@@ -73,4 +73,8 @@ def _write(folder: Path, files: dict[str, str]) -> None:
             file = staging / "package" / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
-        os.rename(staging / "package", target)
+        try:
+            os.rename(staging / "package", target)
+        except OSError:
+            check_output(folder.expanduser(), "empty", others=False)  # another process was first
+            raise

@@ -138,3 +138,15 @@ def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(MetameryError, match=r"cannot write to '.*/my': No space left on device"):
         new_plugin.write_plugin("my", tmp_path / "my")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_at_once_the_second_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(new_plugin, "clear", lambda parent, _prefix: write_first(parent / "my"))
+
+    def write_first(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "theirs.txt").write_text("theirs")
+
+    with pytest.raises(MetameryError, match=r"my' holds other files; choose another folder"):
+        new_plugin.write_plugin("my", tmp_path / "my")
+    assert written(tmp_path) == {"my/theirs.txt": "theirs"}

@@ -84,7 +84,7 @@ def register_stimuli(register: Register) -> None:
 def register_perturbations(register: Register) -> None:
     module = f"{_HERE}.perturbations"
     register("background", f"{module}:background", "background noise, at a signal-to-noise ratio drawn for each sound")
-    register("gain", f"{module}:gain", "gain: each sound made louder or softer by a random number of dB")
+    register("gain", f"{module}:gain", "each sound made louder or softer by a random number of dB")
 
 
 @hookimpl

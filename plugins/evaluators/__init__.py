@@ -40,7 +40,7 @@ def register_evaluators(register: Register) -> None:
     register(
         "invariance",
         f"{_HERE}.transformations.evaluator:invariance",
-        "how little activations change when signals are shifted, turned, scaled, blurred, made louder …, by layer",
+        "how little activations change when signals are shifted, rotated, scaled, blurred, made louder …, by layer",
     )
     register(
         "geometry",

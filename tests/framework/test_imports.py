@@ -19,7 +19,7 @@ ALLOWED = {
     "training": {"training", "framework"},
     "plugins": set(FOLDERS),
 }
-ROOMS = runpy.run_path(str(ROOT / "docs" / "architecture.py"))["ROOMS"]
+PARTS = runpy.run_path(str(ROOT / "docs" / "architecture.py"))["PARTS"]
 HEAVY = ("torch", "torchvision", "torchaudio", "numpy", "scipy", "xarray", "zarr", "matplotlib", "PIL", "jinja2")
 
 
@@ -54,7 +54,7 @@ def test_a_folder_imports_only_what_it_may(file: Path) -> None:
 
 
 def test_every_folder_of_analysis_has_its_level() -> None:
-    assert {folder.name for folder in (ROOT / "analysis").iterdir() if (folder / "__init__.py").exists()} == {*ROOMS}
+    assert {folder.name for folder in (ROOT / "analysis").iterdir() if (folder / "__init__.py").exists()} == {*PARTS}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_analysis_imports_nothing_from_above(file: Path) -> None:
     place = file.relative_to(ROOT).parent.parts
     names = [name.split(".") for name in imported(file.read_text(encoding="utf-8"), ("metamery", *place))]
     used = {name[2] for name in names if name[:2] == ["metamery", "analysis"]}
-    assert used <= {*ROOMS[: ROOMS.index(place[1]) + 1]}
+    assert used <= {*PARTS[: PARTS.index(place[1]) + 1]}
 
 
 @pytest.mark.parametrize("file", files(), ids=lambda file: str(file.relative_to(ROOT)))

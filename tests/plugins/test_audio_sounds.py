@@ -181,4 +181,4 @@ def test_an_aiff_that_is_cut_off_is_refused(tmp_path):
 
 @pytest.mark.skipif("MP3" not in soundfile.available_formats(), reason="this libsndfile was built without MP3")
 def test_mp3_is_refused_whatever_its_name(tmp_path):
-    refused(write(tmp_path / "a.wav", noise(), 16000, format="MP3"), "is MP3, which may be read in part only")
+    refused(write(tmp_path / "a.wav", noise(), 16000, format="MP3"), "is MP3, which may be read only in part")

@@ -36,8 +36,8 @@ _BLOCK = 2**16  # number of units that are projected at once
 def fingerprint(model: Model, signals: torch.Tensor, layers: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Sketch a network's activations to signals ``(B, …)`` of its domain, at layers: ``(B, numbers)`` for each.
 
-    The network runs on the device of its weights, frozen and in full float32: TF32 would round more than what is to be
-    found.
+    The network runs on the device of its weights, frozen and in full float32: errors of TF32 are larger than the
+    differences that are to be found.
     """
     device = next((weight.device for weight in model.module.parameters()), signals.device)
     with (

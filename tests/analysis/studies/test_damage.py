@@ -1,4 +1,4 @@
-"""What is lost or damaged on the disk is noticed, reported in one line, and computed again."""
+"""What is lost or damaged on the disk is noticed, said in a line, and made again."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_it_says_how_many_are_made_again(study: Study, folder: Path) -> None:
     chunk(folder, f"{KEY}/metamers/loss").unlink()
     assert damages(folder)["tiny.py+build"].lost == 3
     with pytest.warns(
-        UserWarning, match=r"was damaged: 3 metamers of 'tiny.py:build' that were done are lost or incom"
+        UserWarning, match=r"was damaged: 3 metamers of 'tiny.py:build' that were done are lost or incomplete"
     ):
         run_study(study, folder, Plugins())
     assert damages(folder)["tiny.py+build"].lost == 0

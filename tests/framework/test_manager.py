@@ -253,7 +253,7 @@ def test_names_of_two_plugins_collide_loudly(fake_plugin: Any, distances_of: Any
     plugins = Plugins([fake_plugin("mine", register_distances=distances_of("cosine"))])
     assert plugins.problems == []
     with pytest.raises(
-        MetameryError, match=r"'mine:cosine' and 'synthesis:cosine'|'synthesis:cosine' and 'mine:cosine'"
+        MetameryError, match=r"'mine:cosine' or 'synthesis:cosine'|'synthesis:cosine' or 'mine:cosine'"
     ):
         plugins.load("distance", "cosine")
     assert plugins.load("distance", "mine:cosine")(1.0) == 2.0

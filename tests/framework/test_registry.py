@@ -111,7 +111,7 @@ def test_two_plugins_names_collide_only_when_used_bare() -> None:
     filled = registry("a", "only")
     filled.add(Entry("model", "two", "a", anything))
     assert filled.find("only").qualified == "one:only"
-    with pytest.raises(MetameryError, match="'one:a' and 'two:a'"):
+    with pytest.raises(MetameryError, match="'one:a' or 'two:a'"):
         filled.find("a")
     assert filled.find("one:a").entry.target is build
     assert filled.find("two:a").entry.target is anything
@@ -122,7 +122,7 @@ def test_two_plugins_names_collide_only_when_used_bare() -> None:
 def test_two_plugins_families_collide_on_their_members() -> None:
     filled = registry("zoo/", target=member)
     filled.add(Entry("model", "two", "zoo/", member))
-    with pytest.raises(MetameryError, match="write 'one:zoo/lion' and 'two:zoo/lion'"):
+    with pytest.raises(MetameryError, match="write 'one:zoo/lion' or 'two:zoo/lion'"):
         filled.find("zoo/lion")
     assert filled.find("two:zoo/lion").build() == ("lion", 1.0)
 

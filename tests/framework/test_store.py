@@ -278,7 +278,7 @@ def test_what_a_live_process_uses_stays(store: StudyStore) -> None:
 
 
 def test_many_that_add_at_once_lose_nothing(store: StudyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "_SAID_AFTER", 600.0)  # on a busy machine some wait long
+    monkeypatch.setattr(claims, "_WARN_SECONDS", 600.0)  # on a busy machine some wait long
     names = [f"evaluator{number}" for number in range(5)]
     children = []
     for name in names:

@@ -368,7 +368,7 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "added": (add, "13 now, 12 then"),
     "removed": (lambda data: (data / "cat/5.png").unlink(), "11 now, 12 then"),
     "renamed": (lambda data: (data / "cat/5.png").rename(data / "cat/7.png"), "different names, order or classes"),
-    "moved to another class": (lambda data: (data / "cat/5.png").rename(data / "dog/9.png"), "other names"),
+    "moved to another class": (lambda data: (data / "cat/5.png").rename(data / "dog/9.png"), "different names"),
     "replaced": (replace, "1 of 12 signals differ"),
     "swapped": (swap, "2 of 12 signals differ"),
 }

@@ -88,7 +88,7 @@ def test_every_way_of_adversarial_training_trains(train: Any, tmp_path: Path, re
     ("setting", "said"),
     [
         ("replays=2", "replays move the signals by themselves: expected no perturbation, not 'pgd_linf'"),
-        ("check=", "check_drop needs check, the perturbation under which the network is measured"),
+        ("check=", "check_drop needs check, the perturbation under which the network is evaluated"),
         ("check=pgd_lnf", "unknown perturbation 'pgd_lnf'; did you mean 'pgd_linf'?"),
         ("check_options.epsilom=1", "did you mean 'epsilon'?"),
     ],
@@ -153,7 +153,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(train: Any, tmp_path
         (["--setting", "augment=['RandomCrop']"], "augmentation 'RandomCrop': "),
         (["--freeze", "weights.*"], "unknown pattern of weights 'weights.*'"),
         (["--precision", "float8"], "unknown precision 'float8'; did you mean"),
-        (["--device", "cuda"], "no device 'cuda' here"),
+        (["--device", "cuda"], "device 'cuda' is not available"),
         (["--from", "nowhere"], "no checkpoint in 'nowhere'"),
         (["--setting", "epsilon_warmup=1"], "epsilon_warmup needs perturbation_options.epsilon"),
     ],

@@ -177,7 +177,7 @@ def test_an_unknown_model(synthesise: Command, command: Command, tmp_path: Path)
         (["--seed", "-3"], "seed"),
         (["--sede", "3"], "No such option: --sede"),
         (["--device", "gpu"], "device 'gpu' is not available; expected auto, cpu, cuda"),
-        (["--device", "cuda:99"], "no device 'cuda:99' here"),
+        (["--device", "cuda:99"], "device 'cuda:99' is not available"),
     ],
 )
 def test_a_slip_in_a_flag_is_named_and_nothing_is_written(
@@ -418,7 +418,7 @@ def test_a_model_file_is_found_again_from_another_folder(
     [
         (["agreemant"], "unknown evaluator 'agreemant'; did you mean 'agreement'?"),
         (["agreement", "--set", "kind=3"], "unknown option of evaluator 'agreement': 'kind'"),
-        (["agreement", "--device", "gpu"], "no device 'gpu' here"),
+        (["agreement", "--device", "gpu"], "device 'gpu' is not available"),
     ],
 )
 def test_a_slip_in_an_evaluation_is_named(

@@ -252,9 +252,7 @@ def test_a_plugin_of_a_name_that_is_taken_is_left_out(install: Any, fake_plugin:
 def test_names_of_two_plugins_collide_loudly(fake_plugin: Any, distances_of: Any) -> None:
     plugins = Plugins([fake_plugin("mine", register_distances=distances_of("cosine"))])
     assert plugins.problems == []
-    with pytest.raises(
-        MetameryError, match=r"'mine:cosine' or 'synthesis:cosine'|'synthesis:cosine' or 'mine:cosine'"
-    ):
+    with pytest.raises(MetameryError, match=r"'mine:cosine' or 'synthesis:cosine'|'synthesis:cosine' or 'mine:cosine'"):
         plugins.load("distance", "cosine")
     assert plugins.load("distance", "mine:cosine")(1.0) == 2.0
     ones = torch.ones(1, 3)

@@ -87,7 +87,7 @@ def null_distribution(
 
     Activations are written to `scratch` in the meantime: 4 bytes for each unit of these layers and each sample of the
     signals, times the number of signals, and the same again for the ranks of the largest layer. Beside the network's
-    memory, about half a gigabyte and 40 bytes for each pair are needed.
+    memory, about half a gigabyte and 80 bytes for each pair are needed.
 
     Parameters
     ----------

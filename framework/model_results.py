@@ -166,7 +166,7 @@ class ModelResults:
 
 
 def models_of(tree: xr.DataTree) -> list[ModelResults]:
-    """Return the results of each model of a study, by name; evaluations and runs have none.
+    """Return the results of each model of a study, in the study's order; evaluations and runs have none.
 
     Raises
     ------
@@ -178,7 +178,9 @@ def models_of(tree: xr.DataTree) -> list[ModelResults]:
     ``{results.name: results.layers for results in models_of(open_study("study"))}``
     """
     groups = tree["models"].children if "models" in tree.children else {}
-    return [_model(key, node) for key, node in sorted(groups.items())]
+    order = {name: position for position, name in enumerate(tree.attrs.get("names", ()))}
+    models = [_model(key, node) for key, node in sorted(groups.items())]
+    return sorted(models, key=lambda model: order.get(model.name, len(order)))
 
 
 def _model(key: str, node: xr.DataTree) -> ModelResults:

@@ -219,6 +219,7 @@ def check_dataset(dataset: xr.Dataset) -> None:
     3. Every variable has ``long_name`` and ``units``.
     4. Nothing has type object except text; times, complex numbers and pickles are not allowed.
     5. Names are valid names of files: text, without ``/``, and no two differ only in case.
+    6. The attribute ``reading_order``, if there is one, lists variables of the dataset, each once.
 
     Raises
     ------
@@ -240,3 +241,11 @@ def check_dataset(dataset: xr.Dataset) -> None:
         for needed in ("long_name", "units"):
             if not isinstance(array.attrs.get(needed), str):
                 raise MetameryError(f"variable '{name}' has no '{needed}'")
+    order = dataset.attrs.get("reading_order", [])
+    if not isinstance(order, list | tuple):
+        raise MetameryError(f"attribute 'reading_order' is {order!r}, expected a list of variables' names")
+    for position, name in enumerate(order):
+        if name not in dataset.data_vars:
+            raise unknown("variable in 'reading_order'", str(name), list(map(str, dataset.data_vars)))
+        if name in order[:position]:
+            raise MetameryError(f"attribute 'reading_order' has '{name}' twice, expected each variable once")

@@ -121,6 +121,8 @@ def robustness(
             dataset["snr"] = _snr(levels, context, norm, sizes)
         dataset.attrs = {
             "title": "Robust accuracy",
+            "reading_order": [name for name in ("accuracy", "transfer") if name in dataset],
+            "read_first": "Size 0 is the accuracy without an attack; a curve that falls later is of a more robust model.",
             "norm": norm,
             "warnings": [line for name in still for line in masked_gradients(name, still[name], sizes)],
         }

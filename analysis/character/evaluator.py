@@ -64,6 +64,9 @@ def character(cutoff: float = 0.5, batch_size: int = 16) -> Evaluator:
         dataset.attrs = {
             "title": "What the metamers are like",
             "description": "Distance from the stimulus, spectrum, diversity over seeds, and what folds in the network.",
+            "reading_order": ["summary", "diversity", "aliasing"],
+            "read_first": "Down a column, a measure changes from layer to layer; the values of natural signals are in "
+            "the columns natural_….",
             "cutoff": cutoff,
             **made[0].priors,
         }

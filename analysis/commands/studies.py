@@ -268,6 +268,7 @@ def _success(folder: Path) -> Iterator[str]:
     from ...framework.model_results import models_of
     from ...framework.results import open_study
     from ..proof.success import success_by_layer
+    from ..report.numbers import number
 
     with open_study(folder) as tree:
         for results in models_of(tree):
@@ -277,8 +278,8 @@ def _success(folder: Path) -> Iterator[str]:
                 continue
             null = results.null.attrs
             few = ": few, see --null-stimuli" if null["pairs"] < FEW_PAIRS else ""
-            pairs = "1 pair" if null["pairs"] == 1 else f"{null['pairs']:,} pairs"
-            yield f"{results.name}, against {pairs} of {null['signals']:,} natural signals{few}"
+            pairs = "1 pair" if null["pairs"] == 1 else f"{number(null['pairs'])} pairs"
+            yield f"{results.name}, against {pairs} of {number(null['signals'])} natural signals{few}"
             yield f"{'layer':<24} {'success':<22} {'same label':<22} {'match':<22} 8-bit or 16-bit"
             counts = success_by_layer(results.match)
             for layer in counts["layer"].values:
@@ -290,8 +291,10 @@ def _success(folder: Path) -> Iterator[str]:
 
 def _share(counts: xr.Dataset, part: str) -> str:
     """Format a proportion of `success_by_layer`."""
+    from ..report.numbers import interval
+
     counted = int(counts[f"{part}_counted"])
     if not counted:
         return "unattainable" if int(counts["unattainable"]) and part != "agrees" else "–"
-    low, high = (100 * float(counts[f"{part}_{end}"]) for end in ("low", "high"))
-    return f"{round(counted * float(counts[part]))}/{counted} ({low:.0f} to {high:.0f} %)"
+    ends = interval(*(float(counts[f"{part}_{end}"]) for end in ("low", "high")))
+    return f"{round(counted * float(counts[part]))}/{counted} {ends}"

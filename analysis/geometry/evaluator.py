@@ -184,6 +184,9 @@ def _dataset(
     dataset["component"].attrs = {"long_name": "the most noticeable first", "units": "1"}
     dataset.attrs = {
         "title": "Local geometry",
+        "reading_order": ["effective_dimension", "free_share", "singular_value", "gain"],
+        "read_first": "The effective dimension is the number of directions that a layer notices about equally; the "
+        "fewer, the more it ignores.",
         "low": domain.low,
         "high": domain.high,
         "warnings": [

@@ -49,6 +49,11 @@ def accuracy(batch_size: int = 100) -> Evaluator:
             what = f"{what}, by what the signal shows"
             variables |= proportion("category_accuracy", ["model", "category"], passed, tried, what)
             coordinates["category"] = categories
-        return xr.Dataset(variables, coordinates)
+        about = {
+            "title": "Accuracy on natural signals",
+            "reading_order": ["accuracy", *(["category_accuracy"] if "category" in coordinates else [])],
+            "read_first": "A model is a reference for metamers as far as it recognises natural signals.",
+        }
+        return xr.Dataset(variables, coordinates, about)
 
     return evaluate

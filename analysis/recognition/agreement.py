@@ -28,7 +28,11 @@ def agreement() -> Evaluator:
         found = [_agreement(results) for results in models_of(context.study) if results.match is not None]
         if not found:
             raise MetameryError("evaluator 'agreement' needs a study with metamers, and this one has none")
-        return xr.concat(found, "site").assign_attrs(title="Label agreement")
+        return xr.concat(found, "site").assign_attrs(
+            title="Label agreement",
+            reading_order=["agreement"],
+            read_first="At 1 every metamer gets its natural signal's label; chance is one over the number of classes.",
+        )
 
     return evaluate
 

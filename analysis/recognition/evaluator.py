@@ -95,6 +95,9 @@ def summarised(
     result = found.merge(summary(found, generator, resamples, judges))
     result.attrs |= {
         "title": "Recognition by models",
+        "reading_order": ["others", "own", "idiosyncrasy", "recognised"],
+        "read_first": "If other models recognise fewer and fewer metamers at later layers while the generator still "
+        "recognises its own, what the layer ignores is specific to the generator.",
         "recognisers_sha256": [model.weights_sha256() for model in models.values()],
     }
     return result

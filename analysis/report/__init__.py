@@ -21,7 +21,7 @@ from .layers import PARTS
 from .metrics import JUDGED
 from .numbers import number
 from .pictures import room
-from .sections import date, model_section
+from .sections import date, model_section, run_folders
 from .snippets import CODES, at
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
     """Return the report of an open study as HTML; see `write_report`."""
     facts = stimulus_facts(tree)
     models = models_of(tree)
-    attributes = tree.attrs
+    attributes, runs = tree.attrs, run_folders(tree)
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -123,7 +123,7 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
         parts=PARTS,
         judged=JUDGED,
         evaluations=evaluations(tree),
-        models=[model_section(model, facts, count, room(len(models))) for model in models],
+        models=[model_section(model, facts, count, room(len(models)), runs.get(model.name, "")) for model in models],
         stimuli=facts,
         created=str(attributes.get("created", "")),
         date=date(str(attributes.get("created", ""))),

@@ -10,13 +10,16 @@ import numpy as np
 
 from .lines import ACROSS, clipped, item_text, level_names, line_charts
 from .matrix import Cell, shade
-from .numbers import number
+from .numbers import interval, number
 from .signals import Shown, is_signal, signals
 from .snippets import at
-from .terminal import APART
+from .terminal import APART, reading_order
 
 if TYPE_CHECKING:
     import xarray as xr
+
+FIRST = ("synthesis", "agreement", "recognition", "accuracy", "observers", "between_models")
+"""Groups whose results the others are read with, in the order of the page."""
 
 _OWN = {"stimuli", "metamers", "match", "null"}  # a model's groups that other sections show
 _AVERAGED = ("stimulus", "seed", "participant")
@@ -62,7 +65,9 @@ class Evaluation:
     path: str
     title: str
     description: str
+    read_first: str
     results: list[Result]
+    others: list[Result]  # that are not in the declared order, and so folded away
     signals: list[Shown]
     text: list[str]  # names of the variables that contain text
     warnings: list[str]
@@ -70,8 +75,9 @@ class Evaluation:
 
 
 def evaluations(tree: xr.DataTree) -> list[Evaluation]:
-    """Return every group that no other section shows, in the order of the store."""
-    return [_evaluation(path, node) for path, node in _others(tree)]
+    """Return every group that no other section shows: those of `FIRST`, then the others by name."""
+    groups = sorted(_others(tree), key=lambda each: FIRST.index(each[0]) if each[0] in FIRST else len(FIRST))
+    return [_evaluation(path, node) for path, node in groups]
 
 
 def _others(tree: xr.DataTree) -> Iterator[tuple[str, xr.DataTree]]:
@@ -91,11 +97,15 @@ def _evaluation(path: str, node: xr.DataTree) -> Evaluation:
     shown = {name: each for name, each in drawn.items() if each is not None}
     numeric = {name: array for name, array in arrays.items() if array.dtype.kind in "biuf" and name not in shown}
     bounds = {end for name in numeric for end in _ends(name, numeric)}
+    order = [name for name in reading_order(dataset) if name in numeric and name not in bounds]
+    rest = [name for name in numeric if name not in bounds and name not in order]
     return Evaluation(
         path=path,
         title=str(node.attrs.get("title") or path),
         description=str(node.attrs.get("description") or ""),
-        results=[result for name in numeric if name not in bounds for result in _results(path, name, numeric)],
+        read_first=str(node.attrs.get("read_first") or ""),
+        results=[result for name in order or rest for result in _results(path, name, numeric)],
+        others=[result for name in rest if order for result in _results(path, name, numeric)],
         signals=list(shown.values()),
         text=[name for name in arrays if name not in numeric and name not in shown],
         warnings=[str(line) for line in node.attrs.get("warnings", ())],
@@ -214,7 +224,7 @@ def _table(
     order = [dim for dim in (row_dim, column_dim) if dim]
     rows_of = [each.transpose(*order).values for each in (values, *bounds)]
     array, *ends = (each.reshape(values.sizes[row_dim] if row_dim else 1, -1) for each in rows_of)
-    ranges = [[_range(*each) for each in zip(*rows, strict=True)] for rows in zip(*ends, strict=True)]
+    ranges = [[interval(*map(float, each)) for each in zip(*rows, strict=True)] for rows in zip(*ends, strict=True)]
     finite = array[np.isfinite(array)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     is_shaded = shaded and array.size > 2 and high > low and "metric" not in values.dims  # whose units differ
@@ -233,10 +243,6 @@ def _table(
     rows = [(name, location, row) for (name, location), row in zip(heads, cells, strict=True)]
     scale = number(low), number(high)
     return Table(row_dim, column_dim, rows, _named(values, column_dim), code, is_shaded, scale)
-
-
-def _range(low: float, high: float) -> str:
-    return f"({number(float(low))} to {number(float(high))})" if np.isfinite(low) and np.isfinite(high) else ""
 
 
 def _named(values: xr.DataArray, dim: str) -> list[tuple[str, str]]:

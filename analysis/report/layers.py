@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...framework.schema import STATES
+from .numbers import interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +44,7 @@ class Proportion:
     @property
     def interval(self) -> str:
         """Ends of the interval; empty where nothing counts."""
-        return f"{self.low:.2f}–{self.high:.2f}" if self.counted else ""
+        return interval(self.low, self.high)
 
 
 NOTHING = Proportion(0, float("nan"), float("nan"), float("nan"))

@@ -115,7 +115,7 @@ def level_names(values: xr.DataArray, dim: str) -> list[str]:
     """Names of the levels of strength, by the coordinate `value`; empty without it."""
     if dim != "strength" or "value" not in values.coords or values["value"].dims != (dim,):
         return []
-    return [item_text(float(value)).replace("inf", "∞") for value in values["value"].values]
+    return [item_text(float(value)) for value in values["value"].values]
 
 
 def _across_axis(values: xr.DataArray, dim: str) -> tuple[Axis, NDArray[np.float64]]:
@@ -149,10 +149,13 @@ def _items(values: xr.DataArray, dim: str) -> list[str]:
 def item_text(item: object) -> str:
     """Print one coordinate.
 
-    >>> item_text(0.1 + 0.2), item_text("relu1")
-    ('0.3', 'relu1')
+    >>> item_text(0.1 + 0.2), item_text(-10), item_text("relu-1")
+    ('0.3', '−10', 'relu-1')
     """
-    return f"{item:.6g}" if isinstance(item, float) else str(item)
+    if isinstance(item, str):
+        return item
+    text = f"{item:.4g}" if isinstance(item, float) else str(item)
+    return text.replace("-", "−").replace("inf", "∞")
 
 
 def clipped(name: str, units: str) -> str:

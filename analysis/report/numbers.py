@@ -11,11 +11,11 @@ _MISSING = "–"
 def number(value: float) -> str:
     """Print three significant digits, whole numbers in full, very small and large ones with a power of ten.
 
-    >>> number(0.0123), number(3.2e-5), number(240), number(float("nan"))
-    ('0.0123', '3.20 × 10⁻⁵', '240', '–')
+    >>> number(0.0123), number(3.2e-5), number(240), number(float("nan")), number(float("-inf"))
+    ('0.0123', '3.20 × 10⁻⁵', '240', '–', '−∞')
     """
     if not math.isfinite(value):
-        return _MISSING
+        return _not_finite(value)
     if value == round(value) and abs(value) < 1e7:
         return f"{round(value):_}".replace("-", "−").replace("_", "\N{NARROW NO-BREAK SPACE}")
     if 1e-3 <= abs(value) < 1e5:
@@ -45,11 +45,22 @@ def decibels(value: float) -> str:
     >>> decibels(31.24), decibels(-0.04), decibels(float("inf")), decibels(float("nan"))
     ('31.2', '0.0', '∞', '–')
     """
-    if math.isnan(value):
-        return _MISSING
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
+    if not math.isfinite(value):
+        return _not_finite(value)
     return f"{round(value, 1) + 0.0:.1f}".replace("-", "−")
+
+
+def interval(low: float, high: float) -> str:
+    """Print an interval; empty text where an end is not finite.
+
+    >>> interval(-0.25, 1.0), interval(float("nan"), 1.0)
+    ('(−0.250 to 1)', '')
+    """
+    return f"({number(low)} to {number(high)})" if math.isfinite(low) and math.isfinite(high) else ""
+
+
+def _not_finite(value: float) -> str:
+    return _MISSING if math.isnan(value) else "∞" if value > 0 else "−∞"
 
 
 def power(exponent: int) -> str:

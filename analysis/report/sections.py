@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,8 @@ from .pictures import is_tiny, picture_size
 from .snippets import at
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from ...framework.model_results import ModelResults
 
 
@@ -51,6 +54,7 @@ class ModelSection:
     options: str
     weights: str
     label_space: str
+    run: str  # folder of the run that the model is, if it is one
 
     @property
     def made(self) -> int:
@@ -102,7 +106,9 @@ class ModelSection:
         return None if str(own) == self.updates else own
 
 
-def model_section(model: ModelResults, facts: Mapping[str, Mapping[str, str]], count: int, room: int) -> ModelSection:
+def model_section(
+    model: ModelResults, facts: Mapping[str, Mapping[str, str]], count: int, room: int, run: str = ""
+) -> ModelSection:
     """Gather one model's section; its gallery has at most `count` stimuli, and pictures or sounds of `room` bytes."""
     reduced, finals = [], []
     updates = np.asarray(model.metamers["step"].values, dtype=np.float64)
@@ -138,7 +144,15 @@ def model_section(model: ModelResults, facts: Mapping[str, Mapping[str, str]], c
         options="" if attributes.get("options") in (None, "{}") else str(attributes["options"]),
         weights=str(attributes.get("weights_sha256", "")),
         label_space=str(attributes.get("label_space", "")),
+        run=run,
     )
+
+
+def run_folders(tree: xr.DataTree) -> dict[str, str]:
+    """Return the folders of a study's models that are runs, by the models' names."""
+    asked = tomllib.loads(str(tree.attrs.get("study", ""))).get("models", [])
+    names = tree.attrs.get("names", [])
+    return {name: str(each["name"]) for name, each in zip(names, asked, strict=False) if name.startswith("run:")}
 
 
 def date(created: str) -> str:

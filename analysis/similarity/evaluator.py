@@ -165,7 +165,8 @@ def _on_natural(
     variables = found.variables(what, ("metric", "site", "other_site"))
     variables["counted"] = ((), len(indices), _COUNTED)
     coordinates = {"metric": list(measures), **site_coordinates(sites), **site_coordinates(sites, "other_site")}
-    return xr.Dataset(variables, coordinates, {"title": "Similarity of layers", "memory_bytes": planned.memory})
+    about = {"title": "Similarity of layers", "memory_bytes": planned.memory}
+    return xr.Dataset(variables, coordinates, about | _order(variables, _PAIRS))
 
 
 def _on_metamers(
@@ -201,8 +202,9 @@ def _on_metamers(
     if len(by_seed) > 1:
         variables |= _ceilings(ceilings, ("metric", "site"), "a layer on metamers of all seeds")
     coordinates = {"metric": list(measures), **site_coordinates(sites), **site_coordinates(sites, "other_site")}
-    about = {"title": f"Similarity of layers on metamers of {made.name} {layer}", "memory_bytes": planned.memory}
-    return xr.Dataset(variables, coordinates, {**about, "made_at": f"{made.name} {layer}"})
+    made_at = f"{made.name} {layer}"
+    about = {"title": f"Similarity of layers on metamers of {made_at}", "memory_bytes": planned.memory}
+    return xr.Dataset(variables, coordinates, {**about, "made_at": made_at} | _order(variables, _PAIRS))
 
 
 def _on_both(
@@ -255,7 +257,8 @@ def _on_both(
     made_at = [(made.name, layer) for made, layer in rows]
     coordinates = {"metric": list(measures), **site_coordinates(made_at), **site_coordinates(sites, "other_site")}
     title = "Similarity of metamers and natural signals"
-    return xr.Dataset(variables, coordinates, {"title": title, "memory_bytes": planned.memory})
+    about = {"title": title, "memory_bytes": planned.memory}
+    return xr.Dataset(variables, coordinates, about | _order(variables, _BOTH))
 
 
 class _Similarities:
@@ -278,7 +281,22 @@ class _Similarities:
         return with_ends("similarity", dims, self.values, self.ends, what)
 
 
+_PAIRS = (
+    "At 1 two layers arrange the signals alike; blocks of high values off the diagonal are layers of different models "
+    "that correspond."
+)
+_BOTH = (
+    "At 1 a layer arranges the metamers as it does their natural signals; a model with the generator's invariances stays "
+    "high at its corresponding layers."
+)
+
 _COUNTED = {"long_name": "stimuli that count", "units": "1"}
+
+
+def _order(variables: Mapping[str, Any], read_first: str) -> dict[str, Any]:
+    """Attributes that tell how the result is read."""
+    names = ("similarity", "ceiling_lower", "ceiling_upper")
+    return {"reading_order": [name for name in names if name in variables], "read_first": read_first}
 
 
 def _ceilings(values: np.ndarray[Any, np.dtype[np.float64]], dims: tuple[str, ...], of: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -202,7 +203,10 @@ def models_context(
     generator: torch.Generator,
     progress: Progress,
 ) -> Context:
-    """Return the context of models alone; the second of two models of the same name is named ``NAME+2``.
+    """Return the context of models alone.
+
+    Runs of one name are named with as much of their folders as tells them apart, ``run:FOLDER/NAME``; the second of two
+    models that are the same otherwise is named ``NAME+2``.
 
     Raises
     ------
@@ -210,14 +214,29 @@ def models_context(
         A name is unknown, or a folder is not a run.
     """
     models: dict[str, Model] = {}
+    qualified = _qualified(names, plugins)
     for name in names:
         if is_study(Path(name)):
             raise MetameryError(f"'{name}' is a study, which is evaluated alone: expected models")
         model: Model = plugins.load("model", name)
         on_device(model, device)
         examine(model, model.layers)
-        models[numbered(plugins.find("model", name).qualified, models.__contains__)] = model
+        models[numbered(qualified[name], models.__contains__)] = model
     return Context(models, load_stimuli(plugins, stimuli), None, device, generator, progress)
+
+
+def _qualified(names: Sequence[str], plugins: Plugins) -> dict[str, str]:
+    """Return the qualified names of models."""
+    qualified = {name: "" if is_study(Path(name)) else plugins.find("model", name).qualified for name in names}
+    alike: dict[str, list[str]] = {}
+    for name, own in qualified.items():
+        if is_run(Path(name)):
+            alike.setdefault(own, []).append(name)
+    for runs in alike.values():
+        parts = [Path(run).resolve().parts for run in runs]
+        depth = next((d for d in count(1) if len({path[-d:] for path in parts}) == len({*parts})), 1)
+        qualified |= {run: f"run:{'/'.join(path[-depth:])}" for run, path in zip(runs, parts, strict=True)}
+    return qualified
 
 
 def held_out(runs: Sequence[str]) -> Reference:

@@ -76,7 +76,7 @@ def as_study(
     _check(models, nulls)
     first = next(iter(models.values()))
     nodes: dict[str, xr.Dataset] = {
-        "/": xr.Dataset(attrs={"schema_version": SCHEMA_VERSION, **_attributes(first, of_study=True)}),
+        "/": xr.Dataset(attrs={"schema_version": SCHEMA_VERSION, "names": [*models], **_attributes(first, of_study=True)}),
         "/stimuli": _part(first, stimuli_variables()),
     }
     check_apart([model_key(name) for name in models], [])

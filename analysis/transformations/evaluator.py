@@ -122,7 +122,15 @@ def invariance(
         outsides = _outside(context, selected, edges, aperture)
         dataset = _dataset(context, selected, curves, drawn)
         dataset["outside"] = (("transformation", "strength", "site"), outsides, about)
-        dataset.attrs = {"title": "Invariance", "edges": edges, "aperture": int(aperture), "resamples": resamples}
+        dataset.attrs = {
+            "title": "Invariance",
+            "reading_order": ["profile", "invariance", "equivariance"],
+            "read_first": "At 1 a layer ignores a transformation at every strength, at 0 the changed signal is as far "
+            "away as an unrelated one; layers further on should ignore more.",
+            "edges": edges,
+            "aperture": int(aperture),
+            "resamples": resamples,
+        }
         return dataset
 
     return evaluate

@@ -68,7 +68,13 @@ def shift_consistency(maximum: int | None = None, edges: str = "reflect", batch_
         variables = proportion("consistency", ["model"], list(agreed.values()), count, what)
         dataset = xr.Dataset(variables, {"model": list(agreed)})
         dataset["counted"] = ("model", [count] * len(agreed), {"long_name": "signals that count", "units": "1"})
-        dataset.attrs = {"title": "Shift consistency", "edges": edges, "maximum": sorted(most.values())}
+        dataset.attrs = {
+            "title": "Shift consistency",
+            "reading_order": ["consistency"],
+            "read_first": "At 1 the label never depends on the position of the signal.",
+            "edges": edges,
+            "maximum": sorted(most.values()),
+        }
         return dataset
 
     return evaluate

@@ -59,7 +59,12 @@ def accuracy_in_noise(
         variables["counted"] = ("model", trials[:, 0], {"long_name": "signals that count", "units": "1"})
         dataset = xr.Dataset(variables, {"model": list(right), "strength": ratios})
         dataset["strength"].attrs = {"long_name": "signal-to-noise ratio", "units": "dB"}
-        dataset.attrs = {"title": "Accuracy in noise", "noise": noise}
+        dataset.attrs = {
+            "title": "Accuracy in noise",
+            "reading_order": ["accuracy"],
+            "read_first": "The further to the left a curve stays high, the more noise the model tolerates.",
+            "noise": noise,
+        }
         return dataset
 
     return evaluate

@@ -90,7 +90,12 @@ def autoattack(
         variables["counted"] = ("model", list(counted.values()), {"long_name": "signals that count", "units": "1"})
         dataset = xr.Dataset(variables, {"model": list(right), "epsilon": [0.0, *sizes]})
         dataset["epsilon"].attrs = {"long_name": "size of the perturbation, in the signals' units", "units": "1"}
-        dataset.attrs = {"title": "AutoAttack", "norm": norm}
+        dataset.attrs = {
+            "title": "AutoAttack",
+            "reading_order": ["accuracy"],
+            "read_first": "Size 0 is the accuracy without an attack; a curve that falls later is of a more robust model.",
+            "norm": norm,
+        }
         return dataset
 
     return evaluate

@@ -155,7 +155,7 @@ def test_its_command_runs(environment: Environment, study: Path) -> None:
 def test_its_evaluator_adds_to_the_results_and_the_page(environment: Environment, study: Path) -> None:
     environment.metamery("evaluate", "signal_rms", study)
     found = open_study(study)["signal_rms"]
-    assert found["rms"].dims == ("model", "layer")
+    assert found["rms"].dims == ("site",)
     assert found["layer"].values.tolist() == ["relu1", "relu2", "output"]
     assert (found["rms"] > 0).all()
     for wanted in ("signal_rms", "RMS difference between metamers and natural signals"):

@@ -97,3 +97,18 @@ def test_a_models_key_is_one_step_of_a_path(name: str) -> None:
 def test_no_key_leads_out_of_its_group() -> None:
     assert model_key("vision:torchvision/resnet50") == "vision+torchvision+resnet50"
     assert model_key("../tiny.py:build") not in (".", "..")
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        (["gian"], "unknown variable in 'reading_order' 'gian'; did you mean 'gain'"),
+        ("gain", "attribute 'reading_order' is 'gain', expected a list of variables' names"),
+        (["gain", "gain"], "attribute 'reading_order' has 'gain' twice"),
+    ],
+)
+def test_the_reading_order_names_variables(order: object, said: str) -> None:
+    dataset = xr.Dataset({"gain": ("seed", [0.1], {"long_name": "gain", "units": "1"})}, {"seed": [0]})
+    check_dataset(dataset.assign_attrs(reading_order=["gain"]))
+    with pytest.raises(MetameryError, match=said):
+        check_dataset(dataset.assign_attrs(reading_order=order))

@@ -490,8 +490,8 @@ def test_success_is_told_by_layer(synthesise: Command, pictures: Path, tmp_path:
     assert lines[head] == "tiny.py:build, against 6 pairs of 4 natural signals: few, see --null-stimuli"
     assert lines[head + 1].split() == ["layer", "success", "same", "label", "match", "8-bit", "or", "16-bit"]
     counted = success_by_layer(group(tmp_path / "study")["match"].to_dataset()).sel(layer="1")
-    low, high = (f"{100 * float(counted[f'agrees_{end}']):.0f}" for end in ("low", "high"))
-    assert f"{int(5 * counted['agrees'])}/5 ({low} to {high} %)" in lines[head + 2]
+    ends = interval(*(float(counted[f"agrees_{end}"]) for end in ("low", "high")))
+    assert f"{int(5 * counted['agrees'])}/5 {ends}" in lines[head + 2]
 
 
 def test_a_study_without_a_null_says_so(synthesise: Command, tmp_path: Path) -> None:

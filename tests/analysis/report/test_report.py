@@ -129,9 +129,9 @@ def test_a_finished_study_has_no_notice(tmp_path: Path) -> None:
 
 def test_the_figures_of_each_layer(page: Page) -> None:
     loss = "6 0.0156 (0.0156 to 0.0156)"
-    assert f"conv1 6/6 0.61–1.00 6/6 0.61–1.00 6/6 0.61–1.00 6/6 0.61–1.00 0 6/6 0 {loss} no" in page.text
-    assert f"blocks[0].relu 4/6 0.30–0.90 5/6 0.44–0.97 5/6 0.44–0.97 3/6 0.19–0.81 0 6/6 0 {loss} yes" in page.text
-    assert f"output – – 4/4 0.51–1.00 – 4 4/6 1 {loss} no" in page.text
+    assert f"conv1 6/6 (0.610 to 1) 6/6 (0.610 to 1) 6/6 (0.610 to 1) 6/6 (0.610 to 1) 0 6/6 0 {loss} no" in page.text
+    assert f"blocks[0].relu 4/6 (0.300 to 0.903) 5/6 (0.436 to 0.970) 5/6 (0.436 to 0.970) 3/6 (0.188 to 0.812) 0 6/6 0 {loss} yes" in page.text
+    assert f"output – – 4/4 (0.510 to 1) – 4 4/6 1 {loss} no" in page.text
 
 
 def test_success_is_marked(page: Page) -> None:
@@ -145,7 +145,7 @@ def test_success_is_marked(page: Page) -> None:
     assert "≠ espresso 0.41 ◐ other label" in page.text
     assert "○ does not match r 0.400 ρ 0.390 4.4 dB" in page.text
     assert "◌ unattainable" in page.text
-    assert "success 4/6 (0.30–0.90)" in page.text
+    assert "success 4/6 (0.300 to 0.903)" in page.text
     assert "output median loss 0.0156 same label 4/4 success unattainable" in page.text
     against = [span["title"] for span in page.of("span") if span.get("class") == "judged"]
     assert (
@@ -179,7 +179,7 @@ def test_a_study_without_null_says_so(tmp_path: Path) -> None:
     assert "No null: there is nothing to hold these matches against" in page.text
     assert "succeeds" not in page.text
     assert "unattainable:" not in page.text
-    assert "blocks[0].relu – – 5/6 0.44–0.97 – 0" in page.text
+    assert "blocks[0].relu – – 5/6 (0.436 to 0.970) – 0" in page.text
     assert "r 0.9" in page.text
     assert sum(svg.get("class") == "chart" for svg in page.of("svg")) == 3 + len(LAYERS)
 
@@ -503,3 +503,33 @@ def test_curves_over_strength_say_what_each_level_is() -> None:
     assert [name for name, _ in noise.table.columns] == ["∞", "20", "10"]
     assert [name for _, name in gain.legend] == ["net 1", "net 2"]
     assert "strength (dB SNR)" in noise.charts[0][1]
+
+
+def test_an_evaluator_says_what_to_read_first() -> None:
+    about = {"long_name": "gain", "units": "1"}
+    variables = {name: ("model", [0.1, 0.2], about) for name in ("counted", "gain", "noise", "gain_low", "gain_high")}
+    declared = {"reading_order": ["noise", "gain"], "read_first": "Less is better."}
+    dataset = xr.Dataset(variables, {"model": ["b", "a"]}, declared)
+    (found,) = evaluations(xr.DataTree.from_dict({"/mine": dataset}))
+    assert [result.name for result in found.results] == ["noise", "gain"]
+    assert [result.name for result in found.others] == ["counted"]
+    text = Page(render(xr.DataTree.from_dict({"/mine": dataset}))).text
+    assert "Read this first. Less is better." in text
+    assert text.index("noise") < text.index("1 more figure: counted")
+
+
+def test_the_contents_lead_to_every_part(page: Page) -> None:
+    targets = {str(link["href"])[1:] for link in page.of("a") if str(link["href"]).startswith("#")}
+    assert targets <= {attributes.get("id") for _, attributes in page.elements}
+    groups = ("elsewhere", "odd", "recognition/vision+net", "models/vision+net/geometry")
+    assert {f"evaluation-{group}" for group in groups} <= targets
+    assert {"model-vision+net", "null-audio+net", "metamers-vision+net", "asked", "stimuli"} <= targets
+
+
+def test_models_are_in_the_order_of_the_study(study: Path) -> None:
+    with open_study(study) as tree:
+        assert [results.name for results in models_of(tree)] == ["audio:net", "vision:net"]
+        tree.attrs["names"] = ["vision:net", "audio:net", "synthesis:adam"]
+        assert [results.name for results in models_of(tree)] == ["vision:net", "audio:net"]
+        text = Page(render(tree)).text
+    assert text.index("vision:net") < text.index("audio:net")

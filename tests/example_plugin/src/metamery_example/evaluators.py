@@ -5,52 +5,53 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from metamery.framework import Context, Evaluator, MetameryError, ModelResults, models_of
-from metamery.framework.schema import SIGNAL_DIMENSIONS, STATES
+from metamery.framework.schema import SIGNAL_DIMENSIONS, STATES, site_coordinates
 
 
 def signal_rms() -> Evaluator:
     """Build the evaluator: how far metamers are from their natural signals, sample by sample.
 
-    ``rms`` (model, layer) is the root mean square of the difference, averaged over the metamers that are done; NaN
-    where there are none. ``chance`` (model) is the same between each natural signal and the next, which have nothing
-    to do with each other. Both are in the units of the signal: a picture's values go from 0 to 1.
+    A site is a layer of a model. ``rms`` (site) is the root mean square of the difference, averaged over the metamers
+    that are done; NaN where there are none. ``chance`` (site) is the same between each natural signal and the next,
+    which have nothing to do with each other. Both are in the units of the signal: a picture's values go from 0 to 1.
     """
 
     def evaluate(context: Context) -> xr.Dataset:
         if context.study is None:
             raise MetameryError("evaluator 'signal_rms' needs a study")
         models = models_of(context.study)
-        rms = {results.name: _rms_by_layer(results) for results in models}
-        layers = list(dict.fromkeys(layer for by_layer in rms.values() for layer in by_layer))
-        table = [[by_layer.get(layer, np.nan) for layer in layers] for by_layer in rms.values()]
-        chance = [_chance(results.natural["signal"]) for results in models]
+        rms = [value for results in models for value in _rms_by_layer(results)]
+        chance = [_chance(results.natural["signal"]) for results in models for _ in results.layers]
         return xr.Dataset(
             {
                 "rms": (
-                    ("model", "layer"),
-                    table,
+                    "site",
+                    rms,
                     {"long_name": "RMS difference between metamers and natural signals", "units": "1"},
                 ),
                 "chance": (
-                    "model",
+                    "site",
                     chance,
                     {"long_name": "RMS difference between unrelated natural signals", "units": "1"},
                 ),
             },
-            coords={"model": list(rms), "layer": layers},
+            site_coordinates([(results.name, layer) for results in models for layer in results.layers]),
+            {
+                "reading_order": ["rms", "chance"],
+                "read_first": "At a layer where metamers reach chance, nothing of the signal's values is left.",
+            },
         )
 
     return evaluate
 
 
-def _rms_by_layer(results: ModelResults) -> dict[str, float]:
+def _rms_by_layer(results: ModelResults) -> list[float]:
     """Average over the metamers of each layer; the signals of one layer are in memory at a time."""
     natural, metamers = results.natural["signal"].load(), results.metamers["signal"]
     done = results.metamers["state"] == STATES["done"]
-    return {
-        layer: float(_rms(metamers.sel(layer=layer) - natural).where(done.sel(layer=layer)).mean())
-        for layer in results.layers
-    }
+    return [
+        float(_rms(metamers.sel(layer=layer) - natural).where(done.sel(layer=layer)).mean()) for layer in results.layers
+    ]
 
 
 def _chance(natural: xr.DataArray) -> float:

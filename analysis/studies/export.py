@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 import numpy as np
 
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 TABLE = EXPORT_TABLE
 _STAGED = ".export."
 _NATURAL = "natural"
+MAX_BYTES = 160
+"""Longest part of a file's name that comes from a stimulus or a layer, in bytes of UTF-8."""
+
+_FORBIDDEN = '<>:"/\\|?*'
+_DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9¹²³]", re.IGNORECASE)  # names that Windows keeps for itself
 _VERDICTS = {number: name if number >= 0 else "" for name, number in VERDICTS.items()}
 
 
@@ -242,16 +248,28 @@ def _listed(table: Path) -> set[str]:
 
 
 def _file_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """Return a file name for each name, safe on every system, and unique even if case is ignored.
+    """Return a file name for each name, which every file system can hold, and unique even if case is ignored.
 
-    >>> _file_names(["blocks.8", "a/b", "A b", "a b", ".."])
-    ['blocks.8', 'a_b', 'A_b-2', 'a_b-3', '_']
+    Letters of any script stay; what Windows, macOS or Linux cannot hold is replaced by ``_``.
+
+    >>> _file_names(["blocks.8", "a/b", "Käfer 2", "käfer 2", "..", "CON", "狐?"])
+    ['blocks.8', 'a_b', 'Käfer 2', 'käfer 2-2', '_', 'CON_', '狐_']
     """
-    used = {name.casefold() for name in taken}
+    used = {_folded(name) for name in taken}
     result = []
     for name in names:
-        safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip(".")[:120] or "_"
-        unique = numbered(safe, lambda each: each.casefold() in used, mark="-")
-        used.add(unique.casefold())
+        unique = numbered(_held(name), lambda each: _folded(each) in used, mark="-")
+        used.add(_folded(unique))
         result.append(unique)
     return result
+
+
+def _held(name: str) -> str:
+    """Return a name with what some file system cannot hold replaced."""
+    kept = "".join("_" if char in _FORBIDDEN or not char.isprintable() else char for char in normalize("NFC", name))
+    cut = kept.encode()[:MAX_BYTES].decode(errors="ignore").strip(" .") or "_"
+    return f"{cut}_" if _DEVICE.fullmatch(cut.partition(".")[0].rstrip()) else cut
+
+
+def _folded(name: str) -> str:
+    return normalize("NFC", normalize("NFC", name).casefold())

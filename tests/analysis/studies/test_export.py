@@ -32,7 +32,7 @@ def test_pictures_hold_the_quantised_signals(tmp_path: Path, low: float) -> None
     with open_study(study) as tree:
         natural = tree["models/vision+net/stimuli"]["signal"].sel(stimulus="coffee").values
         metamer = tree["models/vision+net/metamers"]["signal"].sel(layer="blocks[0].relu", stimulus="coffee", seed=1)
-        pairs = {"natural/coffee": natural, "blocks_0_.relu/coffee_seed1": metamer.values}
+        pairs = {"natural/coffee": natural, "blocks[0].relu/coffee_seed1": metamer.values}
         for name, signal in pairs.items():
             with Image.open(tmp_path / "out" / "vision+net" / f"{name}.png") as image:
                 pixels = np.asarray(image).transpose(2, 0, 1).astype(np.float32)
@@ -134,7 +134,7 @@ def test_the_table_has_a_row_for_everything(tmp_path: Path) -> None:
     at = {"layer": "blocks[0].relu", "measured_layer": "blocks[0].relu", "stimulus": "chelsea", "seed": 0}
     own = {metric: str(match.sel(metric=metric, **at).values) for metric in JUDGED}
     assert by["vision:net", "blocks[0].relu", "chelsea", "0"] == {
-        "file": "vision+net/blocks_0_.relu/chelsea_seed0.png",
+        "file": "vision+net/blocks[0].relu/chelsea_seed0.png",
         "model": "vision:net",
         "layer": "blocks[0].relu",
         "stimulus": "chelsea",
@@ -231,3 +231,11 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(MetameryError, match="5 channels"):
         export(study, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["study"]
+
+
+def test_letters_of_any_script_stay_and_only_what_no_disk_holds_is_replaced(tmp_path: Path) -> None:
+    stimuli = ["Käfer", "käfer", "狐 1", "what?", "CON", "e\N{COMBINING ACUTE ACCENT}", "é"]
+    study = make_study(tmp_path / "study", {"vision:net": IMAGE}, stimuli, layers=["1"], seeds=[0], finished=True)
+    export(study, tmp_path / "out")
+    names = [path.stem for path in (tmp_path / "out" / "vision+net" / "natural").iterdir()]
+    assert sorted(names) == sorted(["Käfer", "käfer-2", "狐 1", "what_", "CON_", "é", "é-2"])

@@ -107,14 +107,3 @@ def reading(
             )
         del options[name]
     return Reference(use.name, {**use.options, **options})
-
-
-def duration(seconds: float) -> str:
-    """Format a duration in a suitable unit.
-
-    >>> duration(12), duration(600), duration(7200)
-    ('12 s', '10 min', '2.0 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

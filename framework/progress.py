@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LINE_SECONDS = 30.0
+"""Seconds between lines of progress where there is no terminal."""
 
 
 class Progress:
@@ -30,6 +39,8 @@ class Progress:
 class ProgressBar(Progress):
     """A bar in the terminal or the notebook, with the time left; it appears when the work starts.
 
+    Where standard error is neither, such as a file or a scheduler's log, it is a line now and then, see `ProgressLines`.
+
     Examples
     --------
     ``with ProgressBar() as progress: metamers = synthesise(model, stimuli, progress=progress)``
@@ -37,6 +48,30 @@ class ProgressBar(Progress):
 
     def __init__(self) -> None:
         from rich.console import Console
+
+        console = Console(stderr=True)
+        shows_bars = console.is_terminal or console.is_jupyter
+        self._shown: Progress = _Bar(console) if shows_bars else ProgressLines(sys.stderr)
+
+    def start(self, total: int, description: str = "") -> None:
+        self._shown.start(total, description)
+
+    def advance(self, steps: int = 1) -> None:
+        self._shown.advance(steps)
+
+    def describe(self, description: str) -> None:
+        self._shown.describe(description)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._shown.__exit__(kind, error, trace)
+
+
+class _Bar(Progress):
+    """A bar on a console of rich."""
+
+    def __init__(self, console: Console) -> None:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -53,7 +88,7 @@ class ProgressBar(Progress):
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
         )
         self._task = self._bar.add_task("", total=None, start=False)
 
@@ -72,3 +107,64 @@ class ProgressBar(Progress):
     ) -> None:
         if self._bar.live.is_started:
             self._bar.stop()
+
+
+class ProgressLines(Progress):
+    """Progress as lines of text, one every 30 seconds: ``layer 1: 40 of 100 (40 %), 2 min, 3 min left``.
+
+    Work that is done sooner prints nothing.
+
+    Parameters
+    ----------
+    stream
+        Where lines are written, and flushed.
+    interval
+        Seconds between lines.
+    clock
+        Function that returns the time in seconds.
+    """
+
+    def __init__(
+        self, stream: TextIO, interval: float = LINE_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream, self._interval, self._clock = stream, interval, clock
+        self._total = self._done = 0
+        self._description = ""
+        self._began = self._printed = clock()
+        self._first = (self._began, 0)  # time and steps at the first report, which may be of work that was resumed
+
+    def start(self, total: int, description: str = "") -> None:
+        self._total, self._done, self._description = total, 0, description
+        self._began = self._printed = self._clock()
+        self._first = (self._began, 0)
+
+    def advance(self, steps: int = 1) -> None:
+        now = self._clock()
+        if not self._done:
+            self._first = (now, steps)
+        self._done += steps
+        if now - self._printed >= self._interval:
+            self._printed = now
+            self._print(now)
+
+    def describe(self, description: str) -> None:
+        self._description = description
+
+    def _print(self, now: float) -> None:
+        what = f"{self._description}: " if self._description else ""
+        share = f" ({100 * self._done / self._total:.0f} %)" if self._total else ""
+        since, steps = self._first if self._done > self._first[1] else (self._began, 0)
+        left = max(0, self._total - self._done) * (now - since) / max(1, self._done - steps)
+        text = f"{what}{self._done} of {self._total}{share}, {duration(now - self._began)}, {duration(left)} left"
+        print(text, file=self._stream, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Format a duration in a suitable unit.
+
+    >>> duration(12), duration(600), duration(7200)
+    ('12 s', '10 min', '2.0 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

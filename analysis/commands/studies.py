@@ -17,7 +17,6 @@ from ...framework.command_options import (
     ModelOptions,
     Seed,
     SkipUnreadable,
-    duration,
     folder_or_name,
     loaded_plugins,
     read_options,
@@ -229,7 +228,7 @@ def _with_reading(plugins: Plugins, study: Study, skip_unreadable: bool, backgro
 
 def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_run: bool) -> None:
     from ...framework.devices import resolve_device
-    from ...framework.progress import ProgressBar
+    from ...framework.progress import ProgressBar, duration
     from ..report import write_report
     from ..studies.estimate import estimate
     from ..studies.run_study import run_study

@@ -14,7 +14,7 @@ import zarr
 from metamery.analysis import success_by_layer
 from metamery.analysis.commands.studies import DEMO_STEPS
 from metamery.framework import MetameryError, Study, open_study
-from metamery.framework.command_options import duration, read_options
+from metamery.framework.command_options import read_options
 from metamery.framework.schema import SCHEMA_VERSION, STATES
 from metamery.framework.store import RESULTS
 from PIL import Image
@@ -473,10 +473,6 @@ def test_values_are_read_as_toml_where_they_are_toml() -> None:
     for wrong in ("a", "=1"):
         with pytest.raises(MetameryError, match="expected KEY=VALUE"):
             read_options([wrong])
-
-
-def test_durations_are_told_in_units_a_person_uses() -> None:
-    assert [duration(seconds) for seconds in (0.2, 89, 100, 5399, 7200)] == ["0 s", "89 s", "2 min", "90 min", "2.0 h"]
 
 
 # Success

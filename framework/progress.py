@@ -39,7 +39,7 @@ class Progress:
 class ProgressBar(Progress):
     """A bar in the terminal or the notebook, with the time left; it appears when the work starts.
 
-    Where standard error is neither, such as a file or a scheduler's log, it is a line now and then, see `ProgressLines`.
+    Where standard error is neither, such as a scheduler's log, it is a line now and then, see `ProgressLines`.
 
     Examples
     --------

@@ -37,6 +37,7 @@ def history_dataset(history: History, epochs: int | None = None) -> xr.Dataset:
     return xr.Dataset(
         {name: ("epoch", column, variables[name].attributes()) for name, column in zip(names, columns, strict=True)},
         {"epoch": np.arange(1, epochs + 1)},
+        _about(names),
     )
 
 
@@ -49,7 +50,8 @@ def write_history(folder: Path, history: History, attributes: Mapping[str, Any],
     dataset = history_dataset(history, epochs)
     values = {str(name): column.values for name, column in dataset.data_vars.items()}
     if not (folder / RESULTS).exists():
-        group = Group(_history_variables(list(values)), {"epoch": dataset["epoch"].values.tolist()})
+        epochs_of = {"epoch": dataset["epoch"].values.tolist()}
+        group = Group(_history_variables(list(values)), epochs_of, attributes=dataset.attrs)
         StudyStore.create(folder, {"history": group}, attributes, {"history": values})
         return
     store = StudyStore.reopen(folder)
@@ -62,6 +64,16 @@ def write_history(folder: Path, history: History, attributes: Mapping[str, Any],
         store.write("history", {}, changed)
     else:
         store.add("history", dataset)
+
+
+def _about(names: Sequence[str]) -> dict[str, Any]:
+    """Attributes that tell how a history is read."""
+    first = ("checked_accuracy", "validation_accuracy", "accuracy", "validation_loss", "loss")
+    return {
+        "title": "Training by epoch",
+        "reading_order": [name for name in first if name in names],
+        "read_first": "The weights that are used are those of the epoch with the highest accuracy in the first figure.",
+    }
 
 
 def _history_variables(names: Sequence[str]) -> dict[str, Variable]:

@@ -122,7 +122,7 @@ def robustness(
         dataset.attrs = {
             "title": "Robust accuracy",
             "reading_order": [name for name in ("accuracy", "transfer") if name in dataset],
-            "read_first": "Size 0 is the accuracy without an attack; a curve that falls later is of a more robust model.",
+            "read_first": "Size 0 is the accuracy without attack; the later a curve falls, the more robust the model.",
             "norm": norm,
             "warnings": [line for name in still for line in masked_gradients(name, still[name], sizes)],
         }

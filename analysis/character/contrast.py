@@ -104,8 +104,8 @@ def contrast(steps: int = 20, limit: int | None = 50, cutoff: float = 0.5, batch
             "title": "Metamers against adversarial examples of the same size",
             "description": "A metamer keeps what its layer makes of a signal; an adversarial example flips the answer.",
             "reading_order": [name for name in ("kept", "kept_elsewhere", "own_distance", "size") if name in dataset],
-            "read_first": "The generator keeps its answer to a metamer and changes it for an adversarial example of the "
-            "same size; noise of that size is the control.",
+            "read_first": "The generator keeps its answer to a metamer and changes it for an adversarial example of "
+            "the same size; noise of that size is the control.",
             "norm": "l2",
             "steps": steps,
             "cutoff": cutoff,

@@ -169,6 +169,7 @@ def statistics(
         shuffles=shuffles,
         scheme=scheme,
     )
+    found = {name: dataset.assign_attrs(people=people.name) for name, dataset in found.items()}
     _keep_and_print(found, output)
 
 
@@ -183,6 +184,8 @@ def _keep_and_print(found: Mapping[str, xr.Dataset], output: Path) -> None:
         typer.echo(f"\n{dataset.attrs['title']}")
         for line in lines(dataset):
             typer.echo(line)
+        for warning in dataset.attrs.get("warnings", ()):
+            typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"\nresults: {(output / RESULTS).resolve()}")
     typer.echo(f"report:  {write_report(output).resolve()}")
 

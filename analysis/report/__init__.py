@@ -17,6 +17,7 @@ from ...framework.results import open_study, steady
 from ..studies.damage import without_lost
 from ..studies.in_memory import Results, study_tree
 from .evaluations import evaluations
+from .heads import Head, head
 from .layers import PARTS
 from .metrics import JUDGED
 from .numbers import number
@@ -130,7 +131,7 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
         provenance={title: attributes[name] for name, title in _PROVENANCE.items() if name in attributes},
         plugins=list(attributes.get("plugins", [])),
         asked=str(attributes.get("study") or attributes.get("run") or ""),
-        title="A training run" if "run" in attributes else "Evaluations",
+        head=Head("report of a study", "") if models else head(tree),
     )
     return page.strip() + "\n"
 

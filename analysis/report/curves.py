@@ -52,14 +52,14 @@ def loss_charts(curves: Sequence[Curve | None], layers: Sequence[str]) -> list[s
     last = max(float(item.updates[-1]) for item in present)
     updates = linear("updates", 0, max(last, 1), 3, whole=True)
     lowest = min(float(item.lowest.min()) for item in present)
-    losses = _losses(lowest, max(float(item.highest.max()) for item in present))
+    losses = loss_axis("loss (unitless)", lowest, max(float(item.highest.max()) for item in present))
     return [
         "" if item is None else _draw(item, updates, losses, layer) for item, layer in zip(curves, layers, strict=True)
     ]
 
 
-def _losses(low: float, high: float) -> Axis:
-    title = "loss (unitless)"
+def loss_axis(title: str, low: float, high: float) -> Axis:
+    """Return an axis of losses, logarithmic where they are positive and differ by a factor of 20 or more."""
     if low > 0 and high / low >= _LOG_FROM:
         return logarithmic(title, low / 1.3, high * 1.3)
     margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .effects import effects
 from .lines import ACROSS, clipped, item_text, level_names, line_charts
 from .matrix import Cell, shade
 from .numbers import interval, number
@@ -65,6 +66,7 @@ class Evaluation:
     path: str
     title: str
     description: str
+    effects: list[list[str]]  # rows of an analysis of variance, the head first
     read_first: str
     results: list[Result]
     others: list[Result]  # that are not in the declared order, and so folded away
@@ -97,15 +99,18 @@ def _evaluation(path: str, node: xr.DataTree) -> Evaluation:
     shown = {name: each for name, each in drawn.items() if each is not None}
     numeric = {name: array for name, array in arrays.items() if array.dtype.kind in "biuf" and name not in shown}
     bounds = {end for name in numeric for end in _ends(name, numeric)}
+    table = effects(dataset)
     order = [name for name in reading_order(dataset) if name in numeric and name not in bounds]
     rest = [name for name in numeric if name not in bounds and name not in order]
+    is_folded = bool(order or table)
     return Evaluation(
         path=path,
         title=str(node.attrs.get("title") or path),
         description=str(node.attrs.get("description") or ""),
+        effects=table,
         read_first=str(node.attrs.get("read_first") or ""),
-        results=[result for name in order or rest for result in _results(path, name, numeric)],
-        others=[result for name in rest if order for result in _results(path, name, numeric)],
+        results=[result for name in (order if is_folded else rest) for result in _results(path, name, numeric)],
+        others=[result for name in rest if is_folded for result in _results(path, name, numeric)],
         signals=list(shown.values()),
         text=[name for name in arrays if name not in numeric and name not in shown],
         warnings=[str(line) for line in node.attrs.get("warnings", ())],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .charts import Axis, Chart, linear, names
+from .curves import loss_axis
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -65,7 +66,7 @@ def line_charts(
     shown = _Lines(*_stacked([each.transpose(*order) for each in (values, *bounds)], lines))
     across, positions = _across_axis(values, column_dim)
     drawing = shown.draw(
-        across, positions, _up_axis(title, shown), f"{name} by {column_dim}; the numbers are in the table"
+        across, positions, _up_axis(title, shown, name), f"{name} by {column_dim}; the numbers are in the table"
     )
     return [("", drawing)], _legend(_items(values, row_dim))
 
@@ -83,7 +84,7 @@ def _charts_of_sites(
     lines = values.sizes[column_dim] if column_dim else 1
     order = [dim for dim in (column_dim, "site") if dim]
     shown = _Lines(*_stacked([each.transpose(*order) for each in (values, *bounds)], lines))
-    up, label = _up_axis(title, shown), f"{name} by layer; the numbers are in the table"
+    up, label = _up_axis(title, shown, name), f"{name} by layer; the numbers are in the table"
     same = len({tuple(own) for own in layers.values()}) == 1
     if not column_dim and same and len(layers) <= _MOST_LINES:
         together = _Lines(
@@ -128,14 +129,17 @@ def _across_axis(values: xr.DataArray, dim: str) -> tuple[Axis, NDArray[np.float
     positions = coordinate.astype(np.float64)
     units = str(values[dim].attrs.get("units", "1"))
     title = dim if units == "1" else f"{dim} ({units})"
-    return linear(title, float(positions.min()), float(positions.max())), positions
+    whole = bool((positions % 1 == 0).all())
+    return linear(title, float(positions.min()), float(positions.max()), whole=whole), positions
 
 
-def _up_axis(title: str, drawn: _Lines) -> Axis:
+def _up_axis(title: str, drawn: _Lines, name: str) -> Axis:
     shown = [drawn.lines, *drawn.edges]
     whole = all((array[np.isfinite(array)] % 1 == 0).all() for array in shown)
     finite = np.concatenate([array[np.isfinite(array)] for array in shown])
     low, high = float(finite.min()), float(finite.max())
+    if name.rpartition("_")[2] == "loss":
+        return loss_axis(title, low, high)
     if low >= 0 and high <= 1:
         return linear(title, 0, 1.02)
     margin = 0.06 * (high - low) or abs(high) or 1.0

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..statistics.proportions import ENDS
+from .effects import effects
 from .lines import item_text, level_names
 from .numbers import interval, number
 
@@ -26,11 +27,16 @@ def reading_order(dataset: xr.Dataset) -> list[str]:
 def lines(dataset: xr.Dataset) -> Iterator[str]:
     """Yield a dataset as text: its main variable as tables, and one line with the names of the others.
 
-    The main variable is the first of `reading_order`, or else of the dataset, that is numeric and not too large.
+    The main variable is the first of `reading_order`, or else of the dataset, that is numeric and not too large; an
+    analysis of variance is one table of its effects.
     """
     ends = {f"{name}_{end}" for name in dataset.data_vars for end in ENDS}
     names = [str(name) for name in dict.fromkeys([*reading_order(dataset), *dataset.data_vars])]
     numeric = {name: _squeezed(dataset[name]) for name in names if _is_numeric(dataset[name]) and name not in ends}
+    if table := effects(dataset):
+        yield ""
+        yield from _aligned(table)
+        return
     main = next((name for name, array in numeric.items() if all(_fits(part) for _, part in _parts(array))), "")
     if main:
         yield from _tables(main, numeric[main], dataset)
@@ -85,6 +91,10 @@ def _table(array: xr.DataArray, bounds: list[np.ndarray]) -> Iterator[str]:
     columns = _columns(array, str(array.dims[1])) if array.ndim == 2 else []
     table = [[" × ".join(map(str, array.dims)), *columns]] if columns else []
     table += [[row, *values] for row, values in zip(rows, grid, strict=True)]
+    yield from _aligned(table)
+
+
+def _aligned(table: list[list[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -286,8 +286,8 @@ _PAIRS = (
     "that correspond."
 )
 _BOTH = (
-    "At 1 a layer arranges the metamers as it does their natural signals; a model with the generator's invariances stays "
-    "high at its corresponding layers."
+    "At 1 a layer arranges the metamers as it does their natural signals; a model with the generator's invariances "
+    "stays high at its corresponding layers."
 )
 
 _COUNTED = {"long_name": "stimuli that count", "units": "1"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import Any
 
 import xarray as xr
 
@@ -58,15 +59,35 @@ def _compared(studies: Mapping[str, xr.DataTree]) -> dict[str, xr.Dataset]:
         raise MetameryError(f"compare is given {', '.join(studies) or 'no study'}, expected at least two studies")
     renamed = _names(studies)
     synthesis = [_synthesis(name, tree, renamed[name]) for name, tree in studies.items()]
-    found = {"synthesis": _joined(synthesis, "site").assign_attrs(title="Metamers")}
+    found = {"synthesis": _joined(synthesis, "site").assign_attrs(_about(studies, renamed))}
     shared = [{*tree.children} - {*_OWN} for tree in studies.values()]
     for group in sorted(set.intersection(*shared)):
         parts = [_part(tree.children[group].to_dataset(inherit=False), renamed[name]) for name, tree in studies.items()]
         dim = next((dim for dim in ("site", "model") if all(dim in part.dims for part in parts)), None)
         if dim is not None:
-            title = next(iter(studies.values())).children[group].attrs.get("title", group)
-            found[group] = _joined(parts, dim).assign_attrs(title=title)
+            attributes = next(iter(studies.values())).children[group].attrs
+            found[group] = _joined(parts, dim)
+            about = {"title": attributes.get("title", group), "read_first": attributes.get("read_first")}
+            about["reading_order"] = [name for name in attributes.get("reading_order", ()) if name in found[group]]
+            found[group].attrs |= {name: value for name, value in about.items() if value}
     return found
+
+
+def _about(studies: Mapping[str, xr.DataTree], names: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Return the attributes of the comparison of metamers, with a warning where losses are of different distances."""
+    distances: dict[str, list[str]] = {}
+    for study, tree in studies.items():
+        for results in models_of(tree):
+            distances.setdefault(str(results.settings.get("distance", "")), []).append(names[study][results.name])
+    by = "; ".join(f"{distance} at {', '.join(models)}" for distance, models in distances.items())
+    return {
+        "title": "Metamers",
+        "studies": [*studies],
+        "reading_order": ["success", "agrees", "match", "loss"],
+        "read_first": "Success, the same label and a match above chance, is comparable between studies; losses are so "
+        "only where they are of one distance.",
+        "warnings": [f"losses are of different distances, and are not comparable: {by}"] if len(distances) > 1 else [],
+    }
 
 
 def _names(studies: Mapping[str, xr.DataTree]) -> dict[str, dict[str, str]]:

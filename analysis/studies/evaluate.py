@@ -214,7 +214,7 @@ def models_context(
         A name is unknown, or a folder is not a run.
     """
     models: dict[str, Model] = {}
-    qualified = _qualified(names, plugins)
+    qualified = qualified_names(names, plugins)
     for name in names:
         if is_study(Path(name)):
             raise MetameryError(f"'{name}' is a study, which is evaluated alone: expected models")
@@ -225,8 +225,8 @@ def models_context(
     return Context(models, load_stimuli(plugins, stimuli), None, device, generator, progress)
 
 
-def _qualified(names: Sequence[str], plugins: Plugins) -> dict[str, str]:
-    """Return the qualified names of models."""
+def qualified_names(names: Sequence[str], plugins: Plugins) -> dict[str, str]:
+    """Return the qualified names of models; runs of one name with as much of their folders as tells them apart."""
     qualified = {name: "" if is_study(Path(name)) else plugins.find("model", name).qualified for name in names}
     alike: dict[str, list[str]] = {}
     for name, own in qualified.items():

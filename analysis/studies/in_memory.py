@@ -75,8 +75,9 @@ def as_study(
     nulls = {next(iter(models)): null} if isinstance(null, xr.Dataset) else dict(null or {})
     _check(models, nulls)
     first = next(iter(models.values()))
+    about = {"schema_version": SCHEMA_VERSION, "names": [*models], **_attributes(first, of_study=True)}
     nodes: dict[str, xr.Dataset] = {
-        "/": xr.Dataset(attrs={"schema_version": SCHEMA_VERSION, "names": [*models], **_attributes(first, of_study=True)}),
+        "/": xr.Dataset(attrs=about),
         "/stimuli": _part(first, stimuli_variables()),
     }
     check_apart([model_key(name) for name in models], [])

@@ -93,7 +93,7 @@ def autoattack(
         dataset.attrs = {
             "title": "AutoAttack",
             "reading_order": ["accuracy"],
-            "read_first": "Size 0 is the accuracy without an attack; a curve that falls later is of a more robust model.",
+            "read_first": "Size 0 is the accuracy without attack; the later a curve falls, the more robust the model.",
             "norm": norm,
         }
         return dataset

@@ -13,6 +13,7 @@ import pytest
 import zarr
 from metamery.analysis import success_by_layer
 from metamery.analysis.commands.studies import DEMO_STEPS
+from metamery.analysis.report.numbers import interval
 from metamery.framework import MetameryError, Study, open_study
 from metamery.framework.command_options import read_options
 from metamery.framework.schema import SCHEMA_VERSION, STATES

@@ -130,7 +130,8 @@ def test_a_finished_study_has_no_notice(tmp_path: Path) -> None:
 def test_the_figures_of_each_layer(page: Page) -> None:
     loss = "6 0.0156 (0.0156 to 0.0156)"
     assert f"conv1 6/6 (0.610 to 1) 6/6 (0.610 to 1) 6/6 (0.610 to 1) 6/6 (0.610 to 1) 0 6/6 0 {loss} no" in page.text
-    assert f"blocks[0].relu 4/6 (0.300 to 0.903) 5/6 (0.436 to 0.970) 5/6 (0.436 to 0.970) 3/6 (0.188 to 0.812) 0 6/6 0 {loss} yes" in page.text
+    shares = "4/6 (0.300 to 0.903) 5/6 (0.436 to 0.970) 5/6 (0.436 to 0.970) 3/6 (0.188 to 0.812)"
+    assert f"blocks[0].relu {shares} 0 6/6 0 {loss} yes" in page.text
     assert f"output – – 4/4 (0.510 to 1) – 4 4/6 1 {loss} no" in page.text
 
 

@@ -187,6 +187,9 @@ def test_in_a_browser(browser, made: Path, width: int, scheme: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") == width
         assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
 
+        page.locator(".contents a[href='#evaluation-elsewhere']").click()
+        assert 0 <= page.locator("#evaluation-elsewhere").bounding_box()["y"] < 900
+
         first = page.locator("#gallery-vision\\+net img[alt^='metamer of chelsea at layer conv1']").first
         button = first.locator("xpath=..")
         button.focus()
@@ -209,5 +212,25 @@ def test_in_a_browser(browser, made: Path, width: int, scheme: str) -> None:
 
         assert said == []
         assert [url for url in asked if not url.startswith("data:")] == [address]
+    finally:
+        context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pages_without_metamers_fit(browser, tmp_path: Path, width: int) -> None:
+    terms = ["recogniser", "layer", "recogniser:layer"]
+    tests = {name: ("term", [1.0, 2.5, 9.0]) for name in ("F", "df_effect", "df_error", "p", "p_GG")}
+    about = {"people": "people.csv", "title": "People against each network"}
+    observers = xr.Dataset(tests, {"term": terms}, about).map(
+        lambda array: array.assign_attrs(long_name="x", units="1")
+    )
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    try:
+        page = context.new_page()
+        page.goto(write_report({"observers": observers.assign_attrs(about)}, tmp_path / "page.html").as_uri())
+        assert page.locator("h1").inner_text() == "Recognition by people: people.csv"
+        assert page.locator("table.figures tbody tr").count() == 3
+        assert page.evaluate("document.documentElement.scrollWidth") == width
     finally:
         context.close()

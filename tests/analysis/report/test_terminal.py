@@ -67,7 +67,14 @@ def test_the_main_table_is_printed_and_the_others_are_named():
     variables = {name: ("site", np.array([-1.5, 2.0]), about) for name in ("counted", "gain", "extra")}
     sites = {"site": ["net 1", "net 2"]}
     said = list(lines(xr.Dataset(variables, sites, {"reading_order": ["gain", "extra"]})))
-    assert said == ["", "gain (dB)", "  net 1  −1.50", "  net 2  2", "", "also in the report and the store: extra, counted"]
+    assert said == [
+        "",
+        "gain (dB)",
+        "  net 1  −1.50",
+        "  net 2  2",
+        "",
+        "also in the report and the store: extra, counted",
+    ]
     assert list(lines(xr.Dataset(variables, sites)))[-1].endswith("store: gain, extra")
 
 
@@ -81,7 +88,13 @@ def test_strengths_are_printed_by_their_values_and_units():
     }
     array = (("transformation", "strength", "site"), np.linspace(1, 0, 12).reshape(2, 3, 2), ABOUT)
     said = list(lines(xr.Dataset({"like": array}, levels)))
-    assert [line.strip().split("  ")[0] for line in said[said.index("likeness: noise") + 2 :]] == ["∞ dB SNR", "20 dB SNR", "−10 dB SNR"]
-    ratios = xr.Dataset({"right": (("model", "strength"), [[0.5, 1.0]], ABOUT)}, {"model": ["a"], "strength": [-5.0, 0.0]})
+    assert [line.strip().split("  ")[0] for line in said[said.index("likeness: noise") + 2 :]] == [
+        "∞ dB SNR",
+        "20 dB SNR",
+        "−10 dB SNR",
+    ]
+    ratios = xr.Dataset(
+        {"right": (("model", "strength"), [[0.5, 1.0]], ABOUT)}, {"model": ["a"], "strength": [-5.0, 0.0]}
+    )
     ratios["strength"].attrs = {"long_name": "signal-to-noise ratio", "units": "dB"}
     assert re.split(r"\s{2,}", list(lines(ratios))[2].strip())[1:] == ["−5 dB", "0 dB"]

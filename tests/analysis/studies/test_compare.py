@@ -122,3 +122,19 @@ def test_texts_along_a_dimension_are_those_of_the_study_that_has_them(tmp_path: 
     check_dataset(found)
     assert found.unit.values.tolist() == ["unit of blur", "unit of scale", "unit of gain"]
     np.testing.assert_array_equal(found.invariance, [[1, 1, np.nan], [np.nan, np.nan, 1]])
+
+
+def test_a_comparison_says_which_studies_and_warns_where_distances_differ(trees):
+    about = compare(trees)["synthesis"].attrs
+    assert (about["studies"], about["warnings"]) == (["first", "second"], [])
+    made = trees["second"]["models/ear/metamers"]
+    made.attrs["settings"] = made.attrs["settings"].replace("inversion", "cosine")
+    (warning,) = compare(trees)["synthesis"].attrs["warnings"]
+    assert warning.endswith("inversion at net (first), net (second); cosine at ear")
+
+
+def test_what_to_read_first_is_carried_over(trees):
+    for tree in trees.values():
+        tree["recognition"].attrs |= {"reading_order": ["correct", "recognised"], "read_first": "Look."}
+    about = compare(trees)["recognition"].attrs
+    assert (about["reading_order"], about["read_first"]) == (["recognised"], "Look.")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metamery.framework import open_study
+from metamery.analysis.studies.evaluate import qualified_names
+from metamery.framework import Plugins, open_study
 from metamery.framework.schema import check_dataset
 
 MODEL = """
@@ -150,3 +151,13 @@ def test_slips_are_named(trained: Any, command: Any, model: str, data: Path, tmp
         assert said.status == 2, arguments
         assert message in said.error
     assert not (tmp_path / "out").exists()
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    runs = [str(tmp_path / folder / "net") for folder in ("a/x", "b/x", "b/y")]
+    for run in runs:
+        Path(run).mkdir(parents=True)
+        (Path(run) / "run.toml").touch()
+    names = qualified_names([*runs, runs[0]], Plugins(installed=()))
+    assert list(names.values()) == ["run:a/x/net", "run:b/x/net", "run:b/y/net"]
+    assert qualified_names(runs[:1], Plugins(installed=())) == {runs[0]: "run:net"}

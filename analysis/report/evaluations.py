@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .effects import effects
+from .heads import reference_text
 from .lines import ACROSS, clipped, item_text, level_names, line_charts
 from .matrix import Cell, shade
 from .numbers import interval, number
@@ -114,7 +115,7 @@ def _evaluation(path: str, node: xr.DataTree) -> Evaluation:
         signals=list(shown.values()),
         text=[name for name in arrays if name not in numeric and name not in shown],
         warnings=[str(line) for line in node.attrs.get("warnings", ())],
-        facts={name: str(node.attrs[name]) for name in _FACTS if node.attrs.get(name, "{}") != "{}"},
+        facts={name: reference_text(str(node.attrs[name])) for name in _FACTS if node.attrs.get(name, "{}") != "{}"},
     )
 
 
@@ -127,6 +128,8 @@ def _results(path: str, name: str, numeric: Mapping[str, xr.DataArray]) -> Itera
         return
     of_one = {each: numeric[each] for each in (name, *_ends(name, numeric))}
     for item in array[apart].values.tolist():
+        if array.dtype.kind == "f" and not array.sel({apart: item}).notnull().any():
+            continue  # such as the equivariance to a change that moves nothing
         yield _result(path, name, {each: of_one[each].sel({apart: item}) for each in of_one}, {apart: item})
 
 

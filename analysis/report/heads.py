@@ -85,7 +85,7 @@ def _of_statistics(attributes: Mapping[str, Any]) -> Head:
 def _of_evaluations(attributes: Sequence[Mapping[str, Any]]) -> Head:
     models = list(dict.fromkeys(str(name) for each in attributes for name in each.get("models", ())))
     stimuli = list(dict.fromkeys(str(each["stimuli"]) for each in attributes if "stimuli" in each))
-    facts = {"Models": ", ".join(models), "Stimuli": "; ".join(map(_reference, stimuli))}
+    facts = {"Models": ", ".join(models), "Stimuli": "; ".join(map(reference_text, stimuli))}
     title = f"Evaluation of {_listed(models)}" if models else "Evaluations"
     return Head("evaluation of models", title, "Results", {name: text for name, text in facts.items() if text})
 
@@ -93,13 +93,18 @@ def _of_evaluations(attributes: Sequence[Mapping[str, Any]]) -> Head:
 def _named(reference: Any) -> str:
     """Return a name, or a table of a name and options, as text."""
     if not isinstance(reference, Mapping):
-        return str(reference or "")
+        return "" if reference is None else str(reference)
     options = ", ".join(f"{name} {value}" for name, value in reference.items() if name != "name")
-    return f"{reference.get('name', '')}{f' ({options})' if options else ''}"
+    name = str(reference.get("name", ""))
+    return f"{name} ({options})" if name and options else name or options
 
 
-def _reference(text: str) -> str:
-    """Return the stimuli that an evaluation records, as text."""
+def reference_text(text: str) -> str:
+    """Print stimuli or options that an evaluation records as JSON.
+
+    >>> reference_text('{"name": "natural", "limit": 6}'), reference_text('{"steps": 3}'), reference_text("0")
+    ('natural (limit 6)', 'steps 3', '0')
+    """
     try:
         return _named(json.loads(text))
     except ValueError:

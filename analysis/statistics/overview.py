@@ -106,4 +106,5 @@ class _Tests(TypedDict):
 
 def _joined(parts: Mapping[str, xr.Dataset], title: str) -> xr.Dataset:
     joined = xr.concat(parts.values(), "model", combine_attrs="drop_conflicts").assign_coords(model=list(parts))
-    return joined.transpose("model", "term").assign_attrs(title=title)
+    read_first = "Only the interaction tells whether recognition falls differently over the stages."
+    return joined.transpose("model", "term").assign_attrs(title=title, read_first=read_first)

@@ -128,7 +128,13 @@ def other_model_prediction(
             "layer": ("site", [point[1] for point in points]),
             "metric": list(MEASURES),
         },
-        {"title": "Recognition by people and by other models", "modality": modality, "splits": splits},
+        {
+            "title": "Recognition by people and by other models",
+            "modality": modality,
+            "splits": splits,
+            "reading_order": ["correlation", "noise_ceiling", "corrected", "human", "other_models"],
+            "read_first": "A correlation near its noise ceiling is as high as the reliability of the data allows.",
+        },
     )
     return dataset.assign_coords(experiment=("site", [point[2] for point in points])) if by_experiment else dataset
 

@@ -488,19 +488,19 @@ def pixels(address: str) -> np.ndarray:
 
 
 def test_curves_over_strength_say_what_each_level_is() -> None:
-    values = np.linspace(1, 0, 12).reshape(2, 3, 2)
+    values = np.concatenate([np.linspace(1, 0, 12), np.full(6, np.nan)]).reshape(3, 3, 2)
     dataset = xr.Dataset(
         {"invariance": (("transformation", "strength", "site"), values, {"long_name": "invariance", "units": "1"})},
         {
-            "transformation": ["gain", "noise"],
+            "transformation": ["gain", "noise", "shift"],
             "strength": [0, 1, 2],
             "site": ["net 1", "net 2"],
-            "value": (("transformation", "strength"), [[0, 3, 6], [np.inf, 20, 10]]),
-            "unit": ("transformation", ["dB", "dB SNR"]),
+            "value": (("transformation", "strength"), [[0, 3, 6], [np.inf, 20, 10], [0, 1, 2]]),
+            "unit": ("transformation", ["dB", "dB SNR", "px"]),
         },
     )
     (found,) = evaluations(xr.DataTree.from_dict({"/mine": dataset}))
-    gain, noise = found.results
+    gain, noise = found.results  # and nothing of what is not measured
     assert [name for name, _ in noise.table.columns] == ["∞", "20", "10"]
     assert [name for _, name in gain.legend] == ["net 1", "net 2"]
     assert "strength (dB SNR)" in noise.charts[0][1]

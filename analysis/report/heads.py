@@ -34,7 +34,7 @@ def head(tree: xr.DataTree) -> Head:
     """Return the head of the page of a run, a comparison, statistics or evaluations of models."""
     if "run" in tree.attrs:
         return _of_run(tomllib.loads(str(tree.attrs["run"])), tree.children.get("history"))
-    attributes = [node.attrs for node in tree.children.values()]
+    attributes = [{str(name): value for name, value in node.attrs.items()} for node in tree.children.values()]
     for name, of in (("studies", _of_comparison), ("people", _of_statistics)):
         if found := next((each for each in attributes if name in each), None):
             return of(found)
@@ -52,7 +52,8 @@ def _of_run(run: Mapping[str, Any], history: xr.DataTree | None) -> Head:
     }
     if history is not None:
         facts |= _of_history(history.to_dataset(inherit=False))
-    return Head("report of a training", f"Training of {model}", "History", {k: v for k, v in facts.items() if v})
+    title = f"Training of {model}" if model else "A training run"
+    return Head("report of a training", title, "History", {name: fact for name, fact in facts.items() if fact})
 
 
 def _of_history(history: xr.Dataset) -> dict[str, str]:

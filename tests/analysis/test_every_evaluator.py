@@ -140,13 +140,15 @@ def test_it_holds_its_contract_or_says_why_not(name: str, case: str, given: Call
 
 
 @pytest.mark.parametrize("name", EVALUATORS)
-def test_its_result_depends_on_the_seed_alone(
+def test_it_says_how_it_is_read_and_depends_on_the_seed_alone(
     name: str, given: Callable[..., Context], fake_plugin: Callable[..., ModuleType]
 ) -> None:
     def register(register: Any) -> None:
         register("another", example_model)
 
     first = evaluator(name)(given(name, as_it_is))
+    assert first.attrs["reading_order"]
+    assert first.attrs["read_first"].endswith(".")
     extra = Plugins([fake_plugin("extra", register_models=register)], installed=())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)

@@ -16,10 +16,12 @@ from ..framework.command_options import (
     ModelOptions,
     Seed,
     SkipUnreadable,
+    duration,
     folder_or_name,
     loaded_plugins,
     read_options,
     reading,
+    size,
     with_antialias,
 )
 from ..framework.hookspecs import hookimpl
@@ -75,6 +77,7 @@ def train(
     from ..framework.progress import ProgressBar
     from ..framework.registry import absolute
     from .driver import prepare, run_training
+    from .estimate import estimate
     from .hardware import Hardware
     from .splits import splits, splits_of_name
 
@@ -93,9 +96,13 @@ def train(
         use, learned, held_out, resolved, plugins, seed=seed, start=absolute(start), freeze=freeze or ()
     )
     hardware = Hardware(device, devices, precision, workers)
-    hardware.kind()
     if dry_run:
+        planned = estimate(run, output, plugins, hardware, loaded)
         typer.echo(run.to_toml())
+        typer.echo(
+            f"{planned.updates} updates, at least {duration(planned.seconds)}; at least "
+            f"{size(planned.memory_bytes)} of memory besides PyTorch, and {size(planned.disk_bytes)} on disk"
+        )
         return
     with ProgressBar() as progress:
         history = run_training(

@@ -82,6 +82,31 @@ def prepare(
     return Run(model, stimuli, validation, tuple(classes), recipe, seed, start, tuple(freeze)), loaded
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What a run's names stand for, loaded, and the devices: what a training has before its first step."""
+
+    model: Model
+    tools: TrainingTools
+    augment: Augment | None
+    fabric: Fabric
+
+
+def set_up(run: Run, plugins: Plugins, hardware: Hardware) -> Setup:
+    """Load the network of a run and what its recipe names.
+
+    Raises
+    ------
+    MetameryError
+        A name or an option is unknown, the network does not fit the run, or a device is not available.
+    """
+    tools = load_tools(run.recipe, plugins)
+    with torch.random.fork_rng(devices=[]):
+        model = build(run, plugins)
+    augment = augmentation([name for name in run.recipe.augment if not is_perturbation(plugins, name)], model)
+    return Setup(model, tools, augment, hardware.fabric())
+
+
 def run_training(
     run: Run,
     folder: Path,
@@ -117,20 +142,17 @@ def run_training(
         A name is unknown, a signal cannot be read, the loss is not finite, or the folder holds another run.
     """
     hardware = hardware or Hardware()
-    tools = load_tools(run.recipe, plugins)
-    with torch.random.fork_rng(devices=[]):
-        model = build(run, plugins)
-    augment = augmentation([name for name in run.recipe.augment if not is_perturbation(plugins, name)], model)
-    fabric = hardware.fabric()
+    setup = set_up(run, plugins, hardware)
+    fabric = setup.fabric
     with _report_if_stopped(folder), together(fabric, hardware.devices), _kept(run, folder, hardware, fabric) as keeper:
         loaded = stimuli or TrainingStimuli.load(plugins, run.stimuli, run.validation)
         return fit(
-            model,
+            setup.model,
             run.classes,
             run.recipe,
             loaded,
-            tools,
-            augment,
+            setup.tools,
+            setup.augment,
             folder,
             fabric=fabric,
             seed=run.seed,

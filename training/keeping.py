@@ -107,6 +107,11 @@ def check(run: Run, folder: Path) -> None:
     check_output(folder, "run")
     checkpoints.clear(folder)
     owners.clear(folder, f".{RUN_FILE}.")
+    compare(run, folder)
+
+
+def compare(run: Run, folder: Path) -> None:
+    """Raise `MetameryError` if a folder holds another run, or weights without the checkpoint to continue from."""
     if not (folder / LAST).exists():
         for name in (RESULTS, BEST):
             if (folder / name).exists() and not _is_first(folder):

@@ -150,7 +150,7 @@ def train(
         if validation is not None:
             row |= evaluate(kept, validation, recipe.batch_size, fabric, workers)
         if tools.check is not None:
-            row["checked_accuracy"] = _checked(kept, validation or examples, tools.check, recipe, fabric, seed)
+            row["checked_accuracy"] = checked(kept, validation or examples, tools.check, recipe, fabric, seed)
             state.guard(row["checked_accuracy"], fabric)
         state.close_epoch(row | {"seconds": time.perf_counter() - began})
         keep()
@@ -168,7 +168,7 @@ def evaluate(model: Model, examples: Examples, batch_size: int, fabric: Fabric, 
     return {"validation_loss": loss, "validation_accuracy": accuracy}
 
 
-def _checked(
+def checked(
     model: Model, examples: Examples, perturb: Perturbation, recipe: Recipe, fabric: Fabric, seed: int
 ) -> float:
     """Return the accuracy on some examples under a perturbation, the same examples each time."""

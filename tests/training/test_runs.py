@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,9 @@ from metamery.framework.schema import check_dataset
 from metamery.framework.study import Reference, load_stimuli
 from metamery.framework.testing import check_model
 from metamery.training.checkpoints import load
-from metamery.training.driver import run_training
+from metamery.training.driver import TrainingStimuli, run_training
+from metamery.training.estimate import estimate
+from metamery.training.hardware import Hardware
 from metamery.training.loop import BEST, LAST
 from metamery.training.tools import load_tools
 
@@ -141,7 +144,18 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(train: Any, tmp_path
     said = train("--dry-run")
     assert said.status == 0
     assert '[recipe]\nloss = "cross_entropy"' in said.out
+    assert re.search(r"\n6 updates, at least \d+ s; at least \d+ kB of memory besides PyTorch, and \d+ kB on disk", said.out)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_disk_that_a_dry_run_states_is_that_of_the_run(train: Any, tmp_path: Path) -> None:
+    run = Run.read(tmp_path / "run") if train().status == 0 else None
+    assert run is not None
+    stimuli = TrainingStimuli.load(Plugins(), run.stimuli, run.validation)
+    planned = estimate(run, tmp_path / "run", Plugins(), Hardware(), stimuli)
+    weights = sum((tmp_path / "run" / name).stat().st_size for name in (LAST, BEST))
+    assert planned.disk_bytes == pytest.approx(weights, rel=0.05)
+    assert planned.updates == 6
 
 
 @pytest.mark.parametrize(
@@ -156,15 +170,19 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(train: Any, tmp_path
         (["--device", "cuda"], "device 'cuda' is not available"),
         (["--from", "nowhere"], "no checkpoint in 'nowhere'"),
         (["--setting", "epsilon_warmup=1"], "epsilon_warmup needs perturbation_options.epsilon"),
+        (["--setting", "optimizer_options.momentun=0.5"], "unknown option of optimizer 'sgd': 'momentun'"),
+        (["--devices", "2", "--device", "cuda:9"], "device 'cuda:9' is not available"),
+        (["--stimuli", "spoken-digits"], "expected a picture (channels, height, width)"),
     ],
 )
 def test_a_slip_is_named_and_nothing_is_written(train: Any, tmp_path: Path, arguments: list[str], said: str) -> None:
     if "cuda" in arguments and torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
-    result = train(*arguments)
-    assert result.status == 2
-    assert said in result.error
-    assert not (tmp_path / "run").exists()
+    for more in ([], ["--dry-run"]):
+        result = train(*arguments, *more)
+        assert result.status == 2
+        assert said in result.error
+        assert not (tmp_path / "run").exists()
 
 
 def test_splits_with_other_classes_are_refused(train: Any, data: Path, tmp_path: Path, drawn: Any) -> None:

@@ -14,6 +14,8 @@ from .manager import Plugins as Plugins
 from .model_results import ModelResults as ModelResults
 from .model_results import models_of as models_of
 from .models import Model as Model
+from .passes import Passes as Passes
+from .passes import with_passes as with_passes
 from .progress import Progress as Progress
 from .progress import ProgressBar as ProgressBar
 from .protocols import Distance as Distance

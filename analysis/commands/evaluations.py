@@ -15,10 +15,12 @@ from ...framework.command_options import (
     DryRun,
     Seed,
     SkipUnreadable,
+    duration,
     folder_or_name,
     loaded_plugins,
     read_options,
     reading,
+    size,
 )
 from ...framework.errors import MetameryError
 from ...framework.folders import READABLE, RESULTS, check_input, check_output, home
@@ -29,7 +31,12 @@ from ...framework.study import Reference
 if TYPE_CHECKING:
     import xarray as xr
 
+    from ..studies.cost import Cost
+
 MAX_SHUFFLES = 10**8
+
+WORTH_SAYING = 10.0
+"""Number of seconds from which an evaluation says at its start how long it takes."""
 
 
 def evaluate(
@@ -65,6 +72,7 @@ def evaluate(
     from ...framework.progress import ProgressBar
     from ..report import write_report
     from ..report.terminal import lines
+    from ..studies.cost import cost
     from ..studies.evaluate import check_group, held_out, is_study, keep, measure, models_context, study_context
 
     plugins = loaded_plugins(context)
@@ -93,12 +101,16 @@ def evaluate(
         use = Reference(use.name, {**use.options, **({"limit": limit} if limit else {})})
         use = reading(plugins, use, skip_unreadable, background)
         about["stimuli"] = json.dumps(use.table())
-    if dry_run:
-        typer.echo(f"'{found.qualified}' would measure {', '.join(what)}")
-        return
     with ProgressBar() as progress:
         given = (plugins, where, torch.Generator().manual_seed(seed), progress)
         measured = study_context(folder, *given) if of_study else models_context(names, use, *given)
+        planned = cost(function, measured)
+        if dry_run:
+            typer.echo(f"'{found.qualified}' would measure {', '.join(what)}")
+            typer.echo(_stated(planned))
+            return
+        if planned is not None and planned.seconds >= WORTH_SAYING:
+            typer.echo(_stated(planned), err=True)
         dataset = measure(found.qualified, function, options, measured, about)
     folder = folder if of_study else output
     keep(folder, name, dataset)
@@ -108,6 +120,13 @@ def evaluate(
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"\nadded as '{name}' to {folder / 'results.zarr'}")
     typer.echo(f"report:  {write_report(folder).resolve()}")
+
+
+def _stated(planned: Cost | None) -> str:
+    if planned is None:
+        return "the evaluator does not state how long it takes"
+    memory = f"at least {size(planned.memory_bytes)} of memory besides PyTorch"
+    return f"at most about {duration(planned.seconds)}, {memory}, and the size of its results on disk"
 
 
 def compare(

@@ -10,9 +10,10 @@ import xarray as xr
 
 from ...framework.checks import whole
 from ...framework.context import Context
+from ...framework.passes import Passes, with_passes
 from ...framework.protocols import Evaluator
 from ..statistics.proportions import proportion
-from ..studies.batches import batch_count, batches, running
+from ..studies.batches import batch_count, batches, labelled, running
 
 
 def accuracy(batch_size: int = 100) -> Evaluator:
@@ -22,6 +23,7 @@ def accuracy(batch_size: int = 100) -> Evaluator:
     """
     whole("batch_size", batch_size, 1)
 
+    @with_passes(lambda context: Passes(len(labelled(context).stimuli), batch_size=batch_size))
     def evaluate(context: Context) -> xr.Dataset:
         models = list(context.models)
         counted: dict[str, Counter[str]] = {name: Counter() for name in models}

@@ -14,6 +14,7 @@ from ...framework.context import Context
 from ...framework.errors import MetameryError, unknown
 from ...framework.manager import Plugins
 from ...framework.models import Model
+from ...framework.passes import Passes, with_passes
 from ...framework.protocols import Evaluator
 from ...framework.stimuli import Stimulus
 from ..studies.batches import drawn_seed
@@ -57,6 +58,12 @@ def recognition(
         raise MetameryError("without siblings there are no other models: expected recognisers")
     categories = shared_labels(labels) if labels else None
 
+    def passes(context: Context) -> Passes | None:
+        made = metamers_of(context, "recognition")
+        shown = sum(len(each.stimuli) * (1 + len(each.layers) * len(each.seeds)) for each in made)
+        return None if recognisers else Passes(shown, batch_size=batch_size)
+
+    @with_passes(passes)
     def evaluate(context: Context) -> xr.Dataset:
         made = metamers_of(context, "recognition")
         stimuli = _stimuli(context, made[0].stimuli)

@@ -54,6 +54,13 @@ class StimulusBatch:
         return StimulusBatch(self.signals[which], self.right[which], [self.stimuli[index] for index in indices])
 
 
+def labelled(context: Context) -> Context:
+    """Return a context whose models all have labels, or raise `MetameryError`."""
+    for name, model in context.models.items():
+        require_classes(name, model)
+    return context
+
+
 def batches(context: Context, batch_size: int) -> Iterator[dict[str, StimulusBatch]]:
     """Load each stimulus once, and yield batches by the model's name.
 
@@ -62,9 +69,7 @@ def batches(context: Context, batch_size: int) -> Iterator[dict[str, StimulusBat
     MetameryError
         A model has no labels, or no stimulus has a right answer among them.
     """
-    known = dict.fromkeys(context.models, 0)
-    for name, model in context.models.items():
-        require_classes(name, model)
+    known = dict.fromkeys(labelled(context).models, 0)
     for first in range(0, len(context.stimuli), batch_size):
         last = min(first + batch_size, len(context.stimuli))
         stimuli = [context.stimuli[index] for index in range(first, last)]

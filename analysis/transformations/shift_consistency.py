@@ -12,6 +12,7 @@ from ...framework.context import Context
 from ...framework.contract import require_logits
 from ...framework.domains import Domain, ImageDomain
 from ...framework.errors import MetameryError
+from ...framework.passes import Passes, with_passes
 from ...framework.protocols import Evaluator
 from ...framework.randomness import derived_seed
 from ..statistics.proportions import proportion
@@ -41,6 +42,7 @@ def shift_consistency(maximum: int | None = None, edges: str = "reflect", batch_
         whole("maximum", maximum, 1)
     whole("batch_size", batch_size, 1)
 
+    @with_passes(lambda context: Passes(2 * len(context.stimuli), batch_size=batch_size))
     def evaluate(context: Context) -> xr.Dataset:
         seed = drawn_seed(context)
         agreed = dict.fromkeys(context.models, 0)

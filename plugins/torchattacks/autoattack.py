@@ -9,15 +9,19 @@ import xarray as xr
 
 from ...analysis.attacks.balls import check_norm
 from ...analysis.statistics.proportions import proportion
-from ...analysis.studies.batches import batch_count, batches, drawn_seed, running
+from ...analysis.studies.batches import batch_count, batches, drawn_seed, labelled, running
 from ...framework.checks import numbers, whole
 from ...framework.context import Context
 from ...framework.errors import MetameryError
+from ...framework.passes import Passes, with_passes
 from ...framework.protocols import Evaluator
 from ...framework.randomness import derived_seed
 from .adapter import torchattack
 
 NORMS = {"linf": "Linf", "l2": "L2"}
+
+QUERIES, TARGETS, FAB = 5000, 9, 2
+"""Queries of Square, targets of APGD and FAB, and backward passes of a step of FAB, for two logits."""
 
 MIN_CLASSES = 4
 """Number of classes below which the targeted loss (DLR of the four highest logits) is not defined."""
@@ -55,13 +59,14 @@ def autoattack(
     sizes = sorted(set(numbers("epsilons", epsilons, "[0.01, 0.02]", least=0)) - {0.0})
     attacks = [torchattack("AutoAttack", norm=NORMS[norm], eps=size, steps=steps) for size in sizes]
 
+    def passes(context: Context) -> Passes:
+        attacked = len(labelled(context).stimuli) * len(sizes)
+        _check_classes(context)
+        return Passes(attacked * QUERIES, attacked * (1 + TARGETS + FAB * TARGETS) * steps, batch_size)
+
+    @with_passes(passes)
     def evaluate(context: Context) -> xr.Dataset:
-        for name, model in context.models.items():
-            if model.labels is not None and len(model.labels) < MIN_CLASSES:
-                raise MetameryError(
-                    f"model '{name}' has {len(model.labels)} classes: AutoAttack's loss needs at least {MIN_CLASSES}; "
-                    "use evaluator 'robustness', which takes any number"
-                )
+        _check_classes(context)
         seed = drawn_seed(context)
         counted = dict.fromkeys(context.models, 0)
         right = {name: [0] * (1 + len(sizes)) for name in context.models}
@@ -99,3 +104,12 @@ def autoattack(
         return dataset
 
     return evaluate
+
+
+def _check_classes(context: Context) -> None:
+    for name, model in context.models.items():
+        if model.labels is not None and len(model.labels) < MIN_CLASSES:
+            raise MetameryError(
+                f"model '{name}' has {len(model.labels)} classes: AutoAttack's loss needs at least {MIN_CLASSES}; "
+                "use evaluator 'robustness', which takes any number"
+            )

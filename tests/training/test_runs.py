@@ -144,7 +144,9 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(train: Any, tmp_path
     said = train("--dry-run")
     assert said.status == 0
     assert '[recipe]\nloss = "cross_entropy"' in said.out
-    assert re.search(r"\n6 updates, at least \d+ s; at least \d+ kB of memory besides PyTorch, and \d+ kB on disk", said.out)
+    assert re.search(
+        r"\n6 updates, at least \d+ s; at least \d+ kB of memory besides PyTorch, and \d+ kB on disk", said.out
+    )
     assert not (tmp_path / "run").exists()
 
 

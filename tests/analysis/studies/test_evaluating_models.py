@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from metamery.analysis.studies.evaluate import qualified_names
-from metamery.framework import Plugins, open_study
+from metamery.framework import Context, Plugins, open_study
 from metamery.framework.schema import check_dataset
 
 MODEL = """
@@ -105,7 +106,48 @@ def test_dry_run_measures_nothing(command: Any, model: str, data: Path, tmp_path
     said = command("evaluate", "accuracy", model, "--stimuli", data / "test", "-o", tmp_path / "out", "--dry-run")
     assert said.status == 0
     assert f"'evaluators:accuracy' would measure {model}" in said.out
+    assert re.search(r"\nat most about \d+ s, at least \d+ kB of memory besides PyTorch, and the size of its", said.out)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["accuracy", "--set", "batchsize=3"], "unknown option of evaluator 'accuracy': 'batchsize'"),
+        (["accuracy", "--stimuli", "spoken-digits"], "expected a picture"),
+        (["robustness", "--set", "epsilons=[0.1]", "--device", "cuda:9"], "device 'cuda:9' is not available"),
+        (["recognition"], "evaluator 'recognition' needs a study"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_evaluation_would(
+    command: Any, model: str, data: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    for more in ([], ["--dry-run"]):
+        result = command("evaluate", arguments[0], model, "--stimuli", data / "test", "-o", tmp_path / "out",
+                         *arguments[1:], *more)  # fmt: skip
+        assert result.status == 2
+        assert said in result.error
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_long_evaluation_says_at_its_start_how_long(
+    command: Any, model: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metamery.analysis.commands.evaluations.WORTH_SAYING", 0.0)
+    given = ("--stimuli", data / "test", "-o", tmp_path / "out", "--set", "steps=2", "--set", "apgd_steps=2")
+    said = command("evaluate", "robustness", model, *given)
+    assert said.status == 0
+    assert "at most about " in said.err
+
+
+def test_the_passes_that_robustness_states_are_not_exceeded(model: str, data: Path) -> None:
+    plugins, seen = Plugins(), []
+    context = Context({"net": plugins.load("model", model)}, plugins.load("stimuli", "folder", path=str(data / "test")))
+    evaluate = plugins.load("evaluator", "robustness", epsilons=[0.001, 0.002], steps=2, apgd_steps=3, restarts=2)
+    stated = evaluate.passes(context)
+    context.models["net"].module.register_forward_hook(lambda _m, given, _out: seen.append(len(given[0])))
+    evaluate(context)
+    assert 0.5 * (stated.forward + stated.backward) < sum(seen) <= stated.forward + stated.backward
 
 
 def test_a_warning_is_said(command: Any, model: str, data: Path, tmp_path: Path) -> None:

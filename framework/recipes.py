@@ -107,6 +107,9 @@ class Recipe:
     def changed(self, changes: Mapping[str, Any]) -> Recipe:
         """Return this recipe with some values changed; ``perturbation_options.epsilon`` sets one option.
 
+        Options belong to a name: naming another loss, optimizer, perturbation, check or augmentation drops the
+        recipe's options of the one before.
+
         Raises
         ------
         MetameryError
@@ -115,7 +118,7 @@ class Recipe:
         if not isinstance(changes, Mapping):
             raise wrong("the recipe", changes, "a table")
         known = [entry.name for entry in dataclasses.fields(self)]
-        values: dict[str, Any] = {}
+        values = self._dropped(changes)
         for key, value in changes.items():
             name, dot, option = key.partition(".")
             if name not in known or (dot and not name.endswith("_options")):
@@ -125,6 +128,18 @@ class Recipe:
             else:
                 values[name] = value
         return dataclasses.replace(self, **values)
+
+    def _dropped(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options that are left where `changes` has another name than this recipe."""
+        dropped: dict[str, Any] = {
+            f"{name}_options": {}
+            for name in ("loss", "optimizer", "perturbation", "check")
+            if changes.get(name, getattr(self, name)) != getattr(self, name)
+        }
+        if isinstance(augment := changes.get("augment"), Sequence) and self.augment_options:
+            options = self.augment_options.items()
+            dropped["augment_options"] = {key: value for key, value in options if key.rpartition(".")[0] in augment}
+        return dropped
 
     def check_warmup(self, given: Mapping[str, Any]) -> None:
         """Raise `MetameryError` if a warmup that is `given` lasts longer than the training.

@@ -34,6 +34,21 @@ def test_what_a_file_leaves_out_has_the_default() -> None:
     )
 
 
+def test_options_belong_to_a_name_and_another_name_comes_without_them() -> None:
+    recipe = Recipe(
+        optimizer="sgd", optimizer_options={"momentum": 0.9}, perturbation="pgd_linf", check="pgd_linf",
+        perturbation_options={"epsilon": 0.1}, check_options={"steps": 7}, loss="trades", loss_options={"beta": 6},
+        augment=["gain", "shift"], augment_options={"gain.low": -3, "shift.maximum": 2},
+    )  # fmt: skip
+    assert recipe.changed({"optimizer": "adam"}) == dataclasses.replace(recipe, optimizer="adam", optimizer_options={})
+    assert recipe.changed({"optimizer": "sgd"}) == recipe
+    options = {"perturbation_options.steps": 3, "perturbation": "pgd_l2"}
+    assert recipe.changed(options).perturbation_options == {"steps": 3}
+    assert recipe.changed({"check": ""}).check_options == {}
+    assert recipe.changed({"loss": "cross_entropy"}).loss_options == {}
+    assert recipe.changed({"augment": ["shift"]}).augment_options == {"shift.maximum": 2}
+
+
 def test_values_and_single_options_are_set_otherwise() -> None:
     recipe = Recipe(perturbation_options={"epsilon": 0.1, "steps": 7})
     changed = recipe.changed({"epochs": 8, "perturbation_options.epsilon": 0.2, "learning_rate": 1})

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from metamery.framework import MetameryError, Plugins, Recipe, open_study
+from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Recipe, open_study
 from metamery.framework.folders import RUN_FILE
 from metamery.framework.run import Run
 from metamery.framework.schema import check_dataset
 from metamery.framework.study import Reference, load_stimuli
 from metamery.framework.testing import check_model
+from metamery.training.augmentation import TRANSFORMS, augmentation
 from metamery.training.checkpoints import load
 from metamery.training.driver import TrainingStimuli, run_training
 from metamery.training.estimate import estimate
@@ -137,7 +138,20 @@ def test_training_starts_from_other_weights_and_keeps_what_is_frozen(train: Any,
 
 
 def test_augmentations_are_named(train: Any) -> None:
-    assert train("--setting", "augment=['flip', 'crop']").status == 0
+    assert train("--setting", "augment=['flip', 'crop', 'RandomErasing']", "--setting", "optimizer=adam").status == 0
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_every_transform_changes_pictures_and_keeps_their_shape(name: str) -> None:
+    model = Model(torch.nn.Flatten(), ImageDomain(3, 64, 64), ["output"])
+    augment = augmentation([name], model)
+    assert augment is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        signal = torch.rand(3, 64, 64)
+        changed = [augment(signal) for _ in range(40)]
+    assert {each.shape for each in changed} == {signal.shape}
+    assert not all(torch.equal(each, signal) for each in changed)
 
 
 def test_a_dry_run_says_what_it_would_do_and_writes_nothing(train: Any, tmp_path: Path) -> None:
@@ -166,7 +180,13 @@ def test_the_disk_that_a_dry_run_states_is_that_of_the_run(train: Any, tmp_path:
         (["--setting", "epoch=3"], "unknown recipe entry 'epoch'; did you mean 'epochs'"),
         (["--setting", "perturbation_options.epsilon=-1", "--setting", "perturbation='random_linf'"], "epsilon"),
         (["--setting", "augment=['flipp']"], "unknown augmentation 'flipp'; did you mean 'flip'"),
-        (["--setting", "augment=['RandomCrop']"], "augmentation 'RandomCrop': "),
+        (["--setting", "augment=['RandomCrop']"], "augmentation 'RandomCrop' needs arguments, does nothing without"),
+        (["--setting", "augment=['ColorJitter']"], "augmentation 'ColorJitter' needs arguments, does nothing without"),
+        (["--setting", "augment=['MixUp']"], "or changes more than the picture: expected one of flip, crop, AugMix"),
+        (
+            ["--setting", "augment=['ElasticTransform']"],
+            "augment = ['ElasticTransform'] fails on pictures of 3 × 8 × 8",
+        ),
         (["--freeze", "weights.*"], "unknown pattern of weights 'weights.*'"),
         (["--precision", "float8"], "unknown precision 'float8'; did you mean"),
         (["--device", "cuda"], "device 'cuda' is not available"),

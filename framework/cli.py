@@ -36,6 +36,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             print(f"warning: {problem}", file=sys.stderr)
         given = list(sys.argv[1:] if arguments is None else arguments)
         _check_text(given)
+        plugins.trust.give(given)
         status = app(args=given or ["--help"], prog_name="metamery", standalone_mode=False)
     except MetameryError as error:
         if not stopping.interrupted():

@@ -17,6 +17,7 @@ from .study import Reference, located
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
 Seed = Annotated[int, typer.Option(min=0, max=LARGEST, help="Seed of all random choices.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and what it would take.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Run the Python files that a study or a run names.")]
 Antialias = Annotated[str, typer.Option(metavar="KIND", help="Blur before subsampling: blur3, blur5 or hann.")]
 SkipUnreadable = Annotated[
     bool, typer.Option("--skip-unreadable", help="Leave out files of a folder that cannot be read.")
@@ -27,10 +28,11 @@ Background = Annotated[
 ModelOptions = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the model.")]
 
 
-def loaded_plugins(context: typer.Context) -> Plugins:
-    """Return the plugins that the program was made from."""
+def loaded_plugins(context: typer.Context, trust: bool = False) -> Plugins:
+    """Return the plugins that the program was made from; `trust` runs the files that studies and runs name."""
     plugins = context.obj
     assert isinstance(plugins, Plugins)
+    plugins.trust.everything |= trust
     return plugins
 
 

@@ -24,6 +24,7 @@ from . import hookspecs
 from .errors import MetameryError, unknown
 from .registry import KINDS, Entry, Lookup, Registry
 from .trace import traced
+from .trust import Trust
 
 BUNDLED = (
     "metamery.analysis.commands",
@@ -73,6 +74,9 @@ class Plugins:
     installed
         Names of the installed third-party plugins to load; all of them by default. The environment variable
         ``METAMERY_PLUGINS`` (names separated by commas, or empty for none) sets this default.
+    trust
+        Whether the Python files that studies and runs name (``FILE.py:FUNCTION``) are run when these are loaded. Files
+        that the caller names are always run. The environment variable ``METAMERY_TRUST`` (``1``) sets this default.
 
     Attributes
     ----------
@@ -81,9 +85,14 @@ class Plugins:
         Commands of each plugin, by the plugin's name, once the program is built.
     problems : list of Problem
         One entry for each plugin that could not be loaded; the others work without it.
+    trust : Trust
+        Which Python files may be run.
     """
 
-    def __init__(self, extra: Iterable[ModuleType] = (), *, installed: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, extra: Iterable[ModuleType] = (), *, installed: Sequence[str] | None = None, trust: bool | None = None
+    ) -> None:
+        self.trust = Trust(trust)
         self.loaded: list[Plugin] = []
         self.commands: dict[str, list[str]] = {}
         self.problems: list[Problem] = []
@@ -110,10 +119,10 @@ class Plugins:
         UnknownNameError
             The name is unknown; the message has the nearest one, and the plugins that could not be loaded.
         MetameryError
-            Several plugins registered the name.
+            Several plugins registered the name, or a file that a study or a run names would be run without trust.
         """
         hint = f" ({'; '.join(map(str, self.problems))})" if self.problems else ""
-        return self._registry(kind).find(name, hint)
+        return self._registry(kind).find(name, hint, self.trust.check)
 
     def load(self, kind: str, name: str, /, **options: Any) -> Any:
         """Build what a name stands for.

@@ -220,7 +220,7 @@ class Registry:
     def entries(self) -> list[Entry]:
         return sorted(self._entries, key=lambda entry: (entry.name, entry.plugin))
 
-    def find(self, name: str, hint: str = "") -> Lookup:
+    def find(self, name: str, hint: str = "", allow: Callable[[Path], None] = lambda _file: None) -> Lookup:
         """Look a name up: ``name``, ``plugin:name``, ``family/member`` or ``file.py:attribute``.
 
         Raises
@@ -228,13 +228,13 @@ class Registry:
         UnknownNameError
             The name is unknown. `hint` is put at the end of the message.
         MetameryError
-            Several plugins registered the name.
+            Several plugins registered the name, or `allow` raises it for the user's file that would be run.
         """
         if self.kind == "model" and is_run(Path(name)):
             return Lookup(Entry(self.kind, "run", f"{Path(name).resolve().name}/", _RUN), name)
         in_family = any(entry.is_family and name.startswith(entry.name) for entry in self._entries)
         if (user_file := _USER_FILE.fullmatch(name)) and (not in_family or os.path.isfile(user_file["path"])):
-            target = _from_file(Path(os.path.expanduser(user_file["path"])), user_file["attribute"])
+            target = _from_file(Path(os.path.expanduser(user_file["path"])), user_file["attribute"], allow)
             return Lookup(Entry(self.kind, Path(user_file["path"]).name, user_file["attribute"], target))
         plugin, colon, bare = name.partition(":")
         if not colon or "/" in plugin:  # a later colon belongs to the member
@@ -287,10 +287,11 @@ def check_options(factory: Callable[..., Any], what: str, options: Mapping[str, 
         raise MetameryError(f"{what}: {error}; the factory of a name is called with keyword options only") from None
 
 
-def _from_file(path: Path, attribute: str) -> Callable[..., Any]:
+def _from_file(path: Path, attribute: str, allow: Callable[[Path], None]) -> Callable[..., Any]:
     """Run a Python file of the user and return one of its functions."""
     if not os.path.isfile(path):
         raise MetameryError(f"no file '{path}': expected FILE.py:FUNCTION")
+    allow(path)
     name = f"metamery_user_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None

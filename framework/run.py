@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,6 +38,8 @@ class Run:
         Weights to start from: another run's folder, or a safetensors file; the model's own where empty.
     freeze
         Patterns of the names of weights that are not trained, such as ``features.*``.
+    source
+        File that the run was read from, if any: Python files that it names are run only with trust, see `Plugins`.
     """
 
     model: Reference
@@ -48,6 +50,7 @@ class Run:
     seed: int = 0
     start: str = ""
     freeze: Sequence[str] = field(default_factory=tuple)
+    source: Path | None = field(default=None, compare=False)
 
     def to_toml(self) -> str:
         """Return the run as TOML, with every value of its recipe."""
@@ -70,7 +73,7 @@ class Run:
         """
         text = text_of(folder / RUN_FILE, "no run in")
         try:
-            return cls._parsed(tomllib.loads(text))
+            return replace(cls._parsed(tomllib.loads(text)), source=folder / RUN_FILE)
         except KeyError as error:
             raise MetameryError(f"no run in '{folder}': {RUN_FILE} has no {error}") from None
         except (ValueError, RecursionError, MetameryError) as error:

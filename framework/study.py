@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,8 @@ class Study:
         Settings of the synthesis: ``preset``, changes to its fields, ``seeds`` and ``batch_size``.
     seed
         Seed of all random choices.
+    source
+        File that the study was read from, if any: Python files that it names are run only with trust, see `Plugins`.
     """
 
     models: tuple[ModelReference, ...]
@@ -77,6 +79,7 @@ class Study:
     synthesis: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     null_signals: int | None = None
+    source: Path | None = field(default=None, compare=False)
 
     @classmethod
     def from_toml(cls, text: str, base: Path = Path()) -> Study:
@@ -122,7 +125,7 @@ class Study:
         MetameryError
             There is no such file, or it does not hold a study.
         """
-        return cls.from_toml(text_of(path, "no study in"), path.resolve().parent)
+        return replace(cls.from_toml(text_of(path, "no study in"), path.resolve().parent), source=path)
 
     def to_toml(self) -> str:
         table: dict[str, Any] = {"seed": self.seed, "stimuli": self.stimuli.table()}

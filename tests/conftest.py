@@ -41,9 +41,10 @@ class Said:
 
 @pytest.fixture(autouse=True)
 def _only_what_is_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No installed plugin is loaded and nothing is kept between studies; a test that wants either says so."""
+    """No installed plugin, no cache, and Python files are trusted; a test that wants otherwise says so."""
     monkeypatch.setenv("METAMERY_PLUGINS", "")
     monkeypatch.setenv("METAMERY_CACHE", "")
+    monkeypatch.setenv("METAMERY_TRUST", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -16,6 +16,7 @@ from ..framework.command_options import (
     ModelOptions,
     Seed,
     SkipUnreadable,
+    Trust,
     duration,
     folder_or_name,
     loaded_plugins,
@@ -67,6 +68,7 @@ def train(
         int | None, typer.Option(min=1, help="Updates between checkpoints within an epoch.")
     ] = None,
     seed: Seed = 0,
+    trust: Trust = False,
     dry_run: DryRun = False,
 ) -> None:
     """Train a network.
@@ -81,7 +83,7 @@ def train(
     from .hardware import Hardware
     from .splits import splits, splits_of_name
 
-    plugins = loaded_plugins(context)
+    plugins = loaded_plugins(context, trust)
     changes = {**({"epochs": epochs} if epochs is not None else {}), **read_options(setting)}
     resolved = _recipe(plugins, recipe).changed(changes)
     resolved.check_warmup(changes)
@@ -96,15 +98,17 @@ def train(
         use, learned, held_out, resolved, plugins, seed=seed, start=absolute(start), freeze=freeze or ()
     )
     hardware = Hardware(device, devices, precision, workers)
+    source = Path(recipe) if recipe.endswith(".toml") else None
     if dry_run:
-        planned = estimate(run, output, plugins, hardware, loaded)
+        with plugins.trust.named_in(source):
+            planned = estimate(run, output, plugins, hardware, loaded)
         typer.echo(run.to_toml())
         typer.echo(
             f"{planned.updates} updates, at least {duration(planned.seconds)}; at least "
             f"{size(planned.memory_bytes)} of memory besides PyTorch, and {size(planned.disk_bytes)} on disk"
         )
         return
-    with ProgressBar() as progress:
+    with ProgressBar() as progress, plugins.trust.named_in(source):
         history = run_training(
             run, output, plugins, hardware, stimuli=loaded, checkpoint_every=checkpoint_every, progress=progress
         )

@@ -100,7 +100,8 @@ def set_up(run: Run, plugins: Plugins, hardware: Hardware) -> Setup:
     MetameryError
         A name or an option is unknown, the network does not fit the run, or a device is not available.
     """
-    tools = load_tools(run.recipe, plugins)
+    with plugins.trust.named_in(run.source):
+        tools = load_tools(run.recipe, plugins)
     with torch.random.fork_rng(devices=[]):
         model = build(run, plugins)
     augment = augmentation([name for name in run.recipe.augment if not is_perturbation(plugins, name)], model)
@@ -145,7 +146,8 @@ def run_training(
     setup = set_up(run, plugins, hardware)
     fabric = setup.fabric
     with _report_if_stopped(folder), together(fabric, hardware.devices), _kept(run, folder, hardware, fabric) as keeper:
-        loaded = stimuli or TrainingStimuli.load(plugins, run.stimuli, run.validation)
+        with plugins.trust.named_in(run.source):
+            loaded = stimuli or TrainingStimuli.load(plugins, run.stimuli, run.validation)
         return fit(
             setup.model,
             run.classes,

@@ -68,6 +68,15 @@ def trained(path: str | Path, *, plugins: Plugins, weights: str = "best") -> Mod
 
 
 def _of_classes(run: Run, plugins: Plugins) -> Model:
+    with plugins.trust.named_in(run.source):
+        model = _load(run, plugins)
+    require_logits(run.model.name, model)
+    if (outputs := examine(model).classes) != len(run.classes):
+        raise MetameryError(f"model '{run.model.name}' has {outputs} outputs, and there are {len(run.classes)} classes")
+    return replace(model, labels=tuple(run.classes), label_space="category")
+
+
+def _load(run: Run, plugins: Plugins) -> Model:
     innermost = run.model.name
     while (lookup := plugins.find("model", innermost)).wants_plugins and not is_run(Path(innermost)):
         innermost = lookup.member.partition("/")[2]  # a family that operates on another model
@@ -75,10 +84,7 @@ def _of_classes(run: Run, plugins: Plugins) -> Model:
     own = {"num_classes": len(run.classes), "labels": list(run.classes)}
     options = {name: value for name, value in own.items() if name in accepted} | dict(run.model.options)
     model: Model = plugins.load("model", run.model.name, **options)
-    require_logits(run.model.name, model)
-    if (outputs := examine(model).classes) != len(run.classes):
-        raise MetameryError(f"model '{run.model.name}' has {outputs} outputs, and there are {len(run.classes)} classes")
-    return replace(model, labels=tuple(run.classes), label_space="category")
+    return model
 
 
 def load_weights(model: Model, path: Path, name: str = BEST) -> None:

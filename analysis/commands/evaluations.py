@@ -15,6 +15,7 @@ from ...framework.command_options import (
     DryRun,
     Seed,
     SkipUnreadable,
+    Trust,
     duration,
     folder_or_name,
     loaded_plugins,
@@ -23,7 +24,7 @@ from ...framework.command_options import (
     size,
 )
 from ...framework.errors import MetameryError
-from ...framework.folders import READABLE, RESULTS, check_input, check_output, home
+from ...framework.folders import READABLE, RESULTS, RUN_FILE, check_input, check_output, home
 from ...framework.groups import check_result_name, result_name
 from ...framework.registry import absolute, is_run
 from ...framework.study import Reference
@@ -60,6 +61,7 @@ def evaluate(
     background: Background = "",
     device: Device = "cpu",
     seed: Seed = 0,
+    trust: Trust = False,
     dry_run: DryRun = False,
 ) -> None:
     """Measure a study, or models.
@@ -75,7 +77,7 @@ def evaluate(
     from ..studies.cost import cost
     from ..studies.evaluate import check_group, held_out, is_study, keep, measure, models_context, study_context
 
-    plugins = loaded_plugins(context)
+    plugins = loaded_plugins(context, trust)
     found = plugins.find("evaluator", evaluator)
     name, options = result_name(found.entry.name + found.member), read_options(set_)
     check_result_name(name)
@@ -99,11 +101,17 @@ def evaluate(
         names = [absolute(each) for each in what]
         use = folder_or_name(plugins, Reference(stimuli)) if stimuli else held_out(names)
         use = Reference(use.name, {**use.options, **({"limit": limit} if limit else {})})
-        use = reading(plugins, use, skip_unreadable, background)
+        source = None if stimuli else Path(names[0]) / RUN_FILE
+        with plugins.trust.named_in(source):
+            use = reading(plugins, use, skip_unreadable, background)
         about["stimuli"] = json.dumps(use.table())
     with ProgressBar() as progress:
         given = (plugins, where, torch.Generator().manual_seed(seed), progress)
-        measured = study_context(folder, *given) if of_study else models_context(names, use, *given)
+        if of_study:
+            measured = study_context(folder, *given)
+        else:
+            with plugins.trust.named_in(source):
+                measured = models_context(names, use, *given)
         planned = cost(function, measured)
         if dry_run:
             typer.echo(f"'{found.qualified}' would measure {', '.join(what)}")

@@ -17,6 +17,7 @@ from ...framework.command_options import (
     ModelOptions,
     Seed,
     SkipUnreadable,
+    Trust,
     folder_or_name,
     loaded_plugins,
     read_options,
@@ -85,6 +86,7 @@ def show(
     model: Annotated[str, typer.Argument(help="A model's name, or FILE.py:FUNCTION.")],
     set_: ModelOptions = None,
     antialias: Antialias = "",
+    trust: Trust = False,
     full: Annotated[bool, typer.Option("--all", help="List every module, not only the model's own layers.")] = False,
 ) -> None:
     """Show the signals that a model takes, and its layers.
@@ -93,7 +95,7 @@ def show(
     """
     from ...framework.contract import examine
 
-    plugins = loaded_plugins(context)
+    plugins = loaded_plugins(context, trust)
     model = with_antialias(model, antialias)
     found = plugins.find("model", model)
     loaded = plugins.load("model", model, **read_options(set_))
@@ -144,6 +146,7 @@ def synthesise(
     background: Background = "",
     device: Device = "cpu",
     seed: Seed = 0,
+    trust: Trust = False,
     dry_run: DryRun = False,
 ) -> None:
     """Make metamers of stimuli at layers of a model.
@@ -155,7 +158,7 @@ def synthesise(
         options["limit"] = limit
     given = {"steps": steps, "seeds": seeds if seeds > 1 else None, "batch_size": batch_size}
     named = tuple(name.strip() for name in layers.split(",") if name.strip())
-    plugins = loaded_plugins(context)
+    plugins = loaded_plugins(context, trust)
     study = Study(
         models=(ModelReference(with_antialias(absolute(model), antialias), named, read_options(set_)),),
         stimuli=folder_or_name(plugins, Reference(stimuli, options)),
@@ -181,6 +184,7 @@ def run(
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
     device: Device = "cpu",
+    trust: Trust = False,
     dry_run: DryRun = False,
 ) -> None:
     """Make the metamers that a study file describes.
@@ -189,7 +193,7 @@ def run(
     """
     study = home(study)
     file = study if kind(study) in ("file", "missing") else study / STUDY_FILE
-    asked = _with_reading(loaded_plugins(context), Study.read(file), skip_unreadable, background)
+    asked = _with_reading(loaded_plugins(context, trust), Study.read(file), skip_unreadable, background)
     _make(context, asked, output or file.parent, device, dry_run)
 
 
@@ -219,11 +223,12 @@ def export(
 def _with_reading(plugins: Plugins, study: Study, skip_unreadable: bool, background: str) -> Study:
     """Return a study with a command's options for reading files, which are part of the study and of resuming it."""
     null = study.null_stimuli
-    return replace(
-        study,
-        stimuli=reading(plugins, study.stimuli, skip_unreadable, background),
-        null_stimuli=null and reading(plugins, null, skip_unreadable, background, is_asked=False),
-    )
+    with plugins.trust.named_in(study.source):
+        return replace(
+            study,
+            stimuli=reading(plugins, study.stimuli, skip_unreadable, background),
+            null_stimuli=null and reading(plugins, null, skip_unreadable, background, is_asked=False),
+        )
 
 
 def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_run: bool) -> None:

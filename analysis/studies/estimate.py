@@ -47,6 +47,11 @@ def estimate(study: Study, plugins: Plugins, device: torch.device) -> Estimate:
     Disk is before compression; scratch is temporary disk space of the null. Time is that of synthesis, one signal after
     another: batches are usually faster.
     """
+    with plugins.trust.named_in(study.source):
+        return _estimate(study, plugins, device)
+
+
+def _estimate(study: Study, plugins: Plugins, device: torch.device) -> Estimate:
     settings = resolve_settings(study.synthesis)
     check_precision(settings.precision, device)
     stimuli = len(load_stimuli(plugins, study.stimuli))

@@ -15,7 +15,7 @@ import xarray as xr
 from ...framework.context import Context
 from ...framework.contract import examine, on_device
 from ...framework.errors import MetameryError, unknown
-from ...framework.folders import RESULTS, check_input, check_output, home, kind
+from ...framework.folders import RESULTS, STUDY_FILE, check_input, check_output, home, kind
 from ...framework.groups import check_apart, check_result_name, numbered, result_name
 from ...framework.manager import Plugins
 from ...framework.model_results import models_of
@@ -188,7 +188,8 @@ def study_context(
     check_natural(folder, lost)
     tree = without_lost(folder, tree, lost)
     study = Study.from_toml(tree.attrs["study"])
-    parts = load_parts(study, plugins, device)
+    with plugins.trust.named_in(folder / STUDY_FILE):
+        parts = load_parts(study, plugins, device)
     check_models(folder, parts, tree)
     models = {part.name: part.model for part in parts}
     stimuli = StoredStimuli(folder, tree, {part.key: part.model for part in parts}, study.stimuli, plugins)

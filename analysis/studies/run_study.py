@@ -93,7 +93,7 @@ def run_study(
     """
     folder, plugins, device = Path(folder), plugins or Plugins(), torch.device(device)
     _check_folder(study, folder)
-    with claims.work(folder) as claim:
+    with claims.work(folder) as claim, plugins.trust.named_in(study.source):
         try:
             return _run(study, folder, plugins, device, progress or Progress(), claim)
         except KeyboardInterrupt:

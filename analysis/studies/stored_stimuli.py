@@ -12,6 +12,7 @@ import torch
 
 from ...framework.domains import Domain, ImageDomain
 from ...framework.errors import MetameryError
+from ...framework.folders import STUDY_FILE
 from ...framework.models import Model
 from ...framework.stimuli import Stimuli, Stimulus
 from ...framework.study import Reference, load_stimuli
@@ -108,7 +109,8 @@ class StoredStimuli:
         why = f"an evaluation at another size or rate than the models' reads the stimuli of '{self._folder}' again, "
         try:
             if self._originals is None:
-                self._originals = load_stimuli(self._plugins, self._use)
+                with self._plugins.trust.named_in(self._folder and self._folder / STUDY_FILE):
+                    self._originals = load_stimuli(self._plugins, self._use)
             found = self._originals[index] if index < len(self._originals) else None
         except MetameryError as error:
             raise MetameryError(f"{why}which cannot be read: {error}") from error

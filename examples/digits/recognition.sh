@@ -44,4 +44,4 @@ steps = 300
 batch_size = 50
 END
 metamery run study
-metamery evaluate recognition study --set 'recognisers=["again","mel","waveform"]' --set siblings=false
+metamery evaluate recognition study --set 'recognisers=["again","mel","waveform"]' --set siblings=false --trust

@@ -45,12 +45,12 @@ describe "${made[@]}" > study/study.toml
     echo "total_variation = 1.0"
     echo "bounds = 0.01"
 } > prior/study.toml
-part metamers metamery run study
-part "metamers with a prior" metamery run prior
+part metamers metamery run study --trust
+part "metamers with a prior" metamery run prior --trust
 asked='recognisers=["other-1", "other-2"]'
-part recognition metamery evaluate recognition study --set "$asked"
+part recognition metamery evaluate recognition study --set "$asked" --trust
 asked='recognisers=["random-1", "random-2", "hann-1", "hann-2", "adversarial-1", "adversarial-2", "other-1", "other-2"]'
-part "recognition with a prior" metamery evaluate recognition prior --set "$asked"
-part contrast metamery evaluate contrast study --set limit=30
-part accuracy metamery evaluate accuracy "${made[@]}" other-{1,2} -o evaluation
+part "recognition with a prior" metamery evaluate recognition prior --set "$asked" --trust
+part contrast metamery evaluate contrast study --set limit=30 --trust
+part accuracy metamery evaluate accuracy "${made[@]}" other-{1,2} -o evaluation --trust
 python "$here/findings.py" .

@@ -66,6 +66,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Context]:
     asked = [f"{network}:build", "--stimuli", pictures, "--layers", "1,output", "--steps", 3, "--seeds", 2]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METAMERY_PLUGINS", "")
+        patch.setenv("METAMERY_TRUST", "1")
         patch.setenv("METAMERY_CACHE", "")
         assert main(["synthesise", *map(str, asked), "-o", str(folder / "study")]) == 0
     plugins = Plugins(installed=())

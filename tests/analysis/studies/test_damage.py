@@ -44,6 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[s
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METAMERY_PLUGINS", "")
+        patch.setenv("METAMERY_TRUST", "1")
         patch.setenv("METAMERY_CACHE", "")
         run_study(study, root / "study", Plugins())
     return study, root / "study"

@@ -56,6 +56,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[s
     (root / "networks.py").write_text(NETWORKS, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METAMERY_PLUGINS", "")
+        patch.setenv("METAMERY_TRUST", "1")
         patch.setenv("METAMERY_CACHE", "")
         for name, function, options in (
             ("pictures", "build", {"size": 12, "low": -1.0}),

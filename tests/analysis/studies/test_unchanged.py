@@ -77,6 +77,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[s
     (root / "network.py").write_text(NETWORK, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("METAMERY_PLUGINS", "")
+        patch.setenv("METAMERY_TRUST", "1")
         patch.setenv("METAMERY_CACHE", "")
         with pytest.raises(KeyboardInterrupt):
             run_study(asked(root), root / "study", Plugins(), progress=Stopped(5))

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import fnmatch
 import inspect
+import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
+from ..framework.class_labels import check_number
 from ..framework.contract import examine, require_logits
 from ..framework.errors import MetameryError, unknown
 from ..framework.manager import Plugins
 from ..framework.models import Model
 from ..framework.registry import is_run
 from ..framework.run import Run
+from ..framework.seeding import seeded
 from . import checkpoints
 from .state import BEST, LAST
 
@@ -32,7 +38,7 @@ def build(run: Run, plugins: Plugins) -> Model:
     """
     model = _of_classes(run, plugins)
     if run.start:
-        load_weights(model, Path(run.start))
+        load_weights(model, Path(run.start), fits=False)
     names = [name for name, _ in model.module.named_parameters()]
     for pattern in run.freeze:
         if not (frozen := fnmatch.filter(names, pattern)):
@@ -42,7 +48,9 @@ def build(run: Run, plugins: Plugins) -> Model:
     return model
 
 
-def trained(path: str | Path, *, plugins: Plugins, weights: str = "best") -> Model:
+def trained(
+    path: str | Path, *, plugins: Plugins, weights: str = "best", num_classes: int | None = None, seed: int = 0
+) -> Model:
     """Build the network of a run with its trained weights.
 
     Parameters
@@ -53,6 +61,10 @@ def trained(path: str | Path, *, plugins: Plugins, weights: str = "best") -> Mod
         Plugins in which its names are looked up.
     weights
         ``best``: those with the highest accuracy on the validation signals; or ``last``.
+    num_classes
+        Number of logits; by default the run's. Any other number gives a new, random last layer.
+    seed
+        Seed of the global generator that a new last layer is drawn from, unless the network's factory has its own.
 
     Raises
     ------
@@ -61,8 +73,18 @@ def trained(path: str | Path, *, plugins: Plugins, weights: str = "best") -> Mod
     """
     if weights not in ("best", "last"):
         raise unknown("weights of a run:", weights, ("best", "last"))
-    model = _of_classes(Run.read(Path(path)), plugins)
-    load_weights(model, Path(path), BEST if weights == "best" else LAST)
+    run, file = Run.read(Path(path)), BEST if weights == "best" else LAST
+    if num_classes in (None, len(run.classes)):
+        with warnings.catch_warnings():  # every layer gets the run's weights
+            warnings.filterwarnings("ignore", "the last layer ")
+            model = _of_classes(run, plugins)
+        load_weights(model, Path(path), file)
+    else:
+        check_number(f"run '{path}'", "num_classes", num_classes)
+        with seeded(seed):
+            model = _of_classes(replace(run, classes=[str(index) for index in range(num_classes)]), plugins)
+        load_weights(model, Path(path), file, fits=False)
+        model = replace(model, labels=None)
     model.module.eval()
     return model
 
@@ -87,8 +109,15 @@ def _load(run: Run, plugins: Plugins) -> Model:
     return model
 
 
-def load_weights(model: Model, path: Path, name: str = BEST) -> None:
-    """Load weights into a network from a run's folder or a file.
+def load_weights(model: Model, path: Path, name: str = BEST, *, fits: bool = True) -> None:
+    """Load weights into a network from a run's folder or a safetensors file.
+
+    Parameters
+    ----------
+    fits
+        Whether all of the network must be there. Otherwise its last layer keeps its own weights, with a warning, where
+        those of the file have another shape, as for other classes; and so do buffers that the file does not hold, such
+        as those of the normalisation.
 
     Raises
     ------
@@ -102,7 +131,36 @@ def load_weights(model: Model, path: Path, name: str = BEST) -> None:
         part = "averaged" if any(key.startswith("averaged/") for key in tensors) else "weights"
         tensors = {key.removeprefix(f"{part}/"): value for key, value in tensors.items() if key.startswith(f"{part}/")}
         others = others.get(part, {})
+    if not fits:
+        tensors = _completed(model, tensors, file)
     try:
         model.module.load_state_dict(checkpoints.unpacked(tensors, others))
     except (RuntimeError, KeyError) as error:
         raise MetameryError(f"'{file}' holds the weights of another network: {str(error).splitlines()[-1]}") from None
+
+
+def _completed(model: Model, tensors: Mapping[str, torch.Tensor], file: Path) -> dict[str, torch.Tensor]:
+    """Return a file's weights, with the network's own where only it has a buffer, or its last layer does not fit."""
+    own, weights = model.module.state_dict(), dict(model.module.named_parameters())
+    prefix = next((each for each in _PREFIXES if tensors and all(name.startswith(each) for name in tensors)), "")
+    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    others = [name for name, tensor in found.items() if name in own and tensor.shape != own[name].shape]
+    ran = [layer.name.partition("@")[0] for layer in examine(model).outline]
+    learned = {name.rpartition(".")[0] for name in weights}
+    last = next((name for name in reversed(ran) if name in learned), "")
+    if others and {name.rpartition(".")[0] for name in others} == {last}:
+        warnings.warn(
+            f"the last layer '{last}' starts from its own weights, since those in '{file}' have other shapes: "
+            f"{', '.join(others)}",
+            stacklevel=4,
+        )
+        found |= {name: own[name] for name in others}
+    return {name: own[name] for name in own if name not in weights and _may_lack(name)} | found
+
+
+def _may_lack(buffer: str) -> bool:
+    return not buffer.endswith(("running_mean", "running_var"))
+
+
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+"""Prefixes that DataParallel, `torch.compile` and Lightning give to all names."""

@@ -19,7 +19,9 @@ from pathlib import Path
 
 import torch
 from efficientnet_lite_pytorch import EfficientNet
+from torch import nn
 
+from ...framework.class_labels import check_number
 from ...framework.domains import ImageDomain
 from ...framework.errors import MissingExtraError, unknown
 from ...framework.models import Model
@@ -34,22 +36,22 @@ STD = (128 / 255,) * 3
 _PIXELS = (224, 240, 260)
 
 
-def efficientnet_lite0(*, weights: str = "imagenet", seed: int = 0) -> Model:
+def efficientnet_lite0(*, weights: str = "imagenet", num_classes: int | None = None, seed: int = 0) -> Model:
     """Build EfficientNet-Lite0, 224 px; see `efficientnet_lite`."""
-    return efficientnet_lite(0, weights, seed)
+    return efficientnet_lite(0, weights, num_classes, seed)
 
 
-def efficientnet_lite1(*, weights: str = "imagenet", seed: int = 0) -> Model:
+def efficientnet_lite1(*, weights: str = "imagenet", num_classes: int | None = None, seed: int = 0) -> Model:
     """Build EfficientNet-Lite1, 240 px; see `efficientnet_lite`."""
-    return efficientnet_lite(1, weights, seed)
+    return efficientnet_lite(1, weights, num_classes, seed)
 
 
-def efficientnet_lite2(*, weights: str = "imagenet", seed: int = 0) -> Model:
+def efficientnet_lite2(*, weights: str = "imagenet", num_classes: int | None = None, seed: int = 0) -> Model:
     """Build EfficientNet-Lite2, 260 px; see `efficientnet_lite`."""
-    return efficientnet_lite(2, weights, seed)
+    return efficientnet_lite(2, weights, num_classes, seed)
 
 
-def efficientnet_lite(size: int, weights: str, seed: int) -> Model:
+def efficientnet_lite(size: int, weights: str, num_classes: int | None, seed: int) -> Model:
     """Build one of the three networks, in eval mode.
 
     Parameters
@@ -58,8 +60,10 @@ def efficientnet_lite(size: int, weights: str, seed: int) -> Model:
         Size of the network: 0, 1 or 2.
     weights
         ``imagenet``, or ``none`` for random weights.
+    num_classes
+        Number of logits; 1,000 by default. Any other number gives a new, random last layer.
     seed
-        Seed of the random weights.
+        Seed of random weights, including those of a new last layer.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def efficientnet_lite(size: int, weights: str, seed: int) -> Model:
     Raises
     ------
     MetameryError
-        `weights` is unknown, or the package with the weights is missing.
+        `weights` is unknown, `num_classes` is below 1, or the package with the weights is missing.
     """
     if weights not in ("imagenet", "none"):
         raise unknown(f"weights of efficientnet-lite{size}:", weights, ["imagenet", "none"])
@@ -77,7 +81,13 @@ def efficientnet_lite(size: int, weights: str, seed: int) -> Model:
         network = EfficientNet.from_name(f"efficientnet-lite{size}")
     if weights == "imagenet":
         network.load_state_dict(torch.load(weights_file(size), map_location="cpu", weights_only=True))
+    classes = len(imagenet_labels()) if num_classes is None else num_classes
+    check_number(f"efficientnet-lite{size}", "num_classes", classes)
     domain = ImageDomain(3, _PIXELS[size], _PIXELS[size])
+    if classes != len(imagenet_labels()):
+        with seeded(seed):
+            network._fc = nn.Linear(network._fc.in_features, classes)
+        return Model(normalise_input(network.eval(), MEAN, STD), domain, _stage_ends(network))
     normalise_input(network.eval(), MEAN, STD)
     return Model(network, domain, _stage_ends(network), imagenet_labels(), IMAGENET_1K)
 

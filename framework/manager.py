@@ -21,7 +21,7 @@ from typing import Any
 import pluggy
 
 from . import hookspecs
-from .errors import MetameryError, unknown
+from .errors import MetameryError, UnknownNameError, unknown
 from .registry import KINDS, Entry, Lookup, Registry
 from .trace import traced
 from .trust import Trust
@@ -100,7 +100,7 @@ class Plugins:
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
         for path in BUNDLED:
-            self._load(_bundled_name(path), partial(importlib.import_module, path), "metamery", _own_version())
+            self._load(_bundled_name(path), partial(importlib.import_module, path), "metamery", own_version())
         for point in _entry_points(installed):
             distribution, version = (point.dist.name, point.dist.version) if point.dist else ("?", "?")
             self._load(point.name, point.load, distribution, version)
@@ -122,7 +122,13 @@ class Plugins:
             Several plugins registered the name, or a file that a study or a run names would be run without trust.
         """
         hint = f" ({'; '.join(map(str, self.problems))})" if self.problems else ""
-        return self._registry(kind).find(name, hint, self.trust.check)
+        try:
+            return self._registry(kind).find(name, hint, self.trust.check)
+        except UnknownNameError:
+            plugin, colon, _ = name.partition(":")
+            if not colon or not plugin.isidentifier() or plugin in {each.name for each in self.loaded}:
+                raise
+            raise UnknownNameError(f"{kind} '{name}' needs plugin '{plugin}', which is not installed{hint}") from None
 
     def load(self, kind: str, name: str, /, **options: Any) -> Any:
         """Build what a name stands for.
@@ -230,7 +236,8 @@ def _itself(module: ModuleType) -> ModuleType:
     return module
 
 
-def _own_version() -> str:
+def own_version() -> str:
+    """Return the version of metamery that is installed; ``?`` where it is not installed as a distribution."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -13,8 +13,9 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -253,9 +254,17 @@ class Registry:
                 raise UnknownNameError(
                     f"{self.kind} '{family.name}' is a family: write {family.name}NAME{family.some()}"
                 )
+            if self.kind == "model" and _is_path(name, [entry.name for entry in candidates if entry.is_family]):
+                raise UnknownNameError(f"no folder '{name}': expected a run's folder, or a model's name{hint}")
             raise unknown(self.kind, name, [entry.name for entry in self.entries()], hint)
         entry = matches[0]
         return Lookup(entry, bare.removeprefix(entry.name) if entry.is_family else "")
+
+
+def _is_path(name: str, families: Sequence[str]) -> bool:
+    """Whether a name reads as the path of a folder, rather than as a member of one of the families."""
+    first, slash, _ = name.partition("/")
+    return bool(slash) and not get_close_matches(f"{first}/", families, n=1, cutoff=0.5)
 
 
 def is_run(folder: Path) -> bool:

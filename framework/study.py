@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from .stimuli import Stimuli
 
 
+SYNTHESIS = (
+    "preset", "distance", "optimizer", "step_size", "schedule", "steps", "tolerance", "modified_relu",
+    "total_variation", "bounds", "noise", "precision", "seeds", "batch_size", "distance_options", "optimizer_options",
+)  # fmt: skip
+"""Entries of the table ``synthesis``; `metamery.analysis` has their meaning."""
+
+
 @dataclass(frozen=True)
 class Reference:
     """A registered name with the options of its factory."""
@@ -94,6 +101,9 @@ class Study:
             table = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # ValueError also for numbers with thousands of digits
             raise MetameryError(f"the study is not valid TOML: {error}") from None
+        for name in table:
+            if name in SYNTHESIS:
+                raise UnknownNameError(f"'{name}' is a setting of the synthesis: write it under [synthesis]")
         _known(table, "study entry", ("seed", "stimuli", "null_stimuli", "null_signals", "models", "synthesis"))
         for needed in ("models", "stimuli"):
             if not table.get(needed):

@@ -47,6 +47,7 @@ def train(
     validation: Annotated[
         str, typer.Option(help="Stimuli to measure on after each epoch; by default val or test beside train.")
     ] = "",
+    limit: Annotated[int | None, typer.Option(min=2, help="Number of stimuli to train on, evenly spread.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Number of passes over the stimuli.")] = None,
     setting: Annotated[
         list[str] | None,
@@ -91,6 +92,8 @@ def train(
     learned, held_out = splits(folder) if os.path.isdir(folder) else splits_of_name(plugins, Reference(stimuli))
     if validation:
         held_out = folder_or_name(plugins, Reference(validation))
+    if limit is not None:
+        learned = Reference(learned.name, {**learned.options, "limit": limit})
     learned = reading(plugins, learned, skip_unreadable, background)
     held_out = held_out and reading(plugins, held_out, skip_unreadable, background, is_asked=False)
     use = Reference(with_antialias(absolute(model), antialias), read_options(set_))

@@ -91,6 +91,8 @@ def evaluate(
             f"'{folder}' is a study, which has its own stimuli: --stimuli, --limit, --skip-unreadable and --background "
             "are for models"
         )
+    if len(what) > 1 and (studies := [each for each in what if is_study(Path(each))]):
+        raise MetameryError(f"'{studies[0]}' is a study, which is evaluated alone: give one study, or models")
     function = plugins.load("evaluator", evaluator, **options)
     where = resolve_device(device)
     about: dict[str, Any] = {"seed": seed}

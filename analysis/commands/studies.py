@@ -83,19 +83,30 @@ def demo(
 
 def show(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="A model's name, or FILE.py:FUNCTION.")],
+    model: Annotated[
+        str, typer.Argument(metavar="NAME", help="A model's name or FILE.py:FUNCTION, or a name of another kind.")
+    ],
+    what: Annotated[
+        str,
+        typer.Option("--kind", metavar="KIND", help="Kind of the name, as in list, or preset; by default any."),
+    ] = "",
     set_: ModelOptions = None,
     antialias: Antialias = "",
     trust: Trust = False,
     full: Annotated[bool, typer.Option("--all", help="List every module, not only the model's own layers.")] = False,
 ) -> None:
-    """Show the signals that a model takes, and its layers.
+    """Show a model's signals and layers, or the options of another name, such as an evaluator's or a recipe's.
 
     For each layer: shape, number of units, whether it ends in a ReLU, and the memory that synthesis takes.
     """
     from ...framework.contract import examine
+    from .descriptions import describe, kind_of
 
     plugins = loaded_plugins(context, trust)
+    if (named := "model" if antialias else kind_of(plugins, model, what)) != "model":
+        for line in describe(plugins, model, named):
+            typer.echo(line)
+        return
     model = with_antialias(model, antialias)
     found = plugins.find("model", model)
     loaded = plugins.load("model", model, **read_options(set_))

@@ -32,7 +32,7 @@ from ...framework.store import StudyStore
 from ...framework.study import Reference, Study, load_stimuli
 from .damage import check_natural, damages, without_lost
 from .in_memory import Results, study_tree
-from .parts import load_parts
+from .parts import load_parts, naming_missing
 from .stored_stimuli import StoredStimuli
 from .unchanged import check_models
 
@@ -188,7 +188,7 @@ def study_context(
     check_natural(folder, lost)
     tree = without_lost(folder, tree, lost)
     study = Study.from_toml(tree.attrs["study"])
-    with plugins.trust.named_in(folder / STUDY_FILE):
+    with plugins.trust.named_in(folder / STUDY_FILE), naming_missing(tree.attrs.get("plugins", ()), folder, plugins):
         parts = load_parts(study, plugins, device)
     check_models(folder, parts, tree)
     models = {part.name: part.model for part in parts}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from ...framework.contract import examine, on_device
+from ...framework.errors import UnknownNameError
 from ...framework.groups import numbered
 from ...framework.manager import Plugins
 from ...framework.models import Model
@@ -54,6 +57,27 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
         relus = tuple(contract.relus[layer] for layer in layers)
         parts.append(Part(model_key(name), name, use, model, layers, measured, relus, model.weights_sha256()))
     return parts
+
+
+@contextmanager
+def naming_missing(recorded: Iterable[str], folder: Path, plugins: Plugins) -> Iterator[None]:
+    """Turn an unknown name into the plugin that a study recorded, where that one is not loaded.
+
+    Raises
+    ------
+    UnknownNameError
+        A name is unknown; plugins are recorded as ``NAME (DISTRIBUTION VERSION)``.
+    """
+    try:
+        yield
+    except UnknownNameError as error:
+        loaded = {plugin.name for plugin in plugins.loaded}
+        missing = [each for each in recorded if each.partition(" ")[0] not in loaded]
+        if not missing:
+            raise
+        raise UnknownNameError(
+            f"'{folder}' needs plugin {' and '.join(missing)}, which is not installed or not loaded ({error})"
+        ) from None
 
 
 def _unique(name: str, keys: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ from ..synthesis.driver import NaturalSignals, make_metamers
 from ..synthesis.procedure import Procedure
 from ..synthesis.settings import Settings, resolve_settings
 from .creation import create
-from .parts import Part, load_parts
+from .parts import Part, load_parts, naming_missing
 from .resuming import check_same, give_way, holds_results
 
 if TYPE_CHECKING:
@@ -106,9 +106,11 @@ def _run(
 ) -> StudyStore:
     settings = resolve_settings(study.synthesis)
     check_precision(settings.precision, device)
-    procedure = Procedure.load(settings, plugins)
-    parts = load_parts(study, plugins, device)
     is_new = not (folder / RESULTS).exists()
+    recorded = () if is_new else StudyStore.reopen(folder).attributes.get("plugins", ())
+    with naming_missing(recorded, folder, plugins):
+        procedure = Procedure.load(settings, plugins)
+        parts = load_parts(study, plugins, device)
     store = _open(study, folder, plugins, parts, settings, device, progress)
     names = [str(name) for name in store.read("stimuli", "stimulus")]
     try:

@@ -139,6 +139,12 @@ def test_training_starts_from_other_weights_and_keeps_what_is_frozen(train: Any,
     assert not torch.equal(before["3.weight"], after["3.weight"])
 
 
+def test_a_limit_takes_some_of_every_class(train: Any, tmp_path: Path) -> None:
+    assert train("--limit", 4).status == 0
+    assert Run.read(tmp_path / "run").stimuli.options["limit"] == 4
+    assert set(Run.read(tmp_path / "run").classes) == {"cat", "dog"}
+
+
 def test_plain_safetensors_are_weights_to_start_from(train: Any, tmp_path: Path, sized: str) -> None:
     weights = Plugins().load("model", sized, num_classes=2, labels=["cat", "dog"], seed=5).module.state_dict()
     save_file({f"module.{name}": tensor for name, tensor in weights.items()}, tmp_path / "plain.safetensors")

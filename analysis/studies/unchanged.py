@@ -126,7 +126,7 @@ def check_stimuli(
             changes["added"].append(stimulus.name)
         elif is_replaced(stimulus, indices[stimulus.name], models, tree):
             changes["replaced"].append(stimulus.name)
-        elif stimulus.name in answers and answers[stimulus.name] != stimulus.answers:
+        elif stimulus.name in answers and _differ(answers[stimulus.name], stimulus.answers):
             changes["with other right answers"].append(stimulus.name)
     gone = [name for name in names if name not in seen]
     if len(gone) > len(unreadable):  # the name of an unreadable stimulus is not known
@@ -173,6 +173,11 @@ def alike(one: NDArray[np.float32], stored: NDArray[np.float32]) -> bool:
     apart, size = (values.astype(np.float64) for values in (one - stored, stored))
     small = np.linalg.norm(apart) <= RELATIVE * np.linalg.norm(size)
     return bool(small and np.abs(apart).max() <= PEAK * np.abs(size).max())
+
+
+def _differ(stored: Mapping[str, frozenset[str | int]], found: Mapping[str, frozenset[str | int]]) -> bool:
+    """Whether right answers differ from the stored ones; a label space that was not known before is no difference."""
+    return any(found.get(space) != right for space, right in stored.items())
 
 
 def right_answers(tree: xr.DataTree) -> dict[str, dict[str, frozenset[str | int]]]:

@@ -23,6 +23,11 @@ def register_evaluators(register: Register) -> None:
         "accuracy under PGD and APGD by size of the perturbation",
     )
     register(
+        "accuracy-under",
+        f"{_HERE}.attacks.accuracy_under:accuracy_under",
+        "accuracy on signals that a perturbation changed: --set perturbation=NAME",
+    )
+    register(
         "shift-consistency",
         f"{_HERE}.transformations.shift_consistency:shift_consistency",
         "how often models give a signal the same label at two positions (Zhang 2019)",

@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from ...framework.errors import MetameryError
 from ...framework.folders import RESULTS
 from ...framework.stimuli import Stimulus, is_utf8, spread
 from ..audio import sounds
-from ..vision import pictures
+from ..vision import imagenet, pictures
 from .listing import Contents, check_classes, check_names, contents, summary, warn_of_others
 
 
@@ -51,11 +51,13 @@ class ListedFile:
 class FolderStimuli:
     """Files of one kind as stimuli, each decoded when it is read.
 
-    A picture is ``(C, H, W)`` in [0, 1], a sound ``(T,)`` in [−1, 1] with its own sample rate.
+    A picture is ``(C, H, W)`` in [0, 1], a sound ``(T,)`` in [−1, 1] with its own sample rate. `numbers` has the class
+    of ImageNet-1k for each category, if all are such classes.
     """
 
     kind: Kind
     files: tuple[ListedFile, ...] = field(repr=False)
+    numbers: Mapping[str, int] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -75,8 +77,15 @@ class FolderStimuli:
             signal, sample_rate = self.kind.read(file.path)
         except MetameryError as error:
             raise MetameryError(f"{error} (--skip-unreadable leaves such {self.kind.name}s out)") from error
+        number = self.numbers.get(file.category)
         return Stimulus(
-            signal, file.category, name=file.name, source=str(file.path), group=file.group, sample_rate=sample_rate
+            signal,
+            file.category,
+            {} if number is None else {imagenet.IMAGENET_1K: frozenset({number})},
+            name=file.name,
+            source=str(file.path),
+            group=file.group,
+            sample_rate=sample_rate,
         )
 
     @property
@@ -98,7 +107,9 @@ def folder(
 ) -> FolderStimuli:
     """List the pictures or the sounds of a folder, sorted by path.
 
-    A file's category is the name of its folder, or empty if the file is in `path` itself. Its name is its path inside
+    A file's category is the name of its folder, or empty if the file is in `path` itself. If the folders of pictures
+    are all named by WordNet IDs (``n01440764``) or names of ImageNet's classes, the right answers of networks trained
+    on ImageNet are known, too. A file's name is its path inside
     `path` without the ending, unless two files would then have the same name. Hidden files are not listed. Other
     files, and files more than one folder deep, are left out, with one warning that gives their endings and numbers.
     Nothing is decoded, except with `skip_unreadable`.
@@ -148,7 +159,8 @@ def folder(
     warn_of_others(root, top, classes, kind.endings)
     files = _listed(root, sorted(listed, key=lambda file: file.relative_to(root).as_posix()), _pattern(group))
     selected = tuple(files[index] for index in spread(len(files), limit))
-    return FolderStimuli(kind, _readable(root, kind, background, selected) if skip_unreadable else selected)
+    numbers = imagenet.numbers_of({file.category for file in files}) if kind.name == "picture" else {}
+    return FolderStimuli(kind, _readable(root, kind, background, selected) if skip_unreadable else selected, numbers)
 
 
 def _is_result(held: Contents) -> bool:

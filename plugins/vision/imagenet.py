@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cache
+from pathlib import Path
 
 from torchvision.models import ResNet18_Weights
 
@@ -21,3 +23,27 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 def imagenet_labels() -> tuple[str, ...]:
     """Return the 1,000 class names of torchvision's weights; no two are the same."""
     return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
+
+
+@cache
+def imagenet_numbers() -> Mapping[str, int]:
+    """Return the number of each class by its WordNet ID, such as ``n01440764``, and by its name in lower case."""
+    wnids = (Path(__file__).parent / "imagenet_wnids.txt").read_text(encoding="utf-8").split()
+    return {name.lower(): number for names in (imagenet_labels(), wnids) for number, name in enumerate(names)}
+
+
+def numbers_of(categories: Iterable[str]) -> dict[str, int]:
+    """Return the number of each category, if all of them are classes of ImageNet-1k by WordNet ID or name.
+
+    Names may have ``_`` or ``-`` in place of spaces, in any case. Otherwise nothing is returned.
+
+    >>> numbers_of(["n01440764", "great_white_shark"]), numbers_of(["tabby", "my cat"])
+    ({'n01440764': 0, 'great_white_shark': 2}, {})
+    """
+    known = {_plain(name): number for name, number in imagenet_numbers().items()}
+    found = {each: known[_plain(each)] for each in categories if _plain(each) in known}
+    return found if len(found) == len({*categories}) else {}
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", " ").replace("-", " ")

@@ -22,6 +22,7 @@ from torch import nn
 
 QUICK: dict[str, dict[str, Any]] = {
     "accuracy": {},
+    "accuracy-under": {"perturbation": "gaussian", "batch_size": 3},
     "accuracy-in-noise": {"snrs": [0.0], "noise": "white"},
     "agreement": {},
     "autoattack": {"epsilons": [0.9], "steps": 2},  # the first of its attacks does, which saves the others

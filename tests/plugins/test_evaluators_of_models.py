@@ -286,3 +286,25 @@ def test_autoattack_is_exact_for_a_linear_classifier() -> None:
     assert result.accuracy.values[0].tolist() == pytest.approx([(limits > size).mean() for size in (0, 0.005, 0.01)])
     with pytest.raises(MetameryError, match=r"epsilons is 0.1, expected a list of numbers"):
         Plugins().load("evaluator", "autoattack", epsilons=0.1)
+
+
+def test_accuracy_under_a_perturbation_of_a_plugin_is_measured(fake_plugin: Any) -> None:
+    def register_perturbations(register: Any) -> None:
+        register("negative", lambda strength=1.0: lambda model, signals, labels, own: signals * (1 - 2 * strength))
+
+    plugins = Plugins([fake_plugin("mine", register_perturbations=register_perturbations)], installed=())
+    model = linear_model()
+    stimuli = pictures(model)
+    context = Context({"net": model}, stimuli)
+    same = plugins.load("evaluator", "accuracy-under", perturbation="negative", options={"strength": 0.0})(context)
+    assert (same.accuracy.item(), same.natural.item(), same.counted.item()) == (32 / 40, 32 / 40, 40)
+    moved = plugins.load("evaluator", "accuracy-under", perturbation="mine:negative")(context)
+    with torch.no_grad():
+        logits = torch.stack([model.module(-model.domain.fit(each)[None])[0] for each in stimuli])
+    right = [model.labels[int(row.argmax())] == each.category for row, each in zip(logits, stimuli, strict=True)]
+    assert moved.accuracy.item() == pytest.approx(np.mean(right))
+    one = plugins.load("evaluator", "accuracy-under", perturbation="gaussian", options={"sigma": 0.3}, batch_size=1)
+    many = plugins.load("evaluator", "accuracy-under", perturbation="gaussian", options={"sigma": 0.3})
+    assert one(Context({"net": model}, stimuli)).equals(many(Context({"net": model}, stimuli)))
+    with pytest.raises(MetameryError, match="unknown perturbation 'negativ'; did you mean 'negative'"):
+        plugins.load("evaluator", "accuracy-under", perturbation="negativ")

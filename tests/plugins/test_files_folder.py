@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from inputs import draw_pictures
 from metamery.framework import ImageDomain, MetameryError, Plugins, WaveformDomain
 from metamery.framework.errors import UnknownNameError
 from metamery.framework.testing import check_stimuli
@@ -280,3 +281,16 @@ def test_spoken_digits(load):
     fitted = WaveformDomain(8000, 8000).fit(stimuli[0])
     assert stimuli[0].sample_rate == 8000
     assert fitted.shape == (8000,)
+
+
+@pytest.mark.parametrize("names", [("n01440764", "n02123045"), ("tench", "Tabby"), ("n01440764", "tabby")])
+def test_folders_of_imagenet_s_classes_have_their_numbers(tmp_path, load, names):
+    draw_pictures(tmp_path, [f"{name}/a" for name in names])
+    stimuli = load(tmp_path)
+    found = {each.category: each.answers["imagenet-1k"] for each in stimuli}
+    assert found == {names[0]: {0}, names[1]: {281}}
+
+
+def test_other_folders_have_no_numbers_of_imagenet(tmp_path, load):
+    draw_pictures(tmp_path, ["tench/a", "my cat/a"])
+    assert [*load(tmp_path)[0].answers] == ["category"]

@@ -121,14 +121,20 @@ class Plugins:
         MetameryError
             Several plugins registered the name, or a file that a study or a run names would be run without trust.
         """
-        hint = f" ({'; '.join(map(str, self.problems))})" if self.problems else ""
         try:
-            return self._registry(kind).find(name, hint, self.trust.check)
+            return self._registry(kind).find(name, self.hint, self.trust.check)
         except UnknownNameError:
             plugin, colon, _ = name.partition(":")
             if not colon or not plugin.isidentifier() or plugin in {each.name for each in self.loaded}:
                 raise
-            raise UnknownNameError(f"{kind} '{name}' needs plugin '{plugin}', which is not installed{hint}") from None
+            raise UnknownNameError(
+                f"{kind} '{name}' needs plugin '{plugin}', which is not installed{self.hint}"
+            ) from None
+
+    @property
+    def hint(self) -> str:
+        """The plugins that could not be loaded, for the end of a message about an unknown name; empty without any."""
+        return f" ({'; '.join(map(str, self.problems))})" if self.problems else ""
 
     def load(self, kind: str, name: str, /, **options: Any) -> Any:
         """Build what a name stands for.

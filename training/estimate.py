@@ -89,7 +89,7 @@ def estimate(run: Run, folder: Path, plugins: Plugins, hardware: Hardware, stimu
     shared = hardware.devices if fabric.device.type != "cpu" else 1
     epoch = updates * clock.step() * batch / size / shared
     held_out = stimuli.validation or stimuli.training
-    given = examples(some.validation or some.training[:size], run.classes, model.domain)
+    given = examples(some.validation or _some(stimuli.training, size), run.classes, model.domain)
     if stimuli.validation is not None:
         taken = _seconds(lambda: evaluate(model, given, size, fabric), fabric)
         epoch += taken * len(held_out) / len(given) / shared

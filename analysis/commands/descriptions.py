@@ -47,7 +47,7 @@ def kind_of(plugins: Plugins, name: str, kind: str) -> str:
     except UnknownNameError as error:
         if ":" in name or "/" in name or "did you mean" in str(error):
             raise
-    raise unknown("name", name, [entry.name for each in KINDS for entry in plugins.entries(each)])
+    raise unknown("name", name, [entry.name for each in KINDS for entry in plugins.entries(each)], plugins.hint)
 
 
 def describe(plugins: Plugins, name: str, kind: str) -> Iterator[str]:
@@ -88,7 +88,7 @@ def _options(found: Lookup) -> Iterator[str]:
 def _texts(factory: Callable[..., Any]) -> dict[str, str]:
     """Return what a docstring says of each parameter, by NumPy's convention."""
     section = _PARAMETERS.search(inspect.getdoc(factory) or "")
-    texts = {}
+    texts: dict[str, str] = {}
     for names, text in _PARAMETER.findall(section.group(1)) if section else ():
         plain = " ".join(text.replace("``", "").split())
         texts |= dict.fromkeys((name.strip() for name in names.partition(" :")[0].split(",")), plain)

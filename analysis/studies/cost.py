@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -49,9 +50,9 @@ def cost(evaluator: Evaluator, context: Context) -> Cost | None:
     with running(context):
         for model in context.models.values():
             signals = fitted[model.domain]
-            seconds += stated.forward * _seconds(lambda m=model, s=signals: _forward(m, s), context.device) / count
+            seconds += stated.forward * _seconds(partial(_forward, model, signals), context.device) / count
             if stated.backward:
-                taken = _seconds(lambda m=model, s=signals: _backward(m, s), context.device)
+                taken = _seconds(partial(_backward, model, signals), context.device)
                 seconds += stated.backward * taken / count
             memory = max(memory, stated.batch_size * _bytes(model, stated.backward > 0))
     weights = sum(w.numel() * w.element_size() for each in context.models.values() for w in each.module.parameters())

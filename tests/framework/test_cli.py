@@ -56,7 +56,7 @@ def test_every_command_explains_itself_and_its_options(command: Any, name: str) 
         (["zzz"], "No such command 'zzz'"),
         (["list", "modles"], "unknown kind 'modles'; did you mean 'model'?"),
         (["list", "--member"], "No such option: --member (Possible options: --members)"),
-        (["show"], "Missing argument 'model'"),
+        (["show"], "Missing argument 'NAME'"),
         (["plugins", "extra"], "unexpected extra argument"),
     ],
 )
@@ -201,7 +201,7 @@ def test_an_unknown_name_quotes_the_plugin_that_is_left_out(
     said = command("show", "mine")
     assert said.status == 2
     assert said.err.splitlines()[0].startswith("warning: plugin 'vission' is left out: ZeroDivisionError")
-    assert "unknown model 'mine'" in said.error
+    assert "unknown name 'mine'" in said.error
     assert "plugin 'vission' is left out: ZeroDivisionError" in said.error
 
 

@@ -60,13 +60,15 @@ def text_of(path: Path, what: str) -> str:
         raise MetameryError(f"{what} '{path}': {error}") from None
 
 
-def size(count: int) -> str:
-    """Format a number of bytes.
+def size(count: float) -> str:
+    """Format a number of bytes in a suitable unit.
 
-    >>> size(12_300_000_000), size(4_000)
-    ('12.3 GB', '0.004 MB')
+    >>> size(12_300_000_000), size(31_400_000), size(4_000)
+    ('12.3 GB', '31.4 MB', '4 kB')
     """
-    return f"{count / 1e9:,.3g} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"
+    if count < 999_500:
+        return f"{count / 1e3:.3g} kB"
+    return f"{count / 1e9:,.3g} GB" if count >= 999_500_000 else f"{count / 1e6:.3g} MB"
 
 
 def _available() -> int | None:

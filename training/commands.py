@@ -17,15 +17,15 @@ from ..framework.command_options import (
     Seed,
     SkipUnreadable,
     Trust,
-    duration,
     folder_or_name,
     loaded_plugins,
     read_options,
     reading,
-    size,
     with_antialias,
 )
 from ..framework.hookspecs import hookimpl
+from ..framework.limits import size
+from ..framework.progress import duration
 from ..framework.study import Reference
 
 if TYPE_CHECKING:

@@ -16,16 +16,16 @@ from ...framework.command_options import (
     Seed,
     SkipUnreadable,
     Trust,
-    duration,
     folder_or_name,
     loaded_plugins,
     read_options,
     reading,
-    size,
 )
 from ...framework.errors import MetameryError
 from ...framework.folders import READABLE, RESULTS, RUN_FILE, check_input, check_output, home
 from ...framework.groups import check_result_name, result_name
+from ...framework.limits import size
+from ...framework.progress import duration
 from ...framework.registry import absolute, is_run
 from ...framework.study import Reference
 

@@ -189,7 +189,7 @@ class Registry:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._entries: list[Entry] = []
+        self._entries: dict[str, dict[str, Entry]] = {}  # by name, then by plugin
 
     def add(self, entry: Entry) -> None:
         """Add a name.
@@ -210,15 +210,27 @@ class Registry:
         for fact in entry.facts:
             if fact not in FACTS:
                 raise unknown(f"fact of {entry.kind} '{entry.name}':", fact, FACTS)
-        if any(other.qualified == entry.qualified for other in self._entries):
+        own = self._entries.setdefault(entry.name, {})
+        if entry.plugin in own:
             raise MetameryError(f"{entry.kind} '{entry.name}' is registered twice by plugin '{entry.plugin}'")
-        self._entries.append(entry)
+        own[entry.plugin] = entry
 
     def remove(self, plugin: str) -> None:
-        self._entries = [entry for entry in self._entries if entry.plugin != plugin]
+        for own in self._entries.values():
+            own.pop(plugin, None)
 
     def entries(self) -> list[Entry]:
-        return sorted(self._entries, key=lambda entry: (entry.name, entry.plugin))
+        return [own[plugin] for _, own in sorted(self._entries.items()) for plugin in sorted(own)]
+
+    def matches(self, name: str) -> list[Entry]:
+        """Return the entries that ``name``, ``plugin:name`` or ``family/member`` may stand for, one of each plugin."""
+        plugin, bare = _split(name)
+        ends = [len(bare), *(index + 1 for index in range(len(bare) - 2, -1, -1) if bare[index] == "/")]
+        for end in ends:  # the name itself, then families, the longest first
+            found = [entry for entry in self._entries.get(bare[:end], {}).values() if plugin in ("", entry.plugin)]
+            if found and found[0].is_family == (end < len(bare)):
+                return found
+        return []
 
     def find(self, name: str, hint: str = "") -> Lookup:
         """Look a name up: ``name``, ``plugin:name``, ``family/member`` or ``file.py:attribute``.
@@ -232,30 +244,29 @@ class Registry:
         """
         if self.kind == "model" and is_run(Path(name)):
             return Lookup(Entry(self.kind, "run", f"{Path(name).resolve().name}/", _RUN), name)
-        in_family = any(entry.is_family and name.startswith(entry.name) for entry in self._entries)
-        if (user_file := _USER_FILE.fullmatch(name)) and (not in_family or os.path.isfile(user_file["path"])):
+        matches = self.matches(name)
+        if (user_file := _USER_FILE.fullmatch(name)) and (not matches or os.path.isfile(user_file["path"])):
             target = _from_file(Path(os.path.expanduser(user_file["path"])), user_file["attribute"])
             return Lookup(Entry(self.kind, Path(user_file["path"]).name, user_file["attribute"], target))
-        plugin, colon, bare = name.partition(":")
-        if not colon or "/" in plugin:  # a later colon belongs to the member
-            plugin, colon, bare = "", "", name
-        candidates = [entry for entry in self._entries if not colon or entry.plugin == plugin]
-        matches = [entry for entry in candidates if entry.name == bare and not entry.is_family]
-        if not matches:
-            families = [e for e in candidates if e.is_family and bare.startswith(e.name) and bare != e.name]
-            longest = max((len(entry.name) for entry in families), default=0)
-            matches = [entry for entry in families if len(entry.name) == longest]
+        plugin, bare = _split(name)
         if len(matches) > 1:
             listed = " or ".join(f"'{entry.plugin}:{bare}'" for entry in matches)
             raise MetameryError(f"{self.kind} '{name}' is registered by several plugins: write {listed}")
         if not matches:
-            if family := next((entry for entry in candidates if entry.name == f"{bare.rstrip('/')}/"), None):
+            families = self._entries.get(f"{bare.rstrip('/')}/", {})
+            if family := next((entry for entry in families.values() if plugin in ("", entry.plugin)), None):
                 raise UnknownNameError(
                     f"{self.kind} '{family.name}' is a family: write {family.name}NAME{family.some()}"
                 )
             raise unknown(self.kind, name, [entry.name for entry in self.entries()], hint)
         entry = matches[0]
         return Lookup(entry, bare.removeprefix(entry.name) if entry.is_family else "")
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return a name's plugin, empty if it has none, and the rest; a later colon belongs to a family's member."""
+    plugin, colon, bare = name.partition(":")
+    return (plugin, bare) if colon and "/" not in plugin else ("", name)
 
 
 def is_run(folder: Path) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +23,7 @@ import pluggy
 
 from . import hookspecs
 from .errors import MetameryError, unknown
-from .registry import KINDS, Entry, Lookup, Registry
+from .registry import KINDS, Entry, Lookup, Registry, is_run
 from .trace import traced
 
 BUNDLED = (
@@ -38,6 +39,8 @@ BUNDLED = (
     "metamery.training.commands",
 )
 """The plugins that come with metamery, as text: the framework imports none of them by itself."""
+
+_BUNDLED_NAMES = frozenset(path.removesuffix(".commands").rpartition(".")[2] for path in BUNDLED)
 
 _WRAPPERS = ("wrapper", "hookwrapper")
 
@@ -115,6 +118,24 @@ class Plugins:
         hint = f" ({'; '.join(map(str, self.problems))})" if self.problems else ""
         return self._registry(kind).find(name, hint)
 
+    def qualified(self, kind: str, name: str, *, only_bundled: bool = False) -> str:
+        """Return a stored name with its plugin; files, runs and names that are not registered stay as they are.
+
+        A name that was stored without its plugin, and that a bundled plugin registers, is the bundled one, since a
+        name that two plugins register cannot be used without its plugin. With `only_bundled`, names of other plugins
+        stay as they are, too.
+        """
+        registry = self._registry(kind)
+        if kind == "model" and is_run(Path(name)):
+            return name
+        matches = registry.matches(name)
+        bundled = [entry for entry in matches if entry.plugin in _BUNDLED_NAMES]
+        found = bundled if only_bundled else bundled or matches
+        if len(found) != 1:
+            return name
+        prefix = f"{found[0].plugin}:"
+        return f"{prefix}{name.removeprefix(prefix)}"
+
     def load(self, kind: str, name: str, /, **options: Any) -> Any:
         """Build what a name stands for.
 
@@ -189,6 +210,16 @@ class Plugins:
                         f"'{caller.name}' is a hook wrapper; metamery does not accept any, so that installing "
                         "a plugin never changes the results of another"
                     )
+
+
+def short(name: str) -> str:
+    """Return a stored name as people read it: without its plugin if that is a bundled one.
+
+    >>> short("synthesis:adam"), short("my-lab:adam")
+    ('adam', 'my-lab:adam')
+    """
+    plugin, _, bare = name.partition(":")
+    return bare if plugin in _BUNDLED_NAMES else name
 
 
 def _entry_points(installed: Sequence[str] | None) -> list[EntryPoint]:

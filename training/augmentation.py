@@ -14,6 +14,14 @@ from ..framework.running import float32_by_default
 from .data import Augment
 
 
+def known_augmentations() -> dict[str, Callable[..., Any]]:
+    """Return the classes of the augmentations by name."""
+    from torchvision.transforms import v2
+
+    own = {"flip": v2.RandomHorizontalFlip, "crop": v2.RandomCrop}
+    return own | {name: getattr(v2, name) for name in dir(v2) if isinstance(getattr(v2, name), type)}
+
+
 def augmentation(names: Sequence[str], model: Model) -> Augment | None:
     """Build augmentations by name, to be applied in order.
 
@@ -33,16 +41,15 @@ def augmentation(names: Sequence[str], model: Model) -> Augment | None:
         raise MetameryError(f"augment = {list(names)}: augmentations are of images, and the model takes sounds")
     height, width = model.domain.height, model.domain.width
     known: dict[str, Callable[[], Any]] = {
-        "flip": v2.RandomHorizontalFlip,
+        **known_augmentations(),
         "crop": lambda: v2.RandomCrop((height, width), padding=(width // 8, height // 8), padding_mode="reflect"),
     }
-    others = {name: getattr(v2, name) for name in dir(v2) if isinstance(getattr(v2, name), type)}
     made = []
     for name in names:
-        if name not in known and name not in others:
-            raise unknown("augmentation", name, [*known, *others])
+        if name not in known:
+            raise unknown("augmentation", name, known)
         try:
-            made.append(known[name]() if name in known else others[name]())
+            made.append(known[name]())
         except TypeError as error:
             raise MetameryError(f"augmentation '{name}': {error}") from None
     low, high = model.domain.low, model.domain.high

@@ -61,7 +61,7 @@ def trained(path: str | Path, *, plugins: Plugins, weights: str = "best") -> Mod
     """
     if weights not in ("best", "last"):
         raise unknown("weights of a run:", weights, ("best", "last"))
-    model = _of_classes(Run.read(Path(path)), plugins)
+    model = _of_classes(Run.read(Path(path)).qualified(plugins), plugins)
     load_weights(model, Path(path), BEST if weights == "best" else LAST)
     model.module.eval()
     return model

@@ -186,7 +186,7 @@ def study_context(
     lost = damages(folder)
     check_natural(folder, lost)
     tree = without_lost(folder, tree, lost)
-    study = Study.from_toml(tree.attrs["study"])
+    study = Study.from_toml(tree.attrs["study"]).qualified(plugins)
     parts = load_parts(study, plugins, device)
     check_models(folder, parts, tree)
     models = {part.name: part.model for part in parts}
@@ -220,7 +220,7 @@ def models_context(
     return Context(models, load_stimuli(plugins, stimuli), None, device, generator, progress)
 
 
-def held_out(runs: Sequence[str]) -> Reference:
+def held_out(runs: Sequence[str], plugins: Plugins) -> Reference:
     """Return the stimuli on which runs were validated after each epoch.
 
     Raises
@@ -232,7 +232,7 @@ def held_out(runs: Sequence[str]) -> Reference:
     for run in runs:
         if not is_run(Path(run)):
             raise MetameryError(f"'{run}' is not a run that records its stimuli: expected --stimuli NAME|FOLDER")
-        validation = Run.read(Path(run)).validation
+        validation = Run.read(Path(run)).qualified(plugins).validation
         if validation is None:
             raise MetameryError(f"run '{run}' was trained without validation: expected --stimuli NAME|FOLDER")
         found.append(validation)

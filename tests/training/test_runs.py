@@ -48,7 +48,7 @@ def test_a_run_says_what_was_asked_and_what_came_of_it(train: Any, tmp_path: Pat
     run = Run.read(tmp_path / "run")
     assert run.classes == ("cat", "dog")
     assert run.recipe == Plugins().load("recipe", "standard").changed({"epochs": 2, "batch_size": 4})
-    assert run.validation == Reference("folder", {"path": str(tmp_path / "data" / "test")})
+    assert run.validation == Reference("files:folder", {"path": str(tmp_path / "data" / "test")})
     tree = open_study(tmp_path / "run")
     history = tree["history"].to_dataset()
     check_dataset(history)
@@ -140,7 +140,7 @@ def test_augmentations_are_named(train: Any) -> None:
 def test_a_dry_run_says_what_it_would_do_and_writes_nothing(train: Any, tmp_path: Path) -> None:
     said = train("--dry-run")
     assert said.status == 0
-    assert '[recipe]\nloss = "cross_entropy"' in said.out
+    assert '[recipe]\nloss = "robustness:cross_entropy"' in said.out
     assert not (tmp_path / "run").exists()
 
 
@@ -212,7 +212,7 @@ def test_an_antialiased_network_is_trained_and_stays_one(train: Any, command: An
     said = command("train", "standard", "--model", "small-cnn", "--antialias", "hann", *fixed)
     assert said.status == 0, said.err
     run = Run.read(tmp_path / "run")
-    assert run.model.name == "antialias/hann/small-cnn"
+    assert run.model.name == "antialias:antialias/hann/small-cnn"
     shown = command("show", tmp_path / "run").out
     assert "note: features.pool1: MaxPool2d 2×2 /2 → MaxPool2d 2×2 /1 → hann /2\n" in shown
     assert Plugins().load("model", str(tmp_path / "run")).labels == ("cat", "dog")

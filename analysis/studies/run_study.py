@@ -104,20 +104,19 @@ def run_study(
 def _run(
     study: Study, folder: Path, plugins: Plugins, device: torch.device, progress: Progress, claim: claims.Claim
 ) -> StudyStore:
-    if (folder / RESULTS).exists():
-        study = study.qualified(plugins)
-    settings = resolve_settings(study.synthesis)
+    is_new = not (folder / RESULTS).exists()
+    named = study if is_new else study.qualified(plugins)
+    settings = resolve_settings(named.synthesis)
     check_precision(settings.precision, device)
     procedure = Procedure.load(settings, plugins)
-    parts = load_parts(study, plugins, device)
-    is_new = not (folder / RESULTS).exists()
+    parts = load_parts(named, plugins, device)
     store = _open(study, folder, plugins, parts, settings, device, progress)
     names = [str(name) for name in store.read("stimuli", "stimulus")]
     try:
         for part in parts:
             attainable = study.null_stimuli is not None or len(names) > 1
             if attainable and "null" not in store.children(f"models/{part.key}"):
-                _add_null(study, folder, plugins, part, store, device, progress, needed=is_new)
+                _add_null(named, folder, plugins, part, store, device, progress, needed=is_new)
     except MetameryError:
         if is_new and not holds_results(store):
             store.discard()
@@ -161,7 +160,7 @@ def _open(
         return create(study, folder, plugins, parts, settings, device)
     store = StudyStore.reopen(folder)
     try:
-        check_same(study, folder, plugins, parts, settings, store, progress)
+        check_same(study.qualified(plugins), folder, plugins, parts, settings, store, progress)
     except MetameryError:
         if holds_results(store):
             raise

@@ -15,6 +15,7 @@ import typer
 from . import stopping
 from .errors import MetameryError, unknown
 from .failures import failure_message
+from .faults import fault
 from .manager import Plugins
 from .registry import KINDS
 from .trace import traced
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
+    plugins: Plugins | None = None
     try:
         plugins = Plugins()
         app = make_app(plugins)
@@ -49,7 +51,13 @@ def _main(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         if message := failure_message(error):
             return _fail(message)
-        raise
+        if plugins is None or not (found := fault(error, plugins)):
+            raise
+        print(f"{found[0]}\n\n{found[1]}", end="", file=sys.stderr)
+        return 1
+    except SystemExit as error:
+        found = fault(error, plugins) if plugins else None
+        return _fail(f"{found[0] if found else 'something'} ends Python by itself; expected an exception")
     if status == stopping.STATUS:  # returned by Typer, too
         stopping.tell()
     return status if isinstance(status, int) else 0
@@ -79,7 +87,7 @@ def make_app(plugins: Plugins) -> typer.Typer:
             if clash := sorted(taken & {*added}):
                 raise MetameryError(f"its command '{clash[0]}' already exists")
             plugins.commands[plugin] = added
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             app.registered_commands, app.registered_groups = commands, groups
             plugins.reject(plugin, str(error) if isinstance(error, MetameryError) else repr(error))
     return app

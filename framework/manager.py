@@ -21,7 +21,7 @@ from typing import Any
 
 import pluggy
 
-from . import hookspecs
+from . import hookspecs, switches
 from .errors import MetameryError, unknown
 from .registry import KINDS, Entry, Lookup, Registry, is_run
 from .trace import traced
@@ -84,12 +84,15 @@ class Plugins:
         Commands of each plugin, by the plugin's name, once the program is built.
     problems : list of Problem
         One entry for each plugin that could not be loaded; the others work without it.
+    used : dict
+        Entry of everything that was loaded, by its kind and qualified name.
     """
 
     def __init__(self, extra: Iterable[ModuleType] = (), *, installed: Sequence[str] | None = None) -> None:
         self.loaded: list[Plugin] = []
         self.commands: dict[str, list[str]] = {}
         self.problems: list[Problem] = []
+        self.used: dict[tuple[str, str], Entry] = {}
         self._registries = {kind: Registry(kind) for kind in KINDS}
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
@@ -146,6 +149,7 @@ class Plugins:
             requires.
         """
         found = self.find(kind, name)
+        self.used[kind, found.qualified] = found.entry
         given = {"plugins": self} if found.wants_plugins else {}
         return _check_type(kind, found.qualified, found.build(**options, **given))
 
@@ -178,7 +182,8 @@ class Plugins:
             self.problems.append(Problem(name, f"the name '{name}' is taken by another plugin ({distribution})"))
             return
         try:
-            plugin = Plugin(name, module(), distribution, version)
+            with switches.kept(f"plugin '{name}'", generator=True):
+                plugin = Plugin(name, module(), distribution, version)
             self._pluggy.register(plugin.module, name)
             self._refuse_misuse(plugin)
             self.loaded.append(plugin)

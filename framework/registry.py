@@ -18,8 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from . import switches
 from .checks import check_types
 from .errors import MetameryError, MissingExtraError, UnknownNameError, unknown
+from .faults import USER_MODULE
 from .folders import RUN_FILE
 from .groups import check_result_name, result_name
 
@@ -122,8 +124,10 @@ class Entry:
         if not isinstance(target, str):
             return target
         module, _, attribute = target.partition(":")
+        what = f"{self.kind} '{self.qualified}'"
         try:
-            factory: Any = importlib.import_module(module)
+            with switches.kept(what, generator=True):
+                factory: Any = importlib.import_module(module)
             for part in attribute.split("."):
                 factory = getattr(factory, part)
         except ModuleNotFoundError as error:
@@ -132,9 +136,11 @@ class Entry:
                 raise MissingExtraError(
                     f"{self.kind} '{self.name}' needs the package '{error.name}': pip install '{wanted}'"
                 ) from error
-            raise MetameryError(f"{self.kind} '{self.qualified}' cannot be imported: {error}") from error
+            raise MetameryError(f"{what} cannot be imported: {error}") from error
         except (ImportError, AttributeError) as error:
-            raise MetameryError(f"{self.kind} '{self.qualified}' cannot be imported: {error}") from error
+            raise MetameryError(f"{what} cannot be imported: {error}") from error
+        except SystemExit as error:
+            raise MetameryError(f"{what} cannot be imported: SystemExit: {error}") from error
         return factory  # type: ignore[no-any-return]
 
 
@@ -172,9 +178,12 @@ class Lookup:
         what = f"{self.entry.kind} '{self.entry.name}{self.member}'"
         check_options(factory, what, options, len(given))
         try:
-            built = factory(*given, **options)
+            with switches.kept(f"{self.entry.kind} '{self.qualified}'", generator=False):
+                built = factory(*given, **options)
         except MetameryError:
             raise
+        except SystemExit as error:
+            raise MetameryError(f"{what} ends Python by itself (SystemExit: {error}); expected an exception") from error
         except Exception as error:
             check_types(factory, what, options)
             given_options = {name: value for name, value in options.items() if name != "plugins"} or "no options"
@@ -302,15 +311,16 @@ def _from_file(path: Path, attribute: str) -> Callable[..., Any]:
     """Run a Python file of the user and return one of its functions."""
     if not os.path.isfile(path):
         raise MetameryError(f"no file '{path}': expected FILE.py:FUNCTION")
-    name = f"metamery_user_{path.stem}"
+    name = f"{USER_MODULE}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with switches.kept(f"'{path}'", generator=True):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise MetameryError(f"'{path}' cannot be run: {type(error).__name__}: {error}") from error
     if not callable(found := getattr(module, attribute, None)):

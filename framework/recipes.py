@@ -132,7 +132,7 @@ class Recipe:
     def qualified(self, plugins: Plugins) -> Recipe:
         """Return a stored recipe with each registered name as `Plugins.qualified` gives it."""
         kinds = {"loss": "loss", "optimizer": "optimizer", "perturbation": "perturbation", "check": "perturbation"}
-        own = {entry: plugins.qualified(kind, getattr(self, entry)) for entry, kind in kinds.items()}
+        own: dict[str, Any] = {entry: plugins.qualified(kind, getattr(self, entry)) for entry, kind in kinds.items()}
         augment = tuple(plugins.qualified("perturbation", name, only_bundled=True) for name in self.augment)
         return dataclasses.replace(self, **own, augment=augment)
 

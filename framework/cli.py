@@ -187,10 +187,16 @@ def _add_own_commands(app: typer.Typer, plugins: Plugins) -> None:
         output: Annotated[
             Path | None, typer.Option("--output", "-o", help="The package's folder; by default metamery-NAME.")
         ] = None,
+        kinds: Annotated[
+            str,
+            typer.Option(
+                "--with", metavar="KIND,…", help=f"Only these: {', '.join(KINDS)}, command; by default all of them."
+            ),
+        ] = "",
     ) -> None:
         """Write a plugin package that passes its own tests."""
         from .new_plugin import write_plugin
 
         folder = output or Path(f"metamery-{name}")
-        write_plugin(name, folder)
+        write_plugin(name, folder, [kind.strip() for kind in kinds.split(",") if kind.strip()])
         typer.echo(f"plugin '{name}' is in {folder}; next:\n  cd {folder}\n  pip install -e '.[test]'\n  pytest")

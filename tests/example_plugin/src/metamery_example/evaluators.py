@@ -18,7 +18,7 @@ def signal_rms() -> Evaluator:
 
     def evaluate(context: Context) -> xr.Dataset:
         if context.study is None:
-            raise MetameryError("evaluator 'signal_rms' needs a study")
+            raise MetameryError("evaluator 'example-signal-rms' needs a study")
         models = models_of(context.study)
         rms = {results.name: _rms_by_layer(results) for results in models}
         layers = list(dict.fromkeys(layer for by_layer in rms.values() for layer in by_layer))

@@ -98,14 +98,13 @@ def _without_unused(text: str) -> str:
     """Remove the imports of a module that nothing uses."""
     tree = ast.parse(text)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} | {"annotations"}
-    lines: list[str | None] = text.splitlines(keepends=True)
+    lines = text.splitlines(keepends=True)
     for node in tree.body:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             kept = [each for each in node.names if (each.asname or each.name) in used]
             node.names = kept or node.names
-            lines[node.lineno - 1] = f"{ast.unparse(node)}\n" if kept else None
-    kept_lines = "".join(line for line in lines if line is not None)
-    return re.sub(r"\n{3,}(?=from |import )", "\n\n", kept_lines)
+            lines[node.lineno - 1] = f"{ast.unparse(node)}\n" if kept else ""
+    return re.sub(r"\n{3,}(?=from |import )", "\n\n", "".join(lines))
 
 
 def _template_folder() -> Path:

@@ -15,14 +15,14 @@ ORIENTATIONS = ("horizontal", "vertical")
 class Gratings(Sequence[Stimulus]):
     """Sine gratings of orientations in turn, each pair finer than the one before."""
 
-    def __init__(self, orientations: Sequence[str], count: int, size: int) -> None:
-        self.orientations, self.count, self.size = orientations, count, size
+    def __init__(self, orientations: Sequence[str], number: int, size: int) -> None:
+        self.orientations, self.number, self.size = orientations, number, size
 
     def __len__(self) -> int:
-        return self.count
+        return self.number
 
     def __getitem__(self, index: int) -> Stimulus:  # type: ignore[override]
-        if not 0 <= index < self.count:
+        if not 0 <= index < self.number:
             raise IndexError(index)
         turn, position = divmod(index, len(self.orientations))
         orientation = self.orientations[position]

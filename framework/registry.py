@@ -183,7 +183,7 @@ class Lookup:
         except MetameryError:
             raise
         except SystemExit as error:
-            raise MetameryError(f"{what} ends Python by itself (SystemExit: {error}); expected an exception") from error
+            raise MetameryError(f"{what} ends Python by itself (SystemExit); expected an exception") from error
         except Exception as error:
             check_types(factory, what, options)
             given_options = {name: value for name, value in options.items() if name != "plugins"} or "no options"

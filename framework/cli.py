@@ -15,6 +15,7 @@ import typer
 from . import stopping
 from .errors import MetameryError, unknown
 from .failures import failure_message
+from .faults import fault
 from .manager import Plugins, own_version
 from .registry import KINDS
 from .trace import traced
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str] | None) -> int:
+    plugins: Plugins | None = None
     try:
         plugins = Plugins()
         app = make_app(plugins)
@@ -50,7 +52,13 @@ def _main(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         if message := failure_message(error):
             return _fail(message)
-        raise
+        if plugins is None or not (found := fault(error, plugins)):
+            raise
+        print(f"{found[0]}\n\n{found[1]}", end="", file=sys.stderr)
+        return 1
+    except SystemExit as error:
+        found = fault(error, plugins) if plugins else None
+        return _fail(f"{found[0] if found else 'something'} ends Python by itself; expected an exception")
     if status == stopping.STATUS:  # returned by Typer, too
         stopping.tell()
     return status if isinstance(status, int) else 0
@@ -80,7 +88,7 @@ def make_app(plugins: Plugins) -> typer.Typer:
             if clash := sorted(taken & {*added}):
                 raise MetameryError(f"its command '{clash[0]}' already exists")
             plugins.commands[plugin] = added
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             app.registered_commands, app.registered_groups = commands, groups
             plugins.reject(plugin, str(error) if isinstance(error, MetameryError) else repr(error))
     return app
@@ -191,10 +199,16 @@ def _add_own_commands(app: typer.Typer, plugins: Plugins) -> None:
         output: Annotated[
             Path | None, typer.Option("--output", "-o", help="The package's folder; by default metamery-NAME.")
         ] = None,
+        kinds: Annotated[
+            str,
+            typer.Option(
+                "--with", metavar="KIND,…", help=f"Only these: {', '.join(KINDS)}, command; by default all of them."
+            ),
+        ] = "",
     ) -> None:
         """Write a plugin package that passes its own tests."""
         from .new_plugin import write_plugin
 
         folder = output or Path(f"metamery-{name}")
-        write_plugin(name, folder)
+        write_plugin(name, folder, [kind.strip() for kind in kinds.split(",") if kind.strip()])
         typer.echo(f"plugin '{name}' is in {folder}; next:\n  cd {folder}\n  pip install -e '.[test]'\n  pytest")

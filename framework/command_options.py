@@ -60,7 +60,7 @@ def read_options(given: list[str] | None) -> dict[str, Any]:
 
 def with_antialias(model: str, kind: str) -> str:
     """Return the name of a model, or of its anti-aliased version."""
-    return f"antialias/{kind}/{model}" if kind else model
+    return f"antialias:antialias/{kind}/{model}" if kind else model
 
 
 def folder_or_name(plugins: Plugins, use: Reference) -> Reference:

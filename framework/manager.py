@@ -15,14 +15,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pluggy
 
-from . import hookspecs
+from . import hookspecs, switches
 from .errors import MetameryError, UnknownNameError, unknown
-from .registry import KINDS, Entry, Lookup, Registry
+from .registry import KINDS, Entry, Lookup, Registry, is_run
 from .trace import traced
 from .trust import Trust
 
@@ -39,6 +40,8 @@ BUNDLED = (
     "metamery.training.commands",
 )
 """The plugins that come with metamery, as text: the framework imports none of them by itself."""
+
+_BUNDLED_NAMES = frozenset(path.removesuffix(".commands").rpartition(".")[2] for path in BUNDLED)
 
 _WRAPPERS = ("wrapper", "hookwrapper")
 
@@ -87,6 +90,8 @@ class Plugins:
         One entry for each plugin that could not be loaded; the others work without it.
     trust : Trust
         Which Python files may be run.
+    used : dict
+        Entry of everything that was loaded, by its kind and qualified name.
     """
 
     def __init__(
@@ -96,6 +101,7 @@ class Plugins:
         self.loaded: list[Plugin] = []
         self.commands: dict[str, list[str]] = {}
         self.problems: list[Problem] = []
+        self.used: dict[tuple[str, str], Entry] = {}
         self._registries = {kind: Registry(kind) for kind in KINDS}
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
@@ -136,6 +142,24 @@ class Plugins:
         """The plugins that could not be loaded, for the end of a message about an unknown name; empty without any."""
         return f" ({'; '.join(map(str, self.problems))})" if self.problems else ""
 
+    def qualified(self, kind: str, name: str, *, only_bundled: bool = False) -> str:
+        """Return a stored name with its plugin; files, runs and names that are not registered stay as they are.
+
+        A name that was stored without its plugin, and that a bundled plugin registers, is the bundled one, since a
+        name that two plugins register cannot be used without its plugin. With `only_bundled`, names of other plugins
+        stay as they are, too.
+        """
+        registry = self._registry(kind)
+        if kind == "model" and is_run(Path(name)):
+            return name
+        matches = registry.matches(name)
+        bundled = [entry for entry in matches if entry.plugin in _BUNDLED_NAMES]
+        found = bundled if only_bundled else bundled or matches
+        if len(found) != 1:
+            return name
+        prefix = f"{found[0].plugin}:"
+        return f"{prefix}{name.removeprefix(prefix)}"
+
     def load(self, kind: str, name: str, /, **options: Any) -> Any:
         """Build what a name stands for.
 
@@ -146,6 +170,7 @@ class Plugins:
             requires.
         """
         found = self.find(kind, name)
+        self.used[kind, found.qualified] = found.entry
         given = {"plugins": self} if found.wants_plugins else {}
         return _check_type(kind, found.qualified, found.build(**options, **given))
 
@@ -178,7 +203,8 @@ class Plugins:
             self.problems.append(Problem(name, f"the name '{name}' is taken by another plugin ({distribution})"))
             return
         try:
-            plugin = Plugin(name, module(), distribution, version)
+            with switches.kept(f"plugin '{name}'", generator=True):
+                plugin = Plugin(name, module(), distribution, version)
             self._pluggy.register(plugin.module, name)
             self._refuse_misuse(plugin)
             self.loaded.append(plugin)
@@ -210,6 +236,16 @@ class Plugins:
                         f"'{caller.name}' is a hook wrapper; metamery does not accept any, so that installing "
                         "a plugin never changes the results of another"
                     )
+
+
+def short(name: str) -> str:
+    """Return a stored name as people read it: without its plugin if that is a bundled one.
+
+    >>> short("synthesis:adam"), short("my-lab:adam")
+    ('adam', 'my-lab:adam')
+    """
+    plugin, _, bare = name.partition(":")
+    return bare if plugin in _BUNDLED_NAMES else name
 
 
 def _entry_points(installed: Sequence[str] | None) -> list[EntryPoint]:

@@ -65,6 +65,17 @@ class Model:
         if self.labels is not None:
             object.__setattr__(self, "labels", tuple(self.labels))
 
+    def __call__(self, signals: torch.Tensor) -> torch.Tensor:
+        """Return the logits ``(B, classes)`` of signals ``(B, …)``, as `module` does.
+
+        >>> from metamery.framework.testing import example_model, example_signals
+        >>> model = example_model()
+        >>> model(example_signals(model, count=2)).shape
+        torch.Size([2, 4])
+        """
+        logits: torch.Tensor = self.module(signals)
+        return logits
+
     def tap(self, layers: Sequence[str], *, stop: bool = True) -> Tap:
         """Read layers, each with the batch in its first dimension; see `Tap` and `examine`."""
         from .contract import examine

@@ -6,12 +6,15 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
 from .checks import MANY, names, number, one_of, shown, text, whole, wrong
 from .errors import MetameryError, unknown
+
+if TYPE_CHECKING:
+    from .manager import Plugins
 
 SCHEDULES = ("constant", "steps", "cosine", "linear")
 
@@ -73,8 +76,8 @@ class Recipe:
         A value has another type than its default or is outside its range, or the schedule is unknown.
     """
 
-    loss: str = "cross_entropy"
-    optimizer: str = "sgd"
+    loss: str = "robustness:cross_entropy"
+    optimizer: str = "synthesis:sgd"
     perturbation: str = ""
     layer: str = ""
     epochs: int = 150
@@ -140,6 +143,13 @@ class Recipe:
             options = self.augment_options.items()
             dropped["augment_options"] = {key: value for key, value in options if key.rpartition(".")[0] in augment}
         return dropped
+
+    def qualified(self, plugins: Plugins) -> Recipe:
+        """Return a stored recipe with each registered name as `Plugins.qualified` gives it."""
+        kinds = {"loss": "loss", "optimizer": "optimizer", "perturbation": "perturbation", "check": "perturbation"}
+        own: dict[str, Any] = {entry: plugins.qualified(kind, getattr(self, entry)) for entry, kind in kinds.items()}
+        augment = tuple(plugins.qualified("perturbation", name, only_bundled=True) for name in self.augment)
+        return dataclasses.replace(self, **own, augment=augment)
 
     def check_warmup(self, given: Mapping[str, Any]) -> None:
         """Raise `MetameryError` if a warmup that is `given` lasts longer than the training.

@@ -19,8 +19,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
+from . import switches
 from .checks import check_types
 from .errors import MetameryError, MissingExtraError, UnknownNameError, unknown
+from .faults import USER_MODULE
 from .folders import RUN_FILE
 from .groups import check_result_name, result_name
 
@@ -123,8 +125,10 @@ class Entry:
         if not isinstance(target, str):
             return target
         module, _, attribute = target.partition(":")
+        what = f"{self.kind} '{self.qualified}'"
         try:
-            factory: Any = importlib.import_module(module)
+            with switches.kept(what, generator=True):
+                factory: Any = importlib.import_module(module)
             for part in attribute.split("."):
                 factory = getattr(factory, part)
         except ModuleNotFoundError as error:
@@ -133,9 +137,11 @@ class Entry:
                 raise MissingExtraError(
                     f"{self.kind} '{self.name}' needs the package '{error.name}': pip install '{wanted}'"
                 ) from error
-            raise MetameryError(f"{self.kind} '{self.qualified}' cannot be imported: {error}") from error
+            raise MetameryError(f"{what} cannot be imported: {error}") from error
         except (ImportError, AttributeError) as error:
-            raise MetameryError(f"{self.kind} '{self.qualified}' cannot be imported: {error}") from error
+            raise MetameryError(f"{what} cannot be imported: {error}") from error
+        except SystemExit as error:
+            raise MetameryError(f"{what} cannot be imported: SystemExit: {error}") from error
         return factory  # type: ignore[no-any-return]
 
 
@@ -173,9 +179,12 @@ class Lookup:
         what = f"{self.entry.kind} '{self.entry.name}{self.member}'"
         check_options(factory, what, options, len(given))
         try:
-            built = factory(*given, **options)
+            with switches.kept(f"{self.entry.kind} '{self.qualified}'", generator=False):
+                built = factory(*given, **options)
         except MetameryError:
             raise
+        except SystemExit as error:
+            raise MetameryError(f"{what} ends Python by itself (SystemExit); expected an exception") from error
         except Exception as error:
             check_types(factory, what, options)
             given_options = {name: value for name, value in options.items() if name != "plugins"} or "no options"
@@ -190,7 +199,7 @@ class Registry:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._entries: list[Entry] = []
+        self._entries: dict[str, dict[str, Entry]] = {}  # by name, then by plugin
 
     def add(self, entry: Entry) -> None:
         """Add a name.
@@ -211,15 +220,27 @@ class Registry:
         for fact in entry.facts:
             if fact not in FACTS:
                 raise unknown(f"fact of {entry.kind} '{entry.name}':", fact, FACTS)
-        if any(other.qualified == entry.qualified for other in self._entries):
+        own = self._entries.setdefault(entry.name, {})
+        if entry.plugin in own:
             raise MetameryError(f"{entry.kind} '{entry.name}' is registered twice by plugin '{entry.plugin}'")
-        self._entries.append(entry)
+        own[entry.plugin] = entry
 
     def remove(self, plugin: str) -> None:
-        self._entries = [entry for entry in self._entries if entry.plugin != plugin]
+        for own in self._entries.values():
+            own.pop(plugin, None)
 
     def entries(self) -> list[Entry]:
-        return sorted(self._entries, key=lambda entry: (entry.name, entry.plugin))
+        return [own[plugin] for _, own in sorted(self._entries.items()) for plugin in sorted(own)]
+
+    def matches(self, name: str) -> list[Entry]:
+        """Return the entries that ``name``, ``plugin:name`` or ``family/member`` may stand for, one of each plugin."""
+        plugin, bare = _split(name)
+        ends = [len(bare), *(index + 1 for index in range(len(bare) - 2, -1, -1) if bare[index] == "/")]
+        for end in ends:  # the name itself, then families, the longest first
+            found = [entry for entry in self._entries.get(bare[:end], {}).values() if plugin in ("", entry.plugin)]
+            if found and found[0].is_family == (end < len(bare)):
+                return found
+        return []
 
     def find(self, name: str, hint: str = "", allow: Callable[[Path], None] = lambda _file: None) -> Lookup:
         """Look a name up: ``name``, ``plugin:name``, ``family/member`` or ``file.py:attribute``.
@@ -233,28 +254,21 @@ class Registry:
         """
         if self.kind == "model" and is_run(Path(name)):
             return Lookup(Entry(self.kind, "run", f"{Path(name).resolve().name}/", _RUN), name)
-        in_family = any(entry.is_family and name.startswith(entry.name) for entry in self._entries)
-        if (user_file := _USER_FILE.fullmatch(name)) and (not in_family or os.path.isfile(user_file["path"])):
+        matches = self.matches(name)
+        if (user_file := _USER_FILE.fullmatch(name)) and (not matches or os.path.isfile(user_file["path"])):
             target = _from_file(Path(os.path.expanduser(user_file["path"])), user_file["attribute"], allow)
             return Lookup(Entry(self.kind, Path(user_file["path"]).name, user_file["attribute"], target))
-        plugin, colon, bare = name.partition(":")
-        if not colon or "/" in plugin:  # a later colon belongs to the member
-            plugin, colon, bare = "", "", name
-        candidates = [entry for entry in self._entries if not colon or entry.plugin == plugin]
-        matches = [entry for entry in candidates if entry.name == bare and not entry.is_family]
-        if not matches:
-            families = [e for e in candidates if e.is_family and bare.startswith(e.name) and bare != e.name]
-            longest = max((len(entry.name) for entry in families), default=0)
-            matches = [entry for entry in families if len(entry.name) == longest]
+        plugin, bare = _split(name)
         if len(matches) > 1:
             listed = " or ".join(f"'{entry.plugin}:{bare}'" for entry in matches)
             raise MetameryError(f"{self.kind} '{name}' is registered by several plugins: write {listed}")
         if not matches:
-            if family := next((entry for entry in candidates if entry.name == f"{bare.rstrip('/')}/"), None):
+            families = self._entries.get(f"{bare.rstrip('/')}/", {})
+            if family := next((entry for entry in families.values() if plugin in ("", entry.plugin)), None):
                 raise UnknownNameError(
                     f"{self.kind} '{family.name}' is a family: write {family.name}NAME{family.some()}"
                 )
-            if self.kind == "model" and _is_path(name, [entry.name for entry in candidates if entry.is_family]):
+            if self.kind == "model" and _is_path(name, [entry.name for entry in self.entries() if entry.is_family]):
                 raise UnknownNameError(f"no folder '{name}': expected a run's folder, or a model's name{hint}")
             raise unknown(self.kind, name, [entry.name for entry in self.entries()], hint)
         entry = matches[0]
@@ -265,6 +279,12 @@ def _is_path(name: str, families: Sequence[str]) -> bool:
     """Whether a name reads as the path of a folder, rather than as a member of one of the families."""
     first, slash, _ = name.partition("/")
     return bool(slash) and not get_close_matches(f"{first}/", families, n=1, cutoff=0.5)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return a name's plugin, empty if it has none, and the rest; a later colon belongs to a family's member."""
+    plugin, colon, bare = name.partition(":")
+    return (plugin, bare) if colon and "/" not in plugin else ("", name)
 
 
 def is_run(folder: Path) -> bool:
@@ -301,15 +321,16 @@ def _from_file(path: Path, attribute: str, allow: Callable[[Path], None]) -> Cal
     if not os.path.isfile(path):
         raise MetameryError(f"no file '{path}': expected FILE.py:FUNCTION")
     allow(path)
-    name = f"metamery_user_{path.stem}"
+    name = f"{USER_MODULE}{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with switches.kept(f"'{path}'", generator=True):
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise MetameryError(f"'{path}' cannot be run: {type(error).__name__}: {error}") from error
     if not callable(found := getattr(module, attribute, None)):

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tomli_w
 
@@ -16,6 +16,9 @@ from .folders import RUN_FILE
 from .limits import text_of
 from .recipes import Recipe
 from .study import Reference
+
+if TYPE_CHECKING:
+    from .manager import Plugins
 
 T = TypeVar("T")
 
@@ -79,9 +82,19 @@ class Run:
         except (ValueError, RecursionError, MetameryError) as error:
             raise MetameryError(f"no run in '{folder}': {error}") from None
 
-    def differences(self, other: Run) -> list[str]:
+    def qualified(self, plugins: Plugins) -> Run:
+        """Return a stored run with each registered name as `Plugins.qualified` gives it."""
+        return replace(
+            self,
+            model=self.model.qualified(plugins, "model"),
+            stimuli=self.stimuli.qualified(plugins, "stimuli"),
+            validation=self.validation and self.validation.qualified(plugins, "stimuli"),
+            recipe=self.recipe.qualified(plugins),
+        )
+
+    def differences(self, other: Run, plugins: Plugins) -> list[str]:
         """Return the differences from a stored run, each as ``entry (this, stored that)``."""
-        return differences(self.to_toml(), other.to_toml())
+        return differences(self.qualified(plugins).to_toml(), other.qualified(plugins).to_toml())
 
     @classmethod
     def _parsed(cls, table: Mapping[str, Any]) -> Run:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from .manager import Plugins
     from .stimuli import Stimuli
 
+FOLDER = "files:folder"
+"""Name of the stimuli that are read from a folder."""
+
 
 SYNTHESIS = (
     "preset", "distance", "optimizer", "step_size", "schedule", "steps", "tolerance", "modified_relu",
@@ -47,6 +50,10 @@ class Reference:
 
     def table(self) -> dict[str, Any]:
         return {"name": self.name, **self.options}
+
+    def qualified(self, plugins: Plugins, kind: str) -> Reference:
+        """Return a stored reference to a name of one kind as `Plugins.qualified` gives it."""
+        return Reference(plugins.qualified(kind, self.name), self.options)
 
 
 @dataclass(frozen=True)
@@ -152,18 +159,37 @@ class Study:
         table["synthesis"] = dict(self.synthesis)
         return tomli_w.dumps(table)
 
-    def differences(self, other: Study) -> list[str]:
+    def qualified(self, plugins: Plugins) -> Study:
+        """Return a stored study with each registered name as `Plugins.qualified` gives it."""
+        null = self.null_stimuli
+        return replace(
+            self,
+            models=tuple(replace(use, name=plugins.qualified("model", use.name)) for use in self.models),
+            stimuli=self.stimuli.qualified(plugins, "stimuli"),
+            null_stimuli=null and null.qualified(plugins, "stimuli"),
+            synthesis=qualified_tools(plugins, self.synthesis),
+        )
+
+    def differences(self, other: Study, plugins: Plugins) -> list[str]:
         """Return the differences from a stored study, each as ``entry (this, stored that)``."""
-        return differences(self.to_toml(), other.to_toml())
+        return differences(self.qualified(plugins).to_toml(), other.qualified(plugins).to_toml())
+
+
+def qualified_tools(plugins: Plugins, synthesis: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of a synthesis with their distance and optimizer as `Plugins.qualified` gives them."""
+    return {
+        key: plugins.qualified(key, value) if key in ("distance", "optimizer") and isinstance(value, str) else value
+        for key, value in synthesis.items()
+    }
 
 
 def located(use: Reference, base: Path = Path()) -> Reference:
-    """Replace the name of an existing folder by a reference to ``folder``; make paths absolute."""
-    if use.name == "folder" and isinstance(path := use.options.get("path"), str):
-        return Reference("folder", {**use.options, "path": os.path.realpath(base / path) if "\0" not in path else path})
+    """Replace the name of an existing folder by a reference to ``files:folder``; make paths absolute."""
+    if use.name in ("folder", FOLDER) and isinstance(path := use.options.get("path"), str):
+        return Reference(use.name, {**use.options, "path": os.path.realpath(base / path) if "\0" not in path else path})
     folder = base / os.path.expanduser(use.name)
     if ":" not in use.name and os.path.isdir(folder) and (use.name[0] in "./~" or use.name.endswith("/")):
-        return Reference("folder", {**use.options, "path": str(folder.resolve())})
+        return Reference(FOLDER, {**use.options, "path": str(folder.resolve())})
     return Reference(absolute(use.name, base), use.options)
 
 
@@ -179,7 +205,7 @@ def load_stimuli(plugins: Plugins, use: Reference) -> Stimuli:
         plugins.find("stimuli", use.name)
     except UnknownNameError as error:
         if os.path.isdir(use.name):
-            use = Reference("folder", {**use.options, "path": str(Path(use.name).resolve())})
+            use = Reference(FOLDER, {**use.options, "path": str(Path(use.name).resolve())})
         else:
             raise UnknownNameError(f"{error}; nor is there a folder '{use.name}'") from None
     stimuli: Stimuli = plugins.load("stimuli", use.name, **use.options)

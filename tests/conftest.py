@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 from inputs import TINY, draw_pictures
-from metamery.framework import hookimpl
+from metamery.framework import hookimpl, manager
 from metamery.framework.cli import main
 
 collect_ignore = ["example_plugin"]  # a project of its own, tested where it is installed
@@ -103,6 +105,23 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``install(name=module, broken="no_such_module")`` makes entry points, and lets them load."""
+
+    def make(**plugins: ModuleType | str) -> None:
+        points = []
+        for name, module in plugins.items():
+            place = module if isinstance(module, str) else f"installed_{name}"
+            if isinstance(module, ModuleType):
+                monkeypatch.setitem(sys.modules, place, module)
+            points.append(EntryPoint(name, place, "metamery"))
+        monkeypatch.setattr(manager, "entry_points", lambda group: points if group == "metamery" else [])
+        monkeypatch.delenv("METAMERY_PLUGINS")
+
+    return make
 
 
 @pytest.fixture

@@ -21,6 +21,13 @@ TRANSFORMS = (
 """Classes of `torchvision.transforms.v2` that change a picture without arguments, and keep its size and its label."""
 
 
+def known_augmentations() -> set[str]:
+    """Return the names that are of augmentations, those of transforms that are refused among them."""
+    from torchvision.transforms import v2
+
+    return {"flip", "crop", *(name for name in dir(v2) if isinstance(getattr(v2, name), type))}
+
+
 def augmentation(names: Sequence[str], model: Model) -> Augment | None:
     """Build augmentations by name, to be applied in order.
 

@@ -31,7 +31,7 @@ from .loop import train
 from .processes import together
 from .runs import build
 from .state import LAST, History
-from .tools import TrainingTools, is_perturbation, load_tools
+from .tools import TrainingTools, is_augmentation, load_tools
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def set_up(run: Run, plugins: Plugins, hardware: Hardware) -> Setup:
         tools = load_tools(run.recipe, plugins)
     with torch.random.fork_rng(devices=[]):
         model = build(run, plugins)
-    augment = augmentation([name for name in run.recipe.augment if not is_perturbation(plugins, name)], model)
+    augment = augmentation([name for name in run.recipe.augment if is_augmentation(plugins, name)], model)
     return Setup(model, tools, augment, hardware.fabric())
 
 
@@ -143,9 +143,15 @@ def run_training(
         A name is unknown, a signal cannot be read, the loss is not finite, or the folder holds another run.
     """
     hardware = hardware or Hardware()
+    if (folder / LAST).exists():
+        run = run.qualified(plugins)
     setup = set_up(run, plugins, hardware)
     fabric = setup.fabric
-    with _report_if_stopped(folder), together(fabric, hardware.devices), _kept(run, folder, hardware, fabric) as keeper:
+    with (
+        _report_if_stopped(folder),
+        together(fabric, hardware.devices),
+        _kept(run, folder, plugins, hardware, fabric) as keeper,
+    ):
         with plugins.trust.named_in(run.source):
             loaded = stimuli or TrainingStimuli.load(plugins, run.stimuli, run.validation)
         return fit(
@@ -214,7 +220,7 @@ def fit(
 
 
 @contextmanager
-def _kept(run: Run, folder: Path, hardware: Hardware, fabric: Fabric) -> Iterator[Keeper | None]:
+def _kept(run: Run, folder: Path, plugins: Plugins, hardware: Hardware, fabric: Fabric) -> Iterator[Keeper | None]:
     """Claim the run's folder, in the first of several processes only."""
     if not fabric.is_global_zero:
         fabric.barrier()
@@ -230,7 +236,7 @@ def _kept(run: Run, folder: Path, hardware: Hardware, fabric: Fabric) -> Iterato
         "run": run.to_toml(),
     }
     with claims.work(folder) as claim:
-        check(run, folder)
+        check(run, folder, plugins)
         fabric.barrier()
         yield Keeper(run, folder, claim, attributes)
 

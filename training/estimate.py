@@ -62,7 +62,7 @@ def estimate(run: Run, folder: Path, plugins: Plugins, hardware: Hardware, stimu
         The training would be refused.
     """
     check_output(folder, "run")
-    compare(run, folder)
+    compare(run, folder, plugins)
     hardware.fabric()
     setup = set_up(run, plugins, replace(hardware, devices=1, workers=0))
     model, fabric, recipe = setup.model, setup.fabric, run.recipe

@@ -15,6 +15,7 @@ from typing import Any
 from ..framework import claims, owners
 from ..framework.errors import MetameryError
 from ..framework.folders import RESULTS, RUN_FILE, check_output
+from ..framework.manager import Plugins
 from ..framework.replacing import replaced, writing_to
 from ..framework.run import Run
 from . import checkpoints
@@ -94,7 +95,7 @@ class Keeper:
         raise MetameryError(f"'{self.folder}' was moved or removed during the training; nothing more is saved")
 
 
-def check(run: Run, folder: Path) -> None:
+def check(run: Run, folder: Path, plugins: Plugins) -> None:
     """Compare a folder with a run that is to be trained into it, and remove what a killed writer left.
 
     A run without a checkpoint is replaced.
@@ -107,10 +108,10 @@ def check(run: Run, folder: Path) -> None:
     check_output(folder, "run")
     checkpoints.clear(folder)
     owners.clear(folder, f".{RUN_FILE}.")
-    compare(run, folder)
+    compare(run, folder, plugins)
 
 
-def compare(run: Run, folder: Path) -> None:
+def compare(run: Run, folder: Path, plugins: Plugins) -> None:
     """Raise `MetameryError` if a folder holds another run, or weights without the checkpoint to continue from."""
     if not (folder / LAST).exists():
         for name in (RESULTS, BEST):
@@ -121,7 +122,7 @@ def compare(run: Run, folder: Path) -> None:
         return
     if not (folder / RUN_FILE).exists():
         raise MetameryError(f"'{folder}' holds {LAST}, but no {RUN_FILE}. Put that back, or choose another folder")
-    if differences := run.differences(Run.read(folder)):
+    if differences := run.differences(Run.read(folder), plugins):
         raise MetameryError(
             f"'{folder}' holds another run: {'; '.join(differences)}. Choose another folder to keep both"
         )

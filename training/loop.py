@@ -7,7 +7,6 @@ interrupted.
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from torch import nn
 
 from ..framework.errors import MetameryError
 from ..framework.models import Model
+from ..framework.optimizers import make_optimizer
 from ..framework.progress import Progress
 from ..framework.protocols import Perturbation
 from ..framework.randomness import derived_seed
@@ -302,16 +302,7 @@ def _optimizer(module: nn.Module, tools: TrainingTools, recipe: Recipe) -> torch
     learning = [weight for weight in module.parameters() if weight.requires_grad]
     if not learning:
         raise MetameryError("there is nothing to train: every weight of the network is frozen, or it has none")
-    try:
-        optimizer = tools.optimizer(learning)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise MetameryError(f"optimizer '{recipe.optimizer}': {error}") from None
-    closure = inspect.signature(optimizer.step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
-        raise MetameryError(
-            f"optimizer '{recipe.optimizer}' computes the loss several times in an update, which is not supported"
-        )
-    return optimizer
+    return make_optimizer(tools.optimizer, learning, recipe.optimizer)
 
 
 def _train_mode(module: nn.Module) -> None:

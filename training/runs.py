@@ -73,7 +73,7 @@ def trained(
     """
     if weights not in ("best", "last"):
         raise unknown("weights of a run:", weights, ("best", "last"))
-    run, file = Run.read(Path(path)), BEST if weights == "best" else LAST
+    run, file = Run.read(Path(path)).qualified(plugins), BEST if weights == "best" else LAST
     if num_classes in (None, len(run.classes)):
         with warnings.catch_warnings():  # every layer gets the run's weights
             warnings.filterwarnings("ignore", "the last layer ")

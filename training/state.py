@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from ..framework.errors import MetameryError
+from ..framework.manager import short
 from ..framework.models import Model
 from ..framework.recipes import Recipe
 from . import checkpoints
@@ -132,8 +133,8 @@ class State:
         self.has_fallen = True
         if fabric.is_global_zero:
             warnings.warn(
-                f"catastrophic overfitting in epoch {self.epoch + 1}: accuracy under '{self.recipe.check}' is "
-                f"{accuracy:.3f}, was {self.checked:.3f}; the training continues with '{self.recipe.check}'",
+                f"catastrophic overfitting in epoch {self.epoch + 1}: accuracy under '{short(self.recipe.check)}' is "
+                f"{accuracy:.3f}, was {self.checked:.3f}; the training continues with '{short(self.recipe.check)}'",
                 stacklevel=3,
             )
 

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from ..framework.errors import MetameryError, UnknownNameError, unknown
-from ..framework.manager import Plugins
+from ..framework.manager import Plugins, short
 from ..framework.protocols import Loss, Perturbation
 from ..framework.recipes import Recipe
+from .augmentation import known_augmentations
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def load_tools(recipe: Recipe, plugins: Plugins) -> TrainingTools:
         raise MetameryError("epsilon_warmup needs perturbation_options.epsilon, to which it grows")
     if recipe.replays and recipe.perturbation:
         raise MetameryError(
-            f"replays move the signals by themselves: expected no perturbation, not '{recipe.perturbation}'"
+            f"replays move the signals by themselves: expected no perturbation, not '{short(recipe.perturbation)}'"
         )
     if recipe.check_drop and not recipe.check:
         raise MetameryError("check_drop needs check, the perturbation under which the network is evaluated")
@@ -87,20 +88,27 @@ def load_tools(recipe: Recipe, plugins: Plugins) -> TrainingTools:
 
 def _augmentations(recipe: Recipe, plugins: Plugins) -> tuple[Perturbation, ...]:
     """Load the perturbations among a recipe's augmentations; the others act on single pictures."""
-    names = [name for name in recipe.augment if is_perturbation(plugins, name)]
+    names = [name for name in recipe.augment if not is_augmentation(plugins, name)]
+    short = {name.partition(":")[2]: name for name in names}
     options: dict[str, dict[str, Any]] = {name: {} for name in names}
     for key, value in recipe.augment_options.items():
-        name, _, option = key.rpartition(".")
-        if name not in options:
-            raise unknown("augmentation with options:", name or key, names)
+        given, _, option = key.rpartition(".")
+        name = given if given in options else short.get(given, "")
+        if not name:
+            raise unknown("augmentation with options:", given or key, names)
         options[name][option] = value
     return tuple(plugins.load("perturbation", name, **options[name]) for name in names)
 
 
-def is_perturbation(plugins: Plugins, name: str) -> bool:
-    """Whether a name is a registered perturbation."""
+def is_augmentation(plugins: Plugins, name: str) -> bool:
+    """Whether a name among a recipe's augmentations is one of single pictures, not a registered perturbation.
+
+    Augmentations come first, so that a plugin that registers one of their names changes nothing.
+    """
+    if name in known_augmentations():
+        return True
     try:
         plugins.find("perturbation", name)
     except UnknownNameError:
-        return False
-    return True
+        return True
+    return False

@@ -101,7 +101,7 @@ def evaluate(
     check_group(folder if of_study else output, name, of_study)
     if not of_study:
         names = [absolute(each) for each in what]
-        use = folder_or_name(plugins, Reference(stimuli)) if stimuli else held_out(names)
+        use = folder_or_name(plugins, Reference(stimuli)) if stimuli else held_out(names, plugins)
         use = Reference(use.name, {**use.options, **({"limit": limit} if limit else {})})
         source = None if stimuli else Path(names[0]) / RUN_FILE
         with plugins.trust.named_in(source):

@@ -65,9 +65,9 @@ def demo(
     --audio, the bundled words, which are synthesised speech, are matched at five layers of coch-cnn-digits.
     """
     if audio:
-        model, bundled = ModelReference("coch-cnn-digits", AUDIO_DEMO_LAYERS), "spoken-digits"
+        model, bundled = ModelReference("audio:coch-cnn-digits", AUDIO_DEMO_LAYERS), "audio:spoken-digits"
     else:
-        model, bundled = ModelReference("efficientnet-lite0", DEMO_LAYERS), "natural"
+        model, bundled = ModelReference("vision:efficientnet-lite0", DEMO_LAYERS), "vision:natural"
     plugins = loaded_plugins(context)
     named = reading(plugins, folder_or_name(plugins, Reference(stimuli or bundled)), skip_unreadable, background)
     study = Study(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...framework.manager import short
 from ...framework.schema import STATES
 from ..synthesis.settings import PRESETS
 from .curves import curve, loss_charts
@@ -140,7 +141,7 @@ def model_section(
         metamers=metamer_table(model, final),
         curves=loss_charts(reduced, model.layers),
         right=(int((correct == 1).sum()), asked) if asked else None,
-        settings={name: _text(value) for name, value in model.settings.items()},
+        settings={name: short(_text(value)) for name, value in model.settings.items()},
         options="" if attributes.get("options") in (None, "{}") else str(attributes["options"]),
         weights=str(attributes.get("weights_sha256", "")),
         label_space=str(attributes.get("label_space", "")),

@@ -14,7 +14,7 @@ import torch
 
 from ...framework.errors import MetameryError
 from ...framework.limits import check_disk, check_memory
-from ...framework.manager import Plugins
+from ...framework.manager import Plugins, short
 from ...framework.provenance import provenance
 from ...framework.schema import fitted_variables, stimuli_variables
 from ...framework.stimuli import Stimulus, is_utf8
@@ -59,11 +59,11 @@ def create(
         known.append(Stimulus(nothing, *(getattr(stimulus, name) for name in _KEPT)))
     names = [stimulus.name for stimulus in known]
     if not names:
-        raise MetameryError(f"stimuli '{study.stimuli.name}' are empty")
+        raise MetameryError(f"stimuli '{short(study.stimuli.name)}' are empty")
     if unwritable := next((name for name in names if not is_utf8(name)), None):
-        raise MetameryError(f"stimuli '{study.stimuli.name}': the name {unwritable!a} cannot be written as text")
+        raise MetameryError(f"stimuli '{short(study.stimuli.name)}': the name {unwritable!a} cannot be written as text")
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise MetameryError(f"stimuli '{study.stimuli.name}': the name '{repeated[0]}' is not unique")
+        raise MetameryError(f"stimuli '{short(study.stimuli.name)}': the name '{repeated[0]}' is not unique")
 
     _check_room(parts, len(names), settings, folder)
     groups = {"stimuli": Group(stimuli_variables(), {"stimulus": names})}

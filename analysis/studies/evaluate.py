@@ -187,7 +187,7 @@ def study_context(
     lost = damages(folder)
     check_natural(folder, lost)
     tree = without_lost(folder, tree, lost)
-    study = Study.from_toml(tree.attrs["study"])
+    study = Study.from_toml(tree.attrs["study"]).qualified(plugins)
     with plugins.trust.named_in(folder / STUDY_FILE), naming_missing(tree.attrs.get("plugins", ()), folder, plugins):
         parts = load_parts(study, plugins, device)
     check_models(folder, parts, tree)
@@ -240,7 +240,7 @@ def qualified_names(names: Sequence[str], plugins: Plugins) -> dict[str, str]:
     return qualified
 
 
-def held_out(runs: Sequence[str]) -> Reference:
+def held_out(runs: Sequence[str], plugins: Plugins) -> Reference:
     """Return the stimuli on which runs were validated after each epoch.
 
     Raises
@@ -252,7 +252,7 @@ def held_out(runs: Sequence[str]) -> Reference:
     for run in runs:
         if not is_run(Path(run)):
             raise MetameryError(f"'{run}' is not a run that records its stimuli: expected --stimuli NAME|FOLDER")
-        validation = Run.read(Path(run)).validation
+        validation = Run.read(Path(run)).qualified(plugins).validation
         if validation is None:
             raise MetameryError(f"run '{run}' was trained without validation: expected --stimuli NAME|FOLDER")
         found.append(validation)

@@ -15,7 +15,7 @@ from ...framework.progress import Progress
 from ...framework.results import open_study
 from ...framework.schema import STATES
 from ...framework.store import StudyStore
-from ...framework.study import Study
+from ...framework.study import Study, qualified_tools
 from ..synthesis.settings import Settings
 from .creation import relus
 from .damage import Damage, check_natural, damages, describe
@@ -33,8 +33,9 @@ def check_same(
     progress: Progress,
 ) -> None:
     """Raise `MetameryError` if a folder's results are of another study; lost ones are marked to be made again."""
-    differences = study.differences(Study.from_toml(store.attributes["study"]))
-    if not differences and json.loads(store.attributes["settings"]) != settings.table():
+    differences = study.differences(Study.from_toml(store.attributes["study"]), plugins)
+    stored, own = json.loads(store.attributes["settings"]), settings.table()
+    if not differences and qualified_tools(plugins, stored) != qualified_tools(plugins, own):
         differences = ["the preset, which another version of metamery defines differently"]
     if differences:
         raise MetameryError(

@@ -15,7 +15,7 @@ from ...framework import claims, owners
 from ...framework.devices import check_precision
 from ...framework.errors import MetameryError
 from ...framework.folders import RESULTS, STUDY_FILE, check_output
-from ...framework.manager import Plugins
+from ...framework.manager import Plugins, short
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.replacing import replaced, writing_to
@@ -92,7 +92,7 @@ def run_study(
     {'layer': 1, 'stimulus': 2, 'seed': 1, 'step': 3}
     """
     folder, plugins, device = Path(folder), plugins or Plugins(), torch.device(device)
-    _check_folder(study, folder)
+    _check_folder(study, folder, plugins)
     with claims.work(folder) as claim, plugins.trust.named_in(study.source):
         try:
             return _run(study, folder, plugins, device, progress or Progress(), claim)
@@ -104,20 +104,21 @@ def run_study(
 def _run(
     study: Study, folder: Path, plugins: Plugins, device: torch.device, progress: Progress, claim: claims.Claim
 ) -> StudyStore:
-    settings = resolve_settings(study.synthesis)
-    check_precision(settings.precision, device)
     is_new = not (folder / RESULTS).exists()
+    named = study if is_new else study.qualified(plugins)
+    settings = resolve_settings(named.synthesis)
+    check_precision(settings.precision, device)
     recorded = () if is_new else StudyStore.reopen(folder).attributes.get("plugins", ())
     with naming_missing(recorded, folder, plugins):
         procedure = Procedure.load(settings, plugins)
-        parts = load_parts(study, plugins, device)
+        parts = load_parts(named, plugins, device)
     store = _open(study, folder, plugins, parts, settings, device, progress)
     names = [str(name) for name in store.read("stimuli", "stimulus")]
     try:
         for part in parts:
             attainable = study.null_stimuli is not None or len(names) > 1
             if attainable and "null" not in store.children(f"models/{part.key}"):
-                _add_null(study, folder, plugins, part, store, device, progress, needed=is_new)
+                _add_null(named, folder, plugins, part, store, device, progress, needed=is_new)
     except MetameryError:
         if is_new and not holds_results(store):
             store.discard()
@@ -161,7 +162,7 @@ def _open(
         return create(study, folder, plugins, parts, settings, device)
     store = StudyStore.reopen(folder)
     try:
-        check_same(study, folder, plugins, parts, settings, store, progress)
+        check_same(study.qualified(plugins), folder, plugins, parts, settings, store, progress)
     except MetameryError:
         if holds_results(store):
             raise
@@ -192,7 +193,7 @@ def _add_null(
         names = [str(name) for name in store.read("stimuli", "stimulus")]
         drawn = draw_signals(len(names), most, study.seed)
         signals = ((names[index], stored.natural(slice(index, index + 1))[0]) for index in drawn)
-        what = f"{study.stimuli.name} (the study's own)"
+        what = f"{short(study.stimuli.name)} (the study's own)"
     else:
         try:
             stimuli = load_stimuli(plugins, study.null_stimuli)
@@ -203,7 +204,7 @@ def _add_null(
             return
         drawn = draw_signals(len(stimuli), most, study.seed)
         signals = ((each.name, part.model.domain.fit(each)) for each in map(stimuli.__getitem__, drawn))
-        what = study.null_stimuli.name
+        what = short(study.null_stimuli.name)
     with owners.scratch(folder, STAGED) as scratch:
         try:
             null = null_of_signals(
@@ -277,12 +278,12 @@ class _Answers:
         return -1 if predicted < 0 or not right else int(predicted in right)  # −1: the model has no class for it
 
 
-def _check_folder(study: Study, folder: Path) -> None:
+def _check_folder(study: Study, folder: Path, plugins: Plugins) -> None:
     """Raise `MetameryError` if a folder cannot take a study's results, before anything is computed."""
     check_output(folder, "study")
     if (folder / STUDY_FILE).exists() and not (folder / RESULTS).exists():
         asked = Study.read(folder / STUDY_FILE)
-        if differences := study.differences(asked):
+        if differences := study.differences(asked, plugins):
             raise MetameryError(
                 f"'{folder / STUDY_FILE}' describes another study: {'; '.join(differences)}. Choose another folder"
             )

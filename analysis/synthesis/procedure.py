@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ...framework.errors import MetameryError
 from ...framework.manager import Plugins
+from ...framework.optimizers import make_optimizer
 from ...framework.protocols import Distance, OptimizerFactory
 from .settings import Settings
 
@@ -43,16 +43,15 @@ class Procedure:
         Raises
         ------
         MetameryError
-            A name or an option is unknown, or the optimizer does not take its options.
+            A name or an option is unknown, or the optimizer does not take its options, or needs a closure, as L-BFGS
+            does.
         """
         if distance is None:
             distance = plugins.load("distance", settings.distance, **settings.distance_options)
+        name = settings.optimizer if optimizer is None else getattr(optimizer, "__qualname__", "given")
         if optimizer is None:
             optimizer = plugins.load(
                 "optimizer", settings.optimizer, lr=settings.step_size, **settings.optimizer_options
             )
-            try:
-                optimizer([torch.zeros(1, dtype=torch.float32, device="cpu")])
-            except (TypeError, ValueError) as error:
-                raise MetameryError(f"optimizer '{settings.optimizer}': {error}") from error
+        make_optimizer(optimizer, [torch.zeros(1, dtype=torch.float32, device="cpu")], name)
         return cls(settings, distance, optimizer)

@@ -12,7 +12,7 @@ from ...framework.recipes import Recipe
 
 _COMMON: dict[str, Any] = {
     "learning_rate": 0.01,
-    "augment": ("background",),
+    "augment": ("audio:background",),
     "augment_options": {"background.snr_low": -10.0, "background.snr_high": 10.0},
     "optimizer_options": {"momentum": 0.9, "weight_decay": 1e-4},
 }
@@ -26,32 +26,34 @@ def sound_in_noise() -> Recipe:
 
 def adversarial_waveform_l2() -> Recipe:
     """Train on adversarial waveforms (PGD, L2 1)."""
-    return _attacked("pgd_l2", _L2)
+    return _attacked("robustness:pgd_l2", _L2)
 
 
 def adversarial_waveform_linf() -> Recipe:
     """Train on adversarial waveforms (PGD, Linf 0.002)."""
-    return _attacked("pgd_linf", _LINF)
+    return _attacked("robustness:pgd_linf", _LINF)
 
 
 def adversarial_cochleagram_l2() -> Recipe:
     """Train on adversarial cochleagrams (PGD, L2 1)."""
-    return _attacked("pgd_l2", _L2, layer="cochleagram")
+    return _attacked("robustness:pgd_l2", _L2, layer="cochleagram")
 
 
 def random_waveform_l2() -> Recipe:
     """Train on waveforms with random perturbations of L2 length 1: the control of `adversarial_waveform_l2`."""
-    return Recipe(perturbation="random_l2", perturbation_options={"epsilon": _L2}, **_COMMON)
+    return Recipe(perturbation="robustness:random_l2", perturbation_options={"epsilon": _L2}, **_COMMON)
 
 
 def random_waveform_linf() -> Recipe:
     """Train on waveforms with random perturbations of ±0.002: the control of `adversarial_waveform_linf`."""
-    return Recipe(perturbation="random_linf", perturbation_options={"epsilon": _LINF}, **_COMMON)
+    return Recipe(perturbation="robustness:random_linf", perturbation_options={"epsilon": _LINF}, **_COMMON)
 
 
 def random_cochleagram_l2() -> Recipe:
     """Train on cochleagrams with random perturbations of L2 length 1: the control of `adversarial_cochleagram_l2`."""
-    return Recipe(perturbation="random_l2", perturbation_options={"epsilon": _L2}, layer="cochleagram", **_COMMON)
+    return Recipe(
+        perturbation="robustness:random_l2", perturbation_options={"epsilon": _L2}, layer="cochleagram", **_COMMON
+    )
 
 
 def _attacked(attack: str, epsilon: float, layer: str = "") -> Recipe:

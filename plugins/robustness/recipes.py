@@ -14,8 +14,8 @@ from ...framework.recipes import Recipe
 _EPSILON = 8 / 255
 _PGD = {"epsilon": _EPSILON, "steps": 7, "step_size": 2 / 255}
 _PGD_L2 = {"epsilon": 0.5, "steps": 7, "step_size": 0.5 / 7 * 2.5}
-_CHECK: dict[str, Any] = {"check": "pgd_linf", "check_options": {"epsilon": _EPSILON, "steps": 10}}
-_CHECK_L2: dict[str, Any] = {"check": "pgd_l2", "check_options": {"epsilon": 0.5, "steps": 10}}
+_CHECK: dict[str, Any] = {"check": "robustness:pgd_linf", "check_options": {"epsilon": _EPSILON, "steps": 10}}
+_CHECK_L2: dict[str, Any] = {"check": "robustness:pgd_l2", "check_options": {"epsilon": 0.5, "steps": 10}}
 _SGD = {"momentum": 0.9, "weight_decay": 5e-4}
 
 
@@ -26,22 +26,24 @@ def standard() -> Recipe:
 
 def adversarial_linf() -> Recipe:
     """Train on adversarial signals, PGD within Linf 8/255 (Madry et al. 2018; Feather et al. 2023, Methods)."""
-    return Recipe(perturbation="pgd_linf", perturbation_options=_PGD, optimizer_options=_SGD, **_CHECK)
+    return Recipe(perturbation="robustness:pgd_linf", perturbation_options=_PGD, optimizer_options=_SGD, **_CHECK)
 
 
 def adversarial_l2() -> Recipe:
     """Train on adversarial signals, PGD within L2 0.5, for pictures of CIFAR's size; for ImageNet it is L2 3."""
-    return Recipe(perturbation="pgd_l2", perturbation_options=_PGD_L2, optimizer_options=_SGD, **_CHECK_L2)
+    return Recipe(perturbation="robustness:pgd_l2", perturbation_options=_PGD_L2, optimizer_options=_SGD, **_CHECK_L2)
 
 
 def random_linf() -> Recipe:
     """Train on signals with random perturbations, corners of the Linf ball: the control of `adversarial_linf`."""
-    return Recipe(perturbation="random_linf", perturbation_options={"epsilon": _EPSILON}, optimizer_options=_SGD)
+    return Recipe(
+        perturbation="robustness:random_linf", perturbation_options={"epsilon": _EPSILON}, optimizer_options=_SGD
+    )
 
 
 def random_l2() -> Recipe:
     """Train on signals with random perturbations, directions in the L2 ball: the control of `adversarial_l2`."""
-    return Recipe(perturbation="random_l2", perturbation_options={"epsilon": 0.5}, optimizer_options=_SGD)
+    return Recipe(perturbation="robustness:random_l2", perturbation_options={"epsilon": 0.5}, optimizer_options=_SGD)
 
 
 def fast() -> Recipe:
@@ -50,7 +52,7 @@ def fast() -> Recipe:
     When the accuracy under PGD falls by 0.2, which is catastrophic overfitting, training continues with PGD.
     """
     return Recipe(
-        perturbation="fgsm",
+        perturbation="robustness:fgsm",
         perturbation_options={"epsilon": _EPSILON, "step_size": 1.25 * _EPSILON, "random_start": True},
         optimizer_options=_SGD,
         epochs=15,
@@ -80,9 +82,9 @@ def free() -> Recipe:
 def trades() -> Recipe:
     """Trade accuracy for a prediction that perturbations change little, beta 6 (Zhang et al. 2019, section 5.3)."""
     return Recipe(
-        loss="trades",
+        loss="robustness:trades",
         loss_options={"beta": 6.0},
-        perturbation="pgd_kl",
+        perturbation="robustness:pgd_kl",
         perturbation_options={"epsilon": _EPSILON, "steps": 10, "step_size": 2 / 255},
         optimizer_options={**_SGD, "weight_decay": 2e-4},
         epochs=100,

@@ -111,7 +111,7 @@ def study(environment: Environment, drawn: Callable[..., Path]) -> Path:
     """A study with the example plugin's model and distance."""
     pictures = drawn(environment.work / "pictures", ["cat/a", "cat/b", "dog/a"])
     said = environment.metamery(
-        *("synthesise", "example-net", "--stimuli", f"{pictures}/", "--setting", "distance=relative_lp"),
+        *("synthesise", "example-net", "--stimuli", f"{pictures}/", "--setting", "distance=example-relative-lp"),
         *("--steps", "5", "--output", "study"),
     )
     assert "study" in said
@@ -125,11 +125,11 @@ def test_metamery_and_the_plugin_are_those_of_the_environment(environment: Envir
 
 
 def test_the_plugin_is_listed_with_its_names(environment: Environment) -> None:
-    assert "\nexample              metamery-example 0.1.0, 4 names, 1 command\n" in "\n" + environment.metamery(
+    assert "\nexample              metamery-example 0.1.0, 9 names, 1 command\n" in "\n" + environment.metamery(
         "plugins"
     )
     listed = environment.metamery("list")
-    for name in ("example-net", "relative_lp", "salt_and_pepper", "signal_rms"):
+    for name in ("example-net", "example-focal", "example-relative-lp", "example-signal-rms"):
         (line,) = [line for line in listed.splitlines() if line.split()[0] == name]
         assert line.endswith("[example]")
     assert "example-net" not in environment.metamery("list", plugins="")
@@ -153,18 +153,18 @@ def test_its_command_runs(environment: Environment, study: Path) -> None:
 
 
 def test_its_evaluator_adds_to_the_results_and_the_page(environment: Environment, study: Path) -> None:
-    environment.metamery("evaluate", "signal_rms", study)
-    found = open_study(study)["signal_rms"]
+    environment.metamery("evaluate", "example-signal-rms", study)
+    found = open_study(study)["example-signal-rms"]
     assert found["rms"].dims == ("site",)
     assert found["layer"].values.tolist() == ["relu1", "relu2", "output"]
     assert (found["rms"] > 0).all()
-    for wanted in ("signal_rms", "RMS difference between metamers and natural signals"):
+    for wanted in ("example-signal-rms", "RMS difference between metamers and natural signals"):
         assert wanted in (study / "report.html").read_text(encoding="utf-8")
 
 
 def test_results_say_which_plugin_was_used(study: Path) -> None:
     results = open_study(study)
-    assert {"example:example-net", "example:relative_lp"} <= set(results.attrs["names"])
+    assert {"example:example-net", "example:example-relative-lp"} <= set(results.attrs["names"])
     assert "example (metamery-example 0.1.0)" in results.attrs["plugins"]
     assert results["models/example+example-net"].attrs["model"] == "example:example-net"
 
@@ -173,7 +173,7 @@ def test_its_own_tests_pass(environment: Environment) -> None:
     done = environment.run("python", "-m", "pytest", "-p", "no:cacheprovider", "metamery-example")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"rootdir: {environment.work / 'metamery-example'}\n" in done.stdout
-    assert " 9 passed" in done.stdout
+    assert " 14 passed" in done.stdout
 
 
 @pytest.mark.timeout(900)
@@ -195,9 +195,9 @@ def test_a_reader_of_the_guide_gets_what_it_says(
             add(package / "src" / "metamery_zebra" / "plugin.py", where, text)
         elif where == "trace":
             assert text in said
-    for line in ("9 passed", "13 passed", "14 passed", "\nzebra:zebra/16: image, ", "\n    zebra/32\n", "3 done"):
+    for line in ("14 passed", "18 passed", "19 passed", "\nzebra:zebra/16: image, ", "\n    zebra/32\n", "3 done"):
         assert line in said
-    assert {"signal_rms", "spread"} <= set(open_study(package / "study").children)
+    assert {"zebra-signal-rms", "spread"} <= set(open_study(package / "study").children)
     assert "spread of metamers" in (package / "study" / "report.html").read_text(encoding="utf-8")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,23 +27,6 @@ from metamery.framework.stimuli import Stimulus
 from metamery.framework.testing import example_model
 
 TESTS = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """``install(name=module, broken="no_such_module")`` makes entry points, and lets them load."""
-
-    def make(**plugins: ModuleType | str) -> None:
-        points = []
-        for name, module in plugins.items():
-            place = module if isinstance(module, str) else f"installed_{name}"
-            if isinstance(module, ModuleType):
-                monkeypatch.setitem(sys.modules, place, module)
-            points.append(EntryPoint(name, place, "metamery"))
-        monkeypatch.setattr(manager, "entry_points", lambda group: points if group == "metamery" else [])
-        monkeypatch.delenv("METAMERY_PLUGINS")
-
-    return make
 
 
 def names(plugins: Plugins) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from metamery.framework import MetameryError, new_plugin
+from metamery.framework import MetameryError, Plugins, new_plugin
 
 EXAMPLE = Path(__file__).parents[1] / "example_plugin"
 
@@ -49,7 +50,7 @@ def test_another_name_stands_wherever_the_example_s_stood(here: Path, command: A
     files = written(here / "metamery-my-lab2")
     assert len(files) == len(new_plugin.template())
     assert "src/metamery_my_lab2/plugin.py" in files
-    fixtures = re.compile(r"example_(model|signals|study|context)")  # metamery's own, for every plugin
+    fixtures = re.compile(r"example_(model|signals|stimuli|study|context)")  # metamery's own, for every plugin
     for name, text in files.items():
         assert "example" not in fixtures.sub("", name + text), name
         if name.endswith(".py"):
@@ -58,9 +59,49 @@ def test_another_name_stands_wherever_the_example_s_stood(here: Path, command: A
     assert project["name"] == "metamery-my-lab2"
     assert project["entry-points"]["metamery"] == {"my-lab2": "metamery_my_lab2.plugin"}
     targets = re.findall(r'"(metamery_my_lab2\.\w+):(\w+)"', files["src/metamery_my_lab2/plugin.py"])
-    assert len(targets) == 4
+    assert len(targets) == 10
     for module, attribute in targets:
         assert f"\ndef {attribute}(" in files[f"src/{module.replace('.', '/')}.py"]
+
+
+@pytest.mark.parametrize("kind", new_plugin.SAMPLES)
+def test_a_kind_alone(here: Path, command: Any, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command("new-plugin", f"only-{kind}", "--with", kind, "-o", kind).status == 0
+    files = written(here / kind)
+    package = f"src/metamery_only_{kind}"
+    names = {"__init__", "plugin", new_plugin.SAMPLES[kind]}
+    assert {path for path in files if path.startswith("src")} == {f"{package}/{name}.py" for name in names}
+    hooks = ast.parse(files[f"{package}/plugin.py"])
+    functions = [node.name for node in hooks.body if isinstance(node, ast.FunctionDef)]
+    assert functions == [f"register_{new_plugin.SAMPLES[kind]}"]
+    rows = [line for line in files["README.md"].splitlines() if line.startswith("| ")]
+    assert [row.split()[1] for row in rows] == ["name", kind]
+    tests = [line for line in files["tests/test_plugin.py"].splitlines() if line.startswith("def ")]
+    assert all(line.startswith(("def test_the_plugin_is_loaded(", f"def test_the_{kind}")) for line in tests)
+    assert len(tests) >= 2
+    for path in (f"{package}/plugin.py", "tests/test_plugin.py"):
+        tree = ast.parse(files[path])
+        imported = {
+            each.asname or each.name
+            for node in tree.body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for each in node.names
+        }
+        assert imported - {"annotations"} == imported & {
+            node.id for node in ast.walk(tree) if isinstance(node, ast.Name)
+        }
+    monkeypatch.syspath_prepend(here / kind / "src")
+    plugin = importlib.import_module(f"metamery_only_{kind}.plugin")
+    assert Plugins([plugin], installed=()).problems == []
+
+
+def test_several_kinds_and_a_slip(here: Path, command: Any) -> None:
+    assert command("new-plugin", "two", "--with", "loss, recipe").status == 0
+    assert {"src/metamery_two/losses.py", "src/metamery_two/recipes.py"} <= written(here / "metamery-two").keys()
+    said = command("new-plugin", "three", "--with", "loss,recipy")
+    assert said.status == 2
+    assert said.error.startswith("error: unknown kind 'recipy'; did you mean 'recipe'? Known: model, stimuli, ")
+    assert not (here / "metamery-three").exists()
 
 
 def test_a_name_may_hold_the_example_s(tmp_path: Path) -> None:

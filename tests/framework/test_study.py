@@ -29,6 +29,8 @@ STUDY = st.builds(
     seed=st.integers(0, 2**62),
 )
 
+PLUGINS = Plugins(installed=())
+
 SMALL = """
 seed = 3
 stimuli = "natural"
@@ -44,24 +46,35 @@ def test_what_is_written_is_read_back(study: Study) -> None:
     again = Study.from_toml(study.to_toml())
     assert again == study
     assert again.to_toml() == study.to_toml()
-    assert study.differences(again) == []
+    assert study.differences(again, PLUGINS) == []
 
 
 @given(STUDY, STUDY)
 def test_two_studies_differ_where_they_are_not_equal(one: Study, other: Study) -> None:
     # TOML cannot tell 1 from 1.0 once Python has compared them, hence the comparison of what is written.
     if one != other:
-        assert one.differences(other)
-    assert len(one.differences(other)) == len(other.differences(one))
+        assert one.differences(other, PLUGINS)
+    assert len(one.differences(other, PLUGINS)) == len(other.differences(one, PLUGINS))
 
 
 def test_differences_name_the_entry_and_both_values() -> None:
     one = Study.from_toml(SMALL)
     other = Study.from_toml(SMALL.replace("seed = 3", "seed = 4") + '[synthesis]\npreset = "fast"\n')
-    assert one.differences(other) == ["seed (3, stored 4)", "synthesis.preset (unset, stored fast)"]
+    assert one.differences(other, PLUGINS) == ["seed (3, stored 4)", "synthesis.preset (unset, stored fast)"]
     more = Study.from_toml(SMALL.replace('"output"', '"input", "output"'))
-    (said,) = one.differences(more)
+    (said,) = one.differences(more, PLUGINS)
     assert said.startswith("models[0].layers")
+
+
+def test_a_name_with_its_plugin_is_the_same_name() -> None:
+    bare = Study.from_toml(SMALL + '[synthesis]\noptimizer = "adam"\n')
+    full = Study.from_toml(
+        SMALL.replace("natural", "vision:natural").replace("efficientnet", "vision:efficientnet")
+        + '[synthesis]\noptimizer = "synthesis:adam"\n'
+    )
+    assert bare.differences(full, PLUGINS) == full.differences(bare, PLUGINS) == []
+    other = Study.from_toml(SMALL + '[synthesis]\noptimizer = "mine:adam"\n')
+    assert bare.differences(other, PLUGINS) == ["synthesis.optimizer (synthesis:adam, stored mine:adam)"]
 
 
 def test_the_example_of_the_design_is_a_study() -> None:
@@ -140,7 +153,8 @@ def test_folders_in_a_study_are_relative_to_its_file(tmp_path: Path, monkeypatch
         file.write_text(SMALL.replace('"natural"', written))
         monkeypatch.chdir(tmp_path)
         study = Study.read(Path("deep/study.toml"))
-        assert study.stimuli == Reference("folder", {"path": str(tmp_path / "deep" / "photos")})
+        assert study.stimuli.options == {"path": str(tmp_path / "deep" / "photos")}
+        assert study.stimuli.qualified(PLUGINS, "stimuli").name == "files:folder"
         assert Study.from_toml(study.to_toml()) == study
 
 
@@ -158,7 +172,7 @@ def test_a_name_stays_a_name_even_beside_a_folder_called_so(tmp_path: Path) -> N
     (tmp_path / "natural").mkdir()
     assert located(Reference("natural", {"limit": 2}), tmp_path) == Reference("natural", {"limit": 2})
     assert located(Reference("natural/", {"limit": 2}), tmp_path) == Reference(
-        "folder", {"limit": 2, "path": str(tmp_path / "natural")}
+        "files:folder", {"limit": 2, "path": str(tmp_path / "natural")}
     )
 
 

@@ -54,7 +54,7 @@ def test_a_run_says_what_was_asked_and_what_came_of_it(train: Any, tmp_path: Pat
     run = Run.read(tmp_path / "run")
     assert run.classes == ("cat", "dog")
     assert run.recipe == Plugins().load("recipe", "standard").changed({"epochs": 2, "batch_size": 4})
-    assert run.validation == Reference("folder", {"path": str(tmp_path / "data" / "test")})
+    assert run.validation == Reference("files:folder", {"path": str(tmp_path / "data" / "test")})
     tree = open_study(tmp_path / "run")
     history = tree["history"].to_dataset()
     check_dataset(history)
@@ -203,7 +203,7 @@ def test_every_transform_changes_pictures_and_keeps_their_shape(name: str) -> No
 def test_a_dry_run_says_what_it_would_do_and_writes_nothing(train: Any, tmp_path: Path) -> None:
     said = train("--dry-run")
     assert said.status == 0
-    assert '[recipe]\nloss = "cross_entropy"' in said.out
+    assert '[recipe]\nloss = "robustness:cross_entropy"' in said.out
     assert re.search(
         r"\n6 updates, at least \d+ s; at least \d+ kB of memory besides PyTorch, and \d+ kB on disk", said.out
     )
@@ -298,7 +298,7 @@ def test_an_antialiased_network_is_trained_and_stays_one(train: Any, command: An
     said = command("train", "standard", "--model", "small-cnn", "--antialias", "hann", *fixed)
     assert said.status == 0, said.err
     run = Run.read(tmp_path / "run")
-    assert run.model.name == "antialias/hann/small-cnn"
+    assert run.model.name == "antialias:antialias/hann/small-cnn"
     shown = command("show", tmp_path / "run").out
     assert "note: features.pool1: MaxPool2d 2×2 /2 → MaxPool2d 2×2 /1 → hann /2\n" in shown
     assert Plugins().load("model", str(tmp_path / "run")).labels == ("cat", "dog")

@@ -16,7 +16,7 @@ def relative_lp(p: float = 1.0) -> Distance:
         `p` is below 1, where this is no norm.
     """
     if p < 1:
-        raise MetameryError(f"distance 'relative_lp': p = {p:g}, expected at least 1")
+        raise MetameryError(f"distance 'example-relative-lp': p = {p:g}, expected at least 1")
 
     def distance(activations: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         error, size = (

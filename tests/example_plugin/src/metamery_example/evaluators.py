@@ -18,7 +18,7 @@ def signal_rms() -> Evaluator:
 
     def evaluate(context: Context) -> xr.Dataset:
         if context.study is None:
-            raise MetameryError("evaluator 'signal_rms' needs a study")
+            raise MetameryError("evaluator 'example-signal-rms' needs a study")
         models = models_of(context.study)
         rms = [value for results in models for value in _rms_by_layer(results)]
         chance = [_chance(results.natural["signal"]) for results in models for _ in results.layers]

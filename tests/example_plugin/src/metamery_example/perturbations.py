@@ -16,7 +16,7 @@ def salt_and_pepper(fraction: float = 0.05) -> Perturbation:
         `fraction` is not a probability.
     """
     if not 0 <= fraction <= 1:
-        raise MetameryError(f"perturbation 'salt_and_pepper': fraction = {fraction:g}, expected 0 to 1")
+        raise MetameryError(f"perturbation 'example-salt-and-pepper': fraction = {fraction:g}, expected 0 to 1")
 
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         # All randomness is the generator's; drawn on its device, the numbers do not depend on where the signals are.

@@ -16,18 +16,49 @@ def register_models(register: Register) -> None:
 
 
 @hookimpl
+def register_stimuli(register: Register) -> None:
+    register(
+        "example-gratings",
+        "metamery_example.stimuli:gratings",
+        summary="gratings, horizontal and vertical",
+        licence="CC0-1.0",
+    )
+    register(
+        "example-gratings/",
+        "metamery_example.stimuli:gratings_of",
+        summary="gratings of one orientation",
+        licence="CC0-1.0",
+        names="metamery_example.stimuli:orientations",
+    )
+
+
+@hookimpl
+def register_losses(register: Register) -> None:
+    register("example-focal", "metamery_example.losses:focal", summary="cross-entropy, most of it from what is hard")
+
+
+@hookimpl
 def register_distances(register: Register) -> None:
     register(
-        "relative_lp",
+        "example-relative-lp",
         "metamery_example.distances:relative_lp",
         summary="‖a − a₀‖ₚ / ‖a₀‖ₚ, for any p from 1",
     )
 
 
 @hookimpl
+def register_optimizers(register: Register) -> None:
+    register(
+        "example-sign-descent",
+        "metamery_example.optimizers:sign_descent",
+        summary="steps of one size along the gradient's sign",
+    )
+
+
+@hookimpl
 def register_perturbations(register: Register) -> None:
     register(
-        "salt_and_pepper",
+        "example-salt-and-pepper",
         "metamery_example.perturbations:salt_and_pepper",
         summary="a share of the samples set to the lowest or the highest value",
     )
@@ -36,10 +67,15 @@ def register_perturbations(register: Register) -> None:
 @hookimpl
 def register_evaluators(register: Register) -> None:
     register(
-        "signal_rms",
+        "example-signal-rms",
         "metamery_example.evaluators:signal_rms",
         summary="how far metamers are from their natural signals, by layer",
     )
+
+
+@hookimpl
+def register_recipes(register: Register) -> None:
+    register("example-noisy", "metamery_example.recipes:noisy", summary="ten epochs in Gaussian noise, with Adam")
 
 
 @hookimpl

@@ -71,7 +71,12 @@ def accuracy_under(
         variables |= proportion("natural", ["model"], natural, trials, "proportion of right answers on natural signals")
         variables["counted"] = ("model", trials, {"long_name": "signals that count", "units": "1"})
         dataset = xr.Dataset(variables, {"model": list(right)})
-        return dataset.assign_attrs(title=f"Accuracy under {perturbation}", perturbation=perturbation)
+        return dataset.assign_attrs(
+            title=f"Accuracy under {perturbation}",
+            perturbation=perturbation,
+            reading_order=["accuracy", "natural", "counted"],
+            read_first="Compare accuracy with natural, the same signals unperturbed.",
+        )
 
     return evaluate
 

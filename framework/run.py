@@ -14,6 +14,7 @@ from .differences import differences
 from .errors import MetameryError
 from .folders import RUN_FILE
 from .limits import text_of
+from .moved import found_again
 from .recipes import Recipe
 from .study import Reference
 
@@ -76,7 +77,7 @@ class Run:
         """
         text = text_of(folder / RUN_FILE, "no run in")
         try:
-            return replace(cls._parsed(tomllib.loads(text)), source=folder / RUN_FILE)
+            return replace(cls._parsed(found_again(tomllib.loads(text), folder)), source=folder / RUN_FILE)
         except KeyError as error:
             raise MetameryError(f"no run in '{folder}': {RUN_FILE} has no {error}") from None
         except (ValueError, RecursionError, MetameryError) as error:

@@ -15,6 +15,7 @@ from .checks import whole
 from .differences import differences
 from .errors import MetameryError, UnknownNameError, unknown
 from .limits import text_of
+from .moved import found_again
 from .registry import absolute
 
 if TYPE_CHECKING:
@@ -104,10 +105,15 @@ class Study:
         MetameryError
             The text is not valid TOML or not a study; the message has the nearest valid name.
         """
-        try:
-            table = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:  # ValueError also for numbers with thousands of digits
-            raise MetameryError(f"the study is not valid TOML: {error}") from None
+        return cls._parsed(_table(text), base)
+
+    @classmethod
+    def stored(cls, text: str, folder: Path) -> Study:
+        """Read a study from the results in a folder; paths that were moved together with it are found again."""
+        return cls._parsed(found_again(_table(text), folder))
+
+    @classmethod
+    def _parsed(cls, table: Mapping[str, Any], base: Path = Path()) -> Study:
         for name in table:
             if name in SYNTHESIS:
                 raise UnknownNameError(f"'{name}' is a setting of the synthesis: write it under [synthesis]")
@@ -142,7 +148,9 @@ class Study:
         MetameryError
             There is no such file, or it does not hold a study.
         """
-        return replace(cls.from_toml(text_of(path, "no study in"), path.resolve().parent), source=path)
+        folder = path.resolve().parent
+        table = found_again(_table(text_of(path, "no study in")), folder)
+        return replace(cls._parsed(table, folder), source=path)
 
     def to_toml(self) -> str:
         table: dict[str, Any] = {"seed": self.seed, "stimuli": self.stimuli.table()}
@@ -191,6 +199,13 @@ def located(use: Reference, base: Path = Path()) -> Reference:
     if ":" not in use.name and os.path.isdir(folder) and (use.name[0] in "./~" or use.name.endswith("/")):
         return Reference(FOLDER, {**use.options, "path": str(folder.resolve())})
     return Reference(absolute(use.name, base), use.options)
+
+
+def _table(text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError also for numbers with thousands of digits
+        raise MetameryError(f"the study is not valid TOML: {error}") from None
 
 
 def load_stimuli(plugins: Plugins, use: Reference) -> Stimuli:

@@ -234,6 +234,7 @@ def _kept(run: Run, folder: Path, plugins: Plugins, hardware: Hardware, fabric: 
         "precision": hardware.precision,
         "threads": torch.get_num_threads(),
         "run": run.to_toml(),
+        "folder": str(folder.resolve()),
     }
     with claims.work(folder) as claim:
         check(run, folder, plugins)

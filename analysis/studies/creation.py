@@ -94,6 +94,7 @@ def create(
             {s.name: {space: sorted(right, key=str) for space, right in s.answers.items()} for s in known}
         ),
         "settings": json.dumps(settings.table()),
+        "folder": str(folder.resolve()),
     }
     return StudyStore.create(folder, groups, attributes, contents)
 

@@ -187,7 +187,7 @@ def study_context(
     lost = damages(folder)
     check_natural(folder, lost)
     tree = without_lost(folder, tree, lost)
-    study = Study.from_toml(tree.attrs["study"]).qualified(plugins)
+    study = Study.stored(tree.attrs["study"], folder).qualified(plugins)
     with plugins.trust.named_in(folder / STUDY_FILE), naming_missing(tree.attrs.get("plugins", ()), folder, plugins):
         parts = load_parts(study, plugins, device)
     check_models(folder, parts, tree)

@@ -33,7 +33,7 @@ def check_same(
     progress: Progress,
 ) -> None:
     """Raise `MetameryError` if a folder's results are of another study; lost ones are marked to be made again."""
-    differences = study.differences(Study.from_toml(store.attributes["study"]), plugins)
+    differences = study.differences(Study.stored(store.attributes["study"], folder), plugins)
     stored, own = json.loads(store.attributes["settings"]), settings.table()
     if not differences and qualified_tools(plugins, stored) != qualified_tools(plugins, own):
         differences = ["the preset, which another version of metamery defines differently"]

@@ -69,9 +69,12 @@ def robustness(
     norm
         ``linf`` or ``l2``.
     epsilons
-        Sizes in the signals' units; by default `EPSILONS`.
-    steps, restarts
-        Number of steps of PGD, each of 2.5 epsilon / `steps`, and of restarts of PGD and of APGD.
+        Sizes in the signals' units; by default four, from 2/255 for pictures, 0.0005 for sounds and 0.25 in L2, each
+        twice the one before.
+    steps
+        Number of steps of PGD, each of 2.5 epsilon / `steps`.
+    restarts
+        Number of restarts of PGD and of APGD.
     apgd_steps
         Number of steps of each of the two APGD attacks.
     batch_size

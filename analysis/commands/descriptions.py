@@ -17,8 +17,8 @@ _PARAMETERS = re.compile(r"^Parameters\n-+\n(.*?)(?=^[A-Z]\w+\n-+$|\Z)", re.MULT
 _PARAMETER = re.compile(r"^(\S[^\n]*)\n((?:[ ]+[^\n]*\n?|\n)*)", re.MULTILINE)
 
 
-def kind_of(plugins: Plugins, name: str, kind: str) -> str:
-    """Return the kind of a name, the first that has it, models first; a given `kind` is checked alone.
+def kinds_of(plugins: Plugins, name: str, kind: str) -> list[str]:
+    """Return the kinds that have a name, models first; a given `kind` is checked alone.
 
     Raises
     ------
@@ -33,21 +33,25 @@ def kind_of(plugins: Plugins, name: str, kind: str) -> str:
     if kind:
         if kind not in singular:
             raise unknown("kind", kind, kinds)
-        return singular[kind]
-    for each in KINDS:
-        try:
-            plugins.find(each, name)
-        except UnknownNameError:
-            continue
-        return each
-    if name in PRESETS:
-        return "preset"
+        return [singular[kind]]
+    if ".py:" in name:
+        return ["model"]
+    if found := [each for each in kinds if (name in PRESETS if each == "preset" else _is_known(plugins, each, name))]:
+        return found
     try:
         plugins.find("model", name)
     except UnknownNameError as error:
         if ":" in name or "/" in name or "did you mean" in str(error):
             raise
     raise unknown("name", name, [entry.name for each in KINDS for entry in plugins.entries(each)], plugins.hint)
+
+
+def _is_known(plugins: Plugins, kind: str, name: str) -> bool:
+    try:
+        plugins.find(kind, name)
+    except UnknownNameError:
+        return False
+    return True
 
 
 def describe(plugins: Plugins, name: str, kind: str) -> Iterator[str]:

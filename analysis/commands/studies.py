@@ -100,12 +100,15 @@ def show(
     For each layer: shape, number of units, whether it ends in a ReLU, and the memory that synthesis takes.
     """
     from ...framework.contract import examine
-    from .descriptions import describe, kind_of
+    from .descriptions import describe, kinds_of
 
     plugins = loaded_plugins(context, trust)
-    if (named := "model" if antialias else kind_of(plugins, model, what)) != "model":
-        for line in describe(plugins, model, named):
+    kind, *others = ["model"] if antialias else kinds_of(plugins, model, what)
+    if kind != "model":
+        for line in describe(plugins, model, kind):
             typer.echo(line)
+        for other in others:
+            typer.echo(f"\nalso a {other}: metamery show {model} --kind {other}")
         return
     model = with_antialias(model, antialias)
     found = plugins.find("model", model)

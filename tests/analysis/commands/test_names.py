@@ -25,6 +25,7 @@ from metamery.framework.study import SYNTHESIS
         (["trades", "--kind", "recipes"], ["recipe robustness:trades", "[loss_options]\n  beta = 6.0"]),
         (["feather2023"], ["preset feather2023", "step_size = 1.0"]),
         (["fast", "--kind", "preset"], ["preset fast", "optimizer_options = {'beta2': 0.9}"]),
+        (["fast"], ["recipe robustness:fast", "also a preset: metamery show fast --kind preset"]),
         (["spoken-digits"], ["stimuli audio:spoken-digits", "licence: ", "limit = None"]),
         (["torchattacks/FGSM"], ["perturbation torchattacks:torchattacks/"]),
     ],

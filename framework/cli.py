@@ -52,13 +52,14 @@ def _main(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         if message := failure_message(error):
             return _fail(message)
-        if plugins is None or not (found := fault(error, plugins)):
+        if plugins is None or stopping.interrupted() or not (found := fault(error, plugins)):
             raise
         print(f"{found[0]}\n\n{found[1]}", end="", file=sys.stderr)
         return 1
     except SystemExit as error:
-        found = fault(error, plugins) if plugins else None
-        return _fail(f"{found[0] if found else 'something'} ends Python by itself; expected an exception")
+        if plugins is None or not (found := fault(error, plugins)):
+            raise
+        return _fail(f"{found[0]} ends Python by itself; expected an exception")
     if status == stopping.STATUS:  # returned by Typer, too
         stopping.tell()
     return status if isinstance(status, int) else 0

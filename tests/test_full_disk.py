@@ -68,12 +68,12 @@ def test_a_cache_that_is_full_costs_a_warning(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(nulls, "write_dataset", fail)
     with pytest.warns(UserWarning, match=r"the null is not kept for other studies: '.*': No space left"):
-        nulls._keep(tmp_path, "key", xr.Dataset(), [1.0])
+        nulls._store_cached(tmp_path, "key", xr.Dataset(), [1.0])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_process_left_in_the_cache_goes(tmp_path: Path) -> None:
     (tmp_path / ".null.abc" / "new").mkdir(parents=True)
     for _ in range(2):  # the second time it replaces the first
-        nulls._keep(tmp_path, "key", xr.Dataset(attrs={"n": 1}), [1.0])
+        nulls._store_cached(tmp_path, "key", xr.Dataset(attrs={"n": 1}), [1.0])
     assert [path.name for path in tmp_path.iterdir()] == ["key.zarr"]

@@ -137,6 +137,7 @@ def test_what_a_factory_takes_passes() -> None:
 
 
 WRONG = {"int": (True, "1", 1.5, math.nan), "float": (True, "1", math.nan, math.inf, -math.inf), "bool": (1, "true")}
+NEEDED = {"accuracy-under": {"perturbation": "gaussian"}}
 KINDS = ("model", "stimuli", "loss", "distance", "optimizer", "perturbation", "evaluator")
 
 
@@ -149,7 +150,7 @@ def test_every_option_of_every_name_refuses_what_is_of_another_type(pictures: Pa
             for name, parameter in inspect.signature(entry.factory()).parameters.items():
                 written = str(parameter.annotation).removesuffix(" | None")
                 for value in WRONG.get(written, ()):
-                    given = {"path": str(pictures)} if entry.name == "folder" else {}
+                    given = NEEDED.get(entry.name, {}) | ({"path": str(pictures)} if entry.name == "folder" else {})
                     with pytest.raises(MetameryError, match=name):
                         plugins.load(kind, entry.name, **given | {name: value})
                     tried += 1

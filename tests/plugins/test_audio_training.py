@@ -192,4 +192,4 @@ def test_options_of_an_augmentation_that_is_not_there_are_named(command: Any, sp
     given = ("--model", "coch-cnn-digits", "--stimuli", spoken, "--setting", "augment_options.backgrund.snr_low=0")
     said = command("train", "sound-in-noise", *given, "-o", tmp_path / "run")
     assert said.status == 2
-    assert "unknown augmentation with options: 'backgrund'; did you mean 'background'?" in said.error
+    assert "unknown augmentation with options: 'backgrund'; did you mean 'audio:background'?" in said.error

@@ -21,7 +21,7 @@ def test_a_distance_by_name_is_the_function(name: str) -> None:
 def test_presets_name_what_is_registered() -> None:
     plugins = Plugins()
     for preset in PRESETS.values():
-        assert plugins.find("distance", preset.distance).qualified == f"synthesis:{preset.distance}"
+        assert plugins.find("distance", preset.distance).qualified == preset.distance
         optimizer = plugins.load("optimizer", preset.optimizer, lr=preset.step_size, **preset.optimizer_options)
         check_optimizer(optimizer)
 

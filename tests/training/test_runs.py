@@ -205,7 +205,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(train: Any, tmp_path
     assert said.status == 0
     assert '[recipe]\nloss = "robustness:cross_entropy"' in said.out
     assert re.search(
-        r"\n6 updates, at least \d+ s; at least \d+ kB of memory besides PyTorch, and \d+ kB on disk", said.out
+        r"\n6 updates, at least \d+ s; at least [\d.]+ kB of memory besides PyTorch, and [\d.]+ kB on disk", said.out
     )
     assert not (tmp_path / "run").exists()
 

@@ -361,10 +361,10 @@ def test_what_an_evaluator_added_can_be_taken_out(synthesise: Command, command: 
     assert synthesise("--layers", "1").status == 0
     before = sorted(open_study(study).children)
     assert command("evaluate", "agreement", study).status == 0
-    assert "<h3>Label agreement " in (study / "report.html").read_text(encoding="utf-8")
+    assert '<h3 id="evaluation-agreement">' in (study / "report.html").read_text(encoding="utf-8")
     assert command("evaluate", "agreement", study, "--remove").status == 0
     assert sorted(open_study(study).children) == before
-    assert "<h3>Label agreement " not in (study / "report.html").read_text(encoding="utf-8")
+    assert '<h3 id="evaluation-agreement">' not in (study / "report.html").read_text(encoding="utf-8")
     assert "holds nothing of 'agreement'" in command("evaluate", "agreement", study, "--remove").error
 
 

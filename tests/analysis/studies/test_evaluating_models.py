@@ -73,7 +73,7 @@ def test_runs_are_compared_in_one_table_and_one_page(trained: Any, command: Any,
     assert (group.accuracy.diff("epsilon") <= 0).all()
     assert group.attrs["seed"] == 5
     assert json.loads(group.attrs["options"]) == {"epsilons": [0.01, 0.3], "apgd_steps": 3, "steps": 2}
-    assert json.loads(group.attrs["stimuli"]) == {"name": "folder", "path": str(data / "test")}
+    assert json.loads(group.attrs["stimuli"]) == {"name": "files:folder", "path": str(data / "test")}
     assert len(group.attrs["weights_sha256"]) == 2
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "run:one" in page
@@ -106,7 +106,9 @@ def test_dry_run_measures_nothing(command: Any, model: str, data: Path, tmp_path
     said = command("evaluate", "accuracy", model, "--stimuli", data / "test", "-o", tmp_path / "out", "--dry-run")
     assert said.status == 0
     assert f"'evaluators:accuracy' would measure {model}" in said.out
-    assert re.search(r"\nat most about \d+ s, at least \d+ kB of memory besides PyTorch, and the size of its", said.out)
+    assert re.search(
+        r"\nat most about \d+ s, at least [\d.]+ kB of memory besides PyTorch, and the size of its", said.out
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -183,7 +185,7 @@ def test_slips_are_named(trained: Any, command: Any, model: str, data: Path, tmp
         ("accuracy", run, "-o", study): "holds a study; choose another folder",
         ("accuracy", run, "-o", run): "holds a run; choose another folder",
         ("accuracy", tmp_path / "kept"): "holds evaluations, expected a study, or models to evaluate",
-        ("accuracy", tmp_path / "nothing", *named, *out): "unknown model",
+        ("accuracy", tmp_path / "nothing", *named, *out): "nothing': expected a run's folder, or a model's name",
         ("agreement", run, *out): "evaluator 'agreement' needs a study",
         ("robustness", run, "--set", "epsilon=[1]", *out): "did you mean 'epsilons'?",
         ("accuracy", run, "--remove"): "holds nothing of 'accuracy'",

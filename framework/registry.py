@@ -313,7 +313,8 @@ def check_options(factory: Callable[..., Any], what: str, options: Mapping[str, 
     try:
         signature.bind(*[None] * positional, **options)
     except TypeError as error:
-        raise MetameryError(f"{what}: {error}; the factory of a name is called with keyword options only") from None
+        problem = str(error).replace("missing a required argument:", "it needs the option")
+        raise MetameryError(f"{what}: {problem}; the factory of a name is called with keyword options only") from None
 
 
 def _from_file(path: Path, attribute: str, allow: Callable[[Path], None]) -> Callable[..., Any]:

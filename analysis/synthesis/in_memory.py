@@ -39,8 +39,8 @@ def synthesise(
     preset: str | Settings = "fast",
     *,
     seed: int = 0,
-    distance: Distance | None = None,
-    optimizer: OptimizerFactory | None = None,
+    distance: Distance | str | None = None,
+    optimizer: OptimizerFactory | str | None = None,
     plugins: Plugins | None = None,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
@@ -61,10 +61,10 @@ def synthesise(
     seed
         Seed of all random choices.
     distance
-        ``(activations, targets) -> (B,)``, in place of the one that the settings name.
+        A registered name, or ``(activations, targets) -> (B,)`` in place of the one that the settings name.
     optimizer
-        ``make(parameters) -> torch.optim.Optimizer``, in place of the one that the settings name; the learning rate
-        is that of the settings.
+        A registered name, or ``make(parameters) -> torch.optim.Optimizer`` in place of the one that the settings name;
+        the learning rate is that of the settings.
     plugins
         Plugins in which the distance and the optimizer that the settings name are looked up; all that are installed by
         default.
@@ -96,6 +96,10 @@ def synthesise(
     >>> dict(metamers.loss.sizes)
     {'layer': 1, 'stimulus': 3, 'seed': 1, 'step': 6}
     """
+    if isinstance(distance, str):
+        changes["distance"], distance = distance, None
+    if isinstance(optimizer, str):
+        changes["optimizer"], optimizer = optimizer, None
     settings = resolve_settings(preset, **changes)
     layers = tuple(layers if layers is not None else model.layers)
     device = torch.device(device)

@@ -243,7 +243,7 @@ def test_a_missing_option_is_named() -> None:
     def needs(path: str) -> str:
         return path
 
-    with pytest.raises(MetameryError, match="model 'a': missing a required argument: 'path'"):
+    with pytest.raises(MetameryError, match="model 'a': it needs the option 'path'"):
         check_options(needs, "model 'a'", {})
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from metamery.analysis import synthesise
-from metamery.analysis.proof.distances import relative_l2
+from metamery.analysis.proof.distances import cosine, relative_l2
 from metamery.analysis.synthesis.driver import partition, starting_noise
 from metamery.framework import ImageDomain, MetameryError, Plugins, Stimulus, Tap, WaveformDomain, testing
 from metamery.framework.errors import MissingExtraError
@@ -66,6 +66,17 @@ def test_ones_own_distance_and_optimizer_are_taken_as_objects():
     np.testing.assert_allclose(own.loss.values[..., 0] * 2, plain.loss.values[..., 0], rtol=1e-6)
     moved = synthesise(model, pictures, ["1"], steps=50, optimizer=torch.optim.NAdam)
     assert (moved.loss.isel(step=-1) < moved.loss.isel(step=0)).all()
+
+
+def test_a_distance_and_an_optimizer_are_also_taken_by_name():
+    model = testing.example_model()
+    pictures = [Stimulus(signal, name="one") for signal in testing.example_signals(model, 1)]
+    named = synthesise(model, pictures, ["1"], steps=3, distance="cosine")
+    np.testing.assert_array_equal(named.loss, synthesise(model, pictures, ["1"], steps=3, distance=cosine).loss)
+    with pytest.raises(MetameryError, match="unknown distance 'relativ_l2'; did you mean 'relative_l2'"):
+        synthesise(model, pictures, ["1"], steps=3, distance="relativ_l2")
+    with pytest.raises(MetameryError, match="unknown optimizer 'adm'; did you mean 'adam'"):
+        synthesise(model, pictures, ["1"], steps=3, optimizer="adm")
 
 
 def test_a_network_in_double_precision_gets_such_signals_and_one_in_half_is_refused():

@@ -163,6 +163,11 @@ class Lookup:
         """Whether the factory takes the plugins, to look names up itself."""
         return "plugins" in inspect.signature(self.entry.factory()).parameters
 
+    def takes(self, option: str) -> bool:
+        """Whether the factory has an option of that name, or takes any."""
+        parameters = inspect.signature(self.entry.factory()).parameters
+        return option in parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+
     def options(self) -> str:
         """Return the factory's options with their defaults, as text."""
         parameters = list(inspect.signature(self.entry.factory()).parameters.values())[self.entry.is_family :]

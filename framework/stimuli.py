@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -77,6 +77,23 @@ class Stimuli(Protocol):
     def __getitem__(self, index: int, /) -> Stimulus: ...
 
     def __iter__(self) -> Iterator[Stimulus]: ...
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some of other stimuli, by position; each is loaded on access."""
+
+    stimuli: Stimuli
+    positions: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, index: int) -> Stimulus:
+        return self.stimuli[self.positions[index]]
+
+    def __iter__(self) -> Iterator[Stimulus]:
+        return (self.stimuli[position] for position in self.positions)
 
 
 def is_utf8(name: str) -> bool:

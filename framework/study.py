@@ -209,13 +209,15 @@ def _table(text: str) -> dict[str, Any]:
 
 
 def load_stimuli(plugins: Plugins, use: Reference) -> Stimuli:
-    """Load stimuli by name or from a folder.
+    """Load stimuli by name or from a folder; of those without an option ``limit``, as many as it says are selected.
 
     Raises
     ------
     MetameryError
         There is neither such a name nor such a folder.
     """
+    from .stimuli import Selection, spread
+
     try:
         plugins.find("stimuli", use.name)
     except UnknownNameError as error:
@@ -223,8 +225,10 @@ def load_stimuli(plugins: Plugins, use: Reference) -> Stimuli:
             use = Reference(FOLDER, {**use.options, "path": str(Path(use.name).resolve())})
         else:
             raise UnknownNameError(f"{error}; nor is there a folder '{use.name}'") from None
-    stimuli: Stimuli = plugins.load("stimuli", use.name, **use.options)
-    return stimuli
+    options = dict(use.options)
+    limit = None if plugins.find("stimuli", use.name).takes("limit") else options.pop("limit", None)
+    stimuli: Stimuli = plugins.load("stimuli", use.name, **options)
+    return stimuli if limit is None else Selection(stimuli, spread(len(stimuli), limit))
 
 
 def _model_reference(table: object, base: Path) -> ModelReference:

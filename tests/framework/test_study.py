@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from metamery.framework import MetameryError, Plugins, Study, UnknownNameError
+from metamery.framework import MetameryError, Plugins, Stimulus, Study, UnknownNameError
 from metamery.framework.study import ModelReference, Reference, load_stimuli, located
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12)
@@ -183,3 +184,14 @@ def test_stimuli_that_are_neither_a_name_nor_a_folder(tmp_path: Path, pictures: 
         load_stimuli(Plugins(), Reference("natral"))
     stimuli: Any = load_stimuli(Plugins(), Reference(str(pictures), {"limit": 2}))
     assert len(stimuli) == 2
+
+
+def test_a_limit_selects_from_stimuli_without_such_an_option(fake_plugin: Any) -> None:
+    def register(register: Any) -> None:
+        register("tones", lambda: [Stimulus(torch.zeros(8), name=f"{index}") for index in range(6)])
+
+    plugins = Plugins([fake_plugin("mine", register_stimuli=register)], installed=())
+    some = load_stimuli(plugins, Reference("tones", {"limit": 3}))
+    assert [each.name for each in some] == [some[index].name for index in range(len(some))] == ["0", "2", "4"]
+    with pytest.raises(UnknownNameError, match="unknown option of stimuli 'tones': 'limits'"):
+        load_stimuli(plugins, Reference("tones", {"limits": 3}))

@@ -26,6 +26,7 @@ from ...framework.command_options import (
 )
 from ...framework.errors import MetameryError
 from ...framework.folders import STUDY_FILE, home, kind
+from ...framework.limits import size
 from ...framework.registry import absolute
 from ...framework.study import ModelReference, Reference, Study
 
@@ -129,8 +130,8 @@ def show(
         if full or layer.name in loaded.layers:
             shape = " × ".join(map(str, layer.shape)) if layer.shape is not None else "no tensor"
             relu = "yes" if layer.ends_in_relu else ""
-            size = f"{layer.kept_bytes / 1e6:.{1 if layer.kept_bytes >= 1e5 else 3}f}"
-            typer.echo(f"{layer.name:<32} {layer.kind:<20} {shape:>16} {layer.units:>10} {relu:>5} {size:>8}")
+            kept = f"{layer.kept_bytes / 1e6:.{1 if layer.kept_bytes >= 1e5 else 3}f}"
+            typer.echo(f"{layer.name:<32} {layer.kind:<20} {shape:>16} {layer.units:>10} {relu:>5} {kept:>8}")
     typer.echo("\nReLU: the modified ReLU applies. MB each: what synthesis keeps in memory for each signal of a batch.")
 
 
@@ -259,8 +260,8 @@ def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_r
         typer.echo(study.to_toml())
         typer.echo(
             f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)} of updates; "
-            f"{planned.memory_bytes / 1e6:.0f} MB of memory besides PyTorch and the networks, "
-            f"at most {planned.disk_bytes / 1e6:.0f} MB on disk, and {planned.scratch_bytes / 1e6:.0f} MB temporarily"
+            f"{size(planned.memory_bytes)} of memory besides PyTorch and the networks, "
+            f"at most {size(planned.disk_bytes)} on disk, and {size(planned.scratch_bytes)} temporarily"
         )
         return
     with ProgressBar() as progress:

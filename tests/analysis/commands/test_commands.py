@@ -128,8 +128,8 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(
     said = synthesise("--layers", "1,output", "--seeds", 2, "--dry-run")
     assert said.status == 0
     assert re.search(
-        r"20 metamers, 60 updates, about \d+ s of updates; 0 MB of memory besides PyTorch and the networks, "
-        "at most 0 MB on disk",
+        r"20 metamers, 60 updates, about \d+ s of updates; [\d.]+ kB of memory besides PyTorch and the networks, "
+        r"at most [\d.]+ kB on disk",
         said.out,
     )
     assert Study.from_toml(said.out[: said.out.index("20 metamers")]).models[0].layers == ("1", "output")

@@ -368,6 +368,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--command", nargs="+", default=[], help="NAME COMMAND [BEFORE …]")
     asked = parser.parse_args(arguments)
+    os.environ["METAMERY_TRUST"] = "1"  # studies name the network of the trials
     torch.set_num_threads(1)
     cases = dict(CASES)
     if asked.command:

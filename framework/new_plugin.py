@@ -121,9 +121,10 @@ def _renamed(text: str, name: str) -> str:
 def _write(folder: Path, files: dict[str, str]) -> None:
     """Write files beside the folder and move them there in one step."""
     target = folder.expanduser().resolve()
+    staged = f".{target.name}.new."
+    clear(target.parent, staged)
     check_output(folder.expanduser(), "empty", others=False)
-    with writing_to(folder), ensured(target.parent), scratch(target.parent, f".{target.name}.new.") as staging:
-        clear(target.parent, f".{target.name}.new.")
+    with writing_to(folder), ensured(target.parent), scratch(target.parent, staged) as staging:
         for path, text in files.items():
             file = staging / "package" / path
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -6,11 +6,14 @@ import ast
 import importlib
 import re
 import tomllib
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from metamery.framework import MetameryError, Plugins, new_plugin
+from metamery.framework.owners import Owner
 
 EXAMPLE = Path(__file__).parents[1] / "example_plugin"
 
@@ -182,7 +185,7 @@ def test_nothing_half_written_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_of_two_at_once_the_second_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(new_plugin, "clear", lambda parent, _prefix: write_first(parent / "my"))
+    monkeypatch.setattr(new_plugin, "ensured", lambda parent: nullcontext(write_first(parent / "my")))
 
     def write_first(folder: Path) -> None:
         folder.mkdir()
@@ -191,3 +194,12 @@ def test_of_two_at_once_the_second_is_refused(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(MetameryError, match=r"my' holds other files; choose another folder"):
         new_plugin.write_plugin("my", tmp_path / "my")
     assert written(tmp_path) == {"my/theirs.txt": "theirs"}
+
+
+def test_what_a_killed_process_left_goes_even_if_its_plugin_is_complete(tmp_path: Path) -> None:
+    (tmp_path / f".my.new.{replace(Owner.this(), start='0').name()}").mkdir()
+    (tmp_path / "my").mkdir()
+    (tmp_path / "my" / "README.md").write_text("complete")
+    with pytest.raises(MetameryError, match="choose another folder"):
+        new_plugin.write_plugin("my", tmp_path / "my")
+    assert [path.name for path in tmp_path.iterdir()] == ["my"]

@@ -41,8 +41,6 @@ BUNDLED = (
 )
 """The plugins that come with metamery, as text: the framework imports none of them by itself."""
 
-_BUNDLED_NAMES = frozenset(path.removesuffix(".commands").rpartition(".")[2] for path in BUNDLED)
-
 _WRAPPERS = ("wrapper", "hookwrapper")
 
 
@@ -272,6 +270,9 @@ def _installed() -> list[EntryPoint]:
 
 def _bundled_name(path: str) -> str:
     return path.removesuffix(".commands").rpartition(".")[2]
+
+
+_BUNDLED_NAMES = frozenset(map(_bundled_name, BUNDLED))
 
 
 def _itself(module: ModuleType) -> ModuleType:

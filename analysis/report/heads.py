@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...framework.manager import short
 from ...framework.progress import duration
 from .numbers import number
 
@@ -43,10 +44,11 @@ def head(tree: xr.DataTree) -> Head:
 
 def _of_run(run: Mapping[str, Any], history: xr.DataTree | None) -> Head:
     recipe, model = run.get("recipe", {}), _named(run.get("model"))
-    perturbation = f" under {recipe['perturbation']}" if recipe.get("perturbation") else ""
+    loss, perturbation, optimizer = (short(str(recipe.get(name, ""))) for name in ("loss", "perturbation", "optimizer"))
+    under = f" under {perturbation}" if perturbation else ""
     facts = {
         "Model": model,
-        "Recipe": f"{recipe.get('loss', 'loss not recorded')}{perturbation}, {recipe.get('optimizer', '')}",
+        "Recipe": f"{loss or 'loss not recorded'}{under}, {optimizer}",
         "Stimuli": _named(run.get("stimuli")),
         "Validation": _named(run.get("validation")),
     }
@@ -94,9 +96,9 @@ def _of_evaluations(attributes: Sequence[Mapping[str, Any]]) -> Head:
 def _named(reference: Any) -> str:
     """Return a name, or a table of a name and options, as text."""
     if not isinstance(reference, Mapping):
-        return "" if reference is None else str(reference)
+        return "" if reference is None else short(str(reference))
     options = ", ".join(f"{name} {value}" for name, value in reference.items() if name != "name")
-    name = str(reference.get("name", ""))
+    name = short(str(reference.get("name", "")))
     return f"{name} ({options})" if name and options else name or options
 
 

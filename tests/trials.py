@@ -44,6 +44,7 @@ from metamery.framework.store import RESULTS
 from metamery.plugins.files import folder as _folder
 from metamery.training import driver as _training
 from PIL import Image
+from safetensors.numpy import load_file
 
 _EARLY = (torch._dynamo, torchvision.transforms.v2.functional, _folder, _agreement, _run_study, _evaluation, _export)
 _EARLY += (_report, _training)
@@ -100,6 +101,10 @@ CASES = {
     "report": Case("report {here}/study", (STUDY,)),
     "export": Case("export {here}/study -o {here}/export", (STUDY,)),
     "export again": Case("export {here}/study -o {here}/export", (STUDY, "export {here}/study -o {here}/export")),
+    "train": Case(
+        "train standard --model {tiny} --set num_classes=2 --stimuli {pictures} --epochs 1 --setting batch_size=2 "
+        "-o {here}/run"
+    ),
     "new-plugin": Case("new-plugin mine -o {here}/mine", (), (0, 2)),
 }
 
@@ -215,7 +220,7 @@ def _count_events(below: str, kill: int) -> Callable[[], int]:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """All that is in a folder: of results each array exactly, of files the bytes, of pages that they are there."""
+    """All that is in a folder: of results each array exactly, of files their digest."""
     found: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
@@ -224,16 +229,23 @@ def contents(folder: Path) -> dict[str, Any]:
             with open_study(path) as tree:
                 for node in tree.subtree:
                     found[f"{path}{node.path}"] = sorted(node.attrs)
-                    for name, variable in node.dataset.variables.items():
+                    for name, variable in node.dataset.drop_vars("seconds", errors="ignore").variables.items():
                         values = variable.values
                         whole = values.tolist() if values.dtype.kind in "OTU" else values.tobytes().hex()
                         found[f"{path}{node.path}/{name}"] = hashlib.sha256(json.dumps(whole).encode()).hexdigest()
         elif path.is_file() and RESULTS not in path.parts and "cache" not in path.parts:
-            # Pages and histories tell dates and durations.
-            found[str(path)] = (
-                path.stat().st_size > 0 if path.suffix == ".html" else hashlib.sha256(path.read_bytes()).hexdigest()
-            )
+            found[str(path)] = _digest(path)
     return found
+
+
+def _digest(path: Path) -> Any:
+    """Of a file but for the dates and durations in it: of pages that they are there, of checkpoints the tensors."""
+    if path.suffix == ".html":
+        return path.stat().st_size > 0
+    if path.suffix == ".safetensors":
+        tensors = load_file(path)
+        return {name: hashlib.sha256(tensors[name].tobytes()).hexdigest() for name in sorted(tensors)}
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def left(folder: Path) -> list[str]:

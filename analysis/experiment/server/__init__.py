@@ -1,0 +1,1 @@
+"""The server of an experiment: sessions, lists and answers, kept in SQLite."""

@@ -24,6 +24,7 @@ PARTS = (
     "recognition",
     "similarity",
     "character",
+    "experiment",
     "report",
     "plot",
     "commands",

@@ -6,6 +6,7 @@ import typer
 
 from ...framework.hookspecs import hookimpl
 from .evaluations import compare, evaluate, statistics
+from .experiments import experiment
 from .studies import demo, export, report, run, show, synthesise
 
 
@@ -19,3 +20,4 @@ def register_commands(app: typer.Typer) -> None:
         app.command()(command)
     app.command()(report)
     app.command()(export)
+    app.add_typer(experiment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,12 @@ NATURAL = "natural"
 """Name, in place of a layer, of the natural signals."""
 
 ROLES = ("main", "catch", "practice", "headphones", "level")
+
+NOT_OF_A_PERSON = ("STUDY_ID", "SESSION_ID")
+"""Identifiers of a recruiting service that do not name a person."""
+
+PSEUDONYM_DIGITS = 16
+"""Number of digits of a pseudonym that tables show."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,15 @@ class Key:
     def trials(self, number: int) -> list[str]:
         """Return the items of a list's main part, in order."""
         return [item for block in self.lists[number] for item in block]
+
+    def pseudonym(self, identifier: str) -> str:
+        """Return what stands for an identifier of a recruiting service: HMAC-SHA256, in hexadecimal."""
+        return hmac.digest(bytes.fromhex(self.secret), f"identifier: {identifier}".encode(), "sha256").hex()
+
+    def participant(self, identifiers: Mapping[str, str]) -> str:
+        """Return the pseudonym of the person that identifiers such as ``PROLIFIC_PID`` name; empty without one."""
+        person = [value for name, value in sorted(identifiers.items()) if value and name not in NOT_OF_A_PERSON]
+        return self.pseudonym(person[0])[:PSEUDONYM_DIGITS] if person else ""
 
     def write(self, folder: Path) -> None:
         with replaced(folder / KEY_FILE) as path:

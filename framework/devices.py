@@ -63,3 +63,9 @@ def full_precision(*backends: Any) -> Iterator[None]:
     finally:
         for backend, precision in zip(backends, before, strict=True):
             backend.fp32_precision = precision
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has done all that it was given, so that a clock can be read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -10,15 +10,15 @@ from typing import NoReturn
 STATUS = 130
 """Exit status of a program that was interrupted."""
 
-GOES_ON = "the same command resumes where this one stopped"
-ANEW = "the same command starts again from the beginning"
+RESUMES = "the same command resumes where this one stopped"
+STARTS_AGAIN = "the same command starts again from the beginning"
 
 _messages: list[str] = []
 _interrupts: list[None] = []
 
 
 @contextmanager
-def when_stopped(text: str = GOES_ON) -> Iterator[None]:
+def when_stopped(text: str = RESUMES) -> Iterator[None]:
     """Print this text after an interrupt in the block."""
     try:
         yield
@@ -39,7 +39,7 @@ def say(text: str) -> None:
 
 def tell() -> None:
     """Print that a command was stopped."""
-    print(f"stopped: {_messages[0] if _messages else ANEW}", file=sys.stderr)
+    print(f"stopped: {_messages[0] if _messages else STARTS_AGAIN}", file=sys.stderr)
     _messages.clear()
 
 

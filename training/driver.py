@@ -249,5 +249,5 @@ def _report_if_stopped(folder: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         kept = (folder / LAST).exists()
-        stopping.say(stopping.GOES_ON if kept else f"nothing was saved yet: {stopping.ANEW}")
+        stopping.say(stopping.RESUMES if kept else f"nothing was saved yet: {stopping.STARTS_AGAIN}")
         raise

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import torch
 from lightning_fabric import Fabric
 
+from ..framework.devices import synchronize
 from ..framework.folders import check_output
 from ..framework.manager import Plugins
 from ..framework.progress import Progress
@@ -121,7 +122,7 @@ class _Clock(Progress):
         self.times = []
 
     def advance(self, steps: int = 1) -> None:
-        _wait(self.device)
+        synchronize(self.device)
         self.times.append(time.perf_counter())
 
     def step(self) -> float:
@@ -139,13 +140,8 @@ def _some(stimuli: Stimuli, count: int) -> list[Stimulus]:
 def _seconds(work: Callable[[], object], fabric: Fabric) -> float:
     began = time.perf_counter()
     work()
-    _wait(fabric.device)
+    synchronize(fabric.device)
     return time.perf_counter() - began
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _kept_bytes(module: torch.nn.Module, given: Examples, size: int, fabric: Fabric) -> int:

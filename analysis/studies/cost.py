@@ -11,6 +11,7 @@ import torch
 
 from ...framework.context import Context
 from ...framework.contract import examine
+from ...framework.devices import synchronize
 from ...framework.models import Model
 from ...framework.protocols import Evaluator
 from .batches import fit, running
@@ -46,11 +47,13 @@ def cost(evaluator: Evaluator, context: Context) -> Cost | None:
     seconds = (time.perf_counter() - began) / max(count, 1) * len(context.stimuli)
     if stated is None or not count:
         return None
-    memory = 0
+    if not (stated.forward or stated.backward):
+        return Cost(0.0, 0)
+    memory, forward = 0, stated.forward_pass or _forward
     with running(context):
         for model in context.models.values():
             signals = fitted[model.domain]
-            seconds += stated.forward * _seconds(partial(_forward, model, signals), context.device) / count
+            seconds += stated.forward * _seconds(partial(forward, model, signals), context.device) / count
             if stated.backward:
                 taken = _seconds(partial(_backward, model, signals), context.device)
                 seconds += stated.backward * taken / count
@@ -59,14 +62,13 @@ def cost(evaluator: Evaluator, context: Context) -> Cost | None:
     return Cost(seconds, memory + weights)
 
 
-def _seconds(work: Callable[[], None], device: torch.device) -> float:
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
     """Time a piece of work, after it has been done once."""
     taken = 0.0
     for _ in range(2):
         began = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronize(device)
         taken = time.perf_counter() - began
     return taken
 

@@ -21,7 +21,7 @@ from ...framework.progress import Progress
 from ...framework.replacing import replaced, writing_to
 from ...framework.schema import STATES
 from ...framework.staging import STAGED
-from ...framework.stopping import ANEW, GOES_ON, say
+from ...framework.stopping import RESUMES, STARTS_AGAIN, say
 from ...framework.store import StudyStore
 from ...framework.study import Study, load_stimuli
 from ..proof.null import MAX_SIGNALS, TooFewSignalsError, cache_folder, draw_signals, null_of_signals
@@ -97,22 +97,25 @@ def run_study(
         try:
             return _run(study, folder, plugins, device, progress or Progress(), claim)
         except KeyboardInterrupt:
-            say(GOES_ON if (folder / RESULTS).exists() and holds_results(StudyStore(folder)) else ANEW)
+            say(RESUMES if (folder / RESULTS).exists() and holds_results(StudyStore(folder)) else STARTS_AGAIN)
             raise
 
 
 def _run(
     study: Study, folder: Path, plugins: Plugins, device: torch.device, progress: Progress, claim: claims.Claim
 ) -> StudyStore:
-    is_new = not (folder / RESULTS).exists()
-    named = study if is_new else study.qualified(plugins)
+    stored = StudyStore.reopen(folder) if (folder / RESULTS).exists() else None
+    is_new = stored is None
+    named = study if stored is None else study.qualified(plugins)
     settings = resolve_settings(named.synthesis)
     check_precision(settings.precision, device)
-    recorded = () if is_new else StudyStore.reopen(folder).attributes.get("plugins", ())
-    with naming_missing(recorded, folder, plugins):
+    with naming_missing(() if stored is None else stored.attributes.get("plugins", ()), folder, plugins):
         procedure = Procedure.load(settings, plugins)
         parts = load_parts(named, plugins, device)
-    store = _open(study, folder, plugins, parts, settings, device, progress)
+    if stored is not None and _goes_on(stored, named, folder, plugins, parts, settings, progress):
+        store = stored
+    else:
+        store = create(study, folder, plugins, parts, settings, device)
     names = [str(name) for name in store.read("stimuli", "stimulus")]
     try:
         for part in parts:
@@ -149,26 +152,30 @@ def _run(
     return store
 
 
-def _open(
+def _goes_on(
+    store: StudyStore,
     study: Study,
     folder: Path,
     plugins: Plugins,
     parts: list[Part],
     settings: Settings,
-    device: torch.device,
     progress: Progress,
-) -> StudyStore:
-    if not (folder / RESULTS).exists():
-        return create(study, folder, plugins, parts, settings, device)
-    store = StudyStore.reopen(folder)
+) -> bool:
+    """Return whether the study's results are there; those of another study without any metamer are removed.
+
+    Raises
+    ------
+    MetameryError
+        There are results of another study.
+    """
     try:
-        check_same(study.qualified(plugins), folder, plugins, parts, settings, store, progress)
+        check_same(study, folder, plugins, parts, settings, store, progress)
     except MetameryError:
         if holds_results(store):
             raise
         give_way(folder, store)
-        return create(study, folder, plugins, parts, settings, device)
-    return store
+        return False
+    return True
 
 
 def _add_null(

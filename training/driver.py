@@ -141,6 +141,21 @@ def run_training(
     ------
     MetameryError
         A name is unknown, a signal cannot be read, the loss is not finite, or the folder holds another run.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from metamery.framework import Plugins, Recipe, Reference
+    >>> from metamery.training import prepare, run_training, trained
+    >>> plugins = Plugins()
+    >>> names = Reference("small-cnn"), Reference("natural"), None
+    >>> run, stimuli = prepare(*names, Recipe(epochs=1, batch_size=5), plugins)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     history = run_training(run, Path(folder), plugins, stimuli=stimuli)
+    ...     model = trained(folder, plugins=plugins)
+    >>> len(history), model.labels == run.classes
+    (1, True)
     """
     hardware = hardware or Hardware()
     if (folder / LAST).exists():

@@ -79,6 +79,22 @@ def match_layer(
     Record
         A signal whose target is silent (all 0) or not finite, whose loss becomes NaN, or which no gradient reaches
         is marked as failed, with the reason; the others continue.
+
+    Examples
+    --------
+    >>> from metamery.analysis.synthesis.procedure import Procedure
+    >>> from metamery.analysis.synthesis.settings import resolve_settings
+    >>> from metamery.framework import Plugins
+    >>> from metamery.framework.testing import example_model
+    >>> model = example_model()
+    >>> procedure = Procedure.load(resolve_settings({"steps": 20}), Plugins())
+    >>> natural, start = torch.rand(2, 1, *model.domain.shape)
+    >>> with torch.no_grad(), model.tap(["1"]) as tap:
+    ...     target = tap(natural)["1"]
+    >>> with model.tap(["1"]) as tap:
+    ...     record = match_layer(tap, target, start, procedure, model.domain)
+    >>> tuple(record.losses.shape), bool(record.losses[0, -1] < record.losses[0, 0])
+    ((1, 21), True)
     """
     settings = procedure.settings
     batch = len(start)

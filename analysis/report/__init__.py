@@ -117,13 +117,15 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
     )
     environment.filters["number"] = number
     environment.globals["at"] = at
+    shown = evaluations(tree)
     page = environment.get_template("page.html").render(
         style=_assets("page.css", "figures.css"),
         script=_assets("page.js", "tables.js", "snippets.js"),
         codes=at(**CODES),
         parts=PARTS,
         judged=JUDGED,
-        evaluations=evaluations(tree),
+        evaluations=shown,
+        has_contents=bool(models) or len(shown) > 1,
         models=[model_section(model, facts, count, room(len(models)), runs.get(model.name, "")) for model in models],
         stimuli=facts,
         created=str(attributes.get("created", "")),

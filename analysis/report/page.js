@@ -1,5 +1,22 @@
 "use strict";
 
+// On a narrow screen the long parts are folded; whatever leads to one unfolds it.
+if (matchMedia("(max-width: 40rem)").matches)
+  for (const part of document.querySelectorAll(".folds")) part.open = false;
+
+function unfold(hash) {
+  const target = document.getElementById(decodeURIComponent(hash.slice(1)));
+  for (let element = target; element; element = element.parentElement)
+    if (element.tagName === "DETAILS") element.open = true;
+  return target;
+}
+
+if (location.hash) unfold(location.hash)?.scrollIntoView();
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href^='#']");
+  if (link) unfold(link.hash);
+});
+
 // Choosing another seed shows its metamers in the gallery.
 for (const seeds of document.querySelectorAll(".seeds:not(.choice)")) {
   const gallery = document.getElementById(seeds.dataset.for);

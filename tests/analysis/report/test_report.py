@@ -527,6 +527,27 @@ def test_the_contents_lead_to_every_part(page: Page) -> None:
     assert {"model-vision+net", "null-audio+net", "metamers-vision+net", "asked", "stimuli"} <= targets
 
 
+def test_every_part_can_be_folded_and_leads_back_to_the_contents(page: Page) -> None:
+    tags = [tag for tag, _ in page.elements]
+    summaries = [index for index, tag in enumerate(tags) if tag == "summary"]
+    parts = [page.elements[index + 1][1]["id"] for index in summaries if tags[index + 1] in ("h2", "h3")]
+    assert {"null-vision+net", "losses-audio+net", "evaluation-elsewhere", "asked", "stimuli"} < {*parts}
+    backs = [link for link in page.of("a") if link.get("class") == "back"]
+    headed = 2 + 1  # the models and the evaluations
+    assert len(backs) == len(parts) + headed
+    assert {link["href"] for link in backs} == {"#contents"}
+    assert any(attributes.get("id") == "contents" for attributes in page.of("nav"))
+
+
+def test_a_page_with_one_part_has_no_contents() -> None:
+    about = {"long_name": "gain", "units": "1"}
+    page = Page(render(xr.DataTree.from_dict({"/mine": xr.Dataset({"gain": ((), 0.5, about)})})))
+    assert not page.of("nav")
+    assert not [link for link in page.of("a") if link.get("class") == "back"]
+    (part,) = [each for each in page.of("details") if each.get("class") == "folds"]  # what was asked
+    assert "open" in part
+
+
 def test_models_are_in_the_order_of_the_study(study: Path) -> None:
     with open_study(study) as tree:
         assert [results.name for results in models_of(tree)] == ["audio:net", "vision:net"]

@@ -217,6 +217,55 @@ def test_in_a_browser(browser, made: Path, width: int, scheme: str) -> None:
 
 
 @pytest.mark.slow
+def test_a_narrow_page_is_folded_and_links_unfold_it(browser, made: Path) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    try:
+        page = context.new_page()
+        address = (made / "report.html").as_uri()
+        page.goto(address)
+        assert page.locator("#gallery-vision\\+net").is_visible()
+        losses = page.locator("#losses-vision\\+net")
+        chart = losses.locator("xpath=ancestor::details//*[name()='svg'][@role='img']").first
+        assert losses.is_visible()
+        assert not chart.is_visible()
+        page.locator(".contents a[href='#losses-vision+net']").click()
+        assert chart.is_visible()
+        assert losses.evaluate("(heading) => Math.abs(heading.getBoundingClientRect().top)") < 100
+        losses.locator("xpath=ancestor::*[@class='part']/a").click()
+        page.wait_for_function("Math.abs(document.getElementById('contents').getBoundingClientRect().top) < 844")
+        page.goto("about:blank")
+        page.goto(f"{address}#evaluation-elsewhere")
+        assert page.locator("[data-at*='\"elsewhere\"'] svg").first.is_visible()
+        assert not page.locator("[data-at*='\"odd\"'] svg").first.is_visible()
+    finally:
+        context.close()
+
+
+@pytest.mark.slow
+def test_row_labels_are_shown_whole(browser, tmp_path: Path) -> None:
+    sites = ["a-network-with-a-long-name features.block_12.expand.convolution_of_the_whole", "short conv"]
+    similar = xr.DataArray(
+        [[1.0, 0.2], [0.2, 1.0]],
+        [("site", sites), ("other_site", sites)],
+        attrs={"long_name": "likeness", "units": "1"},
+    )
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    try:
+        page = context.new_page()
+        page.goto(write_report({"alike": xr.Dataset({"alike": similar})}, tmp_path / "page.html").as_uri())
+        label = page.locator("table.matrix tbody th").first
+        assert label.inner_text() == sites[0]
+        assert label.evaluate(
+            "(cell) => [cell.scrollWidth <= cell.clientWidth, cell.clientWidth < 0.6 * innerWidth]"
+        ) == [
+            True,
+            True,
+        ]
+    finally:
+        context.close()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_pages_without_metamers_fit(browser, tmp_path: Path, width: int) -> None:
     terms = ["recogniser", "layer", "recogniser:layer"]

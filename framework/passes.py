@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
+    import torch
+
     from .context import Context
+    from .models import Model
     from .protocols import Evaluator
 
 E = TypeVar("E", bound="Evaluator")
@@ -23,11 +26,14 @@ class Passes(NamedTuple):
         Number of signals in a forward and a backward pass.
     batch_size
         Number of signals in a pass.
+    forward_pass
+        Forward pass of a model and signals ``(B, …)``, where it takes longer than the model's own.
     """
 
     forward: int
     backward: int = 0
     batch_size: int = 1
+    forward_pass: Callable[[Model, torch.Tensor], object] | None = None
 
 
 def with_passes(passes: Callable[[Context], Passes | None]) -> Callable[[E], E]:
@@ -42,7 +48,7 @@ def with_passes(passes: Callable[[Context], Passes | None]) -> Callable[[E], E]:
     ... def evaluate(context): ...
     >>> from metamery.framework import Context
     >>> evaluate.passes(Context({}, ["a", "b"]))
-    Passes(forward=2, backward=0, batch_size=1)
+    Passes(forward=2, backward=0, batch_size=1, forward_pass=None)
     """
 
     def add(evaluate: E) -> E:

@@ -14,10 +14,11 @@ from ...framework.context import Context
 from ...framework.errors import MetameryError
 from ...framework.manager import Plugins
 from ...framework.models import Model
+from ...framework.passes import with_passes
 from ...framework.protocols import Evaluator, Perturbation
 from ...framework.randomness import derived_seed
 from ..statistics.proportions import proportion
-from ..studies.batches import StimulusBatch, batch_count, batches, drawn_seed, running
+from ..studies.batches import StimulusBatch, batch_count, batches, drawn_seed, graded, running
 
 
 def accuracy_under(
@@ -47,6 +48,10 @@ def accuracy_under(
         raise MetameryError(f"options is {options!r}, expected a table, such as {{epsilon = 0.5}}")
     perturb: Perturbation = plugins.load("perturbation", perturbation, **(options or {}))
 
+    def passes(context: Context) -> None:  # how many, the perturbation alone knows
+        graded(context)
+
+    @with_passes(passes)
     def evaluate(context: Context) -> xr.Dataset:
         seed = drawn_seed(context)
         right = {name: [0, 0] for name in context.models}

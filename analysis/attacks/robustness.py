@@ -22,7 +22,7 @@ from ...framework.passes import Passes, with_passes
 from ...framework.protocols import Evaluator
 from ...framework.randomness import derived_seed
 from ..statistics.proportions import proportion
-from ..studies.batches import StimulusBatch, batch_count, batches, drawn_seed, labelled, running
+from ..studies.batches import StimulusBatch, batch_count, batches, drawn_seed, graded, running
 from .balls import ball, check_norm, draw, length
 from .gradient import apgd, check_settings, pgd
 from .masked import Still, masked_gradients
@@ -88,7 +88,7 @@ def robustness(
         numbers("epsilons", epsilons, "[0.01, 0.02]", least=0)
 
     def passes(context: Context) -> Passes:
-        attacked = len(labelled(context).stimuli) * len(_sizes(context, norm, epsilons))
+        attacked = len(graded(context).stimuli) * len(_sizes(context, norm, epsilons))
         descents = 1 + restarts * (steps + 2 * apgd_steps)  # one step, PGD, and APGD with two losses
         return Passes(len(context.stimuli) + attacked * (3 + 3 * restarts), attacked * descents, batch_size)
 

@@ -18,6 +18,7 @@ from ...framework.checks import whole
 from ...framework.context import Context
 from ...framework.contract import require_logits
 from ...framework.domains import Domain
+from ...framework.passes import Passes, with_passes
 from ...framework.protocols import Evaluator
 from ...framework.randomness import derived_seed
 from ..attacks.balls import draw
@@ -91,10 +92,21 @@ def contrast(steps: int = 20, limit: int | None = 50, cutoff: float = 0.5, batch
     if limit is not None:
         whole("limit", limit, 1)
 
-    def evaluate(context: Context) -> xr.Dataset:
+    def metamers(context: Context) -> list[ModelMetamers]:
         made = metamers_of(context, "contrast", limit)
         for name, model in context.models.items():
             require_logits(name, model)
+        return made
+
+    def passes(context: Context) -> Passes:
+        made = metamers(context)
+        sets = [len(each.stimuli) * len(each.layers) for each in made]  # of the metamers of one stimulus and layer
+        changed = [count * len(each.seeds) for count, each in zip(sets, made, strict=True)]
+        return Passes(sum(sets) + len(KINDS) * sum(changed), steps * max(changed), batch_size)
+
+    @with_passes(passes)
+    def evaluate(context: Context) -> xr.Dataset:
+        made = metamers(context)
         seed = drawn_seed(context)
         context.progress.start(sum(len(each.layers) for each in made), "contrast")
         with running(context):

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from ...framework.checks import whole
 from ...framework.context import Context
+from ...framework.models import Model
+from ...framework.passes import Passes, with_passes
 from ...framework.protocols import Evaluator
 from ...framework.schema import METRIC_UNITS
 from ..proof.measures import measured_layers
@@ -55,6 +57,18 @@ def character(cutoff: float = 0.5, batch_size: int = 16) -> Evaluator:
     check_cutoff(cutoff)
     whole("batch_size", batch_size, 1)
 
+    def passes(context: Context) -> Passes:
+        made = metamers_of(context, "character")
+        most = max(len(each.stimuli) * (1 + len(each.layers) * len(each.seeds)) for each in made)
+        return Passes(most, batch_size=batch_size, forward_pass=_described)
+
+    def _described(model: Model, signals: torch.Tensor) -> None:
+        with Folding(model.module):
+            model.module(signals)
+        compare_with_natural(signals, signals, model.domain)
+        describe(signals, model.domain, cutoff)
+
+    @with_passes(passes)
     def evaluate(context: Context) -> xr.Dataset:
         made = metamers_of(context, "character")
         context.progress.start(sum(1 + len(each.layers) for each in made), "character")

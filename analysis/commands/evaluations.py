@@ -135,6 +135,8 @@ def evaluate(
 def _stated(planned: Cost | None) -> str:
     if planned is None:
         return "the evaluator does not state how long it takes"
+    if not planned.seconds:
+        return "no signals pass through the models, so that it takes little time"
     memory = f"at least {size(planned.memory_bytes)} of memory besides PyTorch"
     return f"at most about {duration(planned.seconds)}, {memory}, and the size of its results on disk"
 

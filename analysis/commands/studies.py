@@ -153,7 +153,8 @@ def synthesise(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Number of stimuli in a batch.")] = None,
     setting: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Override any setting of the preset.")
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Any setting of the preset, such as optimizer_options.beta2=0.8."),
     ] = None,
     set_: ModelOptions = None,
     antialias: Antialias = "",
@@ -168,6 +169,8 @@ def synthesise(
 
     The same command on the same folder resumes an interrupted one.
     """
+    from ..synthesis.settings import with_options
+
     options: dict[str, Any] = {}
     if limit is not None:
         options["limit"] = limit
@@ -178,11 +181,13 @@ def synthesise(
         models=(ModelReference(with_antialias(absolute(model), antialias), named, read_options(set_)),),
         stimuli=folder_or_name(plugins, Reference(stimuli, options)),
         null_stimuli=folder_or_name(plugins, Reference(null_stimuli)) if null_stimuli else None,
-        synthesis={
-            "preset": preset,
-            **{key: value for key, value in given.items() if value is not None},
-            **read_options(setting),
-        },
+        synthesis=with_options(
+            {
+                "preset": preset,
+                **{key: value for key, value in given.items() if value is not None},
+                **read_options(setting),
+            }
+        ),
         seed=seed,
         null_signals=null_signals,
     )

@@ -127,7 +127,7 @@ def local_geometry(
     if not jacobian.finite:
         return _missing(jacobian, components)
     samples, units = jacobian.samples, jacobian.units
-    if min(units, samples) <= dense_side and units * samples <= DENSE_ENTRIES:
+    if _is_dense(samples, units, dense_side):
         spectrum, right = torch.linalg.svd(jacobian.dense(), full_matrices=False)[1:]
         rank = int((spectrum > _rounding(jacobian) * spectrum[0]).sum())
         quietest = right[-1:] if rank == samples else _free(right[:rank], jacobian, generator)
@@ -160,6 +160,27 @@ def local_geometry(
         free,
         exact,
     )
+
+
+def most_products(
+    samples: int, units: int, components: int, probes: int, iterations: int, dense_side: int = DENSE_SIDE
+) -> int:
+    """Return the largest number of products with a Jacobian, or its transpose, that `local_geometry` computes.
+
+    The first ones, by which `Jacobian` itself checks that it is finite, are included.
+    """
+
+    def padded(count: int) -> int:
+        return -(-count // BLOCK) * BLOCK
+
+    ends = 3 * BLOCK + 2 * (padded(components) + padded(1))
+    if _is_dense(samples, units, dense_side):
+        return ends + padded(min(samples, units))
+    return ends + 2 * (BLOCK * iterations + padded(probes))
+
+
+def _is_dense(samples: int, units: int, side: int) -> bool:
+    return min(units, samples) <= side and units * samples <= DENSE_ENTRIES
 
 
 def krylov(

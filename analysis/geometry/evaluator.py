@@ -15,14 +15,15 @@ from ...framework.context import Context
 from ...framework.contract import examine
 from ...framework.domains import Domain, WaveformDomain
 from ...framework.errors import MetameryError
+from ...framework.passes import Passes, with_passes
 from ...framework.protocols import Evaluator
 from ...framework.randomness import derived_seed
 from ...framework.running import signal_type
 from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimulus
 from ..studies.batches import drawn_seed, fit, running
-from .eigendistortions import MAX_COMPONENTS, Geometry, local_geometry
-from .jacobian import Jacobian
+from .eigendistortions import MAX_COMPONENTS, Geometry, local_geometry, most_products
+from .jacobian import BLOCK, Jacobian
 
 _PER_SITE = {
     "effective_dimension": "participation ratio of the Jacobian's squared singular values",
@@ -89,6 +90,16 @@ def geometry(
     if layers is not None and not names("layers", layers):
         raise MetameryError("layers is [], expected a list of names")
 
+    def passes(context: Context) -> Passes:
+        domain = _domain(context)
+        products = dict.fromkeys(context.models, 0)
+        for name, layer in _sites(context, layers):
+            units = {each.name: each.units for each in examine(context.models[name], [layer]).outline}
+            samples = math.prod(domain.shape)
+            products[name] += most_products(samples, units.get(layer, samples), components, probes, iterations)
+        return Passes(0, max(products.values()) * min(limit, len(context.stimuli)), BLOCK)
+
+    @with_passes(passes)
     def evaluate(context: Context) -> xr.Dataset:
         domain = _domain(context)
         seed = drawn_seed(context)

@@ -13,7 +13,7 @@ from ...framework.context import Context
 from ...framework.passes import Passes, with_passes
 from ...framework.protocols import Evaluator
 from ..statistics.proportions import proportion
-from ..studies.batches import batch_count, batches, labelled, running
+from ..studies.batches import batch_count, batches, graded, running
 
 
 def accuracy(batch_size: int = 100) -> Evaluator:
@@ -23,7 +23,7 @@ def accuracy(batch_size: int = 100) -> Evaluator:
     """
     whole("batch_size", batch_size, 1)
 
-    @with_passes(lambda context: Passes(len(labelled(context).stimuli), batch_size=batch_size))
+    @with_passes(lambda context: Passes(len(graded(context).stimuli), batch_size=batch_size))
     def evaluate(context: Context) -> xr.Dataset:
         models = list(context.models)
         counted: dict[str, Counter[str]] = {name: Counter() for name in models}

@@ -7,6 +7,7 @@ import xarray as xr
 from ...framework.context import Context
 from ...framework.errors import MetameryError
 from ...framework.model_results import ModelResults, models_of
+from ...framework.passes import Passes, with_passes
 from ...framework.protocols import Evaluator
 from ...framework.schema import site_coordinates
 from ..proof.success import success_by_layer
@@ -22,19 +23,29 @@ def agreement() -> Evaluator:
     that are done, of a model with classes. A layer without such metamers is NaN.
     """
 
+    def passes(context: Context) -> Passes:
+        _matched(context)
+        return Passes(forward=0)
+
+    @with_passes(passes)
     def evaluate(context: Context) -> xr.Dataset:
-        if context.study is None:
-            raise MetameryError("evaluator 'agreement' needs a study")
-        found = [_agreement(results) for results in models_of(context.study) if results.match is not None]
-        if not found:
-            raise MetameryError("evaluator 'agreement' needs a study with metamers, and this one has none")
-        return xr.concat(found, "site").assign_attrs(
+        return xr.concat([_agreement(results) for results in _matched(context)], "site").assign_attrs(
             title="Label agreement",
             reading_order=["agreement"],
             read_first="At 1 every metamer gets its natural signal's label; chance is one over the number of classes.",
         )
 
     return evaluate
+
+
+def _matched(context: Context) -> list[ModelResults]:
+    """Return the models of a study that have metamers, or raise `MetameryError`."""
+    if context.study is None:
+        raise MetameryError("evaluator 'agreement' needs a study")
+    found = [results for results in models_of(context.study) if results.match is not None]
+    if not found:
+        raise MetameryError("evaluator 'agreement' needs a study with metamers, and this one has none")
+    return found
 
 
 def _agreement(results: ModelResults) -> xr.Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from ...framework.checks import MANY, number, whole
 from ...framework.context import Context
 from ...framework.domains import Domain
 from ...framework.errors import MetameryError, unknown
+from ...framework.passes import Passes, with_passes
 from ...framework.protocols import Evaluator
 from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimuli
@@ -97,13 +99,14 @@ def similarity(
     if made_at is not None and signals == "natural":
         raise MetameryError(f"made_at is '{made_at}', which is for signals 'metamers' or 'both', not 'natural'")
 
-    def evaluate(context: Context) -> xr.Dataset:
-        sites = choose_sites(context.models, layers)
+    def compared(context: Context) -> tuple[list[tuple[str, str]], list[ModelMetamers], int]:
+        """Return the sites, the models whose metamers are compared, and the number of stimuli."""
         generators = [] if signals == "natural" else _generators(context, made_at, signals)
-        available = len(context.stimuli) if signals == "natural" else len(generators[0].stimuli)
-        indices = _draw(available, limit, context.generator)
-        draws = _Draws(resamples, drawn_seed(context))
-        read = open_layers(
+        available = len(generators[0].stimuli) if generators else len(context.stimuli)
+        return choose_sites(context.models, layers), generators, available
+
+    def reader(context: Context, sites: Sequence[tuple[str, str]]) -> AbstractContextManager[LayerReader]:
+        return open_layers(
             context.models,
             sites,
             device=context.device,
@@ -111,7 +114,29 @@ def similarity(
             memory=memory,
             progress=context.progress,
         )
-        with running(context), read as work:
+
+    def passes(context: Context) -> Passes:
+        sites, generators, available = compared(context)
+        kept: Sequence[int] = range(available)
+        if signals == "metamers":
+            kept = generators[0].complete(generators[0].layers[0], kept)
+        count = min(len(kept), limit)
+        check_count(count)
+        together, total = _sets(signals, generators)
+        with running(context), reader(context, sites) as work:
+            if generators:
+                first = _signals(generators[0], generators[0].natural, range(available), work.domains)
+            else:
+                first = _fitted(context.stimuli, range(available), work)
+            planned = work.plan(first, count, len(sites) * together)
+        return Passes(1 + total * planned.batches * batch_size, batch_size=batch_size)
+
+    @with_passes(passes)
+    def evaluate(context: Context) -> xr.Dataset:
+        sites, generators, available = compared(context)
+        indices = _draw(available, limit, context.generator)
+        draws = _Draws(resamples, drawn_seed(context))
+        with running(context), reader(context, sites) as work:
             if signals == "natural":
                 result = _on_natural(work, context.stimuli, sites, indices, measures, bandwidth, draws)
             elif signals == "metamers":
@@ -148,10 +173,7 @@ def _on_natural(
     draws: _Draws,
 ) -> xr.Dataset:
     """Compare all pairs of sites on natural signals."""
-
-    def signals(some: slice) -> Mapping[Domain, torch.Tensor]:
-        return fit([stimuli[index] for index in indices[some]], work.domains, work.device)
-
+    signals = _fitted(stimuli, indices, work)
     check_count(len(indices))
     planned = work.plan(signals, len(indices), len(sites))
     work.progress.start(planned.batches, "similarity")
@@ -184,8 +206,9 @@ def _on_metamers(
     check_count(len(kept))
     metamers = made.metamers["signal"].sel(layer=layer)
     by_seed = [_signals(made, metamers.isel(seed=seed), kept, work.domains) for seed in range(metamers.sizes["seed"])]
-    planned = work.plan(by_seed[0], len(kept), len(sites) * len(by_seed))
-    work.progress.start(planned.batches * len(by_seed), "similarity")
+    together, total = _sets("metamers", [made])
+    planned = work.plan(by_seed[0], len(kept), len(sites) * together)
+    work.progress.start(planned.batches * total, "similarity")
     inners = [work.grams(signals, len(kept), planned.held, _names(made, kept)) for signals in by_seed]
     drawn = draws.of(len(kept))
     found = _Similarities((len(measures), len(sites), len(sites)), drawn is not None)
@@ -221,9 +244,9 @@ def _on_both(
     seeds = {made.name: made.metamers.sizes["seed"] for made in generators}
     check_count(len(indices))
     natural = {made.name: _signals(made, made.natural, indices, work.domains) for made in generators}
-    planned = work.plan(natural[rows[0][0].name], len(indices), len(sites) * (1 + max(seeds.values())))
-    passes = len(generators) + sum(seeds[made.name] for made, _ in rows)
-    work.progress.start(planned.batches * passes, "similarity")
+    together, total = _sets("both", generators)
+    planned = work.plan(natural[rows[0][0].name], len(indices), len(sites) * together)
+    work.progress.start(planned.batches * total, "similarity")
     shape = (len(measures), len(rows), len(sites))
     found = _Similarities(shape, draws.number > 0)
     ceilings, counted = np.full((2, *shape), np.nan), np.zeros(len(rows), np.int64)
@@ -335,6 +358,21 @@ def _generators(context: Context, made_at: str | None, signals: str) -> list[Mod
     if asked not in known:
         raise unknown("site of metamers", made_at, known)
     return [made.at(layer) for made in generators for layer in made.layers if f"{made.name} {layer}" == asked]
+
+
+def _sets(signals: str, generators: Sequence[ModelMetamers]) -> tuple[int, int]:
+    """Return the number of sets of signals that are compared at once, and of all sets that pass through the models."""
+    if signals == "natural":
+        return 1, 1
+    seeds = max(len(made.seeds) for made in generators)
+    if signals == "metamers":
+        return seeds, seeds
+    return 1 + seeds, sum(1 + len(made.layers) * len(made.seeds) for made in generators)
+
+
+def _fitted(stimuli: Stimuli, indices: Sequence[int], work: LayerReader) -> Signals:
+    """Return a reader of some stimuli, fitted to each domain."""
+    return lambda some: fit([stimuli[index] for index in indices[some]], work.domains, work.device)
 
 
 def _signals(made: ModelMetamers, stored: xr.DataArray, indices: Sequence[int], domains: set[Domain]) -> Signals:

@@ -54,36 +54,46 @@ class StimulusBatch:
         return StimulusBatch(self.signals[which], self.right[which], [self.stimuli[index] for index in indices])
 
 
-def labelled(context: Context) -> Context:
-    """Return a context whose models all have labels, or raise `MetameryError`."""
+def graded(context: Context) -> Context:
+    """Return a context in which each model knows the right answer to a stimulus; those up to the first are loaded.
+
+    Raises
+    ------
+    MetameryError
+        A model has no labels, the first stimulus does not fit it, or no stimulus has a right answer among its labels.
+    """
     for name, model in context.models.items():
         require_classes(name, model)
+    if len(context.stimuli):
+        fit([context.stimuli[0]], {model.domain for model in context.models.values()}, context.device)
+    unknown = dict(context.models)
+    for index in range(len(context.stimuli)):
+        if not unknown:
+            break
+        stimulus = context.stimuli[index]
+        unknown = {name: model for name, model in unknown.items() if not _right(model, [stimulus]).any()}
+    for name in unknown:
+        raise MetameryError(f"none of the stimuli has a right answer among the labels of model '{name}'")
     return context
 
 
 def batches(context: Context, batch_size: int) -> Iterator[dict[str, StimulusBatch]]:
-    """Load each stimulus once, and yield batches by the model's name.
+    """Yield batches of stimuli by the model's name, each stimulus loaded for all models together.
 
     Raises
     ------
     MetameryError
         A model has no labels, or no stimulus has a right answer among them.
     """
-    known = dict.fromkeys(labelled(context).models, 0)
+    graded(context)
     for first in range(0, len(context.stimuli), batch_size):
         last = min(first + batch_size, len(context.stimuli))
         stimuli = [context.stimuli[index] for index in range(first, last)]
         fitted = fit(stimuli, {model.domain for model in context.models.values()}, context.device)
-        given = {
+        yield {
             name: StimulusBatch(fitted[model.domain], _right(model, stimuli).to(context.device), stimuli)
             for name, model in context.models.items()
         }
-        for name, batch in given.items():
-            known[name] += int(batch.known.sum())
-        yield given
-    for name, count in known.items():
-        if not count:
-            raise MetameryError(f"none of the stimuli has a right answer among the labels of model '{name}'")
 
 
 def fit(stimuli: Sequence[Stimulus], domains: set[Domain], device: torch.device) -> dict[Domain, torch.Tensor]:

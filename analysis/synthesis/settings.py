@@ -153,11 +153,40 @@ def resolve_settings(given: Mapping[str, Any] | Settings | str = "fast", **chang
     return _changed(PRESETS[name], {**table, **changes})
 
 
+def with_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge each dotted entry of some settings, such as ``optimizer_options.beta1``, into its table.
+
+    Raises
+    ------
+    MetameryError
+        Such an entry is unknown, or a setting does not fit.
+
+    Examples
+    --------
+    >>> with_options({"preset": "fast", "optimizer_options.beta1": 0.8})
+    {'preset': 'fast', 'optimizer_options': {'beta2': 0.9, 'beta1': 0.8}}
+    """
+    merged = {name: value for name, value in given.items() if "." not in name}
+    for name, value in given.items():
+        table, dot, option = name.partition(".")
+        if dot:
+            if table not in _TABLES:
+                raise unknown("synthesis setting", name, _names())
+            merged[table] = {**getattr(resolve_settings(merged), table), option: value}
+    return merged
+
+
+_TABLES = ("distance_options", "optimizer_options")
+
+
+def _names() -> list[str]:
+    return [field.name for field in fields(Settings) if field.name != "preset"]
+
+
 def _changed(preset: Settings, changes: Mapping[str, Any]) -> Settings:
-    names = [f.name for f in fields(Settings) if f.name != "preset"]
     for name in changes:
-        if name not in names:
-            raise unknown("synthesis setting", name, names)
+        if name not in _names():
+            raise unknown("synthesis setting", name, _names())
     dropped: dict[str, Any] = {
         f"{tool}_options": {}
         for tool in ("distance", "optimizer")

@@ -14,6 +14,7 @@ from ...framework.checks import MANY, whole
 from ...framework.context import Context
 from ...framework.domains import Domain, ImageDomain
 from ...framework.errors import MetameryError
+from ...framework.passes import Passes, with_passes
 from ...framework.protocols import Evaluator
 from ...framework.randomness import derived_seed
 from ...framework.schema import site_coordinates
@@ -83,12 +84,14 @@ def invariance(
     whole("resamples", resamples, 1, MANY)
     whole("batch_size", batch_size, 1)
 
+    def passes(context: Context) -> Passes:
+        steps = sum(map(len, _selected(context, requested, aperture).values()))
+        of_layouts = 1 + max(len(model.layers) for model in context.models.values())
+        return Passes((1 + steps) * len(context.stimuli) + of_layouts, batch_size=batch_size)
+
+    @with_passes(passes)
     def evaluate(context: Context) -> xr.Dataset:
-        selected = _selected(context, requested)
-        if aperture and any(not isinstance(model.domain, ImageDomain) for model in context.models.values()):
-            raise MetameryError("aperture is for pictures, and the models take sounds")
-        if len(context.stimuli) < 2:
-            raise MetameryError("invariance is relative to unrelated signals: expected at least two stimuli")
+        selected = _selected(context, requested, aperture)
         seed = drawn_seed(context)
         steps = [(name, strength) for name, strengths in selected.items() for strength in strengths]
         domains = {model.domain for model in context.models.values()}
@@ -150,8 +153,12 @@ def _requested(transformations: Sequence[str] | Mapping[str, Sequence[float]] | 
     return {name: tuple(strengths) for name, strengths in transformations.items()}
 
 
-def _selected(context: Context, requested: Strengths | None) -> Strengths:
-    """Return the transformations and strengths for these models."""
+def _selected(context: Context, requested: Strengths | None, aperture: bool) -> Strengths:
+    """Return the transformations and strengths for these models and stimuli, or raise `MetameryError`."""
+    if len(context.stimuli) < 2:
+        raise MetameryError("invariance is relative to unrelated signals: expected at least two stimuli")
+    if aperture and any(not isinstance(model.domain, ImageDomain) for model in context.models.values()):
+        raise MetameryError("aperture is for pictures, and the models take sounds")
     kinds = {model.domain.kind for model in context.models.values()}
     if len(kinds) > 1:
         raise MetameryError(

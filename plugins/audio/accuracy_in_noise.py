@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from ...analysis.statistics.proportions import proportion
-from ...analysis.studies.batches import StimulusBatch, batch_count, batches, drawn_seed, labelled, running
+from ...analysis.studies.batches import StimulusBatch, batch_count, batches, drawn_seed, graded, running
 from ...framework.checks import numbers, whole
 from ...framework.context import Context
 from ...framework.manager import Plugins
@@ -39,7 +39,7 @@ def accuracy_in_noise(
     ratios = sorted(set(numbers("snrs", snrs, "[-10, 0, 10]")))
     mixes = [background(plugins=plugins, noise=noise, snr_low=ratio, snr_high=ratio) for ratio in ratios]
 
-    @with_passes(lambda context: Passes(len(labelled(context).stimuli) * len(ratios), batch_size=batch_size))
+    @with_passes(lambda context: Passes(len(graded(context).stimuli) * len(ratios), batch_size=batch_size))
     def evaluate(context: Context) -> xr.Dataset:
         seed = drawn_seed(context)
         right = {name: [0] * len(ratios) for name in context.models}

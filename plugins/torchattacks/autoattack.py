@@ -9,7 +9,7 @@ import xarray as xr
 
 from ...analysis.attacks.balls import check_norm
 from ...analysis.statistics.proportions import proportion
-from ...analysis.studies.batches import batch_count, batches, drawn_seed, labelled, running
+from ...analysis.studies.batches import batch_count, batches, drawn_seed, graded, running
 from ...framework.checks import numbers, whole
 from ...framework.context import Context
 from ...framework.errors import MetameryError
@@ -60,7 +60,7 @@ def autoattack(
     attacks = [torchattack("AutoAttack", norm=NORMS[norm], eps=size, steps=steps) for size in sizes]
 
     def passes(context: Context) -> Passes:
-        attacked = len(labelled(context).stimuli) * len(sizes)
+        attacked = len(graded(context).stimuli) * len(sizes)
         _check_classes(context)
         return Passes(attacked * QUERIES, attacked * (1 + TARGETS + FAB * TARGETS) * steps, batch_size)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 import xarray as xr
 from inputs import TINY, draw_pictures
+from metamery.analysis.studies.batches import running
+from metamery.analysis.studies.cost import cost
 from metamery.framework import Context, MetameryError, Model, Plugins, Stimulus, WaveformDomain
 from metamery.framework.cli import main
 from metamery.framework.results import open_study
@@ -38,14 +41,14 @@ QUICK: dict[str, dict[str, Any]] = {
 EVALUATORS = sorted(QUICK)
 NETWORK = TINY.replace("(144, 3)", "(144, 4)").replace('"owl"]', '"owl", "fox"]')  # AutoAttack wants four classes
 OF_STUDIES = ("agreement", "character", "contrast", "recognition")
+GRADING = ("accuracy", "accuracy-in-noise", "accuracy-under", "autoattack", "robustness")
 OF_SOUNDS = ("accuracy-in-noise",)
 
 
-def evaluator(name: str, plugins: Plugins | None = None) -> Callable[[Context], xr.Dataset]:
+def evaluator(name: str, plugins: Plugins | None = None) -> Any:
     if name == "autoattack":
         peer("torchattacks")
-    made: Callable[[Context], xr.Dataset] = (plugins or Plugins(installed=())).load("evaluator", name, **QUICK[name])
-    return made
+    return (plugins or Plugins(installed=())).load("evaluator", name, **QUICK[name])
 
 
 def sounds() -> Context:
@@ -139,6 +142,51 @@ def test_it_holds_its_contract_or_says_why_not(name: str, case: str, given: Call
             evaluate(given(name, change, count))
     else:
         check_evaluator(evaluate, given(name, change, count))
+
+
+@pytest.mark.parametrize("name", EVALUATORS)
+@pytest.mark.parametrize("case", CASES)
+def test_what_it_states_before_it_runs_holds(name: str, case: str, given: Callable[..., Context]) -> None:
+    evaluate, context = evaluator(name), given(name, *CASES[case])
+    if said := REFUSED.get((case, name)):
+        with pytest.raises(MetameryError, match=said):
+            cost(evaluate, context)
+        return
+    drawn = context.generator.get_state()
+    stated = evaluate.passes(context)
+    assert torch.equal(context.generator.get_state(), drawn)
+    if stated is None:
+        assert name == "accuracy-under"  # the perturbation's passes are its own
+        return
+    seen = dict.fromkeys(context.models, 0)
+
+    def count(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, arguments: tuple[torch.Tensor]) -> None:
+            seen[name] += len(arguments[0])
+
+        return hook
+
+    hooks = [model.module.register_forward_pre_hook(count(name)) for name, model in context.models.items()]
+    try:
+        evaluate(context)  # probes each network first
+        seen = dict.fromkeys(context.models, 0)
+        with running(context):
+            checked = max(seen.values())
+        seen = dict.fromkeys(context.models, 0)
+        evaluate(context)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert max(seen.values()) - checked <= stated.forward + stated.backward, (seen, stated)
+
+
+@pytest.mark.parametrize("name", GRADING)
+def test_stimuli_without_a_right_answer_are_refused_before_it_runs(name: str, given: Callable[..., Context]) -> None:
+    evaluate, context = evaluator(name), given(name)
+    unknown = replace(context, stimuli=[replace(each, category="", labels={}) for each in context.stimuli])
+    for work in (evaluate, evaluate.passes):
+        with pytest.raises(MetameryError, match="none of the stimuli has a right answer among the labels of model"):
+            work(unknown)
 
 
 @pytest.mark.parametrize("name", EVALUATORS)

@@ -92,6 +92,14 @@ def test_a_folder_is_meant_wherever_the_study_is_gone_on_with(
     assert synthesise("--layers", "1", stimuli="./pictures/", output="study").status == 0
 
 
+def test_a_dotted_setting_changes_one_option(synthesise: Command) -> None:
+    dotted = ("optimizer_options.beta1=0.5", "distance=cosine")
+    said = synthesise(*(part for each in dotted for part in ("--setting", each)), "--dry-run")
+    assert said.status == 0, said.err
+    study = Study.from_toml(said.out[: said.out.index("metamers,")].rpartition("\n")[0])
+    assert study.synthesis["optimizer_options"] == {"beta2": 0.9, "beta1": 0.5}
+
+
 def test_run_takes_several_models(command: Command, tiny: str, tmp_path: Path, pictures: Path) -> None:
     (tmp_path / "study.toml").write_text(
         f"""
@@ -169,6 +177,9 @@ def test_an_unknown_model(synthesise: Command, command: Command, tmp_path: Path)
             "option of optimizer 'adam': 'decay'; did you mean 'weight_decay'?",
         ),
         (["--setting", "optimizer_options={beta1=2}"], "beta1 is 2, expected a number from 0 to 1 (excluding 1)"),
+        (["--setting", "optimizer_options.beta1=2"], "beta1 is 2, expected a number from 0 to 1 (excluding 1)"),
+        (["--setting", "optimiser_options.beta1=0"], "did you mean 'optimizer_options'?"),
+        (["--setting", "steps.beta1=0"], "unknown synthesis setting 'steps.beta1'"),
         (["--setting", "seeds=0"], "seeds is 0, expected a whole number of at least 1"),
         (["--setting", "seeds=1.5"], "seeds is 1.5, expected a whole number of at least 1"),
         (["--setting", "noise=-1"], "noise is -1, expected a number of at least 0"),

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from metamery.analysis.geometry.eigendistortions import DENSE_SIDE, distorted, krylov, local_geometry
+from metamery.analysis.geometry.eigendistortions import (
+    DENSE_SIDE,
+    distorted,
+    krylov,
+    local_geometry,
+    most_products,
+)
 from metamery.analysis.geometry.jacobian import Jacobian
 from metamery.framework import ImageDomain, MetameryError, WaveformDomain
 from metamery.framework.testing import example_model, example_signals
@@ -143,6 +149,23 @@ def test_a_linear_network_has_the_spectrum_of_its_weights(whole: bool) -> None:
     assert abs(found.effective_dimension - expected) <= (1e-9 if whole else 4 * found.effective_dimension_error)
     assert found.gain == pytest.approx(math.sqrt(float(squares.sum()) / 80), rel=1e-9 if whole else 0.02)
     assert found.free_share == 0
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_products_are_at_most_those_stated_beforehand(whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, signal = convolutional()
+    products, gradient = [], Jacobian._gradient
+
+    def counted(self: Jacobian, of: torch.Tensor, by: torch.Tensor, at: torch.Tensor, keep: bool = False) -> Any:
+        products.append(len(at))
+        return gradient(self, of, by, at, keep)
+
+    monkeypatch.setattr(Jacobian, "_gradient", counted)
+    jacobian = Jacobian(network, "0", signal)
+    settings = {"components": 3, "probes": 5, "iterations": 12}
+    local_geometry(jacobian, seeded(), **settings, tolerance=1e-12, dense_side=side(whole))
+    stated = most_products(jacobian.samples, jacobian.units, **settings, dense_side=side(whole))
+    assert 0.9 * stated < sum(products) <= stated
 
 
 def test_the_effective_dimension_of_known_spectra() -> None:

@@ -119,6 +119,7 @@ def test_dry_run_measures_nothing(command: Any, model: str, data: Path, tmp_path
         (["accuracy", "--stimuli", "spoken-digits"], "expected a picture"),
         (["robustness", "--set", "epsilons=[0.1]", "--device", "cuda:9"], "device 'cuda:9' is not available"),
         (["recognition"], "evaluator 'recognition' needs a study"),
+        (["accuracy", "--stimuli", "natural"], "none of the stimuli has a right answer among the labels of model"),
     ],
 )
 def test_a_dry_run_refuses_what_the_evaluation_would(

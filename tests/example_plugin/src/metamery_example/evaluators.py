@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from metamery.framework import Context, Evaluator, MetameryError, ModelResults, models_of
+from metamery.framework import Context, Evaluator, MetameryError, ModelResults, Passes, models_of, with_passes
 from metamery.framework.schema import SIGNAL_DIMENSIONS, STATES, site_coordinates
 
 
@@ -16,10 +16,13 @@ def signal_rms() -> Evaluator:
     which have nothing to do with each other. Both are in the units of the signal: a picture's values go from 0 to 1.
     """
 
+    def passes(context: Context) -> Passes:
+        _models(context)
+        return Passes(forward=0)
+
+    @with_passes(passes)
     def evaluate(context: Context) -> xr.Dataset:
-        if context.study is None:
-            raise MetameryError("evaluator 'example-signal-rms' needs a study")
-        models = models_of(context.study)
+        models = _models(context)
         rms = [value for results in models for value in _rms_by_layer(results)]
         chance = [_chance(results.natural["signal"]) for results in models for _ in results.layers]
         return xr.Dataset(
@@ -43,6 +46,12 @@ def signal_rms() -> Evaluator:
         )
 
     return evaluate
+
+
+def _models(context: Context) -> list[ModelResults]:
+    if context.study is None:
+        raise MetameryError("evaluator 'example-signal-rms' needs a study")
+    return models_of(context.study)
 
 
 def _rms_by_layer(results: ModelResults) -> list[float]:

@@ -20,8 +20,8 @@ NATURAL = "natural"
 
 ROLES = ("main", "catch", "practice", "headphones", "level")
 
-NOT_OF_A_PERSON = ("STUDY_ID", "SESSION_ID")
-"""Identifiers of a recruiting service that do not name a person."""
+PERSON_IDENTIFIERS = ("PROLIFIC_PID", "workerId", "participant")
+"""Names of identifiers that tell people apart, as Prolific, MTurk and a laboratory's own links pass them on."""
 
 PSEUDONYM_DIGITS = 16
 """Number of digits of a pseudonym that tables show."""
@@ -98,9 +98,9 @@ class Key:
         return hmac.digest(bytes.fromhex(self.secret), f"identifier: {identifier}".encode(), "sha256").hex()
 
     def participant(self, identifiers: Mapping[str, str]) -> str:
-        """Return the pseudonym of the person that identifiers such as ``PROLIFIC_PID`` name; empty without one."""
-        person = [value for name, value in sorted(identifiers.items()) if value and name not in NOT_OF_A_PERSON]
-        return self.pseudonym(person[0])[:PSEUDONYM_DIGITS] if person else ""
+        """Return the pseudonym of the person whom identifiers name; empty if none of `PERSON_IDENTIFIERS` is there."""
+        person = next((identifiers[name] for name in PERSON_IDENTIFIERS if identifiers.get(name)), "")
+        return self.pseudonym(person)[:PSEUDONYM_DIGITS] if person else ""
 
     def write(self, folder: Path) -> None:
         with replaced(folder / KEY_FILE) as path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -81,7 +80,7 @@ class Record:
             raise MetameryError(f"a record's answer is longer than {LONGEST_ANSWER} characters")
         for name in ("rt_ms", "shown_ms", "at_ms"):
             value = getattr(record, name)
-            if not math.isfinite(value) or not (value == -1 or 0 <= value < 1e10):
+            if not (value == -1 or 0 <= value < 1e10):
                 raise MetameryError(f"a record's '{name}' is not a duration in milliseconds")
         return record
 
@@ -168,7 +167,7 @@ def read_lines(text: str) -> list[Session]:
 def _opened(given: Mapping[str, Any]) -> dict[str, Any]:
     if given["format"] > FORMAT:
         raise MetameryError("written by a newer version of metamery")
-    words = {name: str(given.get(name, "")) for name in ("started",)}
+    words = {name: str(given.get(name, "")) for name in ("started", "participant")}
     identifiers = {str(name): str(value) for name, value in dict(given.get("identifiers", {})).items()}
     return {
         "experiment": str(given["experiment"]),

@@ -1,0 +1,287 @@
+"""Sessions of participants: who gets which list, what is saved, and which tab may save it."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import astuple, dataclass, fields
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ..key import PERSON_IDENTIFIERS, PSEUDONYM_DIGITS, Key
+from ..records import Record, Session
+from . import bodies
+from .bodies import Opening
+from .database import DATABASE, IDLE_SECONDS, change, connect
+from .refusals import RefusedError
+
+LEASE_SECONDS = 15.0
+"""Seconds without a word from a tab after which another one may go on with its session."""
+
+_FILLS = "(end = 'completed' OR (end = '' AND seen > :alive))"
+_ENTRIES = ", ".join(entry.name for entry in fields(Record))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a page is told of its session: `answered` has the numbers of the records of each part."""
+
+    session: str
+    token: str
+    list: int
+    answered: Mapping[str, list[int]]
+    end: str
+    is_new: bool = False
+
+
+class Sessions:
+    """The sessions of an experiment; every method is one transaction, and safe to call from any thread.
+
+    Parameters
+    ----------
+    folder
+        Folder of the experiment, with its key.
+    participants
+        Number of participants, complete or at it, from which new ones are refused; None for any number.
+    idle_seconds
+        See `IDLE_SECONDS`.
+    clock
+        Time in seconds since 1970.
+
+    Raises
+    ------
+    MetameryError
+        There is no experiment, or its database cannot be opened.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        participants: int | None = None,
+        idle_seconds: float = IDLE_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.key = Key.read(folder)
+        self._participants, self._idle_seconds, self._clock = participants, idle_seconds, clock
+        self._lock = threading.Lock()
+        self._connection = connect(folder, self.key)
+        with change(self._connection):
+            self._connection.execute(
+                "UPDATE about SET idle_seconds = ?, participants = ?", (idle_seconds, participants)
+            )
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def open(self, given: Opening) -> Opened:
+        """Open a session, or go on with the one that a token or a known identifier belongs to.
+
+        Raises
+        ------
+        RefusedError
+            The token is wrong, another tab has the session, its participant has taken part, or no list is free.
+        """
+        with self._lock, change(self._connection):
+            if given.session:
+                row = self._row(given.session, given.token)
+                return self._resumed(row, given.token, given.tab)
+            if known := self._known(given.identifiers):
+                if known["end"]:
+                    raise RefusedError(403, "taken_part", "you have taken part in this experiment already")
+                return self._resumed(known, _new_token(), given.tab)
+            return self._new(given)
+
+    def save(self, session: str, token: str, tab: str, given: Mapping[str, Any], part: str, number: int) -> bool:
+        """Save a record; return whether it is new.
+
+        Raises
+        ------
+        RefusedError
+            The token is wrong, another tab has the session, the record does not fit the session, another answer is
+            saved under its part and number, or the session has ended.
+        """
+        with self._lock, change(self._connection):
+            row = self._row(session, token)
+            record = bodies.record(given, part, number, self.key, row["list"])
+            saved = self._connection.execute(
+                "SELECT item, answer FROM records WHERE session = ? AND part = ? AND number = ?",
+                (session, part, number),
+            ).fetchone()
+            if saved is not None:
+                if (saved["item"], saved["answer"]) != (record.item, record.answer):
+                    raise RefusedError(409, "answered", "another answer to this trial is saved already")
+                return False
+            if row["end"]:
+                raise RefusedError(409, "ended", "the session has ended")
+            self._hold(row, tab)
+            self._connection.execute(
+                f"INSERT INTO records (session, {_ENTRIES}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (session, *astuple(record)),
+            )
+            return True
+
+    def hold(self, session: str, token: str, tab: str) -> None:
+        """Keep a session for a tab, for `LEASE_SECONDS` from now."""
+        with self._lock, change(self._connection):
+            self._hold(self._row(session, token), tab)
+
+    def release(self, session: str, token: str, tab: str) -> None:
+        """Give a session up, if this tab has it, so that another can go on with it at once."""
+        with self._lock, change(self._connection):
+            row = self._row(session, token)
+            if row["tab"] == tab:
+                self._connection.execute("UPDATE sessions SET lease = 0 WHERE session = ?", (session,))
+
+    def end(self, session: str, token: str, tab: str, how: str) -> None:
+        """End a session; a complete one needs all records of its list.
+
+        Raises
+        ------
+        RefusedError
+            The token is wrong, another tab has the session, it has ended otherwise, or trials are missing.
+        """
+        with self._lock, change(self._connection):
+            row = self._row(session, token)
+            if row["end"] == how:
+                return
+            if row["end"]:
+                raise RefusedError(409, "ended", f"the session has ended already: {row['end']}")
+            self._hold(row, tab)
+            if how == "completed":
+                saved = set(self._answered(session).get("main", ()))
+                missing = next((n for n in range(len(self.key.trials(row["list"]))) if n not in saved), None)
+                if missing is not None:
+                    raise RefusedError(409, "missing", f"trial {missing} is not saved", missing=missing)
+            self._connection.execute("UPDATE sessions SET end = ? WHERE session = ?", (how, session))
+
+    def _row(self, session: str, token: str) -> sqlite3.Row:
+        row: sqlite3.Row | None = self._connection.execute(
+            "SELECT * FROM sessions WHERE session = ?", (session,)
+        ).fetchone()
+        if row is None or not hmac.compare_digest(row["token"], _hash(token)):
+            raise RefusedError(403, "token", "the session does not exist, or the token is not its own")
+        return row
+
+    def _known(self, identifiers: Mapping[str, str]) -> sqlite3.Row | None:
+        """Return the last session of the person whom the identifiers name, if there is one."""
+        name = next((name for name in PERSON_IDENTIFIERS if name in identifiers), "")
+        row: sqlite3.Row | None = self._connection.execute(
+            "SELECT sessions.* FROM sessions JOIN identifiers USING (session)"
+            " WHERE name = ? AND hash = ? ORDER BY arrival DESC",
+            (name, self.key.pseudonym(identifiers.get(name, ""))),
+        ).fetchone()
+        return row
+
+    def _resumed(self, row: sqlite3.Row, token: str, tab: str) -> Opened:
+        self._hold(row, tab)
+        self._connection.execute("UPDATE sessions SET token = ? WHERE session = ?", (_hash(token), row["session"]))
+        return Opened(row["session"], token, row["list"], self._answered(row["session"]), row["end"])
+
+    def _new(self, given: Opening) -> Opened:
+        now, session, token = self._clock(), secrets.token_hex(16), _new_token()
+        list_ = self._least_filled(now)
+        started = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._connection.execute(
+            "INSERT INTO sessions (session, token, list, browser, started, seen, tab, lease)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                session,
+                _hash(token),
+                list_,
+                json.dumps(dict(given.browser)),
+                started,
+                now,
+                given.tab,
+                now + LEASE_SECONDS,
+            ),
+        )
+        self._connection.executemany(
+            "INSERT INTO identifiers VALUES (?, ?, ?)",
+            [(session, name, self.key.pseudonym(value)) for name, value in given.identifiers.items()],
+        )
+        return Opened(session, token, list_, {}, "", is_new=True)
+
+    def _least_filled(self, now: float) -> int:
+        filled = dict.fromkeys(range(len(self.key.lists)), 0)
+        filled |= dict(
+            self._connection.execute(
+                f"SELECT list, COUNT(*) FROM sessions WHERE {_FILLS} GROUP BY list", {"alive": now - self._idle_seconds}
+            ).fetchall()
+        )
+        if self._participants is not None and sum(filled.values()) >= self._participants:
+            raise RefusedError(410, "full", "the experiment has all its participants")
+        return min(filled, key=lambda number: (filled[number], number))
+
+    def _hold(self, row: sqlite3.Row, tab: str) -> None:
+        now = self._clock()
+        if row["tab"] != tab and row["lease"] > now:
+            raise RefusedError(409, "tab", "the experiment is open in another tab or window", wait=row["lease"] - now)
+        self._connection.execute(
+            "UPDATE sessions SET tab = ?, lease = ?, seen = ? WHERE session = ?",
+            (tab, now + LEASE_SECONDS, now, row["session"]),
+        )
+
+    def _answered(self, session: str) -> dict[str, list[int]]:
+        answered: dict[str, list[int]] = {}
+        for part, number in self._connection.execute(
+            "SELECT part, number FROM records WHERE session = ? ORDER BY part, number", (session,)
+        ):
+            answered.setdefault(part, []).append(number)
+        return answered
+
+
+def read(folder: Path) -> list[Session]:
+    """Return the sessions of an experiment's folder with their records, in the order in which they began.
+
+    Raises
+    ------
+    MetameryError
+        There is no experiment, or its database cannot be read.
+    """
+    key = Key.read(folder)
+    if not (folder / DATABASE).exists():
+        return []
+    with closing(connect(folder, key)) as connection:
+        connection.execute("BEGIN")  # one state of all tables
+        identifiers: dict[str, dict[str, str]] = {}
+        for session, name, hash_ in connection.execute("SELECT session, name, hash FROM identifiers"):
+            identifiers.setdefault(session, {})[name] = hash_
+        saved: dict[str, list[Record]] = {}
+        for session, *entries, hidden in connection.execute(
+            f"SELECT session, {_ENTRIES} FROM records ORDER BY arrival"
+        ):
+            saved.setdefault(session, []).append(Record(*entries, hidden=bool(hidden)))
+        return [
+            Session(
+                experiment=key.experiment,
+                session=row["session"],
+                list_=row["list"],
+                participant=_pseudonym(identifiers.get(row["session"], {})) or row["session"],
+                browser=json.loads(row["browser"]),
+                started=row["started"],
+                end=row["end"],
+                records=tuple(saved.get(row["session"], ())),
+            )
+            for row in connection.execute("SELECT * FROM sessions ORDER BY arrival")
+        ]
+
+
+def _pseudonym(hashes: Mapping[str, str]) -> str:
+    """Return what `Key.participant` does, of identifiers that are hashes already."""
+    return next((hashes[name] for name in PERSON_IDENTIFIERS if name in hashes), "")[:PSEUDONYM_DIGITS]
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _hash(token: str) -> str:
+    return sha256(token.encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""Balanced two-way analyses of variance on arrays ``(…, factor, participant, stage)``, many at once.
+"""Balanced analyses of variance on arrays ``(…, factor, participant, stage)``, many at once.
 
-Each function returns its three effects in one order: the factor, the stage, their interaction. An effect holds the
+The two-way designs return three effects in one order: the factor, the stage, their interaction. An effect holds the
 deviations that it explains and those that it is tested against; its F, partial η² and Greenhouse–Geisser ε follow.
 """
 
@@ -149,3 +149,20 @@ def repeated(scores: NDArray[np.float64]) -> tuple[Effect, Effect, Effect]:
         for effect, left, df in zip(explained, error, freedom, strict=True)
     )
     return main, of_stage, both
+
+
+def one_way(scores: NDArray[np.float64]) -> Effect:
+    """Stages within participants, without another factor.
+
+    Parameters
+    ----------
+    scores
+        ``(…, 1, participant, stage)``.
+    """
+    participants, stages = scores.shape[-2:]
+    mean = scores.mean(axis=_AXES, keepdims=True)
+    stage = scores.mean(axis=-2, keepdims=True)
+    person = scores.mean(axis=-1, keepdims=True)
+    error = scores - stage - person + mean
+    df = stages - 1
+    return Effect(scores, stage - mean, error, df, df * (participants - 1), False, df)

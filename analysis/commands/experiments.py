@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ...framework.command_options import DryRun, Seed, Trust, read_options
+from ...framework.command_options import Device, DryRun, Seed, Trust, loaded_plugins, read_options
 from ...framework.errors import MissingExtraError
 from ...framework.folders import RESULTS, home
 
@@ -33,10 +33,48 @@ def build(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, as a.b=value.")
     ] = None,
+    device: Device = "cpu",
     dry_run: DryRun = False,
     trust: Trust = False,
 ) -> None:
     """Make an experiment from a study: a folder that any web server can serve, and its key."""
+    from ...framework.devices import resolve_device
+    from ...framework.progress import ProgressBar
+    from ..experiment.build import build as build_experiment
+
+    plugins, changes, where = loaded_plugins(context, trust), read_options(set_), resolve_device(device)
+    with ProgressBar() as progress:
+        found = build_experiment(
+            study,
+            output,
+            plugins,
+            preset=preset,
+            file=settings,
+            changes=changes,
+            consent=consent,
+            dry_run=dry_run,
+            device=where,
+            progress=progress,
+        )
+    for line in found.lines:
+        typer.echo(line)
+    for remark in found.remarks:
+        typer.echo(f"warning: {remark}", err=True)
+    if dry_run:
+        typer.echo(f"\n'{output}' would hold the experiment; sounds are measured again when it is built")
+        return
+    typer.echo(f"\nexperiment: {output.resolve()}")
+    typer.echo(f"next:       metamery experiment serve {output}")
+
+
+@experiment.command("settings")
+def print_settings(
+    preset: Annotated[str, typer.Argument(help="Published settings.")] = "feather2023-pictures",
+) -> None:
+    """Print all settings of an experiment as TOML, to be edited and given to `experiment build --settings`."""
+    from ..experiment.settings import ExperimentSettings, preset_table
+
+    typer.echo(ExperimentSettings.parse(preset_table(preset)).to_toml(), nl=False)
 
 
 @experiment.command("import")
@@ -134,7 +172,7 @@ def serve(
         from ..experiment.server.serving import serve as run_server
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"experiment serve needs the package '{error.name}': pip install 'metamery[experiment]'"
+            f"experiment serve needs the package '{(error.name or '').split('.')[0]}': pip install 'metamery[experiment]'"
         ) from error
     run_server(folder, host, port, proxy, idle, typer.echo)
 
@@ -143,13 +181,16 @@ def serve(
 def status(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The experiment's folder.")]) -> None:
     """Show how many participants have come, finished, ended early and are left, list by list."""
     from ...framework.claims import worker
+    from ..experiment.key import Key
     from ..experiment.server.progress import progress, total
     from ..experiment.settings import ExperimentSettings
 
+    key = Key.read(folder)
     participants = ExperimentSettings.read(folder).allocation.participants
     lists = progress(folder, participants)
     every = total(lists)
     holder = worker(folder)
+    typer.echo(f"'{key.title}', {len(key.lists)} lists")
     typer.echo(f"server:       {f'runs: {holder}' if holder else 'does not run'}")
     typer.echo(f"have come:    {every.come}")
     typer.echo(f"finished:     {every.finished}")

@@ -34,7 +34,7 @@ class Opening:
     session: str = ""
     token: str = ""
     identifiers: Mapping[str, str] = field(default_factory=dict)
-    browser: Mapping[str, str | int | float] = field(default_factory=dict)
+    browser: Mapping[str, str | int | float | None] = field(default_factory=dict)
 
 
 def parsed(body: bytes) -> dict[str, Any]:
@@ -130,6 +130,8 @@ def _table(given: Mapping[str, Any], name: str, most: int) -> dict[str, Any]:
 
 
 def _is_fact(value: object) -> bool:
+    if value is None:
+        return True
     if isinstance(value, str):
         return len(value) <= MAX_FACT
     return isinstance(value, int | float) and abs(value) < 1e300

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ....framework.errors import MetameryError
@@ -21,7 +21,7 @@ IDLE_SECONDS = 30 * 60.0
 """Seconds without a word from a session that has not ended after which its place in its list is free again."""
 
 _SCHEMA = """
-CREATE TABLE about (experiment TEXT NOT NULL, idle_seconds REAL NOT NULL, participants INTEGER);
+CREATE TABLE about (experiment TEXT NOT NULL, idle_seconds REAL NOT NULL);
 CREATE TABLE sessions (
     arrival INTEGER PRIMARY KEY,
     session TEXT NOT NULL UNIQUE,
@@ -57,6 +57,16 @@ CREATE TABLE records (
 """
 
 
+@contextmanager
+def opened(folder: Path, key: Key, busy_seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
+    """Open an experiment's database, which exists, for a command beside the server; see `connect`."""
+    with closing(connect(folder, key, busy_seconds)) as connection:
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise MetameryError(f"cannot use '{folder / DATABASE}': {error}") from None
+
+
 def connect(folder: Path, key: Key, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Open an experiment's database, which is created if it is missing.
 
@@ -81,7 +91,7 @@ def connect(folder: Path, key: Key, busy_seconds: float = BUSY_SECONDS) -> sqlit
             if version == 0:
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
-                connection.execute("INSERT INTO about VALUES (?, ?, NULL)", (key.experiment, IDLE_SECONDS))
+                connection.execute("INSERT INTO about VALUES (?, ?)", (key.experiment, IDLE_SECONDS))
                 connection.execute(f"PRAGMA user_version = {VERSION}")
         _check(path, version, connection, key)
     except sqlite3.Error as error:

@@ -9,7 +9,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,7 +19,7 @@ from ..key import PERSON_IDENTIFIERS, PSEUDONYM_DIGITS, Key
 from ..records import Record, Session
 from . import bodies
 from .bodies import Opening
-from .database import DATABASE, IDLE_SECONDS, change, connect
+from .database import DATABASE, IDLE_SECONDS, change, connect, opened
 from .refusals import RefusedError
 
 LEASE_SECONDS = 15.0
@@ -59,7 +58,7 @@ class Sessions:
     Raises
     ------
     MetameryError
-        There is no experiment, or its database cannot be opened.
+        There is no experiment, or its database cannot be opened; see `connect`.
     """
 
     def __init__(
@@ -74,9 +73,7 @@ class Sessions:
         self._lock = threading.Lock()
         self._connection = connect(folder, self.key)
         with change(self._connection):
-            self._connection.execute(
-                "UPDATE about SET idle_seconds = ?, participants = ?", (idle_seconds, participants)
-            )
+            self._connection.execute("UPDATE about SET idle_seconds = ?", (idle_seconds,))
 
     def close(self) -> None:
         self._connection.close()
@@ -249,7 +246,7 @@ def read(folder: Path) -> list[Session]:
     key = Key.read(folder)
     if not (folder / DATABASE).exists():
         return []
-    with closing(connect(folder, key)) as connection:
+    with opened(folder, key) as connection:
         connection.execute("BEGIN")  # one state of all tables
         identifiers: dict[str, dict[str, str]] = {}
         for session, name, hash_ in connection.execute("SELECT session, name, hash FROM identifiers"):

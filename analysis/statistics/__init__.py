@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .anova import mixed_anova, repeated_measures_anova
+from .anova import mixed_anova, repeated_measures_anova, stage_anova
 from .logistic import logistic_regression
 from .overview import overview
-from .people import read_participants, read_recognition, select_models, select_observers
+from .people import read_participants, read_recognition, select_models, select_observers, select_stages
 from .prediction import other_model_prediction
 from .reliability import correlate, noise_ceiling, spearman_brown, split_half
 from .resampling import bootstrap, bootstrap_mean
@@ -24,6 +24,8 @@ __all__ = [
     "repeated_measures_anova",
     "select_models",
     "select_observers",
+    "select_stages",
     "spearman_brown",
     "split_half",
+    "stage_anova",
 ]

@@ -1,19 +1,20 @@
-"""Analyses of variance of recognition: people against a network, and models against models, over stages.
+"""Analyses of variance of recognition over stages: people alone, people against a network, models against models.
 
-The two analyses of Feather et al. (2023, Methods), for balanced designs. A score is the proportion correct of one
-participant at one stage; the natural signals are a stage, too.
+The latter two are those of Feather et al. (2023, Methods). Designs are balanced. A score is the proportion correct of
+one participant at one stage; the natural signals are a stage, too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from ...framework.errors import MetameryError, unknown
-from .decomposition import mixed, repeated
-from .permutation import SCHEMES, Design, Scheme, permutation_p
+from .decomposition import Effect, mixed, one_way, repeated
+from .permutation import SCHEMES, Design, Scheme, permutation_p, stage_p
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,6 +96,41 @@ def repeated_measures_anova(
     return _analysed(scores, "model", repeated, False, generator, shuffles, scheme)
 
 
+def stage_anova(
+    scores: xr.DataArray,
+    *,
+    generator: np.random.Generator | None = None,
+    shuffles: int = 10_000,
+    scheme: Scheme = "proper",
+) -> xr.Dataset:
+    """Compare stages by people's recognition of one model's metamers: stage within participants.
+
+    Parameters
+    ----------
+    scores
+        ``(participant, layer)``, finite.
+    generator, shuffles, scheme
+        As in `mixed_anova`.
+
+    Returns
+    -------
+    xr.Dataset
+        As in `mixed_anova`, with the term ``layer`` alone, whose ``p_permutation`` is known.
+
+    Raises
+    ------
+    MetameryError
+        As in `mixed_anova`.
+    """
+    values = _checked(scores, ("participant", "layer"))[None]
+    _check_tests(shuffles, scheme)
+    result = _table([one_way(values)], ["layer"], values.shape[1], "none")
+    if generator is not None:
+        p = stage_p(values, shuffles=shuffles, generator=generator, scheme=scheme)
+        result = _with_permutation(result, [p], shuffles, scheme)
+    return result
+
+
 def _analysed(
     scores: xr.DataArray,
     factor: str,
@@ -104,12 +140,17 @@ def _analysed(
     shuffles: int,
     scheme: Scheme,
 ) -> xr.Dataset:
-    values = _checked(scores, factor)
-    if scheme not in SCHEMES:
-        raise unknown("scheme", str(scheme), SCHEMES)
-    if shuffles < 1:
-        raise MetameryError(f"shuffles is {shuffles}, expected at least 1")
-    effects = design(values)
+    values = _checked(scores, (factor, "participant", "layer"))
+    _check_tests(shuffles, scheme)
+    terms = [factor, "layer", f"{factor}:layer"]
+    result = _table(design(values), terms, values.shape[1], factor if nested else "none")
+    if generator is not None:
+        main, both = permutation_p(values, design, nested=nested, shuffles=shuffles, generator=generator, scheme=scheme)
+        result = _with_permutation(result, [main, np.nan, both], shuffles, scheme)
+    return result
+
+
+def _table(effects: Sequence[Effect], terms: list[str], participants: int, between: str) -> xr.Dataset:
     columns: dict[str, list[Any]] = {
         "F": [effect.f for effect in effects],
         "df_effect": [effect.df_effect for effect in effects],
@@ -124,20 +165,26 @@ def _analysed(
             name: ("term", np.array(column), {"long_name": _VARIABLES[name], "units": "1"})
             for name, column in columns.items()
         },
-        {"term": [factor, "layer", f"{factor}:layer"]},
-        {"title": "Analysis of variance", "participants": values.shape[1], "between": factor if nested else "none"},
+        {"term": terms},
+        {"title": "Analysis of variance", "participants": participants, "between": between},
     )
     result["term"].attrs = {"long_name": "effects of the factor, of stage, and their interaction"}
-    if generator is not None:
-        main, both = permutation_p(values, design, nested=nested, shuffles=shuffles, generator=generator, scheme=scheme)
-        attributes = {"long_name": f"permutation p, {scheme} scheme", "units": "1"}
-        result["p_permutation"] = ("term", [main, np.nan, both], attributes)
-        result.attrs |= {"shuffles": shuffles, "scheme": scheme}
     return result
 
 
-def _checked(scores: xr.DataArray, factor: str) -> NDArray[np.float64]:
-    wanted = (factor, "participant", "layer")
+def _with_permutation(result: xr.Dataset, p: list[float], shuffles: int, scheme: Scheme) -> xr.Dataset:
+    attributes = {"long_name": f"permutation p, {scheme} scheme", "units": "1"}
+    return result.assign(p_permutation=("term", p, attributes)).assign_attrs(shuffles=shuffles, scheme=scheme)
+
+
+def _check_tests(shuffles: int, scheme: Scheme) -> None:
+    if scheme not in SCHEMES:
+        raise unknown("scheme", str(scheme), SCHEMES)
+    if shuffles < 1:
+        raise MetameryError(f"shuffles is {shuffles}, expected at least 1")
+
+
+def _checked(scores: xr.DataArray, wanted: tuple[str, ...]) -> NDArray[np.float64]:
     if set(scores.dims) != set(wanted):
         raise MetameryError(f"scores have the dimensions {_listed(scores.dims)}, expected {_listed(wanted)}")
     for dim in wanted:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ...framework.errors import MetameryError, unknown
-from .anova import mixed_anova, repeated_measures_anova
+from .anova import mixed_anova, repeated_measures_anova, stage_anova
 from .people import select_models, select_observers, spelt_alike
 from .permutation import Scheme
 from .prediction import other_model_prediction
@@ -43,7 +43,9 @@ def overview(
     Returns
     -------
     dict of xr.Dataset
-        ``observers (model, term)``: `mixed_anova` of each experiment's models, called ``MODALITY EXPERIMENT MODEL``;
+        ``stages (model, term)``: `stage_anova` of people alone on each experiment's models, called
+        ``MODALITY EXPERIMENT MODEL``; ``observers (model, term)``: `mixed_anova` of those whose own recognition is in
+        the table;
         ``between_models (model, term)``, where some are compared: `repeated_measures_anova`, called
         ``MODALITY EXPERIMENT``;
         and ``prediction_MODALITY``, where models are to predict people: `other_model_prediction`.
@@ -60,10 +62,21 @@ def overview(
     for modality, experiment, model in sites:
         of_experiment.setdefault((modality, experiment), []).append(model)
     for name in compared:
-        if name not in (known := list(dict.fromkeys(model for _, _, model in sites))):
-            raise unknown("model", name, known)
-    each = {" ".join(site): mixed_anova(select_observers(people, *site), **options) for site in sites}
-    results = {"observers": _joined(each, "People against each network")}
+        if name not in (models := list(dict.fromkeys(model for _, _, model in sites))):
+            raise unknown("model", name, models)
+    both = {" ".join(site): select_observers(people, *site) for site in sites}
+    alone = {name: stage_anova(scores.sel(recogniser="human", drop=True), **options) for name, scores in both.items()}
+    known = {name: scores for name, scores in both.items() if bool(scores.sel(recogniser="network").notnull().all())}
+    results = {}
+    if known:
+        each = {name: mixed_anova(scores, **options) for name, scores in known.items()}
+        results["observers"] = _joined(each, "People against each network")
+    about = "An effect tells that recognition differs between the stages; not how it differs."
+    results["stages"] = _joined(alone, "People over the stages of each network", about)
+    if len(known) < len(both):
+        lacking = ", ".join(name for name in both if name not in known)
+        line = f"people alone are analysed, as the table does not have the network's own recognition: {lacking}"
+        results["stages"].attrs["warnings"] = [line]
     against = {
         " ".join(experiment): select_models(people, *experiment, own_names)
         for experiment, known_models in of_experiment.items()
@@ -104,7 +117,9 @@ class _Tests(TypedDict):
     scheme: Scheme
 
 
-def _joined(parts: Mapping[str, xr.Dataset], title: str) -> xr.Dataset:
+_INTERACTION = "Only the interaction tells whether recognition falls differently over the stages."
+
+
+def _joined(parts: Mapping[str, xr.Dataset], title: str, read_first: str = _INTERACTION) -> xr.Dataset:
     joined = xr.concat(parts.values(), "model", combine_attrs="drop_conflicts").assign_coords(model=list(parts))
-    read_first = "Only the interaction tells whether recognition falls differently over the stages."
     return joined.transpose("model", "term").assign_attrs(title=title, read_first=read_first)

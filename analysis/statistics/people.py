@@ -7,6 +7,7 @@ models and stage (`read_recognition`).
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +20,7 @@ from ...framework.errors import MetameryError, unknown
 from .rows import alike, read_rows
 
 PARTICIPANT_COLUMNS = ("modality", "experiment", "model", "participant", "stage", "stage_index", "human", "network")
-"""Columns that `read_participants` needs."""
+"""Columns that `read_participants` reads; ``network`` may be missing."""
 
 RECOGNITION_COLUMNS = ("modality", "generating_model", "evaluating_model", "stage", "proportion_correct")
 """Columns that `read_recognition` needs."""
@@ -33,12 +34,14 @@ def read_participants(path: str | Path) -> xr.Dataset:
     path
         A CSV file with the columns `PARTICIPANT_COLUMNS`: ``human`` is the participant's proportion correct and
         ``network`` that of the generating model on the stimuli that this participant was given, both in [0, 1];
-        ``stage_index`` numbers a model's stages from the natural signal on. Other columns are ignored.
+        ``stage_index`` numbers a model's stages from the natural signal on. ``network`` may be missing or empty
+        throughout a model. Other columns are ignored.
 
     Returns
     -------
     xr.Dataset
-        ``human`` and ``network (participant, site)``, NaN where a participant was in another experiment. A participant
+        ``human`` and ``network (participant, site)``, NaN where a participant was in another experiment, and
+        ``network`` also where it is not given. A participant
         is ``modality/experiment/number``, a site ``modality/experiment/model/stage``; their parts are coordinates:
         ``modality``, ``experiment``, and of a site ``model``, ``layer`` and ``stage_index``.
 
@@ -46,15 +49,16 @@ def read_participants(path: str | Path) -> xr.Dataset:
     ------
     MetameryError
         The file or a column is missing, a value is not a number in its range, a row occurs twice, two stages have the
-        same index, or a participant lacks a stage of a model.
+        same index, a participant lacks a stage of a model, or ``network`` is given in some rows of a model only.
     """
     cells: dict[tuple[str, ...], dict[tuple[str, ...], tuple[float, float]]] = {}  # site: participant: both
     indices: dict[tuple[str, ...], int] = {}
-    for row in read_rows(Path(path), PARTICIPANT_COLUMNS, ("modality", "experiment", "model", "participant", "stage")):
+    named = ("modality", "experiment", "model", "participant", "stage")
+    for row in read_rows(Path(path), PARTICIPANT_COLUMNS, named, optional=("network",)):
         experiment = (row["modality"], row["experiment"])
         participant: tuple[str, ...] = (*experiment, row["participant"])
         site: tuple[str, ...] = (*experiment, row["model"], row["stage"])
-        both = row.proportion("human"), row.proportion("network")
+        both = row.proportion("human"), row.proportion("network") if row["network"] else math.nan
         if indices.setdefault(site, row.index("stage_index")) != row.index("stage_index"):
             raise MetameryError(f"'{path}', line {row.line}: stage '{row['stage']}' had index {indices[site]} before")
         if participant in cells.setdefault(site, {}):
@@ -132,6 +136,41 @@ def read_recognition(path: str | Path) -> xr.DataArray:
         "recognised",
         {"long_name": "proportion of metamers that the model recognises", "units": "1"},
     )
+
+
+def select_stages(people: xr.Dataset, stages: Sequence[str] = (), without: Sequence[str] = ()) -> xr.Dataset:
+    """Pick some stages of every model: those in `stages`, or all, less those in `without`.
+
+    Models that keep fewer than two stages are left out, with a warning.
+
+    Parameters
+    ----------
+    people
+        From `read_participants`.
+
+    Raises
+    ------
+    MetameryError
+        No model has a stage of that name, or no model keeps two stages.
+    """
+    known = list(dict.fromkeys(people["layer"].values.tolist()))
+    for name in (*stages, *without):
+        if name not in known:
+            raise unknown("stage", name, known)
+    layers = people["layer"].values
+    kept = people.isel(site=np.flatnonzero(np.isin(layers, list(stages) or known) & ~np.isin(layers, list(without))))
+    parts = ("modality", "experiment", "model")
+    models = list(zip(*(kept[name].values.tolist() for name in parts), strict=True))
+    enough = [models.count(model) > 1 for model in models]
+    if not any(enough):
+        raise MetameryError("no model keeps two stages: expected more in --stages, or fewer in --without")
+    selected = kept.isel(site=np.flatnonzero(enough))
+    left = {tuple(each) for each in zip(*(selected[name].values.tolist() for name in parts), strict=True)}
+    everyone = dict.fromkeys(zip(*(people[name].values.tolist() for name in parts), strict=True))
+    for model in everyone:
+        if model not in left:
+            warnings.warn(f"model '{model[2]}' keeps fewer than two stages and is left out", stacklevel=2)
+    return selected
 
 
 def spelt_alike(recognised: xr.DataArray, people: xr.Dataset) -> xr.DataArray:
@@ -240,6 +279,9 @@ def _check_balance(
         for one, other in pairwise(own):
             if indices[one] == indices[other]:
                 raise MetameryError(f"{where} stages '{one[3]}' and '{other[3]}' have the same index")
+        given = {math.isnan(both[1]) for site in own for both in cells[site].values()}
+        if len(given) > 1:
+            raise MetameryError(f"{where} 'network' is empty in some rows: expected it in all of them, or in none")
         everyone = dict.fromkeys(person for site in own for person in cells[site])
         for site in own:
             for person in everyone:

@@ -11,6 +11,9 @@ however stages correlate, so the test is exact as long as the scatter of scores 
 (exchangeable units, restricted permutation: Anderson & ter Braak 2003, doi 10.1080/00949650215733).
 p = (count + 1) / (N + 1), which is never too small (Phipson & Smyth 2010, doi 10.2202/1544-6115.1585).
 
+The effect of stage on a single group of people is tested against their scores shuffled over stages within each
+participant, in both schemes; this takes stages for equally correlated, as F without correction does.
+
 The main effect of the factor is tested in the same way in both, on means over stages: labels are shuffled among all
 participants (nested) or within each (repeated).
 """
@@ -22,7 +25,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from .decomposition import Effect
+from .decomposition import Effect, one_way
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,15 +80,31 @@ def permutation_p(
     results = []
     for index, (given, between, whole) in ((0, main), (2, interaction)):
         observed = design(scores)[index].f
-        counts = (
-            int((design(block)[index].f >= observed * (1 - TIE)).sum())
-            for block in _shuffled(given, between, whole, shuffles, generator)
-        )
-        results.append(_p(sum(counts), shuffles, scheme) if not np.isnan(observed) else float("nan"))
+        shuffled = (design(block)[index].f for block in _shuffled(given, between, whole, shuffles, generator))
+        results.append(_p(observed, shuffled, shuffles, scheme))
     return results[0], results[1]
 
 
-def _p(count: int, shuffles: int, scheme: Scheme) -> float:
+def stage_p(
+    scores: NDArray[np.float64], *, shuffles: int, generator: np.random.Generator, scheme: Scheme = "proper"
+) -> float:
+    """P of the effect of stage on one group of people.
+
+    Parameters
+    ----------
+    scores
+        ``(1, participant, stage)``.
+    shuffles, generator, scheme
+        As in `permutation_p`.
+    """
+    shuffled = (one_way(block).f for block in _shuffled(scores, False, False, shuffles, generator))
+    return _p(one_way(scores).f, shuffled, shuffles, scheme)
+
+
+def _p(observed: NDArray[np.float64], shuffled: Iterator[NDArray[np.float64]], shuffles: int, scheme: Scheme) -> float:
+    if np.isnan(observed):
+        return float("nan")
+    count = sum(int((block >= observed * (1 - TIE)).sum()) for block in shuffled)
     return max(count, 1) / shuffles if scheme == "feather2023" else (count + 1) / (shuffles + 1)
 
 

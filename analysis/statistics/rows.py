@@ -78,7 +78,9 @@ class Row:
         return float(text) if _NUMBER.fullmatch(text) else math.nan
 
 
-def read_rows(path: Path, columns: Sequence[str], names: Sequence[str] = ()) -> Iterator[Row]:
+def read_rows(
+    path: Path, columns: Sequence[str], names: Sequence[str] = (), optional: Sequence[str] = ()
+) -> Iterator[Row]:
     """Read the rows of a table that has the given columns, which have a value in each row; other columns are ignored.
 
     Capitals in the columns' names and spaces around them do not matter. Rows without any value are skipped.
@@ -89,6 +91,8 @@ def read_rows(path: Path, columns: Sequence[str], names: Sequence[str] = ()) -> 
         Names of the columns that are required.
     names
         Those of `columns` that contain names. Two that differ in capitals or spaces alone, in one column, are refused.
+    optional
+        Those of `columns` that may be missing or lack values, which are then empty text.
 
     Raises
     ------
@@ -103,13 +107,13 @@ def read_rows(path: Path, columns: Sequence[str], names: Sequence[str] = ()) -> 
     skipped = text[:start].count("\n")
     empty, positions = True, None
     try:
-        for given in reader:
+        for cells in reader:
             line = reader.line_num + skipped
-            values = [" ".join(value.split()) for value in given]
+            values = [" ".join(value.split()) for value in cells]
             if not any(values):
                 continue
             if positions is None:
-                positions = _positions(path, values, columns)
+                positions = _positions(path, values, columns, optional)
                 width = len(values)
                 continue
             empty = False
@@ -117,9 +121,10 @@ def read_rows(path: Path, columns: Sequence[str], names: Sequence[str] = ()) -> 
                 hint = "; is a decimal comma among them?" if separator == "," else ""
                 raise MetameryError(f"'{path}', line {line}: {len(values)} values, expected {width}{hint}")
             values += [""] * (width - len(values))
-            row = Row(path, line, {name: values[position] for name, position in positions.items()}, separator != ",")
+            given = {name: values[positions[name]] if name in positions else "" for name in columns}
+            row = Row(path, line, given, separator != ",")
             for name in columns:
-                if not row[name]:
+                if not row[name] and name not in optional:
                     raise MetameryError(f"'{path}', line {line}: '{name}' is empty")
             for name in names:
                 _check_spelling(row, name, spelt)
@@ -173,10 +178,12 @@ def _column(name: str) -> str:
     return re.sub(r"[\s-]+", "_", alike(name))
 
 
-def _positions(path: Path, header: Sequence[str], columns: Sequence[str]) -> dict[str, int]:
+def _positions(path: Path, header: Sequence[str], columns: Sequence[str], optional: Sequence[str]) -> dict[str, int]:
     positions: dict[str, int] = {}
     for name in columns:
         same = [position for position, given in enumerate(header) if _column(given) == _column(name)]
+        if not same and name in optional:
+            continue
         if not same:
             named = ", ".join(each for each in header if each)
             error = unknown("column", name, [each for each in header if each]) if named else ""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import xarray as xr
-from metamery.analysis.statistics import mixed_anova, permutation, repeated_measures_anova
+from metamery.analysis.statistics import mixed_anova, permutation, repeated_measures_anova, stage_anova
 from metamery.analysis.statistics.decomposition import mixed, repeated
 from metamery.framework import MetameryError
 from metamery.framework.schema import check_dataset
@@ -279,3 +279,33 @@ def test_against_pingouin(anova: Anova, factor: str) -> None:
     np.testing.assert_allclose(found.partial_eta_squared, theirs["np2"], rtol=1e-6)
     p = "p_unc" if "p_unc" in theirs else "p-unc"
     np.testing.assert_allclose(found.p, theirs[p], rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+def test_stages_alone_against_pingouin() -> None:
+    pingouin = peer("pingouin")
+    scores = labelled(drawn(1, 9, 5, seed=4), "model").isel(model=0, drop=True)
+    theirs = pingouin.rm_anova(
+        scores.to_dataframe("score").reset_index(), "score", "layer", "participant", correction=True, effsize="np2"
+    )
+    found = stage_anova(scores).sel(term="layer")
+    check_dataset(stage_anova(scores))
+    assert (found.df_effect, found.df_error) == (4, 32)
+    names = {"F": "F", "epsilon": "eps", "partial_eta_squared": "np2", "p": "p_unc", "p_GG": "p_GG_corr"}
+    for ours, other in names.items():
+        column = other if other in theirs else other.replace("_", "-")
+        np.testing.assert_allclose(found[ours], theirs[column][0], rtol=1e-6)
+
+
+def test_permutation_p_of_stages_is_near_that_of_all_arrangements() -> None:
+    """Of two stages: each participant's scores are exchanged or not."""
+    values = drawn(1, 6, 2, seed=3)[0]
+    observed = abs(stats.ttest_rel(values[:, 0], values[:, 1]).statistic)
+    every = [
+        abs(stats.ttest_rel(*np.where(np.array(swap)[:, None], values, values[:, ::-1]).T).statistic)
+        for swap in itertools.product([False, True], repeat=6)
+    ]
+    exact = np.mean(np.array(every) >= observed - 1e-9)
+    scores = labelled(values[None], "model").isel(model=0, drop=True)
+    found = stage_anova(scores, generator=np.random.default_rng(0), shuffles=4000).p_permutation.item()
+    assert abs(found - exact) < 4 * np.sqrt(exact * (1 - exact) / 4000) + 1 / 4000

@@ -10,6 +10,7 @@ from metamery.analysis.statistics import (
     select_observers,
 )
 from metamery.framework import open_study
+from scipy import stats
 
 
 @pytest.fixture
@@ -51,9 +52,38 @@ def test_it_says_and_keeps_what_the_table_says(command, tables, tmp_path):
     assert "Recognition by people and by other models: vision" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
+def test_chosen_stages_and_people_alone(command, tables, tmp_path):
+    said = command("statistics", tables[0], "--without", "late", "--shuffles", 19, "-o", tmp_path / "out")
+    assert said.status == 0, said.err
+    tree = open_study(tmp_path / "out")
+    assert (tree["observers"].to_dataset().df_effect.sel(term="layer") == 1).all()
+    alone = tree["stages"].to_dataset()
+    assert alone.attrs["without"] == ["late"]
+    two = select_observers(read_participants(tables[0]), "vision", "1", "net").isel(recogniser=0, layer=[0, 1])
+    t = stats.ttest_rel(*two.transpose("layer", "participant").values)
+    np.testing.assert_allclose(alone.F.sel(model="vision 1 net").item(), t.statistic**2)
+    chosen = command("statistics", tables[0], "--stages", "natural,early", "--shuffles", 19, "-o", tmp_path / "other")
+    assert chosen.status == 0, chosen.err
+    np.testing.assert_allclose(open_study(tmp_path / "other")["stages"].to_dataset().F, alone.F)
+
+
+def test_a_table_of_people_alone(command, tables, tmp_path):
+    rows = [line.rpartition(",")[0] for line in tables[0].read_text(encoding="utf-8").splitlines()]
+    (tmp_path / "alone.csv").write_text("\n".join(rows), encoding="utf-8")
+    said = command("statistics", tmp_path / "alone.csv", "--shuffles", 19, "-o", tmp_path / "out")
+    assert said.status == 0, said.err
+    assert "people alone are analysed" in said.err
+    tree = open_study(tmp_path / "out")
+    assert "observers" not in tree.children
+    assert tree["stages"].to_dataset().sizes == {"model": 2, "term": 1}
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        (["--stages", "natural,erly"], "unknown stage 'erly'; did you mean 'early'?"),
+        (["--without", "natural,early"], "no model keeps two stages"),
+        (["--stages", ","], "--stages is ',', expected names between commas"),
         (["--models", "nett"], "unknown model 'nett'; did you mean 'net'?"),
         (["--models", "net"], "model 'net' is in no experiment with another of the models net"),
         (["--scheme", "propper"], "unknown scheme 'propper'; did you mean 'proper'?"),

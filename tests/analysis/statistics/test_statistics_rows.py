@@ -91,7 +91,7 @@ def test_what_spreadsheets_write_is_read(tmp_path: Path, change: Callable[[str],
         (lambda text: text.replace("0.9,0.9", "90%,0.9", 1), "'human' is '90%', expected a number from 0 to 1"),
         (lambda text: text.replace("0.9,0.9", "-0.1,0.9", 1), "'human' is '-0.1', expected a number from 0 to 1"),
         (lambda text: text.replace("0.9,0.9", "0,9,0,9", 1), "line 2: 10 values, expected 8; is a decimal comma among"),
-        (lambda text: text.replace("0.9,0.9", "0.9", 1), "line 2: 'network' is empty"),
+        (lambda text: text.replace("0.9,0.9", "0.9", 1), "'network' is empty in some rows: expected it in all"),
         (lambda text: text.replace("natural,0", "natural,1e30", 1), "'stage_index' is '1e30', expected a whole number"),
         (lambda text: text.replace("natural,0", "natural,0.5", 1), "'stage_index' is '0.5', expected a whole number"),
         (lambda text: text.replace("natural", '"natural', 1), "as CSV: line 25: unexpected end of data"),
@@ -125,7 +125,7 @@ def predicted(folder: Path, others: str, **options: Any) -> dict[str, xr.Dataset
 )
 def test_names_that_two_tables_spell_otherwise_are_the_same(tmp_path: Path, change: Callable[[str], str]) -> None:
     same, found = predicted(tmp_path, OTHERS), predicted(tmp_path, change(OTHERS))
-    assert list(found) == ["observers", "prediction_vision"]
+    assert list(found) == ["observers", "stages", "prediction_vision"]
     xr.testing.assert_identical(found["prediction_vision"], same["prediction_vision"])
 
 

@@ -174,34 +174,46 @@ def statistics(
     recognition: Annotated[
         Path | None, typer.Option(help="A CSV table of models on each other's metamers, to predict people from.")
     ] = None,
+    stages: Annotated[str, typer.Option(metavar="A,B,…", help="Stages to analyse; by default all.")] = "",
+    without: Annotated[str, typer.Option(metavar="A,B,…", help="Stages to leave out.")] = "",
     shuffles: Annotated[int, typer.Option(min=1, max=MAX_SHUFFLES, help="Permutations in each test.")] = 10_000,
     scheme: Annotated[str, typer.Option(help="Permutations: proper, or feather2023, as published.")] = "proper",
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of results and report.")] = Path("statistics"),
     seed: Seed = 0,
 ) -> None:
-    """Analyse people's recognition: against each network, between networks, and as other networks predict it."""
+    """Analyse people's recognition: alone, against each network, between networks, and as other networks predict it."""
     import numpy as np
 
     from ...framework.errors import unknown
-    from ..statistics import overview, read_participants, read_recognition
+    from ..statistics import overview, read_participants, read_recognition, select_stages
     from ..statistics.permutation import SCHEMES
 
     if scheme not in SCHEMES:
         raise unknown("scheme", scheme, SCHEMES)
-    compared = [name.strip() for name in models.split(",") if name.strip()]
-    if models and not compared:
-        raise MetameryError(f"--models is '{models}', expected names between commas")
+    compared, chosen, left_out = (
+        _between_commas(f"--{name}", given)
+        for name, given in (("models", models), ("stages", stages), ("without", without))
+    )
     check_output(output, "evaluations")
     found = overview(
-        read_participants(people),
+        select_stages(read_participants(people), chosen, left_out),
         read_recognition(recognition) if recognition else None,
         compared,
         generator=np.random.default_rng(seed),
         shuffles=shuffles,
         scheme=scheme,
     )
-    found = {name: dataset.assign_attrs(people=people.name) for name, dataset in found.items()}
+    about = {"people": people.name, "stages": chosen, "without": left_out}
+    given = {name: value for name, value in about.items() if value}
+    found = {name: dataset.assign_attrs(given) for name, dataset in found.items()}
     _keep_and_print(found, output)
+
+
+def _between_commas(option: str, given: str) -> list[str]:
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    if given and not names:
+        raise MetameryError(f"{option} is '{given}', expected names between commas")
+    return names
 
 
 def _keep_and_print(found: Mapping[str, xr.Dataset], output: Path) -> None:

@@ -14,8 +14,9 @@ RESULTS = "results.zarr"
 STUDY_FILE = "study.toml"
 RUN_FILE = "run.toml"
 EXPORT_TABLE = "metamers.csv"
+EXPERIMENT_FILE = "experiment.toml"
 
-LEFTOVERS = (".claim-", f".{RESULTS}.", ".report.", ".export.", f".{RUN_FILE}.", ".last.", ".best.")
+LEFTOVERS = (".claim-", f".{RESULTS}.", ".report.", ".export.", ".experiment.", f".{RUN_FILE}.", ".last.", ".best.")
 """Prefixes of names that a command uses while it runs, and may leave behind if it is killed."""
 
 KINDS: Mapping[str, str] = {
@@ -25,6 +26,7 @@ KINDS: Mapping[str, str] = {
     "run": "holds a run",
     "evaluations": "holds evaluations",
     "export": "holds exported files",
+    "experiment": "holds an experiment",
     "damaged": f"holds a {RESULTS} that cannot be read",
     "store": f"is inside a {RESULTS}, where no other files belong",
     "file": "is a file, expected a folder",
@@ -98,7 +100,8 @@ def _kind(folder: Path) -> str:
         if folder.is_symlink():
             return "link"
         return "file" if folder.exists() else "missing"
-    has_file = {"run": (folder / RUN_FILE).is_file(), "study": (folder / STUDY_FILE).is_file()}
+    files = {"run": RUN_FILE, "study": STUDY_FILE, "experiment": EXPERIMENT_FILE}
+    has_file = {name: (folder / file).is_file() for name, file in files.items()}
     if (folder / RESULTS).exists():
         attributes = _attributes(folder / RESULTS)
         if attributes is None or "schema_version" not in attributes:
@@ -108,6 +111,8 @@ def _kind(folder: Path) -> str:
     if found := next((name for name, exists in has_file.items() if exists), None):
         return found
     names = [each.name for each in folder.iterdir()]
+    if any(name.startswith(".experiment.") for name in names):
+        return "experiment"  # unfinished
     if all(name.startswith(LEFTOVERS) for name in names):
         return "empty"
     unfinished = any(name.startswith(".export.") for name in names)

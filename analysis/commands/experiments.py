@@ -171,8 +171,9 @@ def serve(
     try:
         from ..experiment.server.serving import serve as run_server
     except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
         raise MissingExtraError(
-            f"experiment serve needs the package '{(error.name or '').split('.')[0]}': pip install 'metamery[experiment]'"
+            f"experiment serve needs the package '{package}': pip install 'metamery[experiment]'"
         ) from error
     run_server(folder, host, port, proxy, idle, typer.echo)
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from ...framework.randomness import derived_seed
 
 T = TypeVar("T", bound=Hashable)
+U = TypeVar("U")
 
 LEAST_LISTS = 24
 """Least number of lists of Latin squares by default, so that participants get different orders."""
@@ -95,6 +96,11 @@ def stratified(categories: Mapping[T, str], count: int, seed: int) -> list[T]:
     return [stimulus for stimulus in categories if stimulus in chosen]
 
 
+def shuffled(values: Sequence[U], *seed: int | str) -> list[U]:
+    """Return values in an order that is drawn from a seed."""
+    return _shuffled(values, _generator(*seed))
+
+
 def _by_category(categories: Mapping[T, str], generator: random.Random) -> list[T]:
     """Return the stimuli category by category, both in random order."""
     members: dict[str, list[T]] = {}
@@ -106,7 +112,7 @@ def _by_category(categories: Mapping[T, str], generator: random.Random) -> list[
     return ordered
 
 
-def _shuffled(values: Sequence[T], generator: random.Random) -> list[T]:
+def _shuffled(values: Sequence[U], generator: random.Random) -> list[U]:
     return generator.sample(values, len(values))
 
 

@@ -43,7 +43,8 @@ class Item:
     shown
         What the file holds: ``metamer``, ``natural``, ``icon``, ``tone`` or ``noise``.
     reason
-        Why something else is shown than is intended; else empty.
+        Why the natural signal is shown instead of a metamer, or that a metamer is shown although it is not successful;
+        else empty.
     """
 
     role: str

@@ -13,10 +13,9 @@ import tomli_w
 
 from ...framework.checks import flag, names, number, one_of, text, whole, wrong
 from ...framework.errors import MetameryError, unknown
+from ...framework.folders import EXPERIMENT_FILE
 from ...framework.limits import text_of
 from .records import PARTS
-
-EXPERIMENT_FILE = "experiment.toml"
 
 PRESETS = {path.stem: path for path in sorted((Path(__file__).parent / "presets").glob("*.toml"))}
 """Published settings by name."""
@@ -483,7 +482,7 @@ def resolve(
     """
     own = {} if file is None else _toml(file)
     name = preset or own.get("preset") or DEFAULT_PRESET[kind]
-    table = merged(merged(preset_table(one_of("preset", name, PRESETS)), own), {"preset": name})
+    table = merged(merged(preset_table(name), own), {"preset": name})
     for dotted, value in (changes or {}).items():
         *path, last = dotted.split(".")
         change: dict[str, Any] = {last: value}
@@ -493,15 +492,13 @@ def resolve(
     if consent is not None:
         paragraphs = [" ".join(part.split()) for part in text_of(consent, "no consent in").split("\n\n")]
         table = merged(table, {"consent": {"text": [each for each in paragraphs if each]}})
-    settings = ExperimentSettings.parse(table)
-    if kind == "picture" and {"level", "headphones"} & {*settings.parts}:
-        raise MetameryError(f"preset '{name}' is for sounds, and the study holds pictures: choose another preset")
-    return settings
+    return ExperimentSettings.parse(table)
 
 
 def preset_table(name: str) -> dict[str, Any]:
-    """Return the table of a preset."""
-    return tomllib.loads(PRESETS[name].read_text(encoding="utf-8"))
+    """Return the table of a preset, with its name in it; an unknown name is refused."""
+    path = PRESETS[one_of("preset", name, PRESETS)]
+    return {**tomllib.loads(path.read_text(encoding="utf-8")), "preset": name}
 
 
 def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

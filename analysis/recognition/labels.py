@@ -83,6 +83,10 @@ class Labels:
 
     def right(self, stimulus: Stimulus, model: Model) -> frozenset[str]:
         """Which categories are right answers, whatever the model; empty where these are not known."""
+        return self.shown_by(stimulus)
+
+    def shown_by(self, stimulus: Stimulus) -> frozenset[str]:
+        """Which categories a stimulus shows; empty where these are not known."""
         answers = stimulus.right_answers(self.name)
         if answers is None:
             table = self.classes.get("category", {})

@@ -46,6 +46,10 @@ def places(tmp_path: Path) -> dict[str, Path]:
     export = root / "export"
     export.mkdir()
     (export / "metamers.csv").write_text("file\n")
+    experiment = root / "experiment"
+    experiment.mkdir()
+    (experiment / "experiment.toml").write_text('title = "Pets"\n')
+    (root / "exchanged" / ".experiment.~").mkdir(parents=True)
     damaged = root / "damaged"
     (damaged / "results.zarr").mkdir(parents=True)
     (damaged / "results.zarr" / "zarr.json").write_text("{")
@@ -58,8 +62,8 @@ def places(tmp_path: Path) -> dict[str, Path]:
     (root / "link").symlink_to(root / "nowhere" / "at all")
     inside = study / "results.zarr"
     return {
-        **{name: root / name for name in ("study", "evaluations", "run", "export", "damaged", "other", "empty")},
-        **{name: root / name for name in ("file", "link", "missing", "begun")},
+        **{name: root / name for name in ("study", "evaluations", "run", "export", "experiment", "damaged")},
+        **{name: root / name for name in ("other", "empty", "file", "link", "missing", "begun", "exchanged")},
         "store": inside,
         "below a store": inside / "models",
         "new in a store": inside / "models" / "new",
@@ -68,7 +72,13 @@ def places(tmp_path: Path) -> dict[str, Path]:
     }
 
 
-SAME = {"begun": "empty", "below a store": "store", "new in a store": "store", "below a file": "missing"}
+SAME = {
+    "begun": "empty",
+    "exchanged": "experiment",
+    "below a store": "store",
+    "new in a store": "store",
+    "below a file": "missing",
+}
 
 
 def test_each_folder_is_what_it_is(places: dict[str, Path]) -> None:
@@ -89,15 +99,16 @@ def test_a_study_that_a_training_wrote_into_is_still_one(places: dict[str, Path]
     assert kind(places["study"]) == "study"
 
 
-@pytest.mark.parametrize("wanted", ["study", "evaluations", "run", "export"])
+@pytest.mark.parametrize("wanted", ["study", "evaluations", "run", "export", "experiment"])
 def test_what_may_be_written_to(places: dict[str, Path], wanted: str) -> None:
-    free = {wanted, "missing", "empty", "begun", *(["other"] if wanted != "export" else [])}
+    others = wanted not in ("export", "experiment")
+    free = {wanted, "missing", "empty", "begun", *(["other"] if others else [])}
     for name, place in places.items():
-        if name in free:
-            check_output(place, wanted, others=wanted != "export")
+        if SAME.get(name) == wanted or name in free:
+            check_output(place, wanted, others=others)
         else:
             with pytest.raises(MetameryError, match=r"choose another folder$|^cannot "):
-                check_output(place, wanted, others=wanted != "export")
+                check_output(place, wanted, others=others)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -125,6 +136,7 @@ def commands(tmp_path: Path, tiny: str, pictures: Path, study: Path) -> dict[str
     people.write_text(PEOPLE)
     free = {"missing", "empty", "begun", "other"}
     other = make_study(tmp_path / "other", {"vision:net": ImageDomain(3, 8, 8)}, null=False)
+    build = ["experiment", "build", "--set", 'parts=["main"]']
     synthesise = ["synthesise", tiny, "--stimuli", pictures, "--steps", 1]
     return {
         "synthesise -o": (lambda place: [*synthesise, "-o", place], {*free, "study"}),
@@ -142,13 +154,18 @@ def commands(tmp_path: Path, tiny: str, pictures: Path, study: Path) -> dict[str
         "report": (lambda place: ["report", place], {"study", "store", "evaluations", "run"}),
         "export -o": (lambda place: ["export", study, "-o", place], {"missing", "empty", "begun", "export"}),
         "export": (lambda place: ["export", place, "-o", tmp_path / "exported"], {"study", "store"}),
+        "experiment build -o": (
+            lambda place: [*build, study, "-o", place], {"missing", "empty", "begun", "experiment", "exchanged"}
+        ),
+        "experiment build": (lambda place: [*build, place, "-o", tmp_path / "built"], {"study", "store"}),
         "new-plugin -o": (lambda place: ["new-plugin", "my-own", "-o", place], {"missing", "empty", "begun"}),
     }  # fmt: skip
 
 
 NAMES = [
     "synthesise -o", "run -o", "run", "demo -o", "evaluate -o", "evaluate", "evaluate --remove", "compare -o",
-    "compare", "statistics -o", "report", "export -o", "export", "new-plugin -o",
+    "compare", "statistics -o", "report", "export -o", "export", "experiment build -o", "experiment build",
+    "new-plugin -o",
 ]  # fmt: skip
 
 
@@ -169,7 +186,9 @@ def test_a_command_takes_a_folder_or_refuses_it_in_one_line(
         assert snapshot(tmp_path / "places") == before, which
 
 
-@pytest.mark.parametrize("name", ["report", "export", "export -o", "new-plugin -o", "compare"])
+@pytest.mark.parametrize(
+    "name", ["report", "export", "export -o", "experiment build -o", "experiment build", "new-plugin -o", "compare"]
+)
 def test_a_command_works_on_each_kind_that_it_takes(
     name: str, places: dict[str, Path], tmp_path: Path, tiny: str, pictures: Path, command: Any
 ) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from ...framework.errors import MetameryError
-from ..statistics.decomposition import mixed, one_way
+from ..statistics.decomposition import Effect, mixed, one_way
 from ..statistics.proportions import proportion
 from .key import NATURAL, Item, Key
 from .observers import Accuracy
@@ -21,7 +20,8 @@ ALPHA = 0.05
 TERMS = ("layer", "recogniser:layer")
 """The effect of stage on people alone, and the interaction of observer (people, the generating model) and stage."""
 
-_BLOCK = 2**22  # scores in memory at once
+MAX_SCORES = 2**22
+"""Number of scores in memory at once."""
 
 
 def power(
@@ -51,8 +51,8 @@ def power(
     Returns
     -------
     xr.Dataset
-        ``power (model, term)`` with the ends of its 95 % Wilson interval, and ``p (model, term, seed)``, one for each
-        simulated experiment, NaN where F is.
+        ``power (model, term)`` with the ends of its 95 % Wilson interval; ``p`` and ``p_GG (model, term, seed)``,
+        without and with correction, for each simulated experiment, NaN where F is.
 
     Raises
     ------
@@ -62,18 +62,16 @@ def power(
     if participants < 2:
         raise MetameryError(f"participants is {participants}, expected at least 2")
     p_values = np.stack(
-        [
-            np.concatenate(
-                list(_p_values(_trials(key, model, participants), key, model, people, network, experiments, generator)),
-                axis=1,
-            )
-            for model in key.models
-        ]
-    )  # (model, term, experiment)
-    found = (p_values <= alpha).sum(axis=-1)
+        [_p_values(key, model, participants, people, network, experiments, generator) for model in key.models]
+    )
+    plain, corrected = p_values[:, 0], p_values[:, 1]  # (model, term, experiment)
     what = f"share of simulated experiments in which the effect is found at α = {alpha:g}"
-    variables: dict[str, Any] = proportion("power", ["model", "term"], found, experiments, what)
-    variables["p"] = (("model", "term", "seed"), p_values, {"long_name": "p, Greenhouse–Geisser", "units": "1"})
+    variables: dict[str, Any] = proportion(
+        "power", ["model", "term"], (corrected <= alpha).sum(axis=-1), experiments, what
+    )
+    dims = ("model", "term", "seed")
+    variables["p"] = (dims, plain, {"long_name": "p of the F distribution", "units": "1"})
+    variables["p_GG"] = (dims, corrected, {"long_name": "p, Greenhouse–Geisser", "units": "1"})
     coordinates = {"model": list(key.models), "term": list(TERMS), "seed": range(experiments)}
     about = {
         "title": f"Power with {participants} participants",
@@ -114,27 +112,28 @@ def _counts(item: Item, model: str) -> bool:
 
 
 def _p_values(
-    trials: NDArray[np.int64],
     key: Key,
     model: str,
+    participants: int,
     people: Accuracy,
     network: Accuracy,
     experiments: int,
     generator: np.random.Generator,
-) -> Iterator[NDArray[np.float64]]:
-    """Yield p of both terms, ``(term, experiment)``, block by block."""
-    stages = _stages(key, model)
-    accuracies = [np.array([each.by_layer[stage] for stage in stages]) for each in (people, network)]
-    step = max(1, _BLOCK // trials.size)
+) -> NDArray[np.float64]:
+    """P without and with correction, ``(2, term, experiment)``."""
+    trials = _trials(key, model, participants)
+    accuracies = [np.array([each.by_layer[stage] for stage in _stages(key, model)]) for each in (people, network)]
+    step = max(1, MAX_SCORES // trials.size)
+    blocks = []
     for first in range(0, experiments, step):
         shape = (min(step, experiments - first), *trials.shape)
         scores = np.stack([generator.binomial(trials, each, shape) / trials for each in accuracies], axis=1)
-        alone, both = one_way(scores[:, :1]), mixed(scores)[2]
-        yield np.stack(
-            [np.where(effect.ss_error > 0, effect.p(corrected=True), _exact(effect)) for effect in (alone, both)]
-        )
+        effects = one_way(scores[:, :1]), mixed(scores)[2]
+        blocks.append([[_p(effect, corrected) for effect in effects] for corrected in (False, True)])
+    return np.concatenate(blocks, axis=-1)
 
 
-def _exact(effect: Any) -> NDArray[np.float64]:
-    """P where there is no error: 0 where there is an effect, NaN where there is none."""
-    return np.where(effect.ss_effect > 0, 0.0, np.nan)
+def _p(effect: Effect, corrected: bool) -> NDArray[np.float64]:
+    """P of an effect; without any error it is 0 where there is an effect, NaN where there is none."""
+    exact = np.where(effect.ss_effect > 0, 0.0, np.nan)
+    return np.where(effect.ss_error > 0, effect.p(corrected), exact)

@@ -32,3 +32,4 @@ from .stimuli import Stimulus as Stimulus
 from .study import ModelReference as ModelReference
 from .study import Reference as Reference
 from .study import Study as Study
+from .weight_files import read_weights as read_weights

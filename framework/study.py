@@ -16,7 +16,7 @@ from .differences import differences
 from .errors import MetameryError, UnknownNameError, unknown
 from .limits import text_of
 from .moved import found_again
-from .registry import absolute
+from .registry import absolute, absolute_options
 
 if TYPE_CHECKING:
     from .manager import Plugins
@@ -223,6 +223,8 @@ def load_stimuli(plugins: Plugins, use: Reference) -> Stimuli:
     except UnknownNameError as error:
         if os.path.isdir(use.name):
             use = Reference(FOLDER, {**use.options, "path": str(Path(use.name).resolve())})
+        elif os.path.isfile(use.name):
+            raise MetameryError(f"'{use.name}' is a file, expected stimuli by name, or a folder of files") from None
         else:
             raise UnknownNameError(f"{error}; nor is there a folder '{use.name}'") from None
     options = dict(use.options)
@@ -241,7 +243,7 @@ def _model_reference(table: object, base: Path) -> ModelReference:
     options = table.get("options", {})
     if not isinstance(options, dict):
         raise MetameryError(f"options = {options!r}: expected a table")
-    return ModelReference(absolute(table["name"], base), tuple(layers), options)
+    return ModelReference(absolute(table["name"], base), tuple(layers), absolute_options(options, base))
 
 
 def _known(table: Mapping[str, Any], kind: str, names: tuple[str, ...]) -> None:

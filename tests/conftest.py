@@ -16,9 +16,14 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 from inputs import TINY, draw_pictures
 from metamery.framework import hookimpl, manager
 from metamery.framework.cli import main
+
+# How long an example takes is not tested: other things may run beside it.
+settings.register_profile("unhurried", settings.default, deadline=None)
+settings.load_profile("unhurried")
 
 collect_ignore = ["example_plugin"]  # a project of its own, tested where it is installed
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from torchvision.models import ResNet18_Weights
+
+from ...framework.class_labels import class_labels
+from ...framework.errors import MetameryError
 
 IMAGENET_1K = "imagenet-1k"
 """Name of the label space of ImageNet-1k."""
@@ -23,6 +26,35 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 def imagenet_labels() -> tuple[str, ...]:
     """Return the 1,000 class names of torchvision's weights; no two are the same."""
     return tuple(ResNet18_Weights.DEFAULT.meta["categories"])
+
+
+def labels_of(
+    what: str, classes: int | None, labels: Sequence[str] | None = None
+) -> tuple[tuple[str, ...] | None, str]:
+    """Return the labels of a network and their label space: those given, or ImageNet's for 1,000 classes, or none.
+
+    Parameters
+    ----------
+    what
+        Name of the network, for messages.
+    classes
+        Number of its logits; None if it has none.
+    labels
+        Names of the classes.
+
+    Raises
+    ------
+    MetameryError
+        The number of labels differs from that of the classes, or there are no classes to name.
+    """
+    if labels is not None:
+        if classes is None:
+            raise MetameryError(
+                f"{what} has no last layer, so there are no classes to name; num_classes adds a new one"
+            )
+        return class_labels(what, classes, labels, classes)[1], "category"
+    is_imagenet = classes == len(imagenet_labels())
+    return (imagenet_labels(), IMAGENET_1K) if is_imagenet else (None, "category")
 
 
 @cache

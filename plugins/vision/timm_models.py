@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import timm
 from timm.data.config import resolve_model_data_config
 from timm.models import is_model
 
-from ...framework.class_labels import check_number
+from ...framework.class_labels import class_labels
 from ...framework.domains import ImageDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
 from ...framework.normalisation import normalise_input
 from ...framework.outline import default_layers
 from ...framework.seeding import seeded
-from .imagenet import IMAGENET_1K, imagenet_labels
+from ...framework.weights import is_file, load_network
+from .imagenet import imagenet_labels, labels_of
 
 
 def timm_model_names() -> list[str]:
@@ -23,7 +26,15 @@ def timm_model_names() -> list[str]:
     return list(timm.list_models())
 
 
-def timm_model(name: str, *, weights: str = "DEFAULT", num_classes: int | None = None, seed: int = 0) -> Model:
+def timm_model(
+    name: str,
+    *,
+    weights: str = "DEFAULT",
+    entry: str | None = None,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Model:
     """Build a network, in eval mode, for signals ``(B, C, H, W)`` in [0, 1].
 
     Size and normalisation are those of the weights in timm; for random weights, those of the default weights.
@@ -34,8 +45,14 @@ def timm_model(name: str, *, weights: str = "DEFAULT", num_classes: int | None =
         Name as in timm, such as ``resnet10t``, or with the tag of its weights, ``resnet10t.c3_in1k``.
     weights
         ``DEFAULT``, the tag of other weights, or ``none`` for random ones. They are downloaded once, as tensors only.
+        Or a file of weights, in any format of `metamery.framework.read_weights`; its normalisation, if it holds one, is
+        used.
+    entry
+        Where in a file the weights are, such as ``model_ema``.
     num_classes
-        Number of logits. With weights, any other number than theirs gives a new, random last layer.
+        Number of logits; by default that of the weights. Any other number gives a new, random last layer.
+    labels
+        Names of the classes; by default ImageNet's for 1,000 classes.
     seed
         Seed of random weights, including those of a new last layer.
 
@@ -44,32 +61,40 @@ def timm_model(name: str, *, weights: str = "DEFAULT", num_classes: int | None =
     UnknownNameError
         The network or its weights are unknown.
     MetameryError
-        The weights cannot be downloaded, the network has none, or `num_classes` is below 1.
+        The weights cannot be downloaded, the network has none, the file is not one of this network's weights,
+        `num_classes` is below 1, or the number of labels differs from that of the classes.
     """
     architecture, _, tag = name.partition(".")
     if not is_model(architecture):
         raise unknown("timm network", architecture, timm_model_names())
+    what = f"timm/{architecture}"
     tags = [known.partition(".")[2] for known in timm.list_models(f"{architecture}.*", pretrained=True)]
-    if weights not in ("DEFAULT", "none"):
+    if weights not in ("DEFAULT", "none") and not is_file(weights):
         tag = weights
     if tag and tag not in tags:
-        raise unknown(f"weights of timm/{architecture}:", tag, [*tags, "none"])
+        raise unknown(f"weights of {what}:", tag, [*tags, "none", "FILE"])
     full = f"{architecture}.{tag}" if tag else architecture
-    if num_classes is not None:
-        check_number(f"timm/{architecture}", "num_classes", num_classes)
-    arguments: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    asked = None if num_classes is None and labels is None else class_labels(what, num_classes, labels, 0)[0]
+    normalisation = None
     with seeded(seed):
-        network = _create(full, weights != "none", arguments).eval()
+        if is_file(weights):
+            usual = getattr(timm.get_pretrained_cfg(full), "num_classes", len(imagenet_labels()))
+            build = partial(_create, full, False)
+            loaded = load_network(build, usual, weights, entry, what=what, num_classes=num_classes)
+            network, classes, normalisation = loaded.network, loaded.classes, loaded.normalisation
+        else:
+            network = _create(full, weights != "none", asked)
+            classes = network.num_classes
+    network.eval()
     config: dict[str, Any] = resolve_model_data_config(network)  # type: ignore[no-untyped-call]
     domain = ImageDomain(*config["input_size"])
     layers = default_layers(network, domain)
-    normalise_input(network, config["mean"], config["std"])
-    if network.num_classes == len(imagenet_labels()):
-        return Model(network, domain, layers, imagenet_labels(), IMAGENET_1K)
-    return Model(network, domain, layers)
+    normalise_input(network, *(normalisation or (config["mean"], config["std"])))
+    return Model(network, domain, layers, *labels_of(what, classes, labels))
 
 
-def _create(name: str, pretrained: bool, arguments: dict[str, Any]) -> Any:
+def _create(name: str, pretrained: bool, classes: int | None = None) -> Any:
+    arguments = {} if classes is None else {"num_classes": classes}
     config = timm.get_pretrained_cfg(name)
     if pretrained and (config is None or not config.has_weights):
         raise MetameryError(f"timm/{name} has no weights; weights=none gives a random network")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pickle import UnpicklingError
 from typing import Any
 
@@ -9,14 +11,15 @@ import torchvision
 from torch import nn
 from torchvision.models import WeightsEnum
 
-from ...framework.class_labels import check_number
+from ...framework.class_labels import class_labels
 from ...framework.domains import ImageDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
 from ...framework.normalisation import normalise_input
 from ...framework.outline import default_layers
 from ...framework.seeding import seeded
-from .imagenet import IMAGENET_1K, imagenet_labels
+from ...framework.weights import is_file, load_network
+from .imagenet import labels_of
 
 _WITH_AUXILIARY_HEADS = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
 
@@ -26,7 +29,15 @@ def torchvision_model_names() -> list[str]:
     return list(torchvision.models.list_models(module=torchvision.models))
 
 
-def torchvision_model(name: str, *, weights: str = "DEFAULT", num_classes: int | None = None, seed: int = 0) -> Model:
+def torchvision_model(
+    name: str,
+    *,
+    weights: str = "DEFAULT",
+    entry: str | None = None,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Model:
     """Build a network, in eval mode, for signals ``(B, 3, H, W)`` in [0, 1].
 
     Size and normalisation are those of the weights in torchvision; for random weights, those of the default weights.
@@ -38,9 +49,14 @@ def torchvision_model(name: str, *, weights: str = "DEFAULT", num_classes: int |
         Name as in torchvision, such as ``resnet18``.
     weights
         ``DEFAULT``, the name of other weights, such as ``IMAGENET1K_V1``, or ``none`` for random ones. They are
-        downloaded once, and read as tensors only: a file that holds anything else is refused.
+        downloaded once, and read as tensors only: a file that holds anything else is refused. Or a file of weights, in
+        any format of `metamery.framework.read_weights`; its normalisation, if it holds one, is used.
+    entry
+        Where in a file the weights are, such as ``model_ema``.
     num_classes
-        Number of logits; 1,000 by default. With weights, any other number than theirs gives a new, random last layer.
+        Number of logits; by default that of the weights. Any other number gives a new, random last layer.
+    labels
+        Names of the classes; by default ImageNet's for 1,000 classes.
     seed
         Seed of random weights, including those of a new last layer.
 
@@ -49,33 +65,40 @@ def torchvision_model(name: str, *, weights: str = "DEFAULT", num_classes: int |
     UnknownNameError
         The network or its weights are unknown.
     MetameryError
-        The weights cannot be downloaded, or `num_classes` is below 1.
+        The weights cannot be downloaded, the file is not one of this network's weights, `num_classes` is below 1, or
+        the number of labels differs from that of the classes.
     """
     if name not in (names := torchvision_model_names()):
         raise unknown("torchvision network", name, names)
+    what = f"torchvision/{name}"
     known = torchvision.models.get_model_weights(name)
-    if weights != "none" and weights not in known.__members__:
-        raise unknown(f"weights of torchvision/{name}:", weights, [*known.__members__, "none"])
-    selected = None if weights == "none" else known[weights]
-    if num_classes is not None:
-        check_number(f"torchvision/{name}", "num_classes", num_classes)
-    described = selected or known["DEFAULT"]
+    published = weights != "none" and not is_file(weights)
+    if published and weights not in known.__members__:
+        raise unknown(f"weights of {what}:", weights, [*known.__members__, "none", "FILE"])
+    described = known[weights if published else "DEFAULT"]
     preset = described.transforms()
-    pixels = preset.crop_size[0]
-    if selected is not None:
-        _download(name, selected)
-    classes = num_classes or len(described.meta["categories"])
+    pixels, normalisation = preset.crop_size[0], (preset.mean, preset.std)
+    usual = len(described.meta["categories"])
+    classes, _ = class_labels(what, num_classes, labels, usual)
+    if published:
+        _download(name, described)
     with seeded(seed):
-        network = _build(name, None, pixels, num_classes) if selected is None else _build(name, selected, pixels)
-        if selected is not None and classes != len(selected.meta["categories"]):
-            _new_head(network, _build(name, None, pixels, classes))
+        if is_file(weights):
+            build = partial(_build, name, None, pixels)
+            loaded = load_network(build, usual, weights, entry, what=what, num_classes=num_classes)
+            network, normalisation = loaded.network, loaded.normalisation or normalisation
+            classes = loaded.classes
+        elif published:
+            network = _build(name, described, pixels)
+            if classes != usual:
+                _new_head(network, _build(name, None, pixels, classes))
+        else:
+            network = _build(name, None, pixels, classes)
     network.eval()
     domain = ImageDomain(3, pixels, pixels)
     layers = default_layers(network, domain)
-    normalise_input(network, preset.mean, preset.std)
-    if classes == len(imagenet_labels()):
-        return Model(network, domain, layers, imagenet_labels(), IMAGENET_1K)
-    return Model(network, domain, layers)
+    normalise_input(network, *normalisation)
+    return Model(network, domain, layers, *labels_of(what, classes, labels))
 
 
 def _build(name: str, weights: WeightsEnum | None, pixels: int, num_classes: int | None = None) -> nn.Module:

@@ -270,13 +270,16 @@ def domain_from(attributes: Mapping[str, Any], sizes: Mapping[str, int]) -> Doma
     Raises
     ------
     MetameryError
-        The kind of domain is neither image nor waveform.
+        The kind of domain is neither image nor waveform, or the attributes are damaged.
     """
     kind = attributes.get("domain_kind")
-    limits = {name: float(attributes[name]) for name in ("low", "high") if name in attributes}
-    if kind == "image":
-        return ImageDomain(sizes["channel"], sizes["y"], sizes["x"], **limits)
-    if kind == "waveform":
+    if kind not in ("image", "waveform"):
+        raise MetameryError(f"a model has domain '{kind}', expected image or waveform")
+    try:
+        limits = {name: float(attributes[name]) for name in ("low", "high") if name in attributes}
+        if kind == "image":
+            return ImageDomain(sizes["channel"], sizes["y"], sizes["x"], **limits)
         rms = float(attributes["rms"]) if "rms" in attributes else None
         return WaveformDomain(sizes["time"], int(attributes["sample_rate"]), **limits, rms=rms)
-    raise MetameryError(f"a model has domain '{kind}', expected image or waveform")
+    except (TypeError, ValueError, LookupError, OverflowError):
+        raise MetameryError("the results are damaged: the domain of a model cannot be read") from None

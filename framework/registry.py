@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import switches
-from .checks import check_types
+from .checks import LARGEST, check_types, wrong
 from .errors import MetameryError, MissingExtraError, UnknownNameError, unknown
 from .faults import USER_MODULE
 from .folders import RUN_FILE
@@ -307,6 +307,16 @@ def absolute(name: str, base: Path = Path()) -> str:
     return f"{(base / os.path.expanduser(user_file['path'])).resolve()}:{user_file['attribute']}"
 
 
+def absolute_options(options: Mapping[str, Any], base: Path = Path()) -> dict[str, Any]:
+    """Make options that name an existing file, such as one of weights, absolute, from `base`."""
+
+    def located(value: Any) -> Any:
+        names_file = isinstance(value, str) and "\0" not in value and Path(value).suffix != ""
+        return str((base / value).resolve()) if names_file and os.path.isfile(base / value) else value
+
+    return {name: located(value) for name, value in options.items()}
+
+
 def check_options(factory: Callable[..., Any], what: str, options: Mapping[str, Any], positional: int = 0) -> None:
     """Raise `MetameryError` if `options` do not fit the factory's signature."""
     signature = inspect.signature(factory)
@@ -315,6 +325,9 @@ def check_options(factory: Callable[..., Any], what: str, options: Mapping[str, 
         for name in options:
             if name not in accepted:
                 raise unknown(f"option of {what}:", name, accepted)
+    for name, value in options.items():
+        if isinstance(value, int) and abs(value) > LARGEST:  # no tensor holds it
+            raise wrong(f"{what}: {name}", value, f"an integer of at most {LARGEST}, or a number such as 1e30")
     try:
         signature.bind(*[None] * positional, **options)
     except TypeError as error:
@@ -340,6 +353,7 @@ def _from_file(path: Path, attribute: str, allow: Callable[[Path], None]) -> Cal
         del sys.modules[name]
         raise MetameryError(f"'{path}' cannot be run: {type(error).__name__}: {error}") from error
     if not callable(found := getattr(module, attribute, None)):
-        known = [key for key, value in vars(module).items() if inspect.isfunction(value) or inspect.isclass(value)]
+        own = {key: value for key, value in vars(module).items() if getattr(value, "__module__", "") == name}
+        known = [key for key, value in own.items() if inspect.isfunction(value) or inspect.isclass(value)]
         raise unknown(f"function of '{path}':", attribute, known)
     return found  # type: ignore[no-any-return]

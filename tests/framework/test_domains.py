@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from metamery.framework import ImageDomain, MetameryError, Stimulus, WaveformDomain
+from metamery.framework.domains import domain_from
 from PIL import Image
 
 
@@ -250,3 +251,16 @@ def test_a_domain_describes_itself() -> None:
     said = "waveform, 500 samples (0.5 s at 1000 Hz), values in [-1, 1]"
     assert str(WaveformDomain(500, 1000)) == f"{said}, RMS 0.1"
     assert str(WaveformDomain(500, 1000, rms=None)) == f"{said}, level as it is"
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"domain_kind": "image", "low": "float64"},
+        {"domain_kind": "waveform"},
+        {"domain_kind": "waveform", "sample_rate": 10**400, "rms": [0.1]},
+    ],
+)
+def test_damaged_attributes_of_a_domain_are_said_in_one_line(attributes: dict[str, object]) -> None:
+    with pytest.raises(MetameryError, match="the results are damaged: the domain of a model cannot be read"):
+        domain_from(attributes, {"time": 10, "y": 2, "x": 2})

@@ -308,3 +308,10 @@ def test_every_kind_has_its_hook() -> None:
 
     hooks = {name for name in vars(hookspecs) if name.startswith("register_")}
     assert hooks == {*KINDS.values(), "register_commands"}
+
+
+@pytest.mark.parametrize("value", [2**63, -(10**30)])
+def test_an_integer_that_no_tensor_holds_is_refused(value: int) -> None:
+    with pytest.raises(MetameryError, match=r"model 'a': size is .*, expected an integer of at most"):
+        check_options(lambda size: size, "model 'a'", {"size": value})
+    check_options(lambda size: size, "model 'a'", {"size": float(value)})

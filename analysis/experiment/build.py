@@ -34,6 +34,7 @@ from . import drawings
 from .allocation import allocate, in_blocks, number_of_lists
 from .conditions import shown
 from .headphones import TESTS
+from .jatos import write_jzip
 from .key import KEY_FILE, NATURAL, Item, Key
 from .media import Wanted, pictures, sound_files, sounds
 from .page import write_page
@@ -130,6 +131,10 @@ def build(
         check_disk("the experiment", most_bytes(plan, contents.wanted), out)
         _write(plan, contents, files, staging, progress)
         _exchange(staging, out)
+        for earlier in out.glob("*.jzip"):
+            earlier.unlink()
+        if settings.saving.to == "jatos":
+            remarks += write_jzip(out, Key.read(out))[1]
         clear(out, STAGED)
     return summary(plan, items, contents.wanted, contents.lists, remarks)
 
@@ -173,7 +178,10 @@ class Contents:
         wanted = self.wanted
         found = {name: item for files in wanted.main for name, item in files.values()}
         found |= {name: extra.item for name, extra in wanted.extras.items()}
-        found |= {name: Item("headphones", answer, shown="tone") for name, (*_, answer) in wanted.headphones.items()}
+        found |= {
+            name: Item("headphones", answer, shown="tone" if test == "antiphase" else "noise")
+            for name, (test, _, answer) in wanted.headphones.items()
+        }
         if wanted.level:
             found[wanted.level] = Item("level", shown="noise")
         return dict(sorted(found.items()))

@@ -136,7 +136,8 @@ def _character(made: ModelMetamers, context: Context, cutoff: float, batch_size:
             variables[f"natural_{name}"] = (("site", "stimulus"), table, about)
     what = "distance between seeds relative to that between stimuli"
     dims = ("site", "stimulus", "measured_layer")
-    variables["diversity"] = (dims, diversity, {"long_name": what, "units": "1"})
+    about = {"long_name": what, "units": "1", "missing": "diversity is of several seeds and several stimuli"}
+    variables["diversity"] = (dims, diversity, about)
     what = "share of the activation's energy that folds where it is subsampled"
     table = np.full((*each[:2], len(names)), np.nan)
     for step in steps:

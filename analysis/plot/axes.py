@@ -116,6 +116,12 @@ def averaged(array: xr.DataArray, shown: Iterable[str]) -> xr.DataArray:
     return array
 
 
+def check_known(array: xr.DataArray) -> None:
+    """Raise `MetameryError`, with the reason where the variable gives one, if there is no value to draw."""
+    if not array.notnull().any():
+        raise MetameryError(f"'{array.name}' has no value to draw: {array.attrs.get('missing') or 'all are missing'}")
+
+
 def limits(values: np.ndarray, units: str) -> tuple[float, float] | None:
     """Return 0 and 1 for proportions and the like, −1 and 1 for correlations well below 0, otherwise None."""
     finite = values[np.isfinite(values)]

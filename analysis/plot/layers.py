@@ -10,7 +10,7 @@ import xarray as xr
 
 from ...framework.errors import MetameryError
 from ..statistics.proportions import ENDS
-from .axes import averaged, label, layer_ticks, limits, new_axes, quiet, short, size_for, units, variable
+from .axes import averaged, check_known, label, layer_ticks, limits, new_axes, quiet, short, size_for, units, variable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ _SHIFT = 0.09  # of a layer's width, between models
 
 
 def by_layer(results: xr.Dataset | Mapping[str, xr.Dataset], name: str = "success", ax: Axes | None = None) -> Axes:
-    """Draw a variable by layer, a line for each model, with its interval where it has one.
+    """Draw a variable by layer, a line for each model that has a value, with its interval where it has one.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def by_layer(results: xr.Dataset | Mapping[str, xr.Dataset], name: str = "succes
     Raises
     ------
     MetameryError
-        There is no such variable, it has no layers, or it has further dimensions.
+        There is no such variable, it has no layers or no value, or it has further dimensions.
 
     Examples
     --------
@@ -54,7 +54,10 @@ def by_layer(results: xr.Dataset | Mapping[str, xr.Dataset], name: str = "succes
     ['1', '2']
     """
     datasets = {"": results} if isinstance(results, xr.Dataset) else dict(results)
-    lines = [line for title, dataset in datasets.items() for line in _lines(title, dataset, name)]
+    found = [line for title, dataset in datasets.items() for line in _lines(title, dataset, name)]
+    lines = [line for line in found if line[1].notnull().any()]
+    if not lines:
+        check_known(found[0][1])
     layers = list(dict.fromkeys(layer for _, values, _ in lines for layer in values["layer"].values.tolist()))
     ax = new_axes(ax, *size_for(layers, 0.7))
     for number, (title, values, ends) in enumerate(lines):

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ...framework.errors import MetameryError
-from .axes import averaged, label, limits, new_axes, short, units
+from .axes import averaged, check_known, label, limits, new_axes, short, units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def heat_map(array: xr.DataArray, ax: Axes | None = None) -> Axes:
     Raises
     ------
     MetameryError
-        The number of dimensions left is not two.
+        The number of dimensions left is not two, or there is no value.
 
     Examples
     --------
@@ -49,6 +49,7 @@ def heat_map(array: xr.DataArray, ax: Axes | None = None) -> Axes:
     """
     down, across = _dims(array)
     values = averaged(array, (down, across)).transpose(down, across)
+    check_known(values)
     rows, columns = (_names(values, dim) for dim in (down, across))
     ax = new_axes(ax, *_size(rows, columns))
     low, high = limits(values.values, units(values)) or (None, None)

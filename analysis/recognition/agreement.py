@@ -54,7 +54,7 @@ def _agreement(results: ModelResults) -> xr.Dataset:
     named = counts.rename_vars({part: part.replace("agrees", "agreement") for part in _PARTS})
     named = named.rename_vars(agreement_counted="counted").drop_vars("layer").rename_dims(layer="site")
     what = "proportion of metamers with the natural signal's label"
-    named["agreement"].attrs["long_name"] = what
+    named["agreement"].attrs |= {"long_name": what, "missing": "the model has no classes, or no metamer is made"}
     for end in ENDS:
         named[f"agreement_{end}"].attrs["long_name"] = f"{end} end of the 95 % Wilson interval: {what}"
     return named.assign_coords(site_coordinates([(results.name, layer) for layer in results.layers]))

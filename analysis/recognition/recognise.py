@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 100
 
+_MISSING = {
+    "recognised": "the recogniser knows no right answer to these signals",
+    "own": "the model was not asked itself, or knows no right answer to these signals",
+    "others": "no other model was asked that knows a right answer to these signals",
+    "idiosyncrasy": "the model itself and another one have to know right answers to these signals",
+}
+"""Why a value may be missing."""
+
 NATURAL = "natural"
 """Name, in place of a layer, of the natural signals as fitted to the generator."""
 
@@ -209,6 +217,7 @@ def summary(
     ) -> None:
         ends = np.where(counted > 1, percentiles(samples[1:]), np.nan)
         variables.update(with_ends(name, dims, samples[0], ends, what))
+        variables[name][2]["missing"] = _MISSING[name.removesuffix("_given_right")]
 
     for ending, values, whose in (
         ("", by_stimulus, ""),

@@ -10,7 +10,7 @@ import numpy as np
 
 from .effects import effects
 from .heads import reference_text
-from .lines import ACROSS, clipped, item_text, level_names, line_charts
+from .lines import ACROSS, Drawings, clipped, item_text, level_names, line_charts
 from .matrix import Cell, shade
 from .numbers import interval, number
 from .signals import Shown, is_signal, signals
@@ -20,7 +20,7 @@ from .terminal import APART, reading_order
 if TYPE_CHECKING:
     import xarray as xr
 
-FIRST = ("synthesis", "agreement", "recognition", "accuracy", "observers", "between_models")
+FIRST = ("synthesis", "agreement", "recognition", "accuracy", "human", "stages", "observers", "between_models")
 """Groups whose results the others are read with, in the order of the page."""
 
 _OWN = {"stimuli", "metamers", "match", "null"}  # a model's groups that other sections show
@@ -46,17 +46,21 @@ class Table:
 
 @dataclass(frozen=True)
 class Result:
-    """One variable: a table of its numbers and perhaps a chart of them, or in `unread` why there is neither."""
+    """One variable: a table of its numbers and perhaps charts of them.
+
+    `missing` states what has no value, and why; where nothing has one, it stands alone. `unread` describes a variable
+    that is too large for either.
+    """
 
     name: str
     title: str
     units: str
     at: str  # its path in the store, for `snippets`
     averaged: Sequence[str] = ()
-    charts: Sequence[tuple[str, str]] = ()  # title, drawing
-    legend: Sequence[tuple[str, str]] = ()  # style, name
+    drawings: Drawings = Drawings()
     has_interval: bool = False
     table: Table | None = None
+    missing: str = ""
     unread: str = ""
 
 
@@ -147,13 +151,22 @@ def _result(
     if isinstance(reduced, str):
         return Result(name, title, units, location, unread=reduced)
     values, averaged, is_flag = reduced
+    if not values.notnull().any():
+        return Result(name, title, units, location, averaged, missing=_missing(array))
     row_dim, column_dim = _arranged(values)
     values = _trimmed(values, column_dim)
     bounds = [] if averaged else [_like(numeric[end], values) for end in _ends(name, numeric)]
-    charts, legend = line_charts(values, row_dim, column_dim, bounds, f"{clipped(name, units)} ({units})", name)
+    drawings = line_charts(values, row_dim, column_dim, bounds, f"{clipped(name, units)} ({units})", name)
     code = _code(is_flag, averaged, [*values.dims, *fixed])
-    table = _table(values, row_dim, column_dim, bounds, code, shaded=not charts or row_dim == "site")
-    return Result(name, title, units, location, averaged, charts, legend, bool(charts and bounds), table)
+    table = _table(values, row_dim, column_dim, bounds, code, shaded=not drawings.charts or row_dim == "site")
+    missing = _missing(array, drawings.empty) if drawings.empty else ""
+    return Result(name, title, units, location, averaged, drawings, bool(drawings.charts and bounds), table, missing)
+
+
+def _missing(array: xr.DataArray, empty: Sequence[str] = ()) -> str:
+    """Say that a variable has no value, or none for some items, with the reason that its attribute `missing` gives."""
+    whose = f" for {' and '.join(empty)}" if empty else ""
+    return f"There is no value{whose}: {array.attrs.get('missing') or 'all are missing'}."
 
 
 def _ends(name: str, numeric: Mapping[str, xr.DataArray]) -> list[str]:
@@ -200,8 +213,8 @@ def _arranged(values: xr.DataArray) -> tuple[str, str]:
     dims = [str(dim) for dim in values.dims]
     if not dims:
         return "", ""
-    if dims == ["site"]:
-        return "site", ""
+    if "site" in dims and not {*dims} & {*ACROSS}:
+        return "site", next((dim for dim in dims if dim != "site"), "")
     across = next(dim for dim in (*ACROSS, *reversed(dims)) if dim in dims)
     return next((dim for dim in dims if dim != across), ""), across
 

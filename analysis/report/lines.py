@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,22 +20,53 @@ ACROSS = ("layer", "epoch", "step", "epsilon", "strength", "quantile")
 
 _LINES = ("model", "recogniser", "category", "participant", "transformation", "site")
 _MOST_LINES = 8
+_MOST_OF_MODEL = 4  # lines of one model that a chart shows together; more of them get a chart each
+_MOST_CHARTS = 24
 _HEIGHT = 160  # pixels of a chart
+_LARGE, _SMALL = (310, _HEIGHT), (150, 140)
+_LONGEST = 28  # letters of the title of an axis of strengths
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """Charts of one variable, on the same axes.
+
+    Parameters
+    ----------
+    charts
+        Their titles and drawings.
+    legend
+        Styles and names of the lines, for all charts.
+    empty
+        Names of models or layers without any value, which are not drawn.
+    are_small
+        Whether they are small multiples, of which two fit beside each other on a phone.
+    """
+
+    charts: Sequence[tuple[str, str]] = ()
+    legend: Sequence[tuple[str, str]] = ()
+    empty: Sequence[str] = ()
+    are_small: bool = False
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """What one chart shows: lines ``(line, position)``, and perhaps the ends of their intervals."""
+    """Lines ``(line, position)``, and perhaps the ends of their intervals."""
 
     lines: NDArray[np.float64]
     edges: list[NDArray[np.float64]]
 
-    def at(self, positions: list[int]) -> _Lines:
-        """Select some positions."""
-        return _Lines(self.lines[:, positions], [edge[:, positions] for edge in self.edges])
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether each line has any value."""
+        return np.asarray(np.isfinite(self.lines).any(axis=1))
 
-    def draw(self, across: Axis, positions: NDArray[np.float64], up: Axis, label: str) -> str:
-        chart = Chart(across, up, 310, _HEIGHT)
+    def at(self, lines: Any, positions: Any = slice(None)) -> _Lines:
+        """Select some lines and positions."""
+        return _Lines(self.lines[lines][:, positions], [edge[lines][:, positions] for edge in self.edges])
+
+    def draw(self, across: Axis, positions: NDArray[np.float64], up: Axis, label: str, size: tuple[int, int]) -> str:
+        chart = Chart(across, up, *size)
         for line in range(len(self.lines)):
             if self.edges:
                 chart.area(positions, self.edges[0][line], self.edges[1][line], f"range s{line + 1}")
@@ -45,67 +77,118 @@ class _Lines:
         return chart.svg(label)
 
 
-_Charts = tuple[list[tuple[str, str]], list[tuple[str, str]]]
-"""Drawings with their titles, and the legend that they share: style and name."""
-
-
 def line_charts(
     values: xr.DataArray, row_dim: str, column_dim: str, bounds: list[xr.DataArray], title: str, name: str
-) -> _Charts:
+) -> Drawings:
     """Draw lines across layers or sizes; nothing where that would not be informative."""
     if not np.isfinite(values.values).any():
-        return [], []
+        return Drawings()
+    has_layers = row_dim == "site" and {"model", "layer"} <= {*values.coords}
     if row_dim == "site" and column_dim not in ACROSS:
-        return _charts_of_sites(values, column_dim, bounds, title, name)
+        is_drawn = has_layers and (not column_dim or column_dim in _LINES)
+        return _across_layers(values, column_dim, bounds, title, name) if is_drawn else Drawings()
     if column_dim not in ACROSS or (row_dim and row_dim not in _LINES):
-        return [], []
-    lines = values.sizes[row_dim] if row_dim else 1
-    if lines > _MOST_LINES or (column_dim != "layer" and values.sizes[column_dim] < 3):
-        return [], []
-    order = [dim for dim in (row_dim, column_dim) if dim]
-    shown = _Lines(*_stacked([each.transpose(*order) for each in (values, *bounds)], lines))
+        return Drawings()
+    if column_dim != "layer" and values.sizes[column_dim] < 3:
+        return Drawings()
+    if has_layers and values.sizes["site"] > _MOST_OF_MODEL:
+        return _at_each_layer(values, column_dim, bounds, title, name)
+    if (values.sizes[row_dim] if row_dim else 1) > _MOST_LINES:
+        return Drawings()
+    shown = _stacked(values, bounds, row_dim, column_dim)
+    items = np.array(_items(values, row_dim) or [""])
     across, positions = _across_axis(values, column_dim)
-    drawing = shown.draw(
-        across, positions, _up_axis(title, shown, name), f"{name} by {column_dim}; the numbers are in the table"
+    drawing = shown.at(shown.known).draw(
+        across, positions, _up_axis(title, shown, name), f"{name} by {column_dim}; the numbers are in the table", _LARGE
     )
-    return [("", drawing)], _legend(_items(values, row_dim))
+    legend = _legend(items[shown.known].tolist() if row_dim else [])
+    return Drawings([("", drawing)], legend, items[~shown.known].tolist())
 
 
-def _charts_of_sites(
+def _across_layers(
     values: xr.DataArray, column_dim: str, bounds: list[xr.DataArray], title: str, name: str
-) -> _Charts:
-    """Draw lines across the layers of each model: one chart for all where these are the same, else one for each."""
-    if not {"model", "layer"} <= {*values.coords} or (column_dim and column_dim not in _LINES):
-        return [], []
-    of_model: dict[str, list[int]] = {}
-    for position, model in enumerate(values["model"].values.tolist()):
-        of_model.setdefault(str(model), []).append(position)
-    layers = {model: [str(values["layer"].values[position]) for position in own] for model, own in of_model.items()}
-    lines = values.sizes[column_dim] if column_dim else 1
-    order = [dim for dim in (column_dim, "site") if dim]
-    shown = _Lines(*_stacked([each.transpose(*order) for each in (values, *bounds)], lines))
+) -> Drawings:
+    """Draw lines across the layers of each model.
+
+    Models with the same layers share a chart, one for each item of `column_dim` if there are many or they are
+    transformations; else each model has a chart with its items, or one for each of them.
+    """
+    items = _items(values, column_dim) or [""]
+    shown = _stacked(values, bounds, column_dim, "site")  # (item, site)
+    sites = _sites_of_models(values)
+    known = {model: own for model, own in sites.items() if shown.at(slice(None), own).known.any()}
+    empty = [model for model in sites if model not in known]
+    layers = {model: [str(values["layer"].values[site]) for site in own] for model, own in known.items()}
+    is_apart = len(items) > _MOST_OF_MODEL or column_dim == "transformation"
+    is_shared = len({tuple(own) for own in layers.values()}) == 1 and len(known) <= _MOST_LINES
     up, label = _up_axis(title, shown, name), f"{name} by layer; the numbers are in the table"
-    same = len({tuple(own) for own in layers.values()}) == 1
-    if not column_dim and same and len(layers) <= _MOST_LINES:
-        together = _Lines(
-            np.stack([shown.lines[0, own] for own in of_model.values()]),
-            [np.stack([edge[0, own] for own in of_model.values()]) for edge in shown.edges],
-        )
-        own = next(iter(layers.values()))
-        drawing = together.draw(names("layer", own), np.arange(len(own), dtype=np.float64), up, label)
-        return [("", drawing)], _legend(list(layers) if len(layers) > 1 else [])
-    if lines > _MOST_LINES:
-        return [], []
+
+    def drawn(lines: _Lines, model: str, size: tuple[int, int]) -> str:
+        own = layers[model]
+        return lines.draw(names("layer", own), np.arange(len(own), dtype=np.float64), up, label, size)
+
+    if is_shared and (is_apart or not column_dim):
+        own = np.array(list(known.values()))  # (model, layer)
+        of_items = {
+            item: _Lines(shown.lines[line][own], [edge[line][own] for edge in shown.edges])
+            for line, item in enumerate(items)
+        }
+        size = _SMALL if column_dim else _LARGE
+        charts = [(item, drawn(each, next(iter(known)), size)) for item, each in of_items.items() if each.known.any()]
+        return Drawings(charts, _legend(list(known) if len(known) > 1 else []), empty, bool(column_dim))
+    if not is_apart:
+        charts = [(model, drawn(shown.at(slice(None), own), model, _LARGE)) for model, own in known.items()]
+        return Drawings(charts, _legend(_items(values, column_dim)), empty)
     charts = [
-        (model, shown.at(own).draw(names("layer", layers[model]), np.arange(len(own), dtype=np.float64), up, label))
-        for model, own in of_model.items()
+        (f"{item}, {model}", drawn(each, model, _SMALL))
+        for line, item in enumerate(items)
+        for model, own in known.items()
+        if (each := shown.at([line], own)).known.any()
     ]
-    return charts, _legend(_items(values, column_dim))
+    return Drawings(charts, [], empty, True) if len(charts) <= _MOST_CHARTS else Drawings()
 
 
-def _stacked(arrays: list[xr.DataArray], lines: int) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    first, *rest = (each.values.reshape(lines, -1) for each in arrays)
-    return first, rest
+def _at_each_layer(
+    values: xr.DataArray, column_dim: str, bounds: list[xr.DataArray], title: str, name: str
+) -> Drawings:
+    """Draw a small chart for each layer, with a line for each model that has it."""
+    shown = _stacked(values, bounds, "site", column_dim)
+    sites = _sites_of_models(values)
+    layers = [str(layer) for layer in dict.fromkeys(values["layer"].values.tolist())]
+    if len(layers) > _MOST_CHARTS or len(sites) > _MOST_LINES:
+        return Drawings()
+    across, positions = _across_axis(values, column_dim)
+    up, label = _up_axis(title, shown, name), f"{name} by {column_dim}; the numbers are in the table"
+    charts, empty = [], []
+    for layer in layers:
+        own = [next((site for site in of if values["layer"].values[site] == layer), -1) for of in sites.values()]
+        lines = _or_missing(shown, own)
+        if lines.known.any():
+            charts.append((layer, lines.draw(across, positions, up, f"{label}, layer {layer}", _SMALL)))
+        else:
+            empty.append(layer)
+    return Drawings(charts, _legend(list(sites) if len(sites) > 1 else []), empty, True)
+
+
+def _or_missing(shown: _Lines, lines: list[int]) -> _Lines:
+    """Select some lines; −1 stands for one without values."""
+    is_there = np.array(lines)[:, None] >= 0
+    found = shown.at(lines)
+    return _Lines(np.where(is_there, found.lines, np.nan), [np.where(is_there, edge, np.nan) for edge in found.edges])
+
+
+def _sites_of_models(values: xr.DataArray) -> dict[str, list[int]]:
+    sites: dict[str, list[int]] = {}
+    for position, model in enumerate(values["model"].values.tolist()):
+        sites.setdefault(str(model), []).append(position)
+    return sites
+
+
+def _stacked(values: xr.DataArray, bounds: list[xr.DataArray], row_dim: str, column_dim: str) -> _Lines:
+    order = [dim for dim in (row_dim, column_dim) if dim]
+    lines = values.sizes[row_dim] if row_dim else 1
+    first, *rest = (each.transpose(*order).values.reshape(lines, -1) for each in (values, *bounds))
+    return _Lines(first, rest)
 
 
 def _legend(texts: list[str]) -> list[tuple[str, str]]:
@@ -122,7 +205,8 @@ def level_names(values: xr.DataArray, dim: str) -> list[str]:
 def _across_axis(values: xr.DataArray, dim: str) -> tuple[Axis, NDArray[np.float64]]:
     if of := level_names(values, dim):
         unit = str(values["unit"].item()) if "unit" in values.coords and values["unit"].ndim == 0 else ""
-        return names(f"{dim} ({unit})" if unit else dim, of), np.arange(len(of), dtype=np.float64)
+        title = f"{dim} ({unit})" if unit else dim
+        return names(title if len(title) <= _LONGEST else unit, of), np.arange(len(of), dtype=np.float64)
     coordinate = values[dim].values
     if coordinate.dtype.kind not in "iuf":
         return names(dim, [str(item) for item in coordinate]), np.arange(len(coordinate), dtype=np.float64)

@@ -45,7 +45,7 @@ class Matrix:
 def matrices(model: ModelResults) -> list[Matrix]:
     """Return the median match over stimuli and seeds, one matrix per metric; empty where nothing was measured."""
     matches = model.matches
-    if matches is None:
+    if matches is None or matches.isnull().all():
         return []
     present = [metric for metric in METRICS if metric.name in matches["metric"].values]
     return [_matrix(model, metric, matches.sel(metric=metric.name).values) for metric in present]

@@ -77,7 +77,9 @@ def null(model: ModelResults) -> Null | None:
 
 
 def match_charts(model: ModelResults) -> list[str]:
-    """Draw match at the metamers' own layers against the null, one SVG element per metric."""
+    """Draw match at the metamers' own layers against the null, one SVG element per metric; none without any number."""
+    if all(_is_empty(model, metric) for metric in JUDGED):
+        return []
     layers = names("layer at which they were made", model.layers)
     return [_match_chart(model, metric, layers) for metric in JUDGED]
 
@@ -127,6 +129,12 @@ def _match_chart(model: ModelResults, metric: Metric, layers: Axis) -> str:
     if highest is not None:
         chart.levels(positions, 0.46, highest, "maximum")
     return chart.svg(f"{metric.title} of the metamers at their own layers, against the null; the numbers are below")
+
+
+def _is_empty(model: ModelResults, metric: Metric) -> bool:
+    maximum = model.of_null("maximum", metric.name)
+    has_null = maximum is not None and bool(maximum.notnull().any())
+    return not has_null and bool(np.isnan(model.own_match(metric.name)).all())
 
 
 def _axis(metric: Metric, shown: Sequence[Any]) -> Axis:

@@ -45,6 +45,7 @@ class ModelSection:
     layers: list[LayerSummary]
     measured_layers: list[str]
     null: Null | None
+    has_match: bool
     match_charts: list[str]
     histograms: list[list[str]]
     matrices: list[Matrix]
@@ -135,7 +136,8 @@ def model_section(
         layers=layer_summaries(model, final),
         measured_layers=model.measured_layers,
         null=null(model),
-        match_charts=match_charts(model) if model.matches is not None else [],
+        has_match=model.matches is not None,
+        match_charts=match_charts(model),
         histograms=histograms(model),
         matrices=matrices(model),
         metamers=metamer_table(model, final),

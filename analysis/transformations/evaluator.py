@@ -200,6 +200,8 @@ def _dataset(context: Context, selected: Strengths, curves: Sequence[Curves], dr
         )
         ends = zip(*(percentiles(values) for values in samples), strict=True)
         variables |= with_ends(what, at, _padded([values[0] for values in own]), map(_padded, ends), meaning)
+        if what == "equivariance":
+            variables[what][2]["missing"] = "no map of the layer moves with the signal"
         if what == "invariance":
             areas = np.stack([area(values) for values in samples], axis=1)  # (R, transformation, S)
             profile = np.stack([area(values[0]) for values in own])

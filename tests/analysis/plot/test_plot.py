@@ -55,6 +55,20 @@ def test_lines_and_intervals_are_the_datasets() -> None:
     assert [tick.get_text() for tick in ax.get_xticklabels()] == LAYERS
 
 
+def test_a_model_without_values_has_no_line_and_nothing_at_all_is_said() -> None:
+    both = xr.concat([proportions("vision:a", [0.5, 0.25]), proportions("vision:b", [np.nan, np.nan])], "site")
+    ax = plot.by_layer(both, "share")
+    assert len(ax.containers) == 1
+    assert ax.get_legend() is None
+    nothing = both.isel(site=slice(2, None))
+    nothing["share"].attrs["missing"] = "nobody was asked"
+    with pytest.raises(MetameryError, match="'share' has no value to draw: nobody was asked"):
+        plot.by_layer(nothing, "share")
+    unknown = xr.full_like(both.share, np.nan).expand_dims(recogniser=["c"]).rename("similarity").drop_attrs()
+    with pytest.raises(MetameryError, match="'similarity' has no value to draw: all are missing"):
+        plot.heat_map(unknown)
+
+
 def test_a_drawing_goes_on_the_axes_that_it_is_given(metamers: xr.Dataset, null: xr.Dataset) -> None:
     from matplotlib import pyplot
 

@@ -17,7 +17,7 @@ from metamery.analysis.statistics.proportions import proportion
 from metamery.framework import open_study
 from metamery.framework.domains import ImageDomain, WaveformDomain
 from metamery.framework.model_results import models_of
-from metamery.framework.schema import match_variables, null_variables, success_variables
+from metamery.framework.schema import match_variables, null_variables, site_coordinates, success_variables
 from metamery.framework.store import StudyStore
 from PIL import Image
 from studies import IMAGE, LAYERS, MEASURED, METRICS, REASON, SEEDS, SOUND, STEPS, STIMULI, add_evaluations, make_study
@@ -423,7 +423,7 @@ def test_an_interval_is_seen_at_a_single_layer_and_its_numbers_are_printed() -> 
     (found,) = evaluations(xr.DataTree.from_dict({"/mine": dataset}))
     (result,) = found.results
     assert result.has_interval
-    assert 'class="bar s1"' in result.charts[0][1]
+    assert 'class="bar s1"' in result.drawings.charts[0][1]
     assert result.table is not None
     assert result.table.rows[0][2][0].range == "(0.400 to 0.700)"
 
@@ -502,8 +502,8 @@ def test_curves_over_strength_say_what_each_level_is() -> None:
     (found,) = evaluations(xr.DataTree.from_dict({"/mine": dataset}))
     gain, noise = found.results  # and nothing of what is not measured
     assert [name for name, _ in noise.table.columns] == ["∞", "20", "10"]
-    assert [name for _, name in gain.legend] == ["net 1", "net 2"]
-    assert "strength (dB SNR)" in noise.charts[0][1]
+    assert [name for _, name in gain.drawings.legend] == ["net 1", "net 2"]
+    assert "strength (dB SNR)" in noise.drawings.charts[0][1]
 
 
 def test_an_evaluator_says_what_to_read_first() -> None:
@@ -555,3 +555,97 @@ def test_models_are_in_the_order_of_the_study(study: Path) -> None:
         assert [results.name for results in models_of(tree)] == ["vision:net", "audio:net"]
         text = Page(render(tree)).text
     assert text.index("vision:net") < text.index("audio:net")
+
+
+def of_sites(models: list[str], layers: list[str], **others: list[str]) -> tuple[list[int], dict[str, object]]:
+    """Sizes and coordinates of sites and of other dimensions, which come first."""
+    sites = site_coordinates([(model, layer) for model in models for layer in layers])
+    return [*map(len, others.values()), len(models) * len(layers)], {**others, **sites}
+
+
+SHARE = {"long_name": "share", "units": "1"}
+
+
+def test_transformations_are_small_multiples_with_a_line_for_each_model() -> None:
+    changes = [f"change {number}" for number in range(8)]
+    sizes, coordinates = of_sites(["a", "b"], ["conv", "output"], transformation=changes)
+    values = np.random.default_rng(0).uniform(0.2, 0.8, sizes)
+    dims = ("transformation", "site")
+    ends = {f"profile_{end}": (dims, values + by, SHARE) for end, by in (("low", -0.1), ("high", 0.1))}
+    dataset = xr.Dataset({"profile": (dims, values, SHARE), **ends}, coordinates)
+    (found,) = evaluations(xr.DataTree.from_dict({"/mine": dataset}))
+    (result,) = found.results
+    assert [title for title, _ in result.drawings.charts] == changes
+    assert result.drawings.are_small
+    assert [name for _, name in result.drawings.legend] == ["a", "b"]
+    assert result.has_interval
+    for _, drawing in result.drawings.charts:
+        assert drawing.count('<path class="series s1"') == drawing.count('<path class="series s2"') == 1
+        assert drawing.count('class="range') == 2
+        assert "profile (unitless)" in drawing
+    assert result.table is not None
+    assert [name for name, _ in result.table.columns] == changes
+
+
+def test_curves_of_many_layers_have_a_chart_for_each_layer() -> None:
+    coordinates = {
+        **site_coordinates([("a", "conv"), ("a", "pool"), ("a", "output"), ("b", "conv"), ("b", "output")]),
+        "strength": [0, 1, 2],
+        "value": ("strength", [0.0, 10.0, 20.0]),
+        "unit": "degrees",
+    }
+    values = np.linspace(0.1, 0.9, 15).reshape(3, 5)
+    values[:, 1] = np.nan
+    about = {**SHARE, "missing": "a pool has none"}
+    dataset = xr.Dataset({"kept": (("strength", "site"), values, about)}, coordinates)
+    (found,) = evaluations(xr.DataTree.from_dict({"/mine": dataset}))
+    (result,) = found.results
+    charts = dict(result.drawings.charts)
+    assert [*charts] == ["conv", "output"]
+    assert all("strength (degrees)" in drawing and "series s2" in drawing for drawing in charts.values())
+    assert result.missing == "There is no value for pool: a pool has none."
+    assert result.table is not None
+    assert len(result.table.rows) == 5
+
+
+@pytest.mark.parametrize("reason", ["nobody was asked", ""])
+def test_where_there_is_no_value_a_sentence_takes_the_place_of_axes_and_table(reason: str) -> None:
+    sizes, coordinates = of_sites(["a", "b"], ["conv", "output"])
+    about = {**SHARE, **({"missing": reason} if reason else {})}
+    dataset = xr.Dataset({"others": ("site", np.full(sizes, np.nan), about)}, coordinates)
+    page = Page(render(xr.DataTree.from_dict({"/mine": dataset})))
+    assert f"There is no value: {reason or 'all are missing'}." in page.text
+    assert not [svg for svg in page.of("svg") if svg.get("class") == "chart"]
+    assert not page.of("table")
+
+
+@pytest.mark.parametrize("layers", [(["1", "2"], ["1", "2"]), (["1", "2"], ["3", "4"])])
+def test_a_model_without_values_has_no_axes(layers: tuple[list[str], list[str]]) -> None:
+    sites = site_coordinates([(model, layer) for model, own in zip("ab", layers, strict=True) for layer in own])
+    values = [[0.5, 0.25], [0.5, 0.5], [np.nan, np.nan], [np.nan, np.nan]]
+    dataset = xr.Dataset(
+        {
+            "recognised": (("site", "recogniser"), values, SHARE),
+            "own": ("site", [0.5, 0.5, np.nan, np.nan], {**SHARE, "missing": "b has no classes"}),
+        },
+        {**sites, "recogniser": ["x", "y"]},
+    )
+    (found,) = evaluations(xr.DataTree.from_dict({"/mine": dataset}))
+    own, recognised = found.results
+    assert [title for title, _ in recognised.drawings.charts] == ["a"]
+    assert recognised.missing == "There is no value for b: all are missing."
+    assert len(own.drawings.charts) == 1
+    assert "s2" not in own.drawings.charts[0][1]
+    assert own.missing == "There is no value for b: b has no classes."
+
+
+@pytest.mark.filterwarnings("ignore:.* is damaged")
+def test_nothing_measured_and_no_null_gives_no_axes_of_match(tmp_path: Path) -> None:
+    folder = make_study(tmp_path, {"vision:net": IMAGE}, null=False)
+    store = StudyStore.reopen(folder)
+    for name, variable in (match_variables() | success_variables()).items():
+        store.write("models/vision+net/match", {}, {name: variable.fill})
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    assert "No match is measured yet." in page.text
+    assert not [svg for svg in page.of("svg") if svg.get("class") == "chart"]
+    assert not [table for table in page.of("table") if "matrix" in (table.get("class") or "")]

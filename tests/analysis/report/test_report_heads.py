@@ -88,8 +88,7 @@ def test_an_analysis_of_variance_has_a_row_for_each_effect() -> None:
 @pytest.mark.parametrize(("losses", "is_logarithmic"), [([5.0, 0.5, 0.01], True), ([0.9, 0.8, 0.7], False)])
 def test_losses_over_a_wide_range_are_on_a_logarithmic_axis(losses: list[float], is_logarithmic: bool) -> None:
     for name in ("loss", "validation_loss", "accuracy"):
-        ((_, drawing),), _ = line_charts(
-            xr.DataArray(losses, [("epoch", [1, 2, 3])]), "", "epoch", [], f"{name} (nat)", name
-        )
+        values = xr.DataArray(losses, [("epoch", [1, 2, 3])])
+        ((_, drawing),) = line_charts(values, "", "epoch", [], f"{name} (nat)", name).charts
         assert ("10⁻¹" in drawing) == (is_logarithmic and name != "accuracy")
         assert ">1.5<" not in drawing  # epochs are whole

@@ -67,15 +67,15 @@ def read_texts(language: str | Path) -> dict[str, str]:
     english = _read(LANGUAGES["en"])
     path = LANGUAGES.get(str(language), Path(language))
     if path.suffix != ".toml":
-        raise unknown("language", str(language), LANGUAGES, hint="or give a TOML file of texts")
+        raise unknown("language", str(language), LANGUAGES, hint="; or the path of a TOML file of texts")
     given = _read(path)
     for name, words in given.items():
         if name not in english:
             raise unknown(f"text in '{path}'", name, english)
         if not isinstance(words, str) or not words.strip():
             raise MetameryError(f"text '{name}' in '{path}' is not a text with words")
-        if _blanks(words) != _blanks(english[name]):
-            expected = ", ".join(sorted(_blanks(english[name]))) or "none"
+        if sorted(_blanks(words)) != sorted(_blanks(english[name])):
+            expected = ", ".join(_blanks(english[name])) or "none"
             raise MetameryError(f"text '{name}' in '{path}' has other words in braces than the English one: {expected}")
     return {**english, **given}
 
@@ -87,8 +87,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise MetameryError(f"cannot read the texts of '{path}': {error}") from None
 
 
-def _blanks(words: str) -> set[str]:
-    return set(re.findall(r"\{\w+\}", words))
+def _blanks(words: str) -> list[str]:
+    return list(dict.fromkeys(re.findall(r"\{\w+\}", words)))
 
 
 def _index(texts: Mapping[str, str], page: Mapping[str, Any]) -> str:
@@ -107,4 +107,4 @@ def _policy(saving: str) -> str:
     if saving == "jatos":
         return ""
     elsewhere = f"; connect-src 'self' {DATAPIPE}" if saving == "datapipe" else ""
-    return f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'self'{elsewhere}\">"
+    return f'<meta http-equiv="Content-Security-Policy" content="default-src \'self\'{elsewhere}">'

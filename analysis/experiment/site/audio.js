@@ -3,7 +3,7 @@
 import { sleep } from "./elements.js";
 
 const LEAD = 0.1; // seconds between scheduling and the start
-const PATIENCE_MS = 3000; // a sound that ended no later than this did not play
+const PATIENCE_MS = 3000; // a sound that has not ended by then does not play
 
 let context = null;
 
@@ -17,24 +17,30 @@ export function decode(bytes) {
   return context.decodeAudioData(bytes);
 }
 
-/** Play a sound to its end; return {start, shown}: performance time of its start, and duration until the end in ms. */
+/**
+ * Play a sound once, until all of it is heard; return how long it was heard in ms, -1 if the audio clock stood still.
+ * What is played is heard a little later; both ends are times of the output on the clock of events.
+ */
 export async function play(buffer, stopped = null) {
   await unlock();
   const source = new AudioBufferSourceNode(context, { buffer });
   source.connect(context.destination);
-  const ended = new Promise((resolve) => source.addEventListener("ended", () => resolve(performance.now())));
+  const ended = new Promise((resolve) => source.addEventListener("ended", () => resolve(true)));
+  stopped?.addEventListener("abort", () => source.stop());
   const at = context.currentTime + LEAD;
   source.start(at);
-  const start = performanceTime(at);
-  stopped?.addEventListener("abort", () => source.stop());
-  const end = await Promise.race([ended, sleep(1000 * (LEAD + buffer.duration) + PATIENCE_MS)]);
+  const start = timeHeard(at);
+  const played = await Promise.race([ended, sleep(1000 * (LEAD + buffer.duration) + PATIENCE_MS)]);
   source.disconnect();
-  return { start, shown: end === undefined ? -1 : Math.max(0, end - start) };
+  if (!played) return -1;
+  const end = timeHeard(at + buffer.duration);
+  await sleep(end - performance.now());
+  return Math.max(0, end - start);
 }
 
-/** When the audio clock's time is heard, on the clock of events. */
-function performanceTime(seconds) {
-  const { contextTime, performanceTime: now } = context.getOutputTimestamp();
-  if (!now) return performance.now() + 1000 * (seconds - context.currentTime);
-  return now + 1000 * (seconds - contextTime);
+/** When the output is at a time of the audio clock, on the clock of events. */
+function timeHeard(seconds) {
+  const { contextTime, performanceTime } = context.getOutputTimestamp();
+  if (!performanceTime) return performance.now() + 1000 * (seconds - context.currentTime);
+  return performanceTime + 1000 * (seconds - contextTime);
 }

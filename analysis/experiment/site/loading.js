@@ -5,16 +5,19 @@ import { showScreen } from "./screens.js";
 import { text } from "./texts.js";
 
 const RETRY_MS = 15_000;
+const PATIENCE_MS = 300; // what loads faster shows nothing
 
 /** Load files; if one cannot be had, say so and try again at a press, when the network is back, or after a while. */
 export async function loadScreen(display, media, paths) {
   for (;;) {
     const bar = element("progress", { max: paths.length, value: 0, "aria-label": text("loading") });
-    showScreen(display, text("loading"), bar);
+    const shown = setTimeout(() => showScreen(display, text("loading"), bar), PATIENCE_MS);
     try {
       return await media.load(paths, (count) => (bar.value = count));
     } catch {
       await failed(display);
+    } finally {
+      clearTimeout(shown);
     }
   }
 }

@@ -132,7 +132,7 @@ function headphonesTrial(visit, { item, number }, test) {
     type: SoundTrial,
     sound: () => visit.media.get(visit.media.path(item)),
     ask: (display) => {
-      display.append(element("p", { class: "question" }, text(HEADPHONES_TEXTS[test].question)));
+      display.append(element("h1", { class: "question" }, text(HEADPHONES_TEXTS[test].question)));
       return askByGrid(display, intervals);
     },
     on_finish: (data) => visit.record("headphones", number, { ...data, item }),
@@ -223,7 +223,7 @@ function trialNode(visit, item, number, durations, finish) {
   const { kind, answers, masks } = visit.page;
   const ask = (display) => {
     const question = text(kind === "sound" ? "question_sound" : "question_picture");
-    display.append(element("p", { class: "question" }, question));
+    display.append(element("h1", { class: "question" }, question));
     return answers.form === "grid" ? askByGrid(display, answers.choices) : askByTyping(display, answers.choices);
   };
   const file = () => visit.media.get(visit.media.path(item));

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ SURVEY = [
     {"name": "comment", "label": "Anything else?", "form": "text", "choices": [], "required": False},
 ]
 TRIALS = 6
-RATE = 48_000
+RATE, SECONDS = 48_000, 0.12
 
 
 def make_experiment(
@@ -45,7 +45,9 @@ def make_experiment(
         f"{number:020x}": Item("main", CHOICES[number % len(CHOICES)], f"s{number}", "net", "conv", 0, "metamer")
         for number in range(trials)
     }
-    practice = {f"{number:019x}p": Item("practice", CHOICES[number], f"p{number}", shown="natural") for number in range(4)}
+    practice = {
+        f"{number:019x}p": Item("practice", CHOICES[number], f"p{number}", shown="natural") for number in range(4)
+    }
     items = main | practice
     if kind == "sound":
         items |= {f"{number:019x}f": Item("headphones", str(1 + number % 3), shown="tone") for number in range(4)}
@@ -65,7 +67,9 @@ def make_experiment(
 
 
 def _page(key: Key, site: Path) -> dict[str, Any]:
-    asked = {role: [name for name, item in key.items.items() if item.role == role] for role in ("practice", "headphones")}
+    asked = {
+        role: [name for name, item in key.items.items() if item.role == role] for role in ("practice", "headphones")
+    }
     answered = {role: [{"item": n, "answer": key.items[n].answer} for n in names] for role, names in asked.items()}
     parts = ["consent", "instructions", "level", "headphones", "practice", "main", "survey", "debriefing"]
     is_sound = key.kind == "sound"
@@ -106,7 +110,7 @@ def _write_media(path: Path, kind: str, number: int, count: int) -> None:
         ImageDraw.Draw(picture).ellipse((20, 20, 76, 76), fill=(240, 255 * number // count, 40))
         picture.save(path.with_suffix(".png"))
     else:
-        time_ = np.arange(int(0.25 * RATE)) / RATE
+        time_ = np.arange(int(SECONDS * RATE)) / RATE
         soundfile.write(path.with_suffix(".wav"), 0.1 * np.sin(2 * np.pi * (200 + 20 * number) * time_), RATE)
 
 
@@ -174,15 +178,16 @@ def chromium() -> Iterator[Any]:
 
 
 class Participant:
-    """Someone who takes part: goes from screen to screen, and knows what they answered."""
+    """Someone who takes part, by mouse or by keyboard alone; `look` is called on every screen before it is answered."""
 
-    def __init__(self, page: Any, keyboard: bool = False) -> None:
-        self.page, self.keyboard = page, keyboard
+    def __init__(self, page: Any, keyboard: bool = False, look: Callable[[], object] = lambda: None) -> None:
+        self.page, self.keyboard, self.look = page, keyboard, look
         self.answers: dict[tuple[str, int], str] = {}
 
     def press(self, name: str) -> None:
         button = self.page.get_by_role("button", name=name, exact=True)
         button.wait_for()
+        self.look()
         if not self.keyboard:
             return button.click()
         for _ in range(20):
@@ -194,11 +199,13 @@ class Participant:
     def choose(self, part: str, number: int, choice: int) -> None:
         """Take the answer at an index of the grid."""
         self.page.locator(".choices").wait_for()
+        if number == 0:
+            self.look()
         button = self.page.locator(".choice").nth(choice)
         self.answers[part, number] = CHOICES[choice] if part != "headphones" else str(choice + 1)
         if not self.keyboard:
             return button.click()
-        columns = 3
+        columns = 3  # of six choices, and of three intervals
         steps = ["ArrowRight"] + ["ArrowDown"] * (choice // columns) + ["ArrowRight"] * (choice % columns)
         for key in [*steps, "Enter"]:
             self.page.keyboard.press(key)
@@ -210,6 +217,8 @@ class Participant:
         name = CHOICES[choice]
         label = LABELS.get(name, name)
         self.page.keyboard.type(label[:3].upper())
+        if number == 0:
+            self.look()
         if label.lower() != label[:3].lower():
             self.page.keyboard.press("ArrowDown")
             self.page.keyboard.press("Enter")
@@ -223,14 +232,27 @@ class Participant:
         self.press("Start")
         self.answers["instructions", 0] = "read"
 
-    def practise(self) -> None:
-        answer = self.type if self.page.evaluate("() => fetch('experiment.json').then((r) => r.json())")["answers"]["form"] == "typed" else self.choose
-        self.press("Start")
-        for number in range(2):
-            answer("practice", number, number)
-        self.press("Start")
-        for number in range(2, 4):
-            answer("practice", number, number)
+    def set_the_level(self) -> None:
+        self.press("Play the noise")
+        self.press("It is comfortable")
+        self.answers["level", 0] = "comfortable"
+
+    def check_headphones(self, choices: Sequence[int] = (0, 1, 2, 0)) -> None:
+        for number, choice in enumerate(choices):
+            if number % 2 == 0:
+                self.press("Start")
+            self.choose("headphones", number, choice)
+
+    def practise(self, answer: Callable[[str, int, int], None], choices: Sequence[int] = (0, 1, 2, 3)) -> None:
+        for number, choice in enumerate(choices):
+            if number % 2 == 0:
+                self.press("Start")
+            answer("practice", number, choice)
+
+    def do_block(self, answer: Callable[[str, int, int], None], numbers: Iterable[int]) -> None:
+        self.press("Continue")
+        for number in numbers:
+            answer("main", number, (5 * number + 1) % len(CHOICES))
 
     def fill_survey(self) -> None:
         if self.keyboard:

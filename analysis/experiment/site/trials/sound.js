@@ -22,7 +22,7 @@ export class SoundTrial {
   async trial(display, { sound, ask }) {
     const wasHidden = watchHidden();
     display.replaceChildren(element("p", { class: "listen" }, text("listen")));
-    const { shown } = await play(sound());
+    const shown = await play(sound());
     display.replaceChildren();
     const asked = await frameFrom(0);
     const { answer, time } = await ask(display);

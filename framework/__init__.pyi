@@ -1,3 +1,4 @@
+from .choosing import choose_layers as choose_layers
 from .context import Context as Context
 from .contract import Contract as Contract
 from .contract import examine as examine

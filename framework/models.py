@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -64,6 +64,60 @@ class Model:
             raise MetameryError(f"a model's layers are not unique: {', '.join(self.layers)}")
         if self.labels is not None:
             object.__setattr__(self, "labels", tuple(self.labels))
+
+    @classmethod
+    def from_module(
+        cls,
+        network: nn.Module,
+        domain: Domain | Sequence[int],
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        labels: Sequence[str] | None = None,
+        layers: Sequence[str] | None = None,
+    ) -> Model:
+        """Make a model of a network that has no normalisation and no list of layers.
+
+        Parameters
+        ----------
+        network
+            Network from signals ``(B, …)`` to logits ``(B, classes)``. It is put in eval mode.
+        domain
+            Domain of the signals, or the shape of pictures in [0, 1], ``(channels, height, width)``.
+        mean, std
+            Normalisation of each channel of a picture, in units of the domain; it becomes part of the network. A
+            `torch.nn.Sequential` is wrapped, and is then called ``network`` in the names of layers.
+        labels
+            Names of the classes, in the order of the logits.
+        layers
+            Layers of interest; by default the network's stages.
+
+        Raises
+        ------
+        MetameryError
+            The shape is not one of pictures, only one of `mean` and `std` is given, or they do not fit.
+
+        >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        >>> Model.from_module(network, (3, 8, 8), mean=[0.5] * 3, std=[0.25] * 3).layers
+        ('network.1', 'output')
+        """
+        from .domains import ImageDomain
+        from .normalisation import Normalise, normalise_input
+        from .outline import default_layers
+
+        if isinstance(domain, Sequence):
+            if len(domain) != 3:
+                raise MetameryError(f"the shape is {tuple(domain)}, expected (channels, height, width) or a domain")
+            domain = ImageDomain(*domain)
+        if (mean is None) != (std is None):
+            raise MetameryError("a normalisation needs both mean and std")
+        network.eval()
+        if mean is not None and std is not None:
+            if isinstance(network, nn.Sequential):
+                network = nn.Sequential(OrderedDict(normalise=Normalise(mean, std), network=network))
+            else:
+                normalise_input(network, mean, std)
+        return cls(network, domain, layers or default_layers(network, domain), labels)
 
     def __call__(self, signals: torch.Tensor) -> torch.Tensor:
         """Return the logits ``(B, classes)`` of signals ``(B, …)``, as `module` does.

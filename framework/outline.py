@@ -12,6 +12,7 @@ from torch import nn
 
 from .domains import Domain, blank_signal
 from .layers import is_relu
+from .normalisation import Normalise
 from .running import frozen
 
 
@@ -107,8 +108,8 @@ def default_layers(module: nn.Module, domain: Domain) -> tuple[str, ...]:
 
     These are its direct children; a container that holds more than half of the network's calls is replaced by its
     own children, repeatedly. Of a convolution, its normalisation and its activation function only the last is
-    kept; children that change nothing in eval mode (dropout, flatten, identity) are left out; and the last one,
-    whose result is the logits, is called ``output``.
+    kept; children that change nothing in eval mode (dropout, flatten, identity) and a `Normalise` are left out; and the
+    last one, whose result is the logits, is called ``output``.
     """
     named = [layer for layer in outline(module, domain) if not layer.name.endswith("]")]
     layers = [layer for layer in named if layer.name not in ("input", "output")]
@@ -122,7 +123,7 @@ def default_layers(module: nn.Module, domain: Domain) -> tuple[str, ...]:
         at = stages.index(big)
         stages[at : at + 1] = [f"{big}.{name}".lstrip(".") for name, _ in parts[big].named_children()]
     order = [layer.name for layer in layers if layer.name in stages and layer.shape is not None]
-    order = [name for name in order if not isinstance(parts[name], nn.Dropout | nn.Flatten | nn.Identity)]
+    order = [name for name in order if not isinstance(parts[name], nn.Dropout | nn.Flatten | nn.Identity | Normalise)]
     kept = [name for name, after in pairwise(order) if not _continues(parts[after])]
     return (*kept, "output")
 

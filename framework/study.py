@@ -59,7 +59,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class ModelReference:
-    """A model by name, with its options and the layers to study; if there are none, the model's own."""
+    """A model by name, with its options and the layers to study, as `choose_layers` takes them."""
 
     name: str
     layers: tuple[str, ...] = ()
@@ -238,6 +238,8 @@ def _model_reference(table: object, base: Path) -> ModelReference:
         raise MetameryError(f"[[models]] {table!r}: expected a table with a name")
     _known(table, "[[models]] entry", ("name", "layers", "options"))
     layers = table.get("layers", [])
+    if isinstance(layers, int) and not isinstance(layers, bool):
+        layers = [str(layers)]
     if not isinstance(layers, list) or not all(isinstance(layer, str) for layer in layers):
         raise MetameryError(f"layers = {layers!r}: expected a list of names")
     options = table.get("options", {})

@@ -22,6 +22,7 @@ import xarray as xr
 from platformdirs import user_cache_path
 
 from ...framework import owners
+from ...framework.choosing import choose_layers
 from ...framework.claims import turn
 from ...framework.contract import examine, on_device
 from ...framework.errors import MetameryError
@@ -96,7 +97,7 @@ def null_distribution(
     stimuli
         Natural signals; each is fitted to the model's domain.
     layers
-        Names of layers; the model's own by default.
+        Layers, as `choose_layers` takes them: names, patterns, or a number of them; the model's own by default.
     signals
         Largest number of signals; where there are more, this number is drawn at random.
     seed
@@ -141,7 +142,7 @@ def null_distribution(
         model,
         fitted,
         len(drawn),
-        tuple(model.layers if layers is None else layers),
+        choose_layers(model, layers or ()),
         device=device,
         progress=progress,
         scratch=scratch,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ...framework.choosing import choose_layers
 from ...framework.contract import examine, on_device
 from ...framework.devices import check_precision
 from ...framework.errors import MetameryError
@@ -55,7 +56,7 @@ def synthesise(
     stimuli
         Natural signals with unique names; each is fitted to the model's domain.
     layers
-        Names of layers; the model's own by default.
+        Layers, as `choose_layers` takes them: names, patterns, or a number of them; the model's own by default.
     preset
         ``fast``, ``feather2023`` or `Settings`.
     seed
@@ -101,7 +102,7 @@ def synthesise(
     if isinstance(optimizer, str):
         changes["optimizer"], optimizer = optimizer, None
     settings = resolve_settings(preset, **changes)
-    layers = tuple(layers if layers is not None else model.layers)
+    layers = choose_layers(model, layers or ())
     device = torch.device(device)
     check_precision(settings.precision, device)
     procedure = Procedure.load(settings, plugins or Plugins(), distance, optimizer)

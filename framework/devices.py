@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .checks import one_of
-from .errors import MetameryError
+from .errors import MetameryError, unknown
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 """Precisions of passes through a network."""
@@ -44,6 +44,9 @@ def resolve_device(name: str) -> torch.device:
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:N", "mps")) from None
+    try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]

@@ -51,6 +51,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "dataset": ("stimuli",),
     "data": ("stimuli",),
     "model": ("models",),
+    "gpu": ("cuda",),
 }
 """Other words of the field for a name, each with the names to suggest, the first that is known."""
 

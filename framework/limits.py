@@ -56,7 +56,9 @@ def text_of(path: Path, what: str) -> str:
             most = size(LARGEST_SETTINGS)
             raise MetameryError(f"{what} '{path}': it has {size(length)}, expected at most {most}")
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # ValueError for impossible names of files, and for bytes that are not text
+    except OSError as error:
+        raise MetameryError(f"{what} '{path}': {error.strerror or error}") from None
+    except ValueError as error:  # impossible names of files, and bytes that are not text
         raise MetameryError(f"{what} '{path}': {error}") from None
 
 

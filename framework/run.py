@@ -93,6 +93,13 @@ class Run:
             recipe=self.recipe.qualified(plugins),
         )
 
+    def names(self) -> list[str]:
+        """Return all registered names: of the model, of the stimuli, and in the recipe."""
+        stimuli = [each.name for each in (self.stimuli, self.validation) if each is not None]
+        recipe = self.recipe
+        named = (recipe.loss, recipe.optimizer, recipe.perturbation, recipe.check, *recipe.augment)
+        return [self.model.name, *stimuli, *filter(None, named)]
+
     def differences(self, other: Run, plugins: Plugins) -> list[str]:
         """Return the differences from a stored run, each as ``entry (this, stored that)``."""
         return differences(self.qualified(plugins).to_toml(), other.qualified(plugins).to_toml())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import signal
@@ -15,6 +16,7 @@ def entry() -> None:
     """Run the program as a shell command: SIGTERM and SIGHUP end it as Ctrl-C does."""
     status = stopping.STATUS
     _listen()
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # runs last, just before Python shuts down
     try:
         try:
             from .cli import main
@@ -30,7 +32,7 @@ def entry() -> None:
             if not stopping.interrupted() or isinstance(error, SystemExit):
                 raise
             stopping.tell()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, lambda *_: os._exit(status))  # all is done: end with the same status
     except KeyboardInterrupt:  # a second interrupt meanwhile
         status = stopping.STATUS
     sys.exit(status)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
 
 STATUS = 130
 """Exit status of a program that was interrupted."""
@@ -13,8 +13,11 @@ STATUS = 130
 RESUMES = "the same command resumes where this one stopped"
 STARTS_AGAIN = "the same command starts again from the beginning"
 
+AT_ONCE = 1.0
+"""Seconds after an interrupt in which further ones are taken to be the same, such as a key that is pressed twice."""
+
 _messages: list[str] = []
-_interrupts: list[None] = []
+_interrupts: list[float] = []
 
 
 @contextmanager
@@ -43,9 +46,15 @@ def tell() -> None:
     _messages.clear()
 
 
-def interrupt() -> NoReturn:
-    """Interrupt the program, and record that, since the interrupted code may raise another error instead."""
-    _interrupts.append(None)
+def interrupt() -> None:
+    """Interrupt the program, and record that, since the interrupted code may raise another error instead.
+
+    Nothing happens if it was interrupted within the last second: it is ending.
+    """
+    now = time.monotonic()
+    if _interrupts and now - _interrupts[-1] < AT_ONCE:
+        return
+    _interrupts.append(now)
     raise KeyboardInterrupt
 
 

@@ -82,6 +82,7 @@ def train(
     from .driver import prepare, run_training
     from .estimate import estimate
     from .hardware import Hardware
+    from .keeping import epochs_done
     from .splits import splits, splits_of_name
 
     plugins = loaded_plugins(context, trust)
@@ -105,7 +106,12 @@ def train(
     if dry_run:
         with plugins.trust.named_in(source):
             planned = estimate(run, output, plugins, hardware, loaded)
-        typer.echo(run.to_toml())
+        typer.echo(run.qualified(plugins).to_toml())
+        if (done := epochs_done(output)) == run.recipe.epochs:
+            typer.echo(f"'{output}' holds this run, which is finished: the command would train nothing")
+            return
+        if done:
+            typer.echo(f"'{output}' holds this run, trained for {done} of {run.recipe.epochs} epochs; in all it takes")
         typer.echo(
             f"{planned.updates} updates, at least {duration(planned.seconds)}; at least "
             f"{size(planned.memory_bytes)} of memory besides PyTorch, and {size(planned.disk_bytes)} on disk"

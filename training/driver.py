@@ -23,6 +23,7 @@ from ..framework.run import Run
 from ..framework.running import channels_last
 from ..framework.stimuli import Stimuli
 from ..framework.study import Reference, load_stimuli
+from ..framework.suppliers import naming_missing, suppliers
 from .augmentation import augmentation
 from .data import Augment, Examples, categories, classes_of, examples
 from .hardware import Hardware
@@ -160,12 +161,13 @@ def run_training(
     hardware = hardware or Hardware()
     if (folder / LAST).exists():
         run = run.qualified(plugins)
-    setup = set_up(run, plugins, hardware)
+    with naming_missing(folder, plugins):
+        setup = set_up(run, plugins, hardware)
     fabric = setup.fabric
     with (
         _report_if_stopped(folder),
         together(fabric, hardware.devices),
-        _kept(run, folder, plugins, hardware, fabric) as keeper,
+        _kept(run.qualified(plugins), folder, plugins, hardware, fabric) as keeper,
     ):
         with plugins.trust.named_in(run.source):
             loaded = stimuli or TrainingStimuli.load(plugins, run.stimuli, run.validation)
@@ -249,6 +251,7 @@ def _kept(run: Run, folder: Path, plugins: Plugins, hardware: Hardware, fabric: 
         "precision": hardware.precision,
         "threads": torch.get_num_threads(),
         "run": run.to_toml(),
+        "plugins": suppliers(run.names(), plugins),
         "folder": str(folder.resolve()),
     }
     with claims.work(folder) as claim:

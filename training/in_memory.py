@@ -119,7 +119,12 @@ def train(
         if weights == "best":
             load_weights(model, folder)
     model.module.eval()
-    about = {"recipe": resolved.to_toml(), "seed": seed, "device": str(fabric.device), "title": "Training"}
+    about = {
+        "recipe": resolved.qualified(plugins).to_toml(),
+        "seed": seed,
+        "device": str(fabric.device),
+        "title": "Training",
+    }
     return history_dataset(history).assign_attrs(**about, weights_sha256=model.weights_sha256(), **provenance())
 
 

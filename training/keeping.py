@@ -122,10 +122,18 @@ def compare(run: Run, folder: Path, plugins: Plugins) -> None:
         return
     if not (folder / RUN_FILE).exists():
         raise MetameryError(f"'{folder}' holds {LAST}, but no {RUN_FILE}. Put that back, or choose another folder")
-    if differences := run.differences(Run.read(folder), plugins):
+    stored = Run.read(folder)
+    if differences := run.differences(stored, plugins):
+        longer = run.recipe.epochs > stored.recipe.epochs
+        further = f"; with --from {folder} it starts from these weights" if longer else ""
         raise MetameryError(
-            f"'{folder}' holds another run: {'; '.join(differences)}. Choose another folder to keep both"
+            f"'{folder}' holds another run: {'; '.join(differences)}. Choose another folder to keep both{further}"
         )
+
+
+def epochs_done(folder: Path) -> int:
+    """Return the number of epochs after which a run's folder was last saved, 0 where nothing was."""
+    return int(checkpoints.load(folder / LAST)[1]["epoch"]) if (folder / LAST).exists() else 0
 
 
 def _is_first(folder: Path) -> bool:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,6 +24,7 @@ from ..framework.models import Model
 from ..framework.registry import is_run
 from ..framework.run import Run
 from ..framework.seeding import seeded
+from ..framework.suppliers import naming_missing
 from . import checkpoints
 from .state import BEST, LAST
 
@@ -74,17 +76,18 @@ def trained(
     if weights not in ("best", "last"):
         raise unknown("weights of a run:", weights, ("best", "last"))
     run, file = Run.read(Path(path)).qualified(plugins), BEST if weights == "best" else LAST
-    if num_classes in (None, len(run.classes)):
-        with warnings.catch_warnings():  # every layer gets the run's weights
-            warnings.filterwarnings("ignore", "the last layer ")
-            model = _of_classes(run, plugins)
-        load_weights(model, Path(path), file)
-    else:
-        check_number(f"run '{path}'", "num_classes", num_classes)
-        with seeded(seed):
-            model = _of_classes(replace(run, classes=[str(index) for index in range(num_classes)]), plugins)
-        load_weights(model, Path(path), file, fits=False)
-        model = replace(model, labels=None)
+    with naming_missing(Path(path), plugins):
+        if num_classes in (None, len(run.classes)):
+            with warnings.catch_warnings():  # every layer gets the run's weights
+                warnings.filterwarnings("ignore", "the last layer ")
+                model = _of_classes(run, plugins)
+            load_weights(model, Path(path), file)
+        else:
+            check_number(f"run '{path}'", "num_classes", num_classes)
+            with seeded(seed):
+                model = _of_classes(replace(run, classes=[str(index) for index in range(num_classes)]), plugins)
+            load_weights(model, Path(path), file, fits=False)
+            model = replace(model, labels=None)
     model.module.eval()
     return model
 
@@ -133,10 +136,31 @@ def load_weights(model: Model, path: Path, name: str = BEST, *, fits: bool = Tru
         others = others.get(part, {})
     if not fits:
         tensors = _completed(model, tensors, file)
+    entries = checkpoints.unpacked(tensors, others)
     try:
-        model.module.load_state_dict(checkpoints.unpacked(tensors, others))
+        model.module.load_state_dict(entries)
     except (RuntimeError, KeyError) as error:
-        raise MetameryError(f"'{file}' holds the weights of another network: {str(error).splitlines()[-1]}") from None
+        reason = _misfit(model.module.state_dict(), entries) or str(error).splitlines()[-1]
+        raise MetameryError(f"'{file}' holds the weights of another network: {reason}") from None
+
+
+def _misfit(own: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Return in one line which entries of a file are missing, not the network's, or of another shape; perhaps none."""
+
+    def shape(value: Any) -> tuple[int, ...]:
+        return tuple(getattr(value, "shape", ()))
+
+    other = [name for name in own if name in found and shape(found[name]) != shape(own[name])]
+    kinds = {
+        "missing": [f"'{name}'" for name in own if name not in found],
+        "unexpected": [f"'{name}'" for name in found if name not in own],
+        "of another shape": [f"'{name}' {shape(found[name])}, expected {shape(own[name])}" for name in other],
+    }
+    return "; ".join(
+        f"{len(names)} {'entry' if len(names) == 1 else 'entries'} {kind}, the first {names[0]}"
+        for kind, names in kinds.items()
+        if names
+    )
 
 
 def _completed(model: Model, tensors: Mapping[str, torch.Tensor], file: Path) -> dict[str, torch.Tensor]:

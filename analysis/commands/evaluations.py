@@ -106,7 +106,6 @@ def evaluate(
         source = None if stimuli else Path(names[0]) / RUN_FILE
         with plugins.trust.named_in(source):
             use = reading(plugins, use, skip_unreadable, background)
-        about["stimuli"] = json.dumps(use.table())
     with ProgressBar() as progress:
         given = (plugins, where, torch.Generator().manual_seed(seed), progress)
         if of_study:
@@ -114,6 +113,7 @@ def evaluate(
         else:
             with plugins.trust.named_in(source):
                 measured = models_context(names, use, *given)
+            about["stimuli"] = json.dumps(use.qualified(plugins, "stimuli").table())
         planned = cost(function, measured)
         if dry_run:
             typer.echo(f"'{found.qualified}' would measure {', '.join(what)}")

@@ -120,7 +120,8 @@ def show(
     weights = sum(weight.numel() for weight in loaded.module.parameters())
     typer.echo(f"{found.qualified}: {loaded.domain}")
     classes = f"{len(loaded.labels)} classes ({loaded.label_space})" if loaded.labels else "classes without names"
-    typer.echo(f"{weights / 1e6:.2f} M weights, {classes}")
+    count = f"{weights / 1e6:,.2f} M" if weights >= 100_000 else f"{weights:,}"
+    typer.echo(f"{count} weights, {classes}")
     if found.entry.licence:
         typer.echo(f"licence: {found.entry.licence}")
     if options := found.options():
@@ -140,7 +141,10 @@ def synthesise(
     model: Annotated[str, typer.Argument(help="A model's name, or FILE.py:FUNCTION.")],
     stimuli: Annotated[str, typer.Option(help="A name, or a folder of pictures or sounds, CLASS/FILE or FILE.")],
     output: Output,
-    layers: Annotated[str, typer.Option(help="Layers, separated by commas; by default the model's own.")] = "",
+    layers: Annotated[
+        str,
+        typer.Option(help="Names or patterns, such as layer3,*relu, or a number of layers; default: the model's."),
+    ] = "",
     preset: Annotated[str, typer.Option(help="fast or feather2023.")] = "fast",
     steps: Annotated[int | None, typer.Option(min=1, help="Updates; the schedule keeps its shape.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Metamers of each stimulus, from different noise.")] = 1,
@@ -262,7 +266,7 @@ def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_r
     where = resolve_device(device)
     if dry_run:
         planned = estimate(study, plugins, where)
-        typer.echo(study.to_toml())
+        typer.echo(study.qualified(plugins).to_toml())
         typer.echo(
             f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)} of updates; "
             f"{size(planned.memory_bytes)} of memory besides PyTorch and the networks, "

@@ -11,13 +11,13 @@ _MISSING = "–"
 def number(value: float) -> str:
     """Print three significant digits, whole numbers in full, very small and large ones with a power of ten.
 
-    >>> number(0.0123), number(3.2e-5), number(240), number(float("nan")), number(float("-inf"))
-    ('0.0123', '3.20 × 10⁻⁵', '240', '–', '−∞')
+    >>> number(0.0123), number(3.2e-5), number(240), number(-1415), number(float("nan")), number(float("-inf"))
+    ('0.0123', '3.20 × 10⁻⁵', '240', '−1,415', '–', '−∞')
     """
     if not math.isfinite(value):
         return _not_finite(value)
     if value == round(value) and abs(value) < 1e7:
-        return f"{round(value):_}".replace("-", "−").replace("_", "\N{NARROW NO-BREAK SPACE}")
+        return f"{round(value):,}".replace("-", "−")
     if 1e-3 <= abs(value) < 1e5:
         return f"{value:#.3g}".rstrip(".").replace("-", "−") if abs(value) < 999.5 else number(round(value))
     digits, exponent = f"{value:.2e}".split("e")

@@ -19,7 +19,8 @@ from ...framework.provenance import provenance
 from ...framework.schema import fitted_variables, stimuli_variables
 from ...framework.stimuli import Stimulus, is_utf8
 from ...framework.store import Group, StudyStore
-from ...framework.study import Study, load_stimuli
+from ...framework.study import Study, load_stimuli, qualified_tools
+from ...framework.suppliers import suppliers
 from ..proof.measures import METRICS
 from ..synthesis.driver import match_group, metamer_group
 from ..synthesis.settings import Settings
@@ -93,7 +94,7 @@ def create(
         "answers": json.dumps(
             {s.name: {space: sorted(right, key=str) for space, right in s.answers.items()} for s in known}
         ),
-        "settings": json.dumps(settings.table()),
+        "settings": json.dumps(qualified_tools(plugins, settings.table())),
         "folder": str(folder.resolve()),
     }
     return StudyStore.create(folder, groups, attributes, contents)
@@ -139,12 +140,11 @@ def _provenance(
         plugins.find("optimizer", settings.optimizer).qualified,
         *(plugins.find("stimuli", use.name).qualified for use in (study.stimuli, study.null_stimuli) if use),
     ]
-    suppliers = {name.partition(":")[0] for name in used}
     return {
         **provenance(),
-        "plugins": sorted(f"{p.name} ({p.distribution} {p.version})" for p in plugins.loaded if p.name in suppliers),
+        "plugins": suppliers(used, plugins),
         "names": used,
         "device": str(device) if device.type == "cpu" else f"{device} ({torch.cuda.get_device_name(device)})",
         "threads": torch.get_num_threads(),
-        "study": study.to_toml(),
+        "study": study.qualified(plugins).to_toml(),
     }

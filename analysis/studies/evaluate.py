@@ -14,7 +14,7 @@ import xarray as xr
 
 from ...framework.context import Context
 from ...framework.contract import examine, on_device
-from ...framework.errors import MetameryError, unknown
+from ...framework.errors import MetameryError, UnknownNameError, unknown
 from ...framework.folders import RESULTS, STUDY_FILE, check_input, check_output, home, kind
 from ...framework.groups import check_apart, check_result_name, numbered, result_name
 from ...framework.manager import Plugins
@@ -30,9 +30,10 @@ from ...framework.schema import check_dataset
 from ...framework.stimuli import Stimuli
 from ...framework.store import StudyStore
 from ...framework.study import Reference, Study, load_stimuli
+from ...framework.suppliers import naming_missing
 from .damage import check_natural, damages, without_lost
 from .in_memory import Results, study_tree
-from .parts import load_parts, naming_missing
+from .parts import load_parts
 from .stored_stimuli import StoredStimuli
 from .unchanged import check_models
 
@@ -53,6 +54,7 @@ def evaluate(
     seed: int = 0,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
+    **more: Any,
 ) -> xr.Dataset:
     """Measure a study, metamers in memory, or models.
 
@@ -83,6 +85,8 @@ def evaluate(
         Device to compute on.
     progress
         Display of the progress.
+    **more
+        Further options of the evaluator, such as ``epsilons=[0.01]``; in `options` those that are parameters here.
 
     Returns
     -------
@@ -93,8 +97,8 @@ def evaluate(
     Raises
     ------
     MetameryError
-        A name or an option is unknown, models or stimuli are missing, the evaluator does not return a Dataset that
-        passes `check_dataset`, or the Dataset cannot be stored.
+        A name or an option is unknown, options are given with an evaluator that is a function, models or stimuli are
+        missing, the evaluator does not return a Dataset that passes `check_dataset`, or the Dataset cannot be stored.
 
     Examples
     --------
@@ -103,19 +107,25 @@ def evaluate(
     >>> result = evaluate("accuracy", {"small": example_model()}, example_stimuli())
     >>> result.attrs["evaluator"], dict(result.accuracy.sizes)
     ('evaluators:accuracy', {'model': 1})
+    >>> robust = evaluate("robustness", example_model(), example_stimuli(), epsilons=[0.1], steps=2, apgd_steps=2)
+    >>> robust.epsilon.values.tolist()
+    [0.0, 0.1]
     """
     plugins = plugins or Plugins()
+    given = {**(options or {}), **more}
     if isinstance(evaluator, str):
         found = plugins.find("evaluator", evaluator)
         qualified, own = found.qualified, result_name(found.entry.name + found.member)
-        function: Evaluator = plugins.load("evaluator", evaluator, **(options or {}))
+        function: Evaluator = plugins.load("evaluator", evaluator, **given)
     else:
+        if given:
+            raise MetameryError(f"{', '.join(given)}: options are for an evaluator by name; this one is made already")
         qualified = own = getattr(evaluator, "__qualname__", type(evaluator).__name__).partition(".")[0]
         function = evaluator
     if output is not None:
         check_group(Path(output), name or own, kind(Path(output)) in ("study", "damaged"))
     context = _context(of, stimuli, models, plugins, torch.device(device), seed, progress or Progress())
-    dataset = measure(qualified, function, options or {}, context, {"seed": seed})
+    dataset = measure(qualified, function, given, context, {"seed": seed})
     check_dataset(dataset)
     if output is not None:
         keep(Path(output), name or own, dataset)
@@ -188,7 +198,7 @@ def study_context(
     check_natural(folder, lost)
     tree = without_lost(folder, tree, lost)
     study = Study.stored(tree.attrs["study"], folder).qualified(plugins)
-    with plugins.trust.named_in(folder / STUDY_FILE), naming_missing(tree.attrs.get("plugins", ()), folder, plugins):
+    with plugins.trust.named_in(folder / STUDY_FILE), naming_missing(folder, plugins):
         parts = load_parts(study, plugins, device)
     check_models(folder, parts, tree)
     models = {part.name: part.model for part in parts}
@@ -251,6 +261,7 @@ def held_out(runs: Sequence[str], plugins: Plugins) -> Reference:
     found: list[Reference] = []
     for run in runs:
         if not is_run(Path(run)):
+            _check_known(run, plugins)
             raise MetameryError(f"'{run}' is not a run that records its stimuli: expected --stimuli NAME|FOLDER")
         validation = Run.read(Path(run)).qualified(plugins).validation
         if validation is None:
@@ -259,6 +270,16 @@ def held_out(runs: Sequence[str], plugins: Plugins) -> Reference:
     if any(other != found[0] for other in found):
         raise MetameryError("the runs were validated on different stimuli: expected --stimuli NAME|FOLDER")
     return found[0]
+
+
+def _check_known(model: str, plugins: Plugins) -> None:
+    """Raise `MetameryError` unless a name is that of a model or an existing path."""
+    try:
+        plugins.find("model", model)
+    except UnknownNameError as error:
+        if not Path(model).exists():
+            nor = "" if str(error).startswith("no folder") else f"; nor is there a folder '{model}'"
+            raise UnknownNameError(f"{error}{nor}") from None
 
 
 def measure(

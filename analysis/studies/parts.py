@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
+from ...framework.choosing import choose_layers
 from ...framework.contract import examine, on_device
-from ...framework.errors import UnknownNameError
 from ...framework.groups import numbered
 from ...framework.manager import Plugins
 from ...framework.models import Model
@@ -50,34 +48,13 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
         found = plugins.find("model", use.name).qualified
         model: Model = plugins.load("model", use.name, **use.options)
         on_device(model, device)
-        layers = tuple(use.layers or model.layers)
+        layers = choose_layers(model, use.layers)
         name = _unique(found, [part.key for part in parts])
         measured = measured_layers(model, layers)
         contract = examine(model, layers)
         relus = tuple(contract.relus[layer] for layer in layers)
         parts.append(Part(model_key(name), name, use, model, layers, measured, relus, model.weights_sha256()))
     return parts
-
-
-@contextmanager
-def naming_missing(recorded: Iterable[str], folder: Path, plugins: Plugins) -> Iterator[None]:
-    """Turn an unknown name into the plugin that a study recorded, where that one is not loaded.
-
-    Raises
-    ------
-    UnknownNameError
-        A name is unknown; plugins are recorded as ``NAME (DISTRIBUTION VERSION)``.
-    """
-    try:
-        yield
-    except UnknownNameError as error:
-        loaded = {plugin.name for plugin in plugins.loaded}
-        missing = [each for each in recorded if each.partition(" ")[0] not in loaded]
-        if not missing:
-            raise
-        raise UnknownNameError(
-            f"'{folder}' needs plugin {' and '.join(missing)}, which is not installed or not loaded ({error})"
-        ) from None
 
 
 def _unique(name: str, keys: Sequence[str]) -> str:

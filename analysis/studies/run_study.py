@@ -24,13 +24,14 @@ from ...framework.staging import STAGED
 from ...framework.stopping import RESUMES, STARTS_AGAIN, say
 from ...framework.store import StudyStore
 from ...framework.study import Study, load_stimuli
+from ...framework.suppliers import naming_missing
 from ..proof.null import MAX_SIGNALS, TooFewSignalsError, cache_folder, draw_signals, null_of_signals
 from ..proof.success import judge
 from ..synthesis.driver import NaturalSignals, make_metamers
 from ..synthesis.procedure import Procedure
 from ..synthesis.settings import Settings, resolve_settings
 from .creation import create
-from .parts import Part, load_parts, naming_missing
+from .parts import Part, load_parts
 from .resuming import check_same, give_way, holds_results
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def run_study(
     MetameryError
         A name is unknown, a stimulus does not fit, the folder cannot be written to, or it holds the results of a
         study with other settings, of other models or of other stimuli. A new study then leaves nothing behind,
-        unless metamers were made.
+        unless metamers were made; nor does a fault in the code of a plugin.
 
     Examples
     --------
@@ -94,10 +95,19 @@ def run_study(
     folder, plugins, device = Path(folder), plugins or Plugins(), torch.device(device)
     _check_folder(study, folder, plugins)
     with claims.work(folder) as claim, plugins.trust.named_in(study.source):
+        is_new, has_no_file = not (folder / RESULTS).exists(), not (folder / STUDY_FILE).exists()
         try:
             return _run(study, folder, plugins, device, progress or Progress(), claim)
         except KeyboardInterrupt:
             say(RESUMES if (folder / RESULTS).exists() and holds_results(StudyStore(folder)) else STARTS_AGAIN)
+            raise
+        except MetameryError:
+            raise
+        except Exception:  # a fault, such as of a user's distance
+            if is_new and (folder / RESULTS).exists() and not holds_results(store := StudyStore(folder)):
+                store.discard()
+                if has_no_file:
+                    (folder / STUDY_FILE).unlink(missing_ok=True)
             raise
 
 
@@ -109,7 +119,7 @@ def _run(
     named = study if stored is None else study.qualified(plugins)
     settings = resolve_settings(named.synthesis)
     check_precision(settings.precision, device)
-    with naming_missing(() if stored is None else stored.attributes.get("plugins", ()), folder, plugins):
+    with naming_missing(folder, plugins):
         procedure = Procedure.load(settings, plugins)
         parts = load_parts(named, plugins, device)
     if stored is not None and _goes_on(stored, named, folder, plugins, parts, settings, progress):
@@ -126,7 +136,7 @@ def _run(
         if is_new and not holds_results(store):
             store.discard()
         raise
-    _keep_file(study, folder)
+    _keep_file(study.qualified(plugins), folder)
     states = {part.key: store.read(f"models/{part.key}/metamers", "state") for part in parts}
     missing = sum(int((state == STATES["missing"]).sum()) for state in states.values())
     progress.start(missing * settings.steps)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...framework.errors import MetameryError
+from ...framework.errors import MetameryError, unknown
 from ...framework.manager import Plugins
 from ...framework.models import Model
 from .surgery import antialiased
@@ -33,9 +33,9 @@ def antialiased_by_name(name: str, *, plugins: Plugins, keep: Sequence[str] = ()
         The anti-aliased model; its notes list what was replaced and what could not be.
     """
     kind, _, inner = name.partition("/")
-    if kind not in KINDS or not inner:
-        raise MetameryError(
-            f"model 'antialias/{name}': expected antialias/KIND/MODEL, with a kind of {', '.join(KINDS)}"
-        )
+    if kind not in KINDS:
+        raise unknown("anti-aliasing", kind, KINDS)
+    if not inner:
+        raise MetameryError(f"model 'antialias/{name}': expected antialias/KIND/MODEL")
     model, replaced = antialiased(plugins.load("model", inner, **options), kind, keep)
     return replace(model, notes=tuple(map(str, replaced)))

@@ -68,8 +68,9 @@ def coch_cnn_digits(
     Parameters
     ----------
     weights
-        ``digits``: trained on spoken digits, in English (Free Spoken Digit Dataset); ``none``: random. By default
-        ``digits``, unless the other options require another network or other classes.
+        ``digits``: trained on spoken digits, in English (Free Spoken Digit Dataset), with a random last layer for
+        another number of classes; ``none``: random. By default ``digits``, or with other options
+        ``none``, of which a note tells.
     front_end
         ``cochleagram``: 53 half-cosine filters, 100 frames a second, computed with a density of 8; or ``mel``: the
         logarithm of a mel spectrogram with the same number of bands and frames. The name is also the path of its
@@ -128,21 +129,29 @@ def _build(
         raise unknown(f"front end of {name}:", front_end, FRONT_ENDS)
     if weights not in ("", *WEIGHTS):
         raise unknown(f"weights of {name}:", weights, WEIGHTS)
-    as_trained = (front_end, width) == (FRONT_ENDS[0], WIDTH) and count == len(DIGITS)
+    as_trained = (front_end, width) == (FRONT_ENDS[0], WIDTH)
     if weights == "digits" and not as_trained:
-        raise MetameryError(f"the weights of {name} are for {len(DIGITS)} classes, width {WIDTH} and a cochleagram")
-    weights = weights or ("digits" if as_trained and num_classes is None and labels is None else "none")
+        raise MetameryError(f"the weights of {name} are for width {WIDTH} and a cochleagram")
+    notes: list[str] = []
+    if not weights and not (as_trained and num_classes is None and labels is None):
+        weights = "none"
+        if labels is None:  # with names of classes it is built to be trained
+            keep = "; weights=digits keeps those of all layers but the last" if as_trained else ""
+            notes.append(f"the weights are random, since the trained network has other options{keep}")
     with seeded(seed):
         module = network(front_end, width, count, pools=trained != "hann")
     layers = (front_end, *(f"relu{block}" for block in range(1, BLOCKS + 1)), "output")
     model = Model(module.eval(), WaveformDomain(SAMPLES, SAMPLE_RATE), layers, names)
     if trained == "hann":
         model, replaced = antialiased(model, "hann")
-        model = replace(model, notes=tuple(map(str, replaced)))
-    if weights == "digits":
-        model.module.load_state_dict(load_file(Path(__file__).parent / "weights" / f"{trained}.safetensors"))
-        model = replace(model, labels=names or DIGITS)
-    return model
+        notes += map(str, replaced)
+    if weights != "none":
+        own = load_file(Path(__file__).parent / "weights" / f"{trained}.safetensors")
+        if count != len(DIGITS):
+            own |= {f"classify.{part}": weight for part, weight in model.module.classify.named_parameters()}
+        model.module.load_state_dict(own)
+        model = replace(model, labels=names or (DIGITS if count == len(DIGITS) else None))
+    return replace(model, notes=tuple(notes))
 
 
 def digits_front_end(name: str) -> nn.Module:

@@ -66,6 +66,17 @@ def test_a_signal_ends_in_one_line(started: Callable[..., Any], tmp_path: Path, 
     assert ended(process) == (130, "stopped: the same command starts again from the beginning\n")
 
 
+@pytest.mark.parametrize("apart", [0.001, 0.03, 0.1, 1.2])
+def test_ctrl_c_several_times_ends_as_once(started: Callable[..., Any], tmp_path: Path, apart: float) -> None:
+    """While the interrupted code runs, while the program ends, and while Python itself shuts down."""
+    process = started("show", slow_model(tmp_path, SLEEP))
+    appears(tmp_path / "started")
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(apart)
+    assert ended(process) == (130, "stopped: the same command starts again from the beginning\n")
+
+
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
 def test_ctrl_c_while_the_program_loads(share: float) -> None:
     """At moments from the entry to the end; before the entry Python itself is still starting."""

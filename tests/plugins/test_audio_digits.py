@@ -39,10 +39,14 @@ def test_other_classes_get_random_weights(name: str) -> None:
     assert not torch.equal(spoken.module.conv1.weight, fresh.module.conv1.weight)
     assert torch.equal(fresh.module.conv1.weight, other.module.conv1.weight)
     assert torch.equal(load(name, weights="digits", labels=DIGITS).module.conv1.weight, spoken.module.conv1.weight)
-    for options in ({"width": 8}, {"front_end": "mel"}, {"num_classes": 3}):
-        with pytest.raises(
-            MetameryError, match=f"the weights of {name} are for 10 classes, width 16 and a cochleagram"
-        ):
+    (note,) = set(load(name, num_classes=3).notes) - set(spoken.notes)
+    assert note.startswith("the weights are random, since the trained network has other options; weights=digits keeps")
+    assert load(name, num_classes=3, labels=["a", "b", "c"]).notes == spoken.notes
+    kept = load(name, weights="digits", num_classes=3)
+    assert (kept.module.classify.out_features, kept.labels) == (3, None)
+    assert torch.equal(kept.module.conv1.weight, spoken.module.conv1.weight)
+    for options in ({"width": 8}, {"front_end": "mel"}):
+        with pytest.raises(MetameryError, match=f"the weights of {name} are for width 16 and a cochleagram"):
             load(name, weights="digits", **options)
     with pytest.raises(UnknownNameError, match=r"unknown weights of .*: 'digit'; did you mean 'digits'"):
         load(name, weights="digit")

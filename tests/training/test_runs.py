@@ -114,6 +114,13 @@ def test_the_same_command_goes_on_and_another_is_refused(train: Any, tmp_path: P
     said = train("--setting", "learning_rate=0.2", "--seed", 1)
     assert said.status == 2
     assert "holds another run: recipe.learning_rate (0.2, stored 0.1); seed (1, stored 0)" in said.error
+    assert "--from" not in said.error
+    longer = train("--epochs", 3)
+    assert f"to keep both; with --from {tmp_path / 'run'} it starts from these weights" in longer.error
+    dry = train("--dry-run")
+    assert dry.out.endswith(
+        f"'{tmp_path / 'run'}' holds this run, which is finished: the command would train nothing\n"
+    )
 
 
 def test_a_recipe_may_be_a_file(train: Any, tmp_path: Path) -> None:
@@ -165,7 +172,15 @@ def test_weights_for_other_classes_leave_out_the_last_layer(train: Any, tmp_path
     assert torch.equal(load(tmp_path / "run" / BEST)[0]["0.weight"], weights["0.weight"])
     save_file({**weights, "0.weight": torch.zeros(4, 3, 5, 5)}, tmp_path / "other.safetensors")
     said = train("--from", tmp_path / "other.safetensors", output=tmp_path / "second")
-    assert "holds the weights of another network: " in said.error
+    assert "holds the weights of another network: 3 entries of another shape, the first '0.weight' (4, 3, 5, 5)" in (
+        said.error
+    )
+    save_file({f"body.{name}": tensor for name, tensor in weights.items()}, tmp_path / "third.safetensors")
+    said = train("--from", tmp_path / "third.safetensors", output=tmp_path / "third")
+    assert said.error == (
+        f"error: '{tmp_path / 'third.safetensors'}' holds the weights of another network: 4 entries missing, the first "
+        "'0.weight'; 4 entries unexpected, the first 'body.0.bias'"
+    )
 
 
 def test_a_run_becomes_a_network_for_other_classes(train: Any, tmp_path: Path, data: Path, drawn: Any) -> None:
@@ -269,6 +284,28 @@ def test_more_classes_than_outputs_are_refused(command: Any, tiny: str, data: Pa
     assert "has 3 outputs, and there are 2 classes" in said.error
 
 
+def test_a_run_names_the_plugin_that_it_was_made_with(
+    command: Any, data: Path, tmp_path: Path, sized: str, fake_plugin: Any
+) -> None:
+    def register_models(register: Any) -> None:
+        register("zebra-net", lambda: Plugins().load("model", sized, num_classes=2, labels=["cat", "dog"]))
+
+    plugins = Plugins([fake_plugin("zebra", register_models=register_models)])
+    recipe = Recipe(loss="cross_entropy", optimizer="sgd", epochs=1, batch_size=4, learning_rate=0.01)
+    folder = {"path": str(data / "train")}
+    run = Run(Reference("zebra-net"), Reference("folder", folder), None, ("cat", "dog"), recipe)
+    run_training(run, tmp_path / "run", plugins)
+    stored = Run.read(tmp_path / "run")
+    assert (stored.model.name, stored.stimuli.name) == ("zebra:zebra-net", "files:folder")
+    assert (stored.recipe.loss, stored.recipe.optimizer) == ("robustness:cross_entropy", "synthesis:sgd")
+    plugins.load("model", str(tmp_path / "run"))
+    run_training(run, tmp_path / "run", plugins)
+    again = ("train", "standard", "--model", "zebra:zebra-net", "--stimuli", data / "train", "-o", tmp_path / "run")
+    for arguments in (["show", tmp_path / "run"], again):
+        said = command(*arguments)
+        assert f"'{tmp_path / 'run'}' needs plugin zebra ( ), which is not installed or not loaded" in said.error
+
+
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
     (tmp_path / RUN_FILE).write_text("seed = 3")
     with pytest.raises(MetameryError, match=f"no run in '{tmp_path}'"):
@@ -310,9 +347,7 @@ def test_a_network_of_ones_own_is_antialiased_by_its_file(command: Any, sized: s
     assert said.status == 0, said.err
     (group,) = open_study(tmp_path / "study")["models"].children.values()
     assert group.attrs["model"] == f"antialias:antialias/blur3/{sized}"
-    assert "expected antialias/KIND/MODEL, with a kind of blur3, blur5, hann" in (
-        command("show", sized, "--antialias", "blur4").error
-    )
+    assert "Known: blur3, blur5, hann" in (command("show", sized, "--antialias", "blur4").error)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the shell's ulimit stands for a full disk")

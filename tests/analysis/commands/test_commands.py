@@ -188,7 +188,8 @@ def test_an_unknown_model(synthesise: Command, command: Command, tmp_path: Path)
         (["--steps", "many"], "steps"),
         (["--seed", "-3"], "seed"),
         (["--sede", "3"], "No such option: --sede"),
-        (["--device", "gpu"], "device 'gpu' is not available; expected auto, cpu, cuda"),
+        (["--device", "gpu"], "unknown device 'gpu'; did you mean 'cuda'? Known: auto, cpu"),
+        (["--antialias", "blurr3"], "unknown anti-aliasing 'blurr3'; did you mean 'blur3'? Known: blur3, blur5, hann"),
         (["--device", "cuda:99"], "device 'cuda:99' is not available"),
     ],
 )
@@ -214,7 +215,8 @@ def test_options_that_a_factory_refuses(synthesise: Command, tmp_path: Path) -> 
 def test_a_file_is_no_folder(synthesise: Command, pictures: Path) -> None:
     said = synthesise(stimuli=pictures / "cat" / "a.png")
     assert said.status == 2
-    assert "nor is there a folder" in said.error
+    file = pictures / "cat" / "a.png"
+    assert said.error == f"error: '{file}' is a file, expected stimuli by name, or a folder of files"
 
 
 def test_a_folder_without_pictures(synthesise: Command, tmp_path: Path) -> None:
@@ -340,11 +342,16 @@ def test_a_study_file_that_is_wrong_is_named(command: Command, tmp_path: Path) -
 # Showing, measuring, handing out
 
 
+def test_functions_of_a_file_are_its_own(command: Command, tiny: str) -> None:
+    said = command("show", tiny.replace(":build", ":biuld"))
+    assert re.search(r"unknown function of '.*tiny.py': 'biuld'; did you mean 'build'\? Known: build, number$", said.error)
+
+
 def test_show_lists_the_layers_with_their_shapes(command: Command, tiny: str) -> None:
     said = command("show", tiny)
     assert said.status == 0, said.err
     assert "image, 3 × 8 × 8, values in [0, 1]" in said.out
-    assert "3 classes (category)" in said.out
+    assert "\n547 weights, 3 classes (category)\n" in said.out
     rows = {line.split()[0]: line for line in said.out.splitlines() if line[:1].isalnum()}
     assert "4 × 6 × 6" in rows["1"]
     assert " 144 " in rows["1"]

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from metamery.analysis import run_study
 from metamery.analysis.synthesis.settings import Settings
-from metamery.framework import MetameryError, ModelReference, Plugins, Reference, Study, hookimpl
+from metamery.framework import MetameryError, ModelReference, Plugins, Reference, Study, hookimpl, open_study
+from metamery.framework.folders import STUDY_FILE
 from metamery.framework.registry import KINDS
 from metamery.framework.study import SYNTHESIS
 
@@ -116,6 +117,9 @@ def test_a_study_names_the_plugin_that_it_was_made_with(command: Any, pictures: 
     study = Study((ModelReference("zebra-net", ("output",)),), Reference("folder", {"path": str(pictures), "limit": 2}),
                   synthesis={"steps": 1})  # fmt: skip
     run_study(study, tmp_path / "study", Plugins([zebra], installed=()))
+    stored = Study.read(tmp_path / "study" / STUDY_FILE)
+    assert (stored.models[0].name, stored.stimuli.name) == ("zebra:zebra-net", "files:folder")
+    assert open_study(tmp_path / "study").attrs["study"] == stored.to_toml()
     for arguments in (["evaluate", "agreement", tmp_path / "study"], ["run", tmp_path / "study"]):
         said = command(*arguments)
         assert f"'{tmp_path / 'study'}' needs plugin zebra ( ), which is not installed or not loaded" in said.error

@@ -153,6 +153,21 @@ def test_the_passes_that_robustness_states_are_not_exceeded(model: str, data: Pa
     assert 0.5 * (stated.forward + stated.backward) < sum(seen) <= stated.forward + stated.backward
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("nosuchfolder", "unknown model 'nosuchfolder'"),
+        ("smal-cnn", "unknown model 'smal-cnn'; did you mean 'small-cnn'?"),
+        ("runs/none", "no folder 'runs/none': expected a run's folder, or a model's name"),
+        ("small-cnn", "'small-cnn' is not a run that records its stimuli: expected --stimuli NAME|FOLDER"),
+    ],
+)
+def test_a_folder_or_model_that_does_not_exist_is_named(command: Any, name: str, expected: str) -> None:
+    said = command("evaluate", "accuracy", name)
+    assert expected in said.error
+    assert name == "runs/none" or (f"nor is there a folder '{name}'" in said.error) == ("unknown" in expected)
+
+
 def test_a_warning_is_said(command: Any, model: str, data: Path, tmp_path: Path) -> None:
     (tmp_path / "flat.py").write_text(
         MODEL.replace("torch.nn.Flatten(),", "torch.nn.Flatten(), Rounded(),").replace(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ SETTINGS = {"preset": "fast", "steps": 4, "batch_size": 2}
 def study(tiny: str, pictures: Path) -> Study:
     return Study(
         models=(ModelReference(tiny, ("1", "output")),),
-        stimuli=Reference("folder", {"path": str(pictures)}),
+        stimuli=Reference("files:folder", {"path": str(pictures)}),
         synthesis={**SETTINGS, "seeds": 2},
         seed=7,
     )
@@ -432,6 +433,22 @@ def test_a_study_in_which_nothing_was_made_gives_way(
     assert Study.read(folder / "study.toml") == other
     with pytest.raises(MetameryError, match="holds a study with other settings"):
         run_study(study, folder, Plugins())
+
+
+def test_a_fault_in_a_distance_leaves_nothing_behind(
+    study: Study, tmp_path: Path, fake_plugin: Callable[..., ModuleType]
+) -> None:
+    def faulty(activations: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        raise ValueError("a slip")
+
+    def register_distances(register: Any) -> None:
+        register("faulty", lambda: faulty)
+
+    plugins = Plugins([fake_plugin("zebra", register_distances=register_distances)])
+    asked = replace(study, synthesis={**study.synthesis, "distance": "faulty"})
+    with pytest.raises(ValueError, match="a slip"):
+        run_study(asked, tmp_path / "faulty", plugins)
+    assert not (tmp_path / "faulty").exists()
 
 
 def test_what_an_evaluator_found_is_not_given_up(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,7 +153,7 @@ def synthesise(
         str, typer.Option(help="Signals of the null, a name or a folder; the stimuli themselves by default.")
     ] = "",
     null_signals: Annotated[
-        int | None, typer.Option(min=2, help="Number of null signals, drawn at random; 1415 by default.")
+        int | None, typer.Option(min=2, help="Number of null signals, drawn at random; 1,415 by default.")
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Number of stimuli in a batch.")] = None,
     setting: Annotated[

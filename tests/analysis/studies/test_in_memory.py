@@ -171,6 +171,8 @@ def test_reports_of_what_was_never_on_disk(
         (lambda metamers, _null: evaluate("agreement", metamers), "models="),
         (lambda metamers, _null: evaluate("recognition", metamers, models={"other": example_model()}), "model"),
         (lambda _metamers, _null: evaluate("accuracy", example_model()), "STIMULI"),
+        (lambda _metamers, _null: evaluate("robustness", example_model(), epsilon=[0.1]), "did you mean 'epsilons'"),
+        (lambda _metamers, _null: evaluate(example_model, example_model(), steps=3), "options are for an evaluator by"),
     ],
 )
 def test_slips_are_named(metamers: xr.Dataset, null: xr.Dataset, call: object, said: str) -> None:

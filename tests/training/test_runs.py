@@ -167,20 +167,27 @@ def test_weights_for_other_classes_leave_out_the_last_layer(train: Any, tmp_path
         warnings.simplefilter("always")
         said = train("--from", tmp_path / "three.safetensors", "--setting", "learning_rate=0")
     assert said.status == 0
-    assert "warning: the last layer '3' starts from its own weights, since those in" in said.err
-    assert "have other shapes: 3.bias, 3.weight\n" in said.err
+    assert "warning: the last layer '3' starts from its own weights: those in the file have other shapes" in said.err
     assert torch.equal(load(tmp_path / "run" / BEST)[0]["0.weight"], weights["0.weight"])
     save_file({**weights, "0.weight": torch.zeros(4, 3, 5, 5)}, tmp_path / "other.safetensors")
     said = train("--from", tmp_path / "other.safetensors", output=tmp_path / "second")
-    assert "holds the weights of another network: 3 entries of another shape, the first '0.weight' (4, 3, 5, 5)" in (
-        said.error
-    )
-    save_file({f"body.{name}": tensor for name, tensor in weights.items()}, tmp_path / "third.safetensors")
+    assert "holds the weights of another network: 3 of another shape (0.weight is (4, 3, 5, 5), expected " in said.error
+    save_file({f"{name}.0": tensor for name, tensor in weights.items()}, tmp_path / "third.safetensors")
     said = train("--from", tmp_path / "third.safetensors", output=tmp_path / "third")
     assert said.error == (
-        f"error: '{tmp_path / 'third.safetensors'}' holds the weights of another network: 4 entries missing, the first "
-        "'0.weight'; 4 entries unexpected, the first 'body.0.bias'"
+        f"error: '{tmp_path / 'third.safetensors'}' holds the weights of another network: "
+        "4 tensors (0.weight, 0.bias, 3.weight, …) missing; 4 tensors (0.bias.0, 0.weight.0, 3.bias.0, …) unexpected"
     )
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "body.encoder."])
+def test_a_checkpoint_of_others_is_something_to_start_from(train: Any, tmp_path: Path, sized: str, prefix: str) -> None:
+    weights = Plugins().load("model", sized, num_classes=2, labels=["cat", "dog"], seed=5).module.state_dict()
+    named = {f"{prefix}{name}": tensor for name, tensor in weights.items()}
+    torch.save({"epoch": 3, "state_dict": named}, tmp_path / "theirs.ckpt")
+    said = train("--from", tmp_path / "theirs.ckpt", "--setting", "learning_rate=0")
+    assert said.status == 0, said.err
+    assert torch.equal(load(tmp_path / "run" / BEST)[0]["0.weight"], weights["0.weight"])
 
 
 def test_a_run_becomes_a_network_for_other_classes(train: Any, tmp_path: Path, data: Path, drawn: Any) -> None:
@@ -266,6 +273,11 @@ def test_a_slip_is_named_and_nothing_is_written(train: Any, tmp_path: Path, argu
         assert result.status == 2
         assert said in result.error
         assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_that_does_not_exist_is_named(train: Any, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    assert train(recipe=str(file)).error == f"error: no recipe in '{file}': No such file or directory"
 
 
 def test_splits_with_other_classes_are_refused(train: Any, data: Path, tmp_path: Path, drawn: Any) -> None:

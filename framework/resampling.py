@@ -22,7 +22,10 @@ MAX_SAMPLES = 2**24
 """Number of samples, before or after, up to which a sound is resampled and then cropped: 6 minutes at 44.1 kHz."""
 
 _BLOCK = 2**20  # weights evaluated at once
-_ZEROS, _ROLLOFF = 6, 0.99  # defaults of torchaudio's filter
+_ROLLOFF = 0.99  # default of torchaudio's filter
+
+ZEROS = 6
+"""Number of zeros of the filter's sinc to each side, torchaudio's default."""
 
 
 def cover(signal: torch.Tensor, height: int, width: int, most: int = MAX_SCALED) -> torch.Tensor:
@@ -81,7 +84,7 @@ def resampled_length(samples: int, rate: int, new_rate: int) -> int:
 
 
 def resampled_middle(
-    signal: torch.Tensor, rate: int, new_rate: int, samples: int, most: int = MAX_SAMPLES
+    signal: torch.Tensor, rate: int, new_rate: int, samples: int, most: int = MAX_SAMPLES, zeros: int = ZEROS
 ) -> torch.Tensor:
     """Subtract the mean of a sound, resample it, and crop it about its centre.
 
@@ -95,6 +98,8 @@ def resampled_middle(
         Largest number of samples to keep, at the new rate.
     most
         Number of samples, before or after, up to which it is resampled before it is cropped.
+    zeros
+        Number of zeros of the filter's sinc to each side: the more, the steeper the filter below the Nyquist frequency.
 
     Returns
     -------
@@ -107,11 +112,11 @@ def resampled_middle(
     old, new = rate // divisor, new_rate // divisor
     length = resampled_length(len(signal), rate, new_rate)
     if max(len(signal), length) <= most and (old == new or old * new <= MAX_KERNEL):
-        whole: torch.Tensor = resample(centred(signal), rate, new_rate)  # an offset would ring at the ends
+        whole: torch.Tensor = resample(centred(signal), rate, new_rate, zeros)  # an offset would ring at the ends
         first = max(0, (len(whole) - samples) // 2)
         return whole[first : first + samples]
     first = max(0, (length - samples) // 2)
-    return _sinc(signal, old, new, first, min(length, samples)).float()
+    return _sinc(signal, old, new, first, min(length, samples), zeros).float()
 
 
 def centred(signal: torch.Tensor) -> torch.Tensor:
@@ -120,24 +125,25 @@ def centred(signal: torch.Tensor) -> torch.Tensor:
     return (exact - exact.mean()).float()
 
 
-def _sinc(signal: torch.Tensor, old: int, new: int, first: int, count: int) -> torch.Tensor:
+def _sinc(signal: torch.Tensor, old: int, new: int, first: int, count: int, zeros: int) -> torch.Tensor:
     """Return some samples of torchaudio's `resample` of a sound without its mean, in double precision.
 
-    Sample j is at the time ``j / new``, and is the sum over k of ``signal[k] sinc(b t) cos²(b t π / 12) b / old``,
-    where t is ``k / old − j / new`` and b 0.99 times the lower rate; the sum goes as far as the sixth zero.
+    Sample j is at the time ``j / new``, and is the sum over k of ``signal[k] sinc(b t) cos²(b t π / 2 z) b / old``,
+    where t is ``k / old − j / new``, b 0.99 times the lower rate and z the number of zeros; the sum goes as far as the
+    last of them.
     """
     mean = math.fsum(float(part.double().sum()) for part in torch.split(signal, _BLOCK)) / len(signal)
     if old == new:
         return signal[first : first + count].double() - mean
     bandwidth = _ROLLOFF * min(old, new)
-    reach = math.ceil(_ZEROS * old / bandwidth)
+    reach = math.ceil(zeros * old / bandwidth)
     taps = torch.arange(-reach, reach + 2)
     made = torch.empty(count, dtype=torch.float64)
     for part in torch.split(torch.arange(first, first + count), max(1, _BLOCK // len(taps))):
         nearest, rest = part * old // new, part * old % new
         t = (taps * new - rest[:, None]).double() / (old * new) * bandwidth  # (part, taps)
-        t.clamp_(-_ZEROS, _ZEROS)
-        weights = torch.sinc(t) * torch.cos(t * (math.pi / 2 / _ZEROS)).square() * (bandwidth / old)
+        t.clamp_(-zeros, zeros)
+        weights = torch.sinc(t) * torch.cos(t * (math.pi / 2 / zeros)).square() * (bandwidth / old)
         index = nearest[:, None] + taps
         values = signal[index.clamp(0, len(signal) - 1)].double() - mean
         values[(index < 0) | (index >= len(signal))] = 0.0

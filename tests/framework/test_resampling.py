@@ -70,6 +70,15 @@ def test_the_kept_part_alone_is_resampled_as_torchaudio_does(rate: int, new_rate
     torch.testing.assert_close(found, whole[first : first + samples].float(), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("most", [0, resampling.MAX_SAMPLES])
+def test_a_steeper_filter_is_torchaudios(most: int) -> None:
+    signal = drawn(3000)
+    exact = signal.double() - signal.double().mean()
+    whole = torchaudio.functional.resample(exact, 441, 200, 64).float()
+    found = resampling.resampled_middle(signal, 441, 200, len(whole), most=most, zeros=64)
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-5)
+
+
 def test_a_tone_at_a_coprime_rate_is_the_same_tone() -> None:
     times = torch.arange(44_101, dtype=torch.float64) / 44_101
     domain = WaveformDomain(8000, 20_000, rms=None)

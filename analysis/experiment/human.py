@@ -37,14 +37,18 @@ def counted(trials: pd.DataFrame, key: Key, generators: pd.DataFrame) -> pd.Data
     generators
         From `generators.generator_answers`.
     """
-    is_intended = trials["shown"] == np.where(trials["layer"] == NATURAL, "natural", "metamer")
-    kept = trials[(trials["role"] == "main") & (trials["excluded"] == "") & is_intended]
+    kept = trials[(trials["role"] == "main") & (trials["excluded"] == "") & ~is_replaced(trials)]
     shared = kept["model"] == ""
     repeated = [kept[shared].assign(model=model) for model in key.models]
     own = pd.concat([kept[~shared], *repeated], ignore_index=True)
     own["seed"] = own["seed"].fillna(-1).astype(int)
     known = generators.astype({"network": float})
     return own.merge(known, how="left", on=["model", "layer", "stimulus", "seed"])
+
+
+def is_replaced(trials: pd.DataFrame) -> pd.Series[bool]:
+    """Return whether another signal was shown than intended, such as the natural one for a metamer that failed."""
+    return (trials["role"] == "main") & (trials["shown"] != np.where(trials["layer"] == NATURAL, "natural", "metamer"))
 
 
 def human_dataset(
@@ -125,9 +129,9 @@ def human_dataset(
     }
     about = {
         "title": "Recognition by people",
-        "reading_order": ["recognised", "generator", "reaction_time"],
-        "read_first": "Where people recognise fewer signals at later layers while the generating model still gets "
-        "them right, the layer ignores what people do not, or the other way round.",
+        "reading_order": ["recognised", "reaction_time"],
+        "read_first": "A layer whose metamers the model itself recognises and people do not is blind to what people "
+        "go by, or goes by what people do not see or hear.",
         "experiment": key.experiment,
         "experiment_title": key.title,
         "chance": 1 / len(choices) if choices else float("nan"),

@@ -21,7 +21,7 @@ from ..statistics.people import PARTICIPANT_COLUMNS
 from ..studies.evaluate import keep
 from .exclusions import Rules, excluded
 from .generators import SOURCES, generator_answers
-from .human import counted, exclusion_attributes, human_dataset, participant_rows
+from .human import counted, exclusion_attributes, human_dataset, is_replaced, participant_rows
 from .psych_ds import Column, write_psych_ds
 from .reading import gather
 from .trials import ANSWER_COLUMNS, SESSION_COLUMNS, TRIAL_COLUMNS, other_answers, trials, visits
@@ -127,7 +127,7 @@ def import_people(
         about = "Answers of people to metamers and natural signals in an experiment made by metamery."
         write_psych_ds(output / "psych-ds", key.title, about, tables, _columns(), sessions)
     keep(folder, HUMAN, dataset)
-    unintended = int(((table["role"] == "main") & (table["excluded"] == "") & (table["reason"] != "")).sum())
+    unintended = int((is_replaced(table) & (table["excluded"] == "")).sum())
     remarks = [*gathered.remarks, *left_out]
     if unintended:
         remarks.append(f"{unintended} trials with another signal than intended are in the tables and count for nothing")

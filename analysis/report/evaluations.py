@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from .heads import reference_text
 from .lines import ACROSS, Drawings, clipped, item_text, level_names, line_charts
 from .matrix import Cell, shade
 from .numbers import interval, number
+from .people import GROUP as PEOPLE
+from .people import People, people
 from .signals import Shown, is_signal, signals
 from .snippets import at
 from .terminal import APART, reading_order
@@ -79,12 +81,14 @@ class Evaluation:
     text: list[str]  # names of the variables that contain text
     warnings: list[str]
     facts: Mapping[str, str]  # its settings
+    people: People | None = None
 
 
 def evaluations(tree: xr.DataTree) -> list[Evaluation]:
     """Return every group that no other section shows: those of `FIRST`, then the others by name."""
     groups = sorted(_others(tree), key=lambda each: FIRST.index(each[0]) if each[0] in FIRST else len(FIRST))
-    return [_evaluation(path, node) for path, node in groups]
+    found = [_evaluation(path, node) for path, node in groups]
+    return [replace(each, people=people(tree)) if each.path == PEOPLE else each for each in found]
 
 
 def _others(tree: xr.DataTree) -> Iterator[tuple[str, xr.DataTree]]:

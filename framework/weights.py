@@ -6,13 +6,15 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from .errors import MetameryError
+from .class_labels import class_labels, labels_for
+from .errors import MetameryError, unknown
+from .seeding import seeded
 from .weight_files import WeightFile, read_weights
 
 SHOWN = 3
@@ -62,14 +64,39 @@ class Fit:
         return not (self.missing or self.reshaped or self.unexpected)
 
 
-def is_file(weights: str) -> bool:
-    """Whether the option `weights` of a network names a file: published weights have neither points nor slashes."""
-    return "." in weights or "/" in weights or os.sep in weights
+def names_file(what: str, weights: str, known: Sequence[str], entry: str | None = None) -> bool:
+    """Whether the option `weights` of a network names a file, and not one of the known weights.
+
+    Parameters
+    ----------
+    what
+        Name of the network, for messages.
+    weights
+        The option; what has a point or a slash is taken for a file.
+    known
+        Names of weights that are not files, none of which has a point or a slash.
+    entry
+        Where in the file the weights are.
+
+    Raises
+    ------
+    UnknownNameError
+        It is neither.
+    MetameryError
+        An entry is given without a file.
+    """
+    if weights in known:
+        if entry is not None:
+            raise MetameryError(f"{what}: entry = {entry!r} needs a file of weights, and weights = {weights!r} is none")
+        return False
+    if "." in weights or "/" in weights or os.sep in weights:
+        return True
+    raise unknown(f"weights of {what}:", weights, [*known, "FILE"])
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network with the weights of a file.
+    """A network with its weights.
 
     Parameters
     ----------
@@ -79,11 +106,68 @@ class Loaded:
         Number of its logits; None if the file has no last layer: the network then returns its input.
     normalisation
         Mean and standard deviation of each channel, if the file holds them.
+    notes
+        A line on the file and how many of its tensors are used; none for random weights.
     """
 
     network: nn.Module
     classes: int | None
-    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def make_network(
+    build: Callable[[int], nn.Module],
+    classes: int,
+    *,
+    what: str,
+    weights: str = "none",
+    entry: str | None = None,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+    normalises: bool = True,
+) -> tuple[Loaded, tuple[str, ...] | None]:
+    """Build a network with random weights or those of a file, and return it with the names of its classes, if given.
+
+    Parameters
+    ----------
+    build
+        Builds the network with random weights for a number of classes.
+    classes
+        Its usual number of classes.
+    what
+        Name of the network, for messages.
+    weights
+        ``none`` for random weights, or a file; see `load_network`.
+    entry
+        Where in the file the weights are.
+    num_classes
+        Number of logits that is asked for; by default that of the labels or `classes`, or the file's.
+    labels
+        Names of the classes.
+    seed
+        Seed of random weights.
+    normalises
+        Whether the network normalises its input by a mean and a standard deviation.
+
+    Raises
+    ------
+    MetameryError
+        The file cannot be read or holds the weights of another network or a normalisation that this one does not have,
+        or the number of labels differs from that of the classes.
+    """
+    if not names_file(what, weights, ["none"], entry):
+        count, names = class_labels(what, num_classes, labels, classes)
+        with seeded(seed):
+            return Loaded(build(count), count), names
+    class_labels(what, num_classes, labels, classes)
+    with seeded(seed):
+        loaded = load_network(build, classes, weights, entry, what=what, num_classes=num_classes)
+    mean, std = loaded.normalisation or ((0.0,), (1.0,))
+    if not normalises and ({*mean} != {0.0} or {*std} != {1.0}):
+        raise MetameryError(f"'{weights}' normalises signals by mean {mean} and std {std}, which {what} does not do")
+    return loaded, labels_for(what, loaded.classes, labels)
 
 
 def load_network(
@@ -94,6 +178,7 @@ def load_network(
     *,
     what: str,
     num_classes: int | None = None,
+    rename: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] = dict,
 ) -> Loaded:
     """Build a network with the weights of a file; the number of its logits is the file's unless one is given.
 
@@ -113,14 +198,17 @@ def load_network(
         Name of the network, for messages.
     num_classes
         Number of logits that is asked for.
+    rename
+        Gives the tensors of the file other names, for files whose names are not those of the network.
 
     Raises
     ------
     MetameryError
         The file cannot be read, or holds the weights of another network.
     """
-    file = read_weights(path, entry)
     network = build(classes)
+    file = read_weights(path, entry)
+    file = replace(file, tensors=rename(_unwrapped(file.tensors, network)))
     found = fit(network, file)
     head: set[str] = set()
     given: int | None = classes
@@ -128,7 +216,7 @@ def load_network(
         head = _differing(network, build(classes + 1))
     if not found.whole:
         if not {*found.missing, *found.reshaped} <= head or not _are_within(found.unexpected, head):
-            raise MetameryError(f"'{file.path}' holds weights of another network than {what}: {_unfit(network, found)}")
+            raise MetameryError(f"'{file.path}' holds weights of another network than {what}: {misfit(network, found)}")
         rows = {len(tensor) for name, tensor in {**found.tensors, **found.reshaped}.items() if name in head}
         given = rows.pop() if len(rows) == 1 and not (found.missing or found.unexpected) else None
     wanted = given if num_classes is None else num_classes
@@ -141,7 +229,9 @@ def load_network(
     if wanted is None:
         for module in {name.rpartition(".")[0] for name in head}:
             network.set_submodule(module, nn.Identity())
-    return Loaded(network, wanted, _normalisation(file))
+    place = f", entry '{file.entry}'" if file.entry else ""
+    note = f"weights: {len(kept)} tensors of '{file.path.name}'{place}"
+    return Loaded(network, wanted, _normalisation(file), (note,))
 
 
 def fit(network: nn.Module, file: WeightFile) -> Fit:
@@ -168,6 +258,14 @@ def fit(network: nn.Module, file: WeightFile) -> Fit:
     learned = dict(network.named_parameters())
     missing = [name for name in own if name not in found and (name in learned or name.endswith(_STATISTICS))]
     return Fit(tensors, missing, reshaped, unexpected, apart)
+
+
+def _unwrapped(tensors: Mapping[str, torch.Tensor], network: nn.Module) -> Mapping[str, torch.Tensor]:
+    """Leave out ``module``, by which `torch.nn.DataParallel` around a part of a network is known, within names."""
+    if any("module" in name.split(".") for name in network.state_dict()):
+        return tensors
+    short = {".".join(part for part in name.split(".") if part != "module"): tensor for name, tensor in tensors.items()}
+    return short if len(short) == len(tensors) else tensors
 
 
 def _prefixes(theirs: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> tuple[str, str]:
@@ -210,7 +308,8 @@ def _are_within(names: Sequence[str], head: set[str]) -> bool:
     return all(name.startswith(modules) for name in names)
 
 
-def _unfit(network: nn.Module, found: Fit) -> str:
+def misfit(network: nn.Module, found: Fit) -> str:
+    """Return in one line which tensors are missing, unexpected, or of another shape."""
     own = network.state_dict()
     kinds = []
     if found.missing:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fnmatch
 import inspect
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,8 @@ from ..framework.registry import is_run
 from ..framework.run import Run
 from ..framework.seeding import seeded
 from ..framework.suppliers import naming_missing
+from ..framework.weight_files import WeightFile, read_weights
+from ..framework.weights import fit, misfit
 from . import checkpoints
 from .state import BEST, LAST
 
@@ -40,7 +41,7 @@ def build(run: Run, plugins: Plugins) -> Model:
     """
     model = _of_classes(run, plugins)
     if run.start:
-        load_weights(model, Path(run.start), fits=False)
+        adopt_weights(model, Path(run.start))
     names = [name for name, _ in model.module.named_parameters()]
     for pattern in run.freeze:
         if not (frozen := fnmatch.filter(names, pattern)):
@@ -86,7 +87,7 @@ def trained(
             check_number(f"run '{path}'", "num_classes", num_classes)
             with seeded(seed):
                 model = _of_classes(replace(run, classes=[str(index) for index in range(num_classes)]), plugins)
-            load_weights(model, Path(path), file, fits=False)
+            adopt_weights(model, Path(path), file)
             model = replace(model, labels=None)
     model.module.eval()
     return model
@@ -112,79 +113,65 @@ def _load(run: Run, plugins: Plugins) -> Model:
     return model
 
 
-def load_weights(model: Model, path: Path, name: str = BEST, *, fits: bool = True) -> None:
-    """Load weights into a network from a run's folder or a safetensors file.
-
-    Parameters
-    ----------
-    fits
-        Whether all of the network must be there. Otherwise its last layer keeps its own weights, with a warning, where
-        those of the file have another shape, as for other classes; and so do buffers that the file does not hold, such
-        as those of the normalisation.
+def load_weights(model: Model, path: Path, name: str = BEST) -> None:
+    """Load the weights of a run's folder into its network.
 
     Raises
     ------
     MetameryError
         There are no weights, or they are another network's.
     """
-    file = path / name if path.is_dir() else path
+    entries = _stored(path / name)
+    try:
+        model.module.load_state_dict(entries)
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise MetameryError(f"'{path / name}' holds the weights of another network: {reason}") from None
+
+
+def adopt_weights(model: Model, path: Path, name: str = BEST) -> None:
+    """Load the weights of a run's folder, or of a file in any format, as far as they are this network's.
+
+    The last layer keeps its own weights, with a warning, where the file has none, or one for other classes.
+
+    Raises
+    ------
+    MetameryError
+        There are no weights, or they are another network's.
+    """
+    if not path.exists():
+        raise MetameryError(f"there is no run and no file of weights '{path}'")
+    if path.is_dir() or path.name in (BEST, LAST):
+        path = path / name if path.is_dir() else path
+        entries = _stored(path)
+        others = {name: value for name, value in entries.items() if not isinstance(value, torch.Tensor)}
+        weights = WeightFile(path, "", {name: value for name, value in entries.items() if name not in others})
+    else:
+        weights, others = read_weights(path), {}
+    found = fit(model.module, weights)
+    last = _last_layer(model)
+    unfit = {name.rpartition(".")[0] for name in (*found.missing, *found.reshaped, *found.unexpected)}
+    if unfit - {last}:
+        raise MetameryError(f"'{path}' holds the weights of another network: {misfit(model.module, found)}")
+    if unfit:
+        reason = "those in the file have other shapes" if found.reshaped else "the file has none for it"
+        warnings.warn(f"the last layer '{last}' starts from its own weights: {reason} ('{path}')", stacklevel=3)
+    model.module.load_state_dict({**model.module.state_dict(), **found.tensors, **others})
+
+
+def _stored(file: Path) -> dict[str, Any]:
+    """Return the weights of a run's file, the averaged ones of its last checkpoint if there are any."""
     tensors, state = checkpoints.load(file)
     others = state.get("others", {})
     if file.name == LAST:
         part = "averaged" if any(key.startswith("averaged/") for key in tensors) else "weights"
         tensors = {key.removeprefix(f"{part}/"): value for key, value in tensors.items() if key.startswith(f"{part}/")}
         others = others.get(part, {})
-    if not fits:
-        tensors = _completed(model, tensors, file)
-    entries = checkpoints.unpacked(tensors, others)
-    try:
-        model.module.load_state_dict(entries)
-    except (RuntimeError, KeyError) as error:
-        reason = _misfit(model.module.state_dict(), entries) or str(error).splitlines()[-1]
-        raise MetameryError(f"'{file}' holds the weights of another network: {reason}") from None
+    return checkpoints.unpacked(tensors, others)
 
 
-def _misfit(own: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Return in one line which entries of a file are missing, not the network's, or of another shape; perhaps none."""
-
-    def shape(value: Any) -> tuple[int, ...]:
-        return tuple(getattr(value, "shape", ()))
-
-    other = [name for name in own if name in found and shape(found[name]) != shape(own[name])]
-    kinds = {
-        "missing": [f"'{name}'" for name in own if name not in found],
-        "unexpected": [f"'{name}'" for name in found if name not in own],
-        "of another shape": [f"'{name}' {shape(found[name])}, expected {shape(own[name])}" for name in other],
-    }
-    return "; ".join(
-        f"{len(names)} {'entry' if len(names) == 1 else 'entries'} {kind}, the first {names[0]}"
-        for kind, names in kinds.items()
-        if names
-    )
-
-
-def _completed(model: Model, tensors: Mapping[str, torch.Tensor], file: Path) -> dict[str, torch.Tensor]:
-    """Return a file's weights, with the network's own where only it has a buffer, or its last layer does not fit."""
-    own, weights = model.module.state_dict(), dict(model.module.named_parameters())
-    prefix = next((each for each in _PREFIXES if tensors and all(name.startswith(each) for name in tensors)), "")
-    found = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    others = [name for name, tensor in found.items() if name in own and tensor.shape != own[name].shape]
+def _last_layer(model: Model) -> str:
+    """Return the last module of a forward pass that has weights."""
     ran = [layer.name.partition("@")[0] for layer in examine(model).outline]
-    learned = {name.rpartition(".")[0] for name in weights}
-    last = next((name for name in reversed(ran) if name in learned), "")
-    if others and {name.rpartition(".")[0] for name in others} == {last}:
-        warnings.warn(
-            f"the last layer '{last}' starts from its own weights, since those in '{file}' have other shapes: "
-            f"{', '.join(others)}",
-            stacklevel=4,
-        )
-        found |= {name: own[name] for name in others}
-    return {name: own[name] for name in own if name not in weights and _may_lack(name)} | found
-
-
-def _may_lack(buffer: str) -> bool:
-    return not buffer.endswith(("running_mean", "running_var"))
-
-
-_PREFIXES = ("module.", "_orig_mod.", "model.")
-"""Prefixes that DataParallel, `torch.compile` and Lightning give to all names."""
+    learned = {name.rpartition(".")[0] for name, _ in model.module.named_parameters()}
+    return next((name for name in reversed(ran) if name in learned), "")

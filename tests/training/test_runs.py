@@ -258,7 +258,7 @@ def test_the_disk_that_a_dry_run_states_is_that_of_the_run(train: Any, tmp_path:
         (["--freeze", "weights.*"], "unknown pattern of weights 'weights.*'"),
         (["--precision", "float8"], "unknown precision 'float8'; did you mean"),
         (["--device", "cuda"], "device 'cuda' is not available"),
-        (["--from", "nowhere"], "no checkpoint in 'nowhere'"),
+        (["--from", "nowhere"], "there is no run and no file of weights 'nowhere'"),
         (["--setting", "epsilon_warmup=1"], "epsilon_warmup needs perturbation_options.epsilon"),
         (["--setting", "optimizer_options.momentun=0.5"], "unknown option of optimizer 'sgd': 'momentun'"),
         (["--devices", "2", "--device", "cuda:9"], "device 'cuda:9' is not available"),

@@ -19,6 +19,7 @@ from ..framework.command_options import (
     Trust,
     folder_or_name,
     loaded_plugins,
+    read_model_options,
     read_options,
     reading,
     with_antialias,
@@ -55,7 +56,7 @@ def train(
     ] = None,
     set_: ModelOptions = None,
     antialias: Antialias = "",
-    start: Annotated[str, typer.Option("--from", help="Weights to start from: a run, or a safetensors file.")] = "",
+    start: Annotated[str, typer.Option("--from", help="Weights to start from: a run, or a file in any format.")] = "",
     freeze: Annotated[
         list[str] | None, typer.Option(metavar="PATTERN", help="Weights that are not trained, such as 'features.*'.")
     ] = None,
@@ -97,7 +98,7 @@ def train(
         learned = Reference(learned.name, {**learned.options, "limit": limit})
     learned = reading(plugins, learned, skip_unreadable, background)
     held_out = held_out and reading(plugins, held_out, skip_unreadable, background, is_asked=False)
-    use = Reference(with_antialias(absolute(model), antialias), read_options(set_))
+    use = Reference(with_antialias(absolute(model), antialias), read_model_options(set_))
     run, loaded = prepare(
         use, learned, held_out, resolved, plugins, seed=seed, start=absolute(start), freeze=freeze or ()
     )

@@ -150,7 +150,7 @@ def check_unused(folder: Path) -> None:
         except sqlite3.Error as error:
             raise MetameryError(f"'{path}' cannot be read: {error}") from None
     if count or (folder / DATA).is_dir():
-        held = f"{count} sessions" if count else "data"
+        held = "sessions" if count else "data"
         raise MetameryError(f"'{folder}' holds {held} of participants and is not changed: choose another folder")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ...framework.domains import Domain, ImageDomain, WaveformDomain
 from ...framework.schema import STATES
 from ..studies.media import png
-from .conditions import Condition, verdicts_on
+from .conditions import verdicts_on
 from .headphones import TESTS
 from .key import NATURAL, Item
 from .pictures import mask, sign
@@ -98,12 +98,15 @@ def _at_level(sound: NDArray[np.floating], rms: float, files: SoundFiles) -> NDA
 def _signals(plan: Plan, wanted: Wanted) -> Iterator[tuple[str, NDArray[np.float32], Domain]]:
     """Yield name, signal and domain of every file that holds a signal of the study, or one to practise with."""
     for condition, files in zip(plan.conditions, wanted.main, strict=True):
-        for stimulus, natural, signal in _both(condition, plan.settings.conditions.seed):
-            if stimulus in files:
-                name, item = files[stimulus]
-                shown = natural if item.shown == "natural" else signal
-                assert shown is not None
-                yield name, shown, condition.results.domain
+        for kind, signals in (
+            ("metamer", condition.signals(plan.settings.conditions.seed)),
+            ("natural", condition.natural()),
+        ):
+            own = {stimulus: name for stimulus, (name, item) in files.items() if item.shown == kind}
+            for stimulus, signal in signals if own else ():
+                if stimulus in own:
+                    assert signal is not None
+                    yield own[stimulus], signal, condition.results.domain
     domain = plan.reference.results.domain
     of_study: dict[str, list[str]] = {}
     for name, extra in wanted.extras.items():
@@ -114,12 +117,6 @@ def _signals(plan: Plan, wanted: Wanted) -> Iterator[tuple[str, NDArray[np.float
     for stimulus, signal in plan.reference.natural():
         for name in of_study.get(stimulus, ()):
             yield name, signal, domain
-
-
-def _both(condition: Condition, seed: int) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float32] | None]]:
-    """Yield stimulus, natural signal and intended signal."""
-    for (name, natural), (_, signal) in zip(condition.natural(), condition.signals(seed), strict=True):
-        yield name, natural, signal
 
 
 def _all_sounds(plan: Plan) -> Iterator[tuple[str, NDArray[np.float64]]]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sqlite3
 from collections import Counter
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +16,14 @@ import numpy as np
 import pytest
 import soundfile
 from metamery.analysis.experiment import build as building
-from metamery.analysis.experiment.build import build
+from metamery.analysis.experiment.build import build, check_consent, check_unused
 from metamery.analysis.experiment.key import NATURAL, Key
-from metamery.analysis.experiment.settings import ExperimentSettings
+from metamery.analysis.experiment.settings import Consent, ExperimentSettings, resolve
 from metamery.analysis.experiment.sounds import root_mean_square
 from metamery.framework import MetameryError, Plugins, open_study
 from metamery.framework.model_results import models_of
 from PIL import Image
-from small_studies import CATEGORIES, LAYERS, NAMES, PICTURE, pictures, sounds
+from small_studies import CATEGORIES, LAYERS, NAMES, PICTURE, pictures, sounds, study_of
 
 CHANGES = {
     "consent.text": ["Yours."],
@@ -40,7 +43,15 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("studies")
     pictures(root / "pictures")
     sounds(root / "sounds")
+    study_of(root / "small", {"vision:net": PICTURE})
     return root
+
+
+@pytest.fixture(scope="module")
+def again(studies: Path) -> Path:
+    """An experiment to be built again, from the study ``small``."""
+    build(studies / "small", studies / "again", Plugins(installed=[]), changes=CHANGES)
+    return studies / "again"
 
 
 @pytest.fixture(scope="module")
@@ -227,30 +238,31 @@ def test_the_page_has_the_settings_of_the_experiment(built: Path, heard: Path) -
 
 def test_other_ways_of_saving_tell_the_page_the_code(studies: Path, tmp_path: Path) -> None:
     changes = CHANGES | {"saving.to": "datapipe", "saving.experiment_id": "abc"}
-    build(studies / "pictures", tmp_path / "out", Plugins(installed=[]), changes=changes)
+    build(studies / "small", tmp_path / "out", Plugins(installed=[]), changes=changes)
     page = page_of(tmp_path / "out")
     assert page["saving"] == {"to": "datapipe", "experiment_id": "abc"}
     assert page["completion"] == {"code": "C0DE", "redirect": ""}
 
 
-def test_building_again_gives_the_same_bytes_and_another_folder_other_names(studies: Path, tmp_path: Path) -> None:
-    for name in ("one", "one", "two"):
-        before = files_of(tmp_path / "one")
-        build(studies / "pictures", tmp_path / name, Plugins(installed=[]), changes=CHANGES)
-    one, two = Key.read(tmp_path / "one"), Key.read(tmp_path / "two")
-    assert before == files_of(tmp_path / "one")
-    assert not {*one.items} & {*two.items}
-    assert one.experiment != two.experiment
-    build(studies / "pictures", tmp_path / "one", Plugins(installed=[]), changes=CHANGES | {"seed": 1})
-    again = Key.read(tmp_path / "one")
-    assert again.secret == one.secret
-    assert again.experiment != one.experiment
-    assert not [path for path in (tmp_path / "one").iterdir() if path.name.startswith(".")]
+def test_building_again_gives_the_same_bytes_and_another_folder_other_names(
+    studies: Path, again: Path, tmp_path: Path
+) -> None:
+    one, two = shutil.copytree(again, tmp_path / "one"), tmp_path / "two"
+    before, key = files_of(one), Key.read(one)
+    for folder in (one, two):
+        build(studies / "small", folder, Plugins(installed=[]), changes=CHANGES)
+    assert files_of(one) == before
+    assert not {*key.items} & {*Key.read(two).items}
+    assert key.experiment != Key.read(two).experiment
+    build(studies / "small", one, Plugins(installed=[]), changes=CHANGES | {"seed": 1})
+    assert Key.read(one).secret == key.secret
+    assert Key.read(one).experiment != key.experiment
+    assert not [path for path in one.iterdir() if path.name.startswith(".")]
 
 
 def test_the_random_rule_makes_a_list_for_each_participant(studies: Path, tmp_path: Path) -> None:
     changes = CHANGES | {"allocation.rule": "random", "allocation.lists": 3}
-    build(studies / "pictures", tmp_path / "out", Plugins(installed=[]), changes=changes)
+    build(studies / "small", tmp_path / "out", Plugins(installed=[]), changes=changes)
     key = Key.read(tmp_path / "out")
     assert len(key.lists) == 3
     shown = {name for number in range(3) for name in key.trials(number)}
@@ -259,14 +271,14 @@ def test_the_random_rule_makes_a_list_for_each_participant(studies: Path, tmp_pa
 
 def test_metamers_that_are_left_out_are_in_no_list(studies: Path, tmp_path: Path) -> None:
     changes = CHANGES | {"conditions.missing": "leave-out", "conditions.unsuccessful": "leave-out"}
-    summary = build(studies / "pictures", tmp_path / "out", Plugins(installed=[]), changes=changes)
+    summary = build(studies / "small", tmp_path / "out", Plugins(installed=[]), changes=changes)
     assert any(remark.endswith("left out") for remark in summary.remarks)
     assert not [item for item in Key.read(tmp_path / "out").items.values() if item.reason]
 
 
 def test_too_few_stimuli_for_practice_are_said(studies: Path, tmp_path: Path) -> None:
     changes = CHANGES | {"practice.feedback": 20}
-    summary = build(studies / "pictures", tmp_path / "out", Plugins(installed=[]), changes=changes, dry_run=True)
+    summary = build(studies / "small", tmp_path / "out", Plugins(installed=[]), changes=changes, dry_run=True)
     assert "12 practice stimuli are also originals of the main part" in summary.remarks
     assert "22 practice trials show 12 stimuli, so that some are repeated" in summary.remarks
 
@@ -274,7 +286,7 @@ def test_too_few_stimuli_for_practice_are_said(studies: Path, tmp_path: Path) ->
 def test_practice_can_show_stimuli_of_its_own(studies: Path, tmp_path: Path, drawn: Any) -> None:
     folder = drawn(tmp_path / "others", ["cat/x", "cat/y", "dog/x", "dog/y", "espresso/x"])
     changes = CHANGES | {"practice.stimuli": str(folder)}
-    summary = build(studies / "pictures", tmp_path / "out", Plugins(installed=[]), changes=changes)
+    summary = build(studies / "small", tmp_path / "out", Plugins(installed=[]), changes=changes)
     assert not [remark for remark in summary.remarks if "practice" in remark]
     practice = [item for item in Key.read(tmp_path / "out").items.values() if item.role == "practice"]
     assert len(practice) == 5
@@ -282,7 +294,7 @@ def test_practice_can_show_stimuli_of_its_own(studies: Path, tmp_path: Path, dra
     others = drawn(tmp_path / "more", ["owl/x"])
     with pytest.raises(MetameryError, match=r"shows 'owl', which is not among the answers"):
         build(
-            studies / "pictures",
+            studies / "small",
             tmp_path / "out",
             Plugins(installed=[]),
             changes=changes | {"practice.stimuli": str(others)},
@@ -290,12 +302,12 @@ def test_practice_can_show_stimuli_of_its_own(studies: Path, tmp_path: Path, dra
 
 
 @pytest.mark.parametrize("text", [(), ("",), ("REPLACE THIS TEXT with the one",), ("Ours.", "And REPLACE THIS TEXT")])
-def test_consent_to_nothing_is_refused(studies: Path, tmp_path: Path, text: tuple[str, ...]) -> None:
-    changes = CHANGES | {"consent.text": list(text)}
+def test_consent_to_nothing_is_refused(text: tuple[str, ...]) -> None:
+    settings = resolve("picture", changes={"consent.text": list(text)})
     with pytest.raises(MetameryError, match="consent to is missing: give yours by --consent FILE"):
-        build(studies / "pictures", tmp_path / "out", Plugins(installed=[]), changes=changes)
-    assert not (tmp_path / "out").exists()
-    build(studies / "pictures", tmp_path / "out", Plugins(installed=[]), changes=changes | {"parts": ["main"]})
+        check_consent(settings)
+    check_consent(replace(settings, parts=("main",)))
+    check_consent(replace(settings, consent=Consent(("Ours.",))))
 
 
 def test_parts_for_sounds_are_refused_for_pictures(studies: Path, tmp_path: Path) -> None:
@@ -303,47 +315,44 @@ def test_parts_for_sounds_are_refused_for_pictures(studies: Path, tmp_path: Path
         build(studies / "pictures", tmp_path / "out", Plugins(installed=[]), preset="feather2023-sounds")
 
 
-@pytest.mark.parametrize("held", ["session", "data", "damaged"])
-def test_an_experiment_with_answers_is_not_changed(studies: Path, tmp_path: Path, held: str) -> None:
-    out = tmp_path / "out"
-    build(studies / "pictures", out, Plugins(installed=[]), changes=CHANGES)
-    with sqlite3.connect(out / "sessions.sqlite") as database:
+def test_an_experiment_with_answers_is_not_changed(studies: Path, again: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(again, tmp_path / "out")
+
+    def refused(said: str) -> None:
+        before = files_of(out)
+        with pytest.raises(MetameryError, match=said):
+            build(studies / "small", out, Plugins(installed=[]), changes=CHANGES | {"seed": 1})
+        assert files_of(out) == before
+
+    with closing(sqlite3.connect(out / "sessions.sqlite")) as database:
         database.execute("CREATE TABLE sessions (session TEXT)")
-    build(studies / "pictures", out, Plugins(installed=[]), changes=CHANGES)  # nobody has come yet
-    if held == "data":
-        (out / "data").mkdir()
-    elif held == "damaged":
-        database.close()
-        (out / "sessions.sqlite").write_bytes(b"not a database" * 100)
-    else:
-        with database:
-            database.execute("INSERT INTO sessions VALUES ('s')")
-    database.close()
-    before = files_of(out)
-    with pytest.raises(MetameryError, match=r"is not changed: choose another folder|cannot be read"):
-        build(studies / "pictures", out, Plugins(installed=[]), changes=CHANGES | {"seed": 1})
-    assert files_of(out) == before
+        check_unused(out)  # nobody has come yet
+        database.execute("INSERT INTO sessions VALUES ('s')")
+        database.commit()
+    refused("holds sessions of participants and is not changed: choose another folder")
+    (out / "sessions.sqlite").write_bytes(b"not a database" * 100)
+    refused(r"sessions\.sqlite' cannot be read")
+    (out / "sessions.sqlite").unlink()
+    (out / "data").mkdir()
+    refused("holds data of participants and is not changed")
 
 
-def test_a_killed_replacement_keeps_the_secret(studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = tmp_path / "out"
-    build(studies / "pictures", out, Plugins(installed=[]), changes=CHANGES)
-    before = Key.read(out)
-    left = out / ".experiment.~elsewhere"
+def test_a_killed_replacement_keeps_the_secret(studies: Path, again: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(again, tmp_path / "out")
+    before, left = Key.read(out), out / ".experiment.~elsewhere"
     (left / "old").mkdir(parents=True)
     (out / "key.json").rename(left / "old" / "key.json")
     with pytest.raises(MetameryError, match=r"it has no key\.json"):
         Key.read(out)
-    build(studies / "pictures", out, Plugins(installed=[]), changes=CHANGES)
+    build(studies / "small", out, Plugins(installed=[]), changes=CHANGES)
     assert Key.read(out) == before
     assert not left.exists()
 
 
 def test_an_interrupted_build_leaves_the_earlier_one(
-    studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studies: Path, again: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "out"
-    build(studies / "pictures", out, Plugins(installed=[]), changes=CHANGES)
+    out = shutil.copytree(again, tmp_path / "out")
     before = files_of(out)
 
     def interrupted(*_given: object) -> None:
@@ -351,23 +360,21 @@ def test_an_interrupted_build_leaves_the_earlier_one(
 
     monkeypatch.setattr(building, "write_page", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        build(studies / "pictures", out, Plugins(installed=[]), changes=CHANGES | {"seed": 1})
+        build(studies / "small", out, Plugins(installed=[]), changes=CHANGES | {"seed": 1})
     assert files_of(out) == before
 
 
 def test_the_program_describes_and_builds(studies: Path, tmp_path: Path, command: Any) -> None:
     (tmp_path / "consent.txt").write_text("We ask you.\n")
     out, given = tmp_path / "out", ["--preset", "geirhos2018", "--set", 'answers.categories=""']
-    described = command("experiment", "build", studies / "pictures", "-o", out, "--dry-run", *given)
+    described = command("experiment", "build", studies / "small", "-o", out, "--dry-run", *given)
     assert described.status == 0, described
-    assert "7 conditions" in described.out
+    assert "4 conditions" in described.out
     assert "12 originals, 3 answers" in described.out
     assert "minutes for a participant" in described.out
     assert not out.exists()
-    assert "consent to is missing" in command("experiment", "build", studies / "pictures", "-o", out, *given).error
-    said = command(
-        "experiment", "build", studies / "pictures", "-o", out, "--consent", tmp_path / "consent.txt", *given
-    )
+    assert "consent to is missing" in command("experiment", "build", studies / "small", "-o", out, *given).error
+    said = command("experiment", "build", studies / "small", "-o", out, "--consent", tmp_path / "consent.txt", *given)
     assert said.status == 0, said
     assert page_of(out)["timing"]["signal"] == 200
     assert "metamers not successful after rounding: shown all the same" in said.err

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from metamery.analysis.experiment.exclusions import Rules
 from metamery.analysis.experiment.importing import import_people
 from metamery.analysis.experiment.key import Key
 from metamery.analysis.experiment.observers import Accuracy, observe, read_accuracy, write_lines
+from metamery.analysis.experiment.server.bodies import Opening
+from metamery.analysis.experiment.server.sessions import Sessions
 from metamery.analysis.statistics import read_participants
 from metamery.framework import MetameryError, Plugins, open_study
 from metamery.framework.cli import make_app
@@ -154,6 +158,56 @@ def test_what_is_excluded_stays_in_the_tables(tmp_path: Path) -> None:
     assert set(table[table.session == "observer-4"].excluded) == {found.reasons["observer-4"]}
     kept = import_people([tmp_path / "experiment", tmp_path / "people.jsonl"], study, Rules(catch=0))
     np.testing.assert_allclose(kept.dataset.recognised, 0.8)
+
+
+def test_what_the_server_saved_is_imported(tmp_path: Path) -> None:
+    key, study = small_experiment(tmp_path / "experiment", stimuli=8), small_study(tmp_path / "study", stimuli=8)
+    with closing(Sessions(tmp_path / "experiment")) as sessions:
+        for person in ("a", "b"):
+            opened = sessions.open(Opening(person, identifiers={"PROLIFIC_PID": person}))
+            for number, name in enumerate(key.trials(opened.list)):
+                answer = key.items[name].answer if person == "a" else "boat"
+                record = {"part": "main", "number": number, "item": name, "answer": answer, "rt_ms": 900.0}
+                sessions.save(opened.session, opened.token, person, record, "main", number)
+            sessions.end(opened.session, opened.token, person, "completed")
+    found = import_people([tmp_path / "experiment"], study, Rules(catch=0))
+    table = pd.read_csv(found.folder / "trials.csv", keep_default_na=False)
+    assert len(table) == 2 * 12
+    first, second = (key.participant({"PROLIFIC_PID": person}) for person in ("a", "b"))
+    assert set(table.participant) == {first, second}
+    assert table[table.participant == first].correct.all()
+    assert (table[table.participant == second].correct == (table[table.participant == second].category == "boat")).all()
+    assert not any("PROLIFIC" in path.read_text() for path in found.folder.rglob("*.csv"))
+
+
+def test_a_signal_in_the_place_of_another_is_told_and_counts_for_nothing(tmp_path: Path) -> None:
+    key, study = small_experiment(tmp_path / "experiment", stimuli=8), small_study(tmp_path / "study", stimuli=8)
+    lost = {f"item-{stimulus}-2" for stimulus in (0, 1)}  # conv2, of which each list has two stimuli
+    items = {
+        name: replace(item, shown="natural", reason="the metamer failed") if name in lost else item
+        for name, item in key.items.items()
+    }
+    replace(key, items=items).write(tmp_path / "experiment")
+    accuracy = Accuracy(dict.fromkeys(["natural", "catch", *LAYERS], 1.0))
+    write_lines(tmp_path / "people.jsonl", observe(key, 4, accuracy, np.random.default_rng(0)))
+    found = import_people([tmp_path / "experiment", tmp_path / "people.jsonl"], study)
+    assert "2 trials with another signal than intended are in the tables and count for nothing" in found.remarks
+    assert found.dataset.trials.sum("participant").values.tolist() == [8, 8, 6, 8]
+    table = pd.read_csv(found.folder / "trials.csv", keep_default_na=False)
+    assert (table.reason == "the metamer failed").sum() == 2
+
+
+def test_a_participant_without_a_stage_is_not_in_the_statistics(tmp_path: Path) -> None:
+    key, study = small_experiment(tmp_path / "experiment", stimuli=8), small_study(tmp_path / "study", stimuli=8)
+    accuracy = Accuracy(dict.fromkeys(["natural", "catch", *LAYERS], 1.0))
+    given = observe(key, 4, accuracy, np.random.default_rng(0))
+    layers = [key.items[record.item].layer for record in given[0].records]
+    kept = tuple(record for record, layer in zip(given[0].records, layers, strict=True) if layer != "conv2")
+    write_lines(tmp_path / "people.jsonl", [replace(given[0], records=kept), *given[1:]])
+    found = import_people([tmp_path / "experiment", tmp_path / "people.jsonl"], study, Rules(complete=False))
+    assert f"participant observer-0 has no trial of 'conv2' of '{MODEL}' and is not in its statistics" in found.remarks
+    people = read_participants(found.folder / "participants.csv")
+    assert people.participant.values.tolist() == [f"vision/What do you see?/observer-{n}" for n in (1, 2, 3)]
 
 
 def test_another_study_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -30,6 +31,9 @@ from .sessions import Sessions
 BUSY_WAIT = 2.0
 """Seconds after which a page tries again if the disk is full or the database locked."""
 
+THREADS = 64
+"""Number of changes that wait for the disk at once."""
+
 MEDIA_SECONDS = 24 * 3600
 """Seconds for which browsers keep pictures and sounds."""
 
@@ -48,6 +52,7 @@ HEADERS: Mapping[str, str] = {
 }
 """Headers of every answer."""
 
+_LOG = logging.getLogger("uvicorn.error")
 _Result = TypeVar("_Result")
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -107,7 +112,7 @@ class _Api:
 
     def __init__(self, sessions: Sessions, completion: Completion, rates: Rates) -> None:
         self._sessions, self._completion, self._rates = sessions, completion, rates
-        self._one = anyio.CapacityLimiter(1)
+        self._threads = anyio.CapacityLimiter(THREADS)
 
     def routes(self) -> list[Route]:
         one = "/sessions/{session}"
@@ -128,8 +133,8 @@ class _Api:
         return limited
 
     async def _changed(self, change: Callable[..., _Result], *given: Any) -> _Result:
-        """Make a change in a thread: one at a time, so that files are served while it waits for the disk."""
-        return await anyio.to_thread.run_sync(partial(change, *given), limiter=self._one)
+        """Make a change in a thread of its own kind, so that files are served while it waits for the disk."""
+        return await anyio.to_thread.run_sync(partial(change, *given), limiter=self._threads)
 
     async def _open(self, request: Request) -> Response:
         given = bodies.opening(bodies.parsed(await read_body(request)))
@@ -206,10 +211,9 @@ async def _refused(_request: Request, error: Exception) -> Response:
     return JSONResponse(body, error.status, {"Retry-After": str(math.ceil(error.wait))} if error.wait else None)
 
 
-async def _busy(request: Request, _error: Exception) -> Response:
-    return await _refused(
-        request, RefusedError(503, "busy", "the answer cannot be saved now: try again", wait=BUSY_WAIT)
-    )
+async def _busy(request: Request, error: Exception) -> Response:
+    _LOG.warning("nothing can be saved now: %s", error)
+    return await _refused(request, RefusedError(503, "busy", "nothing can be saved now: try again", wait=BUSY_WAIT))
 
 
 async def _http_error(_request: Request, error: Exception) -> Response:

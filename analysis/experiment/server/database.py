@@ -30,8 +30,6 @@ CREATE TABLE sessions (
     browser TEXT NOT NULL,
     started TEXT NOT NULL,
     seen REAL NOT NULL,
-    tab TEXT NOT NULL,
-    lease REAL NOT NULL,
     end TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE identifiers (
@@ -57,16 +55,6 @@ CREATE TABLE records (
 """
 
 
-@contextmanager
-def opened(folder: Path, key: Key, busy_seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
-    """Open an experiment's database, which exists, for a command beside the server; see `connect`."""
-    with closing(connect(folder, key, busy_seconds)) as connection:
-        try:
-            yield connection
-        except sqlite3.Error as error:
-            raise MetameryError(f"cannot use '{folder / DATABASE}': {error}") from None
-
-
 def connect(folder: Path, key: Key, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Open an experiment's database, which is created if it is missing.
 
@@ -79,28 +67,34 @@ def connect(folder: Path, key: Key, busy_seconds: float = BUSY_SECONDS) -> sqlit
         experiment that was built differently.
     """
     path = folder / DATABASE
-    try:
+    with naming(path):
         connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA secure_delete = ON")
-        with change(connection):
+        for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
+            connection.execute(f"PRAGMA {setting}")
+        with transaction(connection):
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 for statement in _SCHEMA.split(";"):
                     connection.execute(statement)
                 connection.execute("INSERT INTO about VALUES (?, ?)", (key.experiment, IDLE_SECONDS))
                 connection.execute(f"PRAGMA user_version = {VERSION}")
-        _check(path, version, connection, key)
-    except sqlite3.Error as error:
-        raise MetameryError(f"cannot open '{path}': {error}") from None
+        if version > VERSION:
+            raise MetameryError(f"'{path}' was written by a newer version of metamery")
+        if connection.execute("SELECT experiment FROM about").fetchone()[0] != key.experiment:
+            raise MetameryError(f"'{path}' holds sessions of another build: build the experiment into another folder")
     return connection
 
 
 @contextmanager
-def change(connection: sqlite3.Connection) -> Iterator[None]:
+def opened(folder: Path, key: Key, busy_seconds: float = BUSY_SECONDS) -> Iterator[sqlite3.Connection]:
+    """Open an experiment's database, which exists, for a command beside the server; see `connect`."""
+    with closing(connect(folder, key, busy_seconds)) as connection, naming(folder / DATABASE):
+        yield connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Make one transaction of a block: all of it is kept, or nothing if an error is raised."""
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -112,8 +106,10 @@ def change(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _check(path: Path, version: int, connection: sqlite3.Connection, key: Key) -> None:
-    if version > VERSION:
-        raise MetameryError(f"'{path}' was written by a newer version of metamery")
-    if connection.execute("SELECT experiment FROM about").fetchone()[0] != key.experiment:
-        raise MetameryError(f"'{path}' holds sessions of another build of the experiment; build into another folder")
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn an error of SQLite into a `MetameryError` that names the file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise MetameryError(f"cannot use '{path}': {error}") from None

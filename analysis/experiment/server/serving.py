@@ -22,6 +22,9 @@ MAX_CONNECTIONS = 16_384
 
 BACKLOG = 2048
 
+KEEP_ALIVE_SECONDS = 30
+"""Seconds for which an idle connection stays open: several heartbeats of a page."""
+
 
 def serve(folder: Path, host: str, port: int, proxy: str, idle_minutes: float, say: Callable[[str], None]) -> None:
     """Serve an experiment until the program is interrupted.
@@ -61,6 +64,7 @@ def serve(folder: Path, host: str, port: int, proxy: str, idle_minutes: float, s
                 server_header=False,
                 ws="none",
                 backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=5,
             )
         )

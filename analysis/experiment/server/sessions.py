@@ -6,26 +6,31 @@ import hmac
 import json
 import secrets
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
+from functools import partial, wraps
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ..key import PERSON_IDENTIFIERS, PSEUDONYM_DIGITS, Key
 from ..records import Record, Session
 from . import bodies
 from .bodies import Opening
-from .database import DATABASE, IDLE_SECONDS, change, connect, opened
+from .changes import Changes
+from .database import DATABASE, IDLE_SECONDS, connect, naming, opened
 from .refusals import RefusedError
 
 LEASE_SECONDS = 15.0
 """Seconds without a word from a tab after which another one may go on with its session."""
 
+SEEN_SECONDS = 20.0
+"""Seconds between two notes on the disk that a session was heard of."""
+
 _FILLS = "(end = 'completed' OR (end = '' AND seen > :alive))"
+_Given, _Result = ParamSpec("_Given"), TypeVar("_Result")
 _ENTRIES = ", ".join(entry.name for entry in fields(Record))
 
 
@@ -41,8 +46,20 @@ class Opened:
     is_new: bool = False
 
 
+def _one_change(
+    method: Callable[Concatenate[Sessions, _Given], _Result],
+) -> Callable[Concatenate[Sessions, _Given], _Result]:
+    """Make a method one change of the database, which is on the disk when it returns."""
+
+    @wraps(method)
+    def change(self: Sessions, *given: _Given.args, **named: _Given.kwargs) -> _Result:
+        return self._changes.make(partial(method, self, *given, **named))
+
+    return change
+
+
 class Sessions:
-    """The sessions of an experiment; every method is one transaction, and safe to call from any thread.
+    """The sessions of an experiment. Every method is one change of the database, and safe to call from any thread.
 
     Parameters
     ----------
@@ -70,14 +87,16 @@ class Sessions:
     ) -> None:
         self.key = Key.read(folder)
         self._participants, self._idle_seconds, self._clock = participants, idle_seconds, clock
-        self._lock = threading.Lock()
+        self._leases: dict[str, tuple[str, float]] = {}  # by session: the tab, and until when; lost with the process
         self._connection = connect(folder, self.key)
-        with change(self._connection):
+        self._changes = Changes(self._connection)
+        with naming(folder / DATABASE):
             self._connection.execute("UPDATE about SET idle_seconds = ?", (idle_seconds,))
 
     def close(self) -> None:
         self._connection.close()
 
+    @_one_change
     def open(self, given: Opening) -> Opened:
         """Open a session, or go on with the one that a token or a known identifier belongs to.
 
@@ -86,16 +105,16 @@ class Sessions:
         RefusedError
             The token is wrong, another tab has the session, its participant has taken part, or no list is free.
         """
-        with self._lock, change(self._connection):
-            if given.session:
-                row = self._row(given.session, given.token)
-                return self._resumed(row, given.token, given.tab)
-            if known := self._known(given.identifiers):
-                if known["end"]:
-                    raise RefusedError(403, "taken_part", "you have taken part in this experiment already")
-                return self._resumed(known, _new_token(), given.tab)
-            return self._new(given)
+        if given.session:
+            row = self._row(given.session, given.token)
+            return self._resumed(row, given.token, given.tab)
+        if known := self._known(given.identifiers):
+            if known["end"]:
+                raise RefusedError(403, "taken_part", "you have taken part in this experiment already")
+            return self._resumed(known, _new_token(), given.tab)
+        return self._new(given)
 
+    @_one_change
     def save(self, session: str, token: str, tab: str, given: Mapping[str, Any], part: str, number: int) -> bool:
         """Save a record; return whether it is new.
 
@@ -105,38 +124,38 @@ class Sessions:
             The token is wrong, another tab has the session, the record does not fit the session, another answer is
             saved under its part and number, or the session has ended.
         """
-        with self._lock, change(self._connection):
-            row = self._row(session, token)
-            record = bodies.record(given, part, number, self.key, row["list"])
-            saved = self._connection.execute(
-                "SELECT item, answer FROM records WHERE session = ? AND part = ? AND number = ?",
-                (session, part, number),
-            ).fetchone()
-            if saved is not None:
-                if (saved["item"], saved["answer"]) != (record.item, record.answer):
-                    raise RefusedError(409, "answered", "another answer to this trial is saved already")
-                return False
-            if row["end"]:
-                raise RefusedError(409, "ended", "the session has ended")
-            self._hold(row, tab)
-            self._connection.execute(
-                f"INSERT INTO records (session, {_ENTRIES}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (session, *astuple(record)),
-            )
-            return True
+        row = self._row(session, token)
+        record = bodies.record(given, part, number, self.key, row["list"])
+        saved = self._connection.execute(
+            "SELECT item, answer FROM records WHERE session = ? AND part = ? AND number = ?",
+            (session, part, number),
+        ).fetchone()
+        if saved is not None:
+            if (saved["item"], saved["answer"]) != (record.item, record.answer):
+                raise RefusedError(409, "answered", "another answer to this trial is saved already")
+            return False
+        if row["end"]:
+            raise RefusedError(409, "ended", "the session has ended")
+        self._hold(row, tab)
+        self._connection.execute(
+            f"INSERT INTO records (session, {_ENTRIES}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (session, *astuple(record)),
+        )
+        return True
 
+    @_one_change
     def hold(self, session: str, token: str, tab: str) -> None:
         """Keep a session for a tab, for `LEASE_SECONDS` from now."""
-        with self._lock, change(self._connection):
-            self._hold(self._row(session, token), tab)
+        self._hold(self._row(session, token), tab)
 
+    @_one_change
     def release(self, session: str, token: str, tab: str) -> None:
         """Give a session up, if this tab has it, so that another can go on with it at once."""
-        with self._lock, change(self._connection):
-            row = self._row(session, token)
-            if row["tab"] == tab:
-                self._connection.execute("UPDATE sessions SET lease = 0 WHERE session = ?", (session,))
+        row = self._row(session, token)
+        if self._leases.get(row["session"], ("", 0))[0] == tab:
+            del self._leases[row["session"]]
 
+    @_one_change
     def end(self, session: str, token: str, tab: str, how: str) -> None:
         """End a session; a complete one needs all records of its list.
 
@@ -145,19 +164,18 @@ class Sessions:
         RefusedError
             The token is wrong, another tab has the session, it has ended otherwise, or trials are missing.
         """
-        with self._lock, change(self._connection):
-            row = self._row(session, token)
-            if row["end"] == how:
-                return
-            if row["end"]:
-                raise RefusedError(409, "ended", f"the session has ended already: {row['end']}")
-            self._hold(row, tab)
-            if how == "completed":
-                saved = set(self._answered(session).get("main", ()))
-                missing = next((n for n in range(len(self.key.trials(row["list"]))) if n not in saved), None)
-                if missing is not None:
-                    raise RefusedError(409, "missing", f"trial {missing} is not saved", missing=missing)
-            self._connection.execute("UPDATE sessions SET end = ? WHERE session = ?", (how, session))
+        row = self._row(session, token)
+        if row["end"] == how:
+            return
+        if row["end"]:
+            raise RefusedError(409, "ended", f"the session has ended already: {row['end']}")
+        self._hold(row, tab)
+        if how == "completed":
+            saved = set(self._answered(session).get("main", ()))
+            missing = next((n for n in range(len(self.key.trials(row["list"]))) if n not in saved), None)
+            if missing is not None:
+                raise RefusedError(409, "missing", f"trial {missing} is not saved", missing=missing)
+        self._connection.execute("UPDATE sessions SET end = ? WHERE session = ?", (how, session))
 
     def _row(self, session: str, token: str) -> sqlite3.Row:
         row: sqlite3.Row | None = self._connection.execute(
@@ -187,23 +205,15 @@ class Sessions:
         list_ = self._least_filled(now)
         started = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._connection.execute(
-            "INSERT INTO sessions (session, token, list, browser, started, seen, tab, lease)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                session,
-                _hash(token),
-                list_,
-                json.dumps(dict(given.browser)),
-                started,
-                now,
-                given.tab,
-                now + LEASE_SECONDS,
-            ),
+            "INSERT INTO sessions (session, token, list, browser, started, seen) VALUES (?, ?, ?, ?, ?, ?)",
+            (session, _hash(token), list_, json.dumps(dict(given.browser)), started, now),
         )
         self._connection.executemany(
             "INSERT INTO identifiers VALUES (?, ?, ?)",
             [(session, name, self.key.pseudonym(value)) for name, value in given.identifiers.items()],
         )
+        self._leases = {each: lease for each, lease in self._leases.items() if lease[1] > now}
+        self._leases[session] = (given.tab, now + LEASE_SECONDS)
         return Opened(session, token, list_, {}, "", is_new=True)
 
     def _least_filled(self, now: float) -> int:
@@ -219,12 +229,12 @@ class Sessions:
 
     def _hold(self, row: sqlite3.Row, tab: str) -> None:
         now = self._clock()
-        if row["tab"] != tab and row["lease"] > now:
-            raise RefusedError(409, "tab", "the experiment is open in another tab or window", wait=row["lease"] - now)
-        self._connection.execute(
-            "UPDATE sessions SET tab = ?, lease = ?, seen = ? WHERE session = ?",
-            (tab, now + LEASE_SECONDS, now, row["session"]),
-        )
+        holder, until = self._leases.get(row["session"], (tab, now))
+        if holder != tab and until > now:
+            raise RefusedError(409, "tab", "the experiment is open in another tab or window", wait=until - now)
+        self._leases[row["session"]] = (tab, now + LEASE_SECONDS)
+        if now - row["seen"] >= SEEN_SECONDS:
+            self._connection.execute("UPDATE sessions SET seen = ? WHERE session = ?", (now, row["session"]))
 
     def _answered(self, session: str) -> dict[str, list[int]]:
         answered: dict[str, list[int]] = {}

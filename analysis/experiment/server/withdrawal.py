@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ....framework.errors import MetameryError
 from ..key import PERSON_IDENTIFIERS, PSEUDONYM_DIGITS, Key
-from .database import DATABASE, change, opened
+from .database import DATABASE, opened, transaction
 
 WAIT_SECONDS = 30.0
 """Seconds for which a server that writes at the same time is waited for."""
@@ -46,7 +46,7 @@ def withdraw(folder: Path, identifier: str) -> Withdrawn:
     if not path.exists():
         raise MetameryError(f"nobody has taken part in '{folder}' yet: it has no {DATABASE}")
     with opened(folder, key, WAIT_SECONDS) as connection:
-        with change(connection):
+        with transaction(connection):
             sessions = _sessions(connection, key, identifier)
             if not sessions:
                 raise MetameryError(

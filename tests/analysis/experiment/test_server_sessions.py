@@ -140,7 +140,7 @@ def test_a_database_of_a_newer_version_is_refused(tmp_path: Path, key: Key, begi
 )
 def test_a_damaged_database_is_refused_in_one_line(tmp_path: Path, key: Key, content: bytes, begin: Begin) -> None:
     (tmp_path / DATABASE).write_bytes(content)
-    with pytest.raises(MetameryError, match="cannot open"):
+    with pytest.raises(MetameryError, match="cannot use"):
         begin()
 
 

@@ -34,6 +34,21 @@ def class_labels(
     return count, names
 
 
+def labels_for(model: str, classes: int | None, labels: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return the names of a network's classes, None if they are not given.
+
+    Raises
+    ------
+    MetameryError
+        Their number differs from that of the classes, or the network has no classes.
+    """
+    if labels is None:
+        return None
+    if classes is None:
+        raise MetameryError(f"{model} has no last layer, so there are no classes to name; num_classes adds a new one")
+    return class_labels(model, classes, labels, classes)[1]
+
+
 def check_number(model: str, option: str, value: int, least: int = 1) -> None:
     """Raise `MetameryError` unless a value is a whole number of at least `least`."""
     whole(f"model '{model}': {option}", value, least, MAX_SIZE)

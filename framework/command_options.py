@@ -12,6 +12,7 @@ import typer
 from .checks import LARGEST
 from .errors import MetameryError, UnknownNameError
 from .manager import Plugins
+from .registry import absolute_options
 from .study import Reference, located
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
@@ -56,6 +57,11 @@ def read_options(given: list[str] | None) -> dict[str, Any]:
         except ValueError as error:
             raise MetameryError(f"'{key}': {error}") from None
     return options
+
+
+def read_model_options(given: list[str] | None) -> dict[str, Any]:
+    """Read ``KEY=VALUE`` pairs of a model, with absolute paths for files such as those of weights."""
+    return absolute_options(read_options(given))
 
 
 def with_antialias(model: str, kind: str) -> str:

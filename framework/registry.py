@@ -308,11 +308,16 @@ def absolute(name: str, base: Path = Path()) -> str:
 
 
 def absolute_options(options: Mapping[str, Any], base: Path = Path()) -> dict[str, Any]:
-    """Make options that name an existing file, such as one of weights, absolute, from `base`."""
+    """Make options that name an existing file, such as one of weights, absolute, from `base`.
+
+    Text without a point and without a slash is left as it is, even if there is a file of that name.
+    """
 
     def located(value: Any) -> Any:
-        names_file = isinstance(value, str) and "\0" not in value and Path(value).suffix != ""
-        return str((base / value).resolve()) if names_file and os.path.isfile(base / value) else value
+        if not isinstance(value, str) or "\0" in value or not ("." in value or "/" in value):
+            return value
+        path = base / os.path.expanduser(value)
+        return str(path.resolve()) if os.path.isfile(path) else value
 
     return {name: located(value) for name, value in options.items()}
 

@@ -206,8 +206,8 @@ def load_network(
     MetameryError
         The file cannot be read, or holds the weights of another network.
     """
-    network = build(classes)
     file = read_weights(path, entry)
+    network = build(classes)
     file = replace(file, tensors=rename(_unwrapped(file.tensors, network)))
     found = fit(network, file)
     head: set[str] = set()
@@ -224,7 +224,9 @@ def load_network(
         network = build(wanted)
         found = fit(network, file)
     kept = {name: tensor for name, tensor in found.tensors.items() if name not in head or given == wanted}
-    network.load_state_dict({**network.state_dict(), **kept})
+    state = network.state_dict()  # with the versions of its parts, which some need
+    state.update(kept)
+    network.load_state_dict(state)
     _warn(file, found, what, given, wanted, head)
     if wanted is None:
         for module in {name.rpartition(".")[0] for name in head}:

@@ -20,6 +20,7 @@ from ...framework.command_options import (
     Trust,
     folder_or_name,
     loaded_plugins,
+    read_model_options,
     read_options,
     reading,
     with_antialias,
@@ -113,7 +114,7 @@ def show(
         return
     model = with_antialias(model, antialias)
     found = plugins.find("model", model)
-    loaded = plugins.load("model", model, **read_options(set_))
+    loaded = plugins.load("model", model, **read_model_options(set_))
     for note in loaded.notes:
         typer.echo(f"note: {note}")
     layers = examine(loaded, loaded.layers).outline
@@ -182,7 +183,7 @@ def synthesise(
     named = tuple(name.strip() for name in layers.split(",") if name.strip())
     plugins = loaded_plugins(context, trust)
     study = Study(
-        models=(ModelReference(with_antialias(absolute(model), antialias), named, read_options(set_)),),
+        models=(ModelReference(with_antialias(absolute(model), antialias), named, read_model_options(set_)),),
         stimuli=folder_or_name(plugins, Reference(stimuli, options)),
         null_stimuli=folder_or_name(plugins, Reference(null_stimuli)) if null_stimuli else None,
         synthesis=with_options(

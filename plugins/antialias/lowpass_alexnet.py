@@ -16,12 +16,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...framework.class_labels import check_number, class_labels
+from ...framework.class_labels import check_number
 from ...framework.domains import ImageDomain
 from ...framework.models import Model
 from ...framework.normalisation import normalise_input
-from ...framework.seeding import seeded
-from ..vision.imagenet import IMAGENET_1K, IMAGENET_MEAN, IMAGENET_STD, imagenet_labels
+from ...framework.weights import make_network
+from ..vision.imagenet import IMAGENET_MEAN, IMAGENET_STD, imagenet_labels, labels_of
 from .windows import hann
 
 LAYERS = (*(f"features.{index}" for index in (1, 4, 7, 9, 11)), "classifier.2", "classifier.5", "output")
@@ -101,14 +101,24 @@ class LowpassAlexNet(nn.Module):
 
 
 def lowpass_alexnet(
-    *, num_classes: int | None = None, labels: Sequence[str] | None = None, seed: int = 0, size: int = 224
+    *,
+    weights: str = "none",
+    entry: str | None = None,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+    size: int = 224,
 ) -> Model:
-    """Build LowpassAlexNet with random weights, in eval mode, for pictures in [0, 1].
+    """Build LowpassAlexNet in eval mode, for pictures in [0, 1].
 
     Parameters
     ----------
+    weights
+        ``none`` for random weights, or a file of weights in any format of `metamery.framework.read_weights`.
+    entry
+        Where in a file the weights are, such as ``model_ema``.
     num_classes
-        Number of logits; by default that of the labels, or ImageNet's 1,000.
+        Number of logits; by default that of the labels or the file, or ImageNet's 1,000.
     labels
         The classes' names; by default ImageNet's, if there are 1,000.
     seed
@@ -119,14 +129,14 @@ def lowpass_alexnet(
     Raises
     ------
     MetameryError
-        The number of labels is not that of the classes, or the pictures are smaller than 32 pixels.
+        The number of labels is not that of the classes, the pictures are smaller than 32 pixels, or the file is not one
+        of this network's weights.
     """
-    count, names = class_labels("lowpass-alexnet", num_classes, labels, default=len(imagenet_labels()))
     check_number("lowpass-alexnet", "size", size, least=32)
-    with seeded(seed):
-        network = LowpassAlexNet(count)
-    normalise_input(network, IMAGENET_MEAN, IMAGENET_STD).eval()
-    domain = ImageDomain(3, size, size)
-    if names is None and count == len(imagenet_labels()):
-        return Model(network, domain, LAYERS, imagenet_labels(), IMAGENET_1K)
-    return Model(network, domain, LAYERS, names)
+    loaded, _ = make_network(
+        LowpassAlexNet, len(imagenet_labels()), what="lowpass-alexnet",
+        weights=weights, entry=entry, num_classes=num_classes, labels=labels, seed=seed,
+    )  # fmt: skip
+    normalise_input(loaded.network, *(loaded.normalisation or (IMAGENET_MEAN, IMAGENET_STD))).eval()
+    named = labels_of("lowpass-alexnet", loaded.classes, labels)
+    return Model(loaded.network, ImageDomain(3, size, size), LAYERS, *named, loaded.notes)

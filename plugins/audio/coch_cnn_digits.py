@@ -14,7 +14,7 @@ from ...framework.class_labels import check_number, class_labels
 from ...framework.domains import WaveformDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
-from ...framework.seeding import seeded
+from ...framework.weights import make_network, names_file
 from ..antialias.surgery import antialiased
 from .cochleagram import Cochleagram
 from .mel import LogMel
@@ -55,6 +55,7 @@ def network(front_end: str, width: int, num_classes: int, *, pools: bool = True)
 def coch_cnn_digits(
     *,
     weights: str = "",
+    entry: str | None = None,
     front_end: str = "cochleagram",
     width: int = WIDTH,
     num_classes: int | None = None,
@@ -69,8 +70,10 @@ def coch_cnn_digits(
     ----------
     weights
         ``digits``: trained on spoken digits, in English (Free Spoken Digit Dataset), with a random last layer for
-        another number of classes; ``none``: random. By default ``digits``, or with other options
-        ``none``, of which a note tells.
+        another number of classes; ``none``: random; or a file of weights in any format of
+        `metamery.framework.read_weights`. By default ``digits``, or with other options ``none``, of which a note tells.
+    entry
+        Where in a file the weights are, such as ``model_ema``.
     front_end
         ``cochleagram``: 53 half-cosine filters, 100 frames a second, computed with a density of 8; or ``mel``: the
         logarithm of a mel spectrogram with the same number of bands and frames. The name is also the path of its
@@ -92,17 +95,18 @@ def coch_cnn_digits(
         The number of labels differs from that of the classes, a number is too small, or the weights are for another
         network.
     """
-    return _build("coch-cnn-digits", "standard", weights, front_end, width, num_classes, labels, seed)
+    return _build("coch-cnn-digits", "standard", weights, entry, front_end, width, num_classes, labels, seed)
 
 
 def coch_cnn_digits_adversarial() -> Model:
     """Build the network with weights trained on adversarial cochleagrams of spoken digits (PGD in L2)."""
-    return _build("coch-cnn-digits-adversarial", "adversarial", "digits", "cochleagram", WIDTH, None, None, 0)
+    return _build("coch-cnn-digits-adversarial", "adversarial", "digits", None, "cochleagram", WIDTH, None, None, 0)
 
 
 def coch_cnn_digits_hann(
     *,
     weights: str = "",
+    entry: str | None = None,
     front_end: str = "cochleagram",
     width: int = WIDTH,
     num_classes: int | None = None,
@@ -110,25 +114,25 @@ def coch_cnn_digits_hann(
     seed: int = 0,
 ) -> Model:
     """Build the network with Hann windows of 8 samples in place of its max pools; options as in `coch_cnn_digits`."""
-    return _build("coch-cnn-digits-hann", "hann", weights, front_end, width, num_classes, labels, seed)
+    return _build("coch-cnn-digits-hann", "hann", weights, entry, front_end, width, num_classes, labels, seed)
 
 
 def _build(
     name: str,
     trained: str,
     weights: str,
+    entry: str | None,
     front_end: str,
     width: int,
     num_classes: int | None,
     labels: Sequence[str] | None,
     seed: int,
 ) -> Model:
-    count, names = class_labels(name, num_classes, labels, default=len(DIGITS))
+    count, _ = class_labels(name, num_classes, labels, default=len(DIGITS))
     check_number(name, "width", width)
     if front_end not in FRONT_ENDS:
         raise unknown(f"front end of {name}:", front_end, FRONT_ENDS)
-    if weights not in ("", *WEIGHTS):
-        raise unknown(f"weights of {name}:", weights, WEIGHTS)
+    from_file = names_file(name, weights or "none", WEIGHTS, entry)
     as_trained = (front_end, width) == (FRONT_ENDS[0], WIDTH)
     if weights == "digits" and not as_trained:
         raise MetameryError(f"the weights of {name} are for width {WIDTH} and a cochleagram")
@@ -138,14 +142,18 @@ def _build(
         if labels is None:  # with names of classes it is built to be trained
             keep = "; weights=digits keeps those of all layers but the last" if as_trained else ""
             notes.append(f"the weights are random, since the trained network has other options{keep}")
-    with seeded(seed):
-        module = network(front_end, width, count, pools=trained != "hann")
+    loaded, names = make_network(
+        lambda count: network(front_end, width, count, pools=trained != "hann"), len(DIGITS), what=name,
+        weights=weights if from_file else "none", entry=entry, num_classes=num_classes, labels=labels, seed=seed,
+        normalises=False,
+    )  # fmt: skip
     layers = (front_end, *(f"relu{block}" for block in range(1, BLOCKS + 1)), "output")
-    model = Model(module.eval(), WaveformDomain(SAMPLES, SAMPLE_RATE), layers, names)
+    model = Model(loaded.network.eval(), WaveformDomain(SAMPLES, SAMPLE_RATE), layers, names)
+    notes += loaded.notes
     if trained == "hann":
         model, replaced = antialiased(model, "hann")
         notes += map(str, replaced)
-    if weights != "none":
+    if weights in ("", "digits"):
         own = load_file(Path(__file__).parent / "weights" / f"{trained}.safetensors")
         if count != len(DIGITS):
             own |= {f"classify.{part}": weight for part, weight in model.module.classify.named_parameters()}

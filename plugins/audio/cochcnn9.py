@@ -14,10 +14,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...framework.class_labels import class_labels
 from ...framework.domains import WaveformDomain
 from ...framework.models import Model
-from ...framework.seeding import seeded
+from ...framework.weights import make_network
 from ..antialias.surgery import antialiased
 from .cochleagram import Cochleagram
 
@@ -99,19 +98,25 @@ def network(front_end: Cochleagram, num_classes: int, *, pools: bool = True) -> 
 
 def cochcnn9(
     *,
+    weights: str = "none",
+    entry: str | None = None,
     num_classes: int | None = None,
     labels: Sequence[str] | None = None,
     seed: int = 0,
     density: int | None = None,
 ) -> Model:
-    """Build CochCNN9 with random weights, in eval mode, for 2 s of sound at 20 kHz in [−1, 1].
+    """Build CochCNN9 in eval mode, for 2 s of sound at 20 kHz in [−1, 1].
 
     Its layers are the cochleagram, every ReLU, the average pool and the logits.
 
     Parameters
     ----------
+    weights
+        ``none`` for random weights, or a file of weights in any format of `metamery.framework.read_weights`.
+    entry
+        Where in a file the weights are, such as ``model_ema``.
     num_classes
-        Number of logits; by default that of the labels, or 794.
+        Number of logits; by default that of the labels or the file, or 794.
     labels
         Names of the classes.
     seed
@@ -122,13 +127,16 @@ def cochcnn9(
     Raises
     ------
     MetameryError
-        The number of labels differs from that of the classes, or a number is too small.
+        The number of labels differs from that of the classes, a number is too small, or the file is not one of this
+        network's weights.
     """
-    return _build("cochcnn9", num_classes, labels, seed, density, pools=True)
+    return _build("cochcnn9", weights, entry, num_classes, labels, seed, density, pools=True)
 
 
 def cochcnn9_hann(
     *,
+    weights: str = "none",
+    entry: str | None = None,
     num_classes: int | None = None,
     labels: Sequence[str] | None = None,
     seed: int = 0,
@@ -140,17 +148,28 @@ def cochcnn9_hann(
     stride 2, of 12 for stride 3, along frequency and time; the same window replaces each pooling. Weights and layers
     have the names of `cochcnn9`.
     """
-    model, replaced = antialiased(_build("cochcnn9-hann", num_classes, labels, seed, density, pools=False), "hann")
-    return replace(model, notes=tuple(map(str, replaced)))
+    model, replaced = antialiased(
+        _build("cochcnn9-hann", weights, entry, num_classes, labels, seed, density, pools=False), "hann"
+    )
+    return replace(model, notes=(*model.notes, *map(str, replaced)))
 
 
 def _build(
-    name: str, num_classes: int | None, labels: Sequence[str] | None, seed: int, density: int | None, *, pools: bool
+    name: str,
+    weights: str,
+    entry: str | None,
+    num_classes: int | None,
+    labels: Sequence[str] | None,
+    seed: int,
+    density: int | None,
+    *,
+    pools: bool,
 ) -> Model:
-    count, names = class_labels(name, num_classes, labels, default=WORDS)
-    with seeded(seed):
-        module = network(Cochleagram(SAMPLES, SAMPLE_RATE, density=density), count, pools=pools)
-    return Model(module.eval(), WaveformDomain(SAMPLES, SAMPLE_RATE), LAYERS, names)
+    loaded, names = make_network(
+        lambda count: network(Cochleagram(SAMPLES, SAMPLE_RATE, density=density), count, pools=pools), WORDS, what=name,
+        weights=weights, entry=entry, num_classes=num_classes, labels=labels, seed=seed, normalises=False,
+    )  # fmt: skip
+    return Model(loaded.network.eval(), WaveformDomain(SAMPLES, SAMPLE_RATE), LAYERS, names, notes=loaded.notes)
 
 
 def _pool(kind: type[nn.MaxPool2d] | type[nn.AvgPool2d], pools: bool) -> nn.Module:

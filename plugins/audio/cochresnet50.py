@@ -9,10 +9,9 @@ import torch
 from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from ...framework.class_labels import class_labels
 from ...framework.domains import WaveformDomain
 from ...framework.models import Model
-from ...framework.seeding import seeded
+from ...framework.weights import make_network
 from ..antialias.surgery import antialiased
 from .cochcnn9 import SAMPLE_RATE, SAMPLES, WORDS
 from .cochleagram import Cochleagram
@@ -36,19 +35,25 @@ class CochResNet50(ResNet):  # type: ignore[misc]
 
 def cochresnet50(
     *,
+    weights: str = "none",
+    entry: str | None = None,
     num_classes: int | None = None,
     labels: Sequence[str] | None = None,
     seed: int = 0,
     density: int | None = None,
 ) -> Model:
-    """Build CochResNet50 with random weights, in eval mode, for 2 s of sound at 20 kHz in [−1, 1].
+    """Build CochResNet50 in eval mode, for 2 s of sound at 20 kHz in [−1, 1].
 
     Its layers are the cochleagram, the first ReLU, the four stages, the average pool and the logits.
 
     Parameters
     ----------
+    weights
+        ``none`` for random weights, or a file of weights in any format of `metamery.framework.read_weights`.
+    entry
+        Where in a file the weights are, such as ``model_ema``.
     num_classes
-        Number of logits; by default that of the labels, or 794.
+        Number of logits; by default that of the labels or the file, or 794.
     labels
         Names of the classes.
     seed
@@ -59,13 +64,16 @@ def cochresnet50(
     Raises
     ------
     MetameryError
-        The number of labels differs from that of the classes, or a number is too small.
+        The number of labels differs from that of the classes, a number is too small, or the file is not one of this
+        network's weights.
     """
-    return _build("cochresnet50", num_classes, labels, seed, density)
+    return _build("cochresnet50", weights, entry, num_classes, labels, seed, density)
 
 
 def cochresnet50_hann(
     *,
+    weights: str = "none",
+    entry: str | None = None,
     num_classes: int | None = None,
     labels: Sequence[str] | None = None,
     seed: int = 0,
@@ -76,14 +84,23 @@ def cochresnet50_hann(
     It corresponds to `cochcnn9_hann`; for the 1 × 1 convolutions of the shortcuts, which have no ReLU, the input is
     averaged instead of the output.
     """
-    model = _build("cochresnet50-hann", num_classes, labels, seed, density)
+    model = _build("cochresnet50-hann", weights, entry, num_classes, labels, seed, density)
     model.module.maxpool = nn.AvgPool2d(1, 2)  # every other sample, which anti-aliasing replaces by its window
     model, replaced = antialiased(model, "hann")
-    return replace(model, notes=tuple(map(str, replaced)))
+    return replace(model, notes=(*model.notes, *map(str, replaced)))
 
 
-def _build(name: str, num_classes: int | None, labels: Sequence[str] | None, seed: int, density: int | None) -> Model:
-    count, names = class_labels(name, num_classes, labels, default=WORDS)
-    with seeded(seed):
-        network = CochResNet50(Cochleagram(SAMPLES, SAMPLE_RATE, density=density), count)
-    return Model(network.eval(), WaveformDomain(SAMPLES, SAMPLE_RATE), LAYERS, names)
+def _build(
+    name: str,
+    weights: str,
+    entry: str | None,
+    num_classes: int | None,
+    labels: Sequence[str] | None,
+    seed: int,
+    density: int | None,
+) -> Model:
+    loaded, names = make_network(
+        lambda count: CochResNet50(Cochleagram(SAMPLES, SAMPLE_RATE, density=density), count), WORDS, what=name,
+        weights=weights, entry=entry, num_classes=num_classes, labels=labels, seed=seed, normalises=False,
+    )  # fmt: skip
+    return Model(loaded.network.eval(), WaveformDomain(SAMPLES, SAMPLE_RATE), LAYERS, names, notes=loaded.notes)

@@ -17,6 +17,8 @@ from ...framework.domains import WaveformDomain
 from ...framework.errors import MetameryError, unknown
 from ...framework.models import Model
 from ...framework.seeding import seeded
+from ...framework.weight_files import read_weights
+from ...framework.weights import load_network, names_file
 
 WEIGHTS = ("DEFAULT", "none")
 
@@ -75,6 +77,7 @@ def torchaudio_model(
     name: str,
     *,
     weights: str = "DEFAULT",
+    entry: str | None = None,
     samples: int | None = None,
     num_classes: int | None = None,
     labels: Sequence[str] | None = None,
@@ -101,11 +104,14 @@ def torchaudio_model(
     weights
         ``DEFAULT``, or ``none`` for random ones. They are downloaded once, to torch's cache, and read as tensors only:
         a file that holds anything else is refused. The licence is CC BY-NC 4.0 for ``VOXPOPULI_…`` and ``MMS_FA``, MIT
-        for all others.
+        for all others. Or a file of weights, in any format of `metamery.framework.read_weights`, with torchaudio's
+        names or those of a network that metamery trained.
+    entry
+        Where in a file the weights are, such as ``model_ema``.
     samples
         Length of the sounds in samples; by default 2 s.
     num_classes
-        Number of logits of a new last layer; by default that of the labels, if given.
+        Number of logits of a new last layer; by default that of the labels, if given, or of such a layer in the file.
     labels
         Names of the classes.
     seed
@@ -116,15 +122,14 @@ def torchaudio_model(
     UnknownNameError
         The network or its weights are unknown.
     MetameryError
-        The weights cannot be downloaded, the sounds are too short for a single frame, the number of labels
-        differs from that of the classes, or `num_classes` is below 1.
+        The weights cannot be downloaded, the file is not one of this network's weights, the sounds are too short for a
+        single frame, the number of labels differs from that of the classes, or `num_classes` is below 1.
     """
     if name not in (names := torchaudio_model_names()):
         spelt = name.upper().replace("-", "_")
         raise unknown("torchaudio network", name, names, f"; its spelling is {spelt}" if spelt in names else "")
     full = f"torchaudio/{name}"
-    if weights not in WEIGHTS:
-        raise unknown(f"weights of {full}:", weights, WEIGHTS)
+    from_file = names_file(full, weights, WEIGHTS, entry)
     bundle = _pipeline(name)
     config = bundle._params
     if samples is None:
@@ -134,18 +139,33 @@ def torchaudio_model(
     if num_classes is not None or labels is not None:
         count, answers = class_labels(full, num_classes, labels, default=0)
     state = _download(full, bundle) if weights == "DEFAULT" else None
-    with seeded(seed):
+    usual = count or (_classified(weights, entry) if from_file else 0)
+    tokens = bundle.get_labels()[: config["aux_num_out"]] if isinstance(bundle, Wav2Vec2ASRBundle) and not usual else ()
+    silent = sum(token in _SILENT for token in tokens)
+
+    def build(classes: int) -> SpeechNetwork:
         network = _FACTORIES[bundle._model_type](**config)
-        classify = nn.Linear(config["encoder_embed_dim"], count) if count else None
-    if state is not None:
-        _load(full, network, state)
-    silent = 0
-    if classify is None and isinstance(bundle, Wav2Vec2ASRBundle):
-        tokens = bundle.get_labels()[: config["aux_num_out"]]
-        silent = sum(token in _SILENT for token in tokens)
+        if state is not None:
+            _load(full, network, state)
+        classify = nn.Linear(config["encoder_embed_dim"], classes) if usual else None
+        return SpeechNetwork(network, bundle._normalize_waveform, silent, classify)
+
+    notes: tuple[str, ...] = ()
+    with seeded(seed):
+        if from_file:
+            loaded = load_network(build, usual, weights, entry, what=full, num_classes=count or None)
+            module, notes = loaded.network, loaded.notes
+        else:
+            module = build(count)
+    if tokens:
         answers = tokens[silent:]
-    module = SpeechNetwork(network, bundle._normalize_waveform, silent, classify)
-    return Model(module.eval(), WaveformDomain(samples, int(bundle.sample_rate)), _layers(module), answers)
+    return Model(module.eval(), WaveformDomain(samples, int(bundle.sample_rate)), _layers(module), answers, notes=notes)
+
+
+def _classified(path: str, entry: str | None) -> int:
+    """Return the number of classes of the last layer that a network trained by metamery has in a file; 0 without."""
+    tensors = read_weights(path, entry).tensors
+    return next((len(tensor) for name, tensor in tensors.items() if name.endswith("classify.weight")), 0)
 
 
 def _pipeline(name: str) -> Wav2Vec2Bundle:

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...framework.class_labels import check_number, class_labels
+from ...framework.class_labels import check_number
 from ...framework.domains import ImageDomain
 from ...framework.models import Model
 from ...framework.normalisation import normalise_input
-from ...framework.seeding import seeded
+from ...framework.weights import make_network
 from .cifar import CIFAR10_MEAN, CIFAR10_STD
 
 _convolution = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
@@ -123,6 +123,8 @@ class PreActResNet(nn.Module):
 
 def cifar_resnet20(
     *,
+    weights: str = "none",
+    entry: str | None = None,
     width: int = 16,
     num_classes: int | None = None,
     labels: Sequence[str] | None = None,
@@ -130,11 +132,13 @@ def cifar_resnet20(
     size: int = 32,
 ) -> Model:
     """Build ResNet-20: three stages of three blocks; see `cifar_resnet`."""
-    return cifar_resnet("cifar-resnet20", 3, width, num_classes, labels, seed, size)
+    return cifar_resnet("cifar-resnet20", 3, weights, entry, width, num_classes, labels, seed, size)
 
 
 def cifar_resnet32(
     *,
+    weights: str = "none",
+    entry: str | None = None,
     width: int = 16,
     num_classes: int | None = None,
     labels: Sequence[str] | None = None,
@@ -142,11 +146,13 @@ def cifar_resnet32(
     size: int = 32,
 ) -> Model:
     """Build ResNet-32: three stages of five blocks; see `cifar_resnet`."""
-    return cifar_resnet("cifar-resnet32", 5, width, num_classes, labels, seed, size)
+    return cifar_resnet("cifar-resnet32", 5, weights, entry, width, num_classes, labels, seed, size)
 
 
 def cifar_resnet56(
     *,
+    weights: str = "none",
+    entry: str | None = None,
     width: int = 16,
     num_classes: int | None = None,
     labels: Sequence[str] | None = None,
@@ -154,11 +160,13 @@ def cifar_resnet56(
     size: int = 32,
 ) -> Model:
     """Build ResNet-56: three stages of nine blocks; see `cifar_resnet`."""
-    return cifar_resnet("cifar-resnet56", 9, width, num_classes, labels, seed, size)
+    return cifar_resnet("cifar-resnet56", 9, weights, entry, width, num_classes, labels, seed, size)
 
 
 def preact_resnet18(
     *,
+    weights: str = "none",
+    entry: str | None = None,
     width: int = 64,
     num_classes: int | None = None,
     labels: Sequence[str] | None = None,
@@ -168,19 +176,21 @@ def preact_resnet18(
     """Build PreActResNet-18: four stages of two blocks; options as in `cifar_resnet`."""
     layers = ("conv", *(f"stages.{stage}" for stage in range(1, 5)), "relu", "output")
     build = partial(PreActResNet, [width, 2 * width, 4 * width, 8 * width], 2)
-    return _model("preact-resnet18", build, layers, width, num_classes, labels, seed, size)
+    return _model("preact-resnet18", build, layers, weights, entry, width, num_classes, labels, seed, size)
 
 
 def cifar_resnet(
     name: str,
     depth: int,
+    weights: str,
+    entry: str | None,
     width: int,
     num_classes: int | None,
     labels: Sequence[str] | None,
     seed: int,
     size: int,
 ) -> Model:
-    """Build a ResNet of three stages with random weights, in eval mode, for pictures in [0, 1].
+    """Build a ResNet of three stages in eval mode, for pictures in [0, 1].
 
     Its layers are the first ReLU, the three stages and the logits. Pictures are normalised with CIFAR-10's statistics.
 
@@ -190,10 +200,14 @@ def cifar_resnet(
         Name of the network in errors.
     depth
         Number of blocks in each stage.
+    weights
+        ``none`` for random weights, or a file of weights in any format of `metamery.framework.read_weights`.
+    entry
+        Where in a file the weights are, such as ``model_ema``.
     width
         Number of channels of the first stage; the others have 2 and 4 times as many.
     num_classes
-        Number of logits; by default that of the labels, or 10.
+        Number of logits; by default that of the labels or the file, or 10.
     labels
         Names of the classes.
     seed
@@ -204,33 +218,42 @@ def cifar_resnet(
     Raises
     ------
     MetameryError
-        The number of labels differs from that of the classes, or a number is too small.
+        The number of labels differs from that of the classes, a number is too small, or the file is not one of this
+        network's weights.
     """
     layers = ("relu", *(f"stages.{stage}" for stage in range(1, 4)), "output")
     build = partial(ResNet, [width, 2 * width, 4 * width], depth)
-    return _model(name, build, layers, width, num_classes, labels, seed, size)
+    return _model(name, build, layers, weights, entry, width, num_classes, labels, seed, size)
 
 
 def _model(
     name: str,
     build: partial[ResNet] | partial[PreActResNet],
     layers: Sequence[str],
+    weights: str,
+    entry: str | None,
     width: int,
     num_classes: int | None,
     labels: Sequence[str] | None,
     seed: int,
     size: int,
 ) -> Model:
-    count, names = class_labels(name, num_classes, labels, default=10)
     check_number(name, "width", width)
     check_number(name, "size", size, least=8)
-    with seeded(seed):
+
+    def initialised(count: int) -> nn.Module:
         network = build(count)
         for part in network.modules():
             if isinstance(part, nn.Conv2d):  # He et al. (2015, arXiv:1502.01852)
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
-    normalise_input(network, CIFAR10_MEAN, CIFAR10_STD).eval()
-    return Model(network, ImageDomain(3, size, size), layers, names)
+        return network
+
+    loaded, names = make_network(
+        initialised, 10, what=name,
+        weights=weights, entry=entry, num_classes=num_classes, labels=labels, seed=seed,
+    )  # fmt: skip
+    normalise_input(loaded.network, *(loaded.normalisation or (CIFAR10_MEAN, CIFAR10_STD))).eval()
+    return Model(loaded.network, ImageDomain(3, size, size), layers, names, notes=loaded.notes)
 
 
 def _stages(block: type[Block] | type[PreActBlock], widths: Sequence[int], depth: int) -> nn.Sequential:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from torchvision.models import ResNet18_Weights
 
-from ...framework.class_labels import class_labels
-from ...framework.errors import MetameryError
+from ...framework.class_labels import labels_for
 
 IMAGENET_1K = "imagenet-1k"
 """Name of the label space of ImageNet-1k."""
@@ -48,11 +47,7 @@ def labels_of(
         The number of labels differs from that of the classes, or there are no classes to name.
     """
     if labels is not None:
-        if classes is None:
-            raise MetameryError(
-                f"{what} has no last layer, so there are no classes to name; num_classes adds a new one"
-            )
-        return class_labels(what, classes, labels, classes)[1], "category"
+        return labels_for(what, classes, labels), "category"
     is_imagenet = classes == len(imagenet_labels())
     return (imagenet_labels(), IMAGENET_1K) if is_imagenet else (None, "category")
 

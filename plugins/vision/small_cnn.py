@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import gcd
 
 import torch
 from torch import nn
 
-from ...framework.class_labels import check_number, class_labels
+from ...framework.class_labels import check_number
 from ...framework.domains import ImageDomain
 from ...framework.errors import unknown
 from ...framework.models import Model
 from ...framework.normalisation import normalise_input
-from ...framework.seeding import seeded
+from ...framework.weights import make_network
 from .cifar import CIFAR10_MEAN, CIFAR10_STD
 
 NORMS = ("batch", "group")
@@ -53,6 +54,8 @@ class SmallCNN(nn.Module):
 
 def small_cnn(
     *,
+    weights: str = "none",
+    entry: str | None = None,
     width: int = 32,
     norm: str = "batch",
     num_classes: int | None = None,
@@ -60,18 +63,22 @@ def small_cnn(
     seed: int = 0,
     size: int = 32,
 ) -> Model:
-    """Build the network with random weights, in eval mode, for pictures in [0, 1].
+    """Build the network in eval mode, for pictures in [0, 1].
 
     Its layers are the four ReLUs and the logits. Pictures are normalised with CIFAR-10's statistics.
 
     Parameters
     ----------
+    weights
+        ``none`` for random weights, or a file of weights in any format of `metamery.framework.read_weights`.
+    entry
+        Where in a file the weights are, such as ``model_ema``.
     width
         Number of channels of the first convolution; the others have 2, 4 and 8 times as many.
     norm
         Normalisation: ``batch``, or ``group`` where batches are small or spread over processes.
     num_classes
-        Number of logits; by default that of the labels, or 10.
+        Number of logits; by default that of the labels or the file, or 10.
     labels
         Names of the classes.
     seed
@@ -84,18 +91,20 @@ def small_cnn(
     UnknownNameError
         `norm` is unknown.
     MetameryError
-        The number of labels differs from that of the classes, or a number is too small.
+        The number of labels differs from that of the classes, a number is too small, or the file is not one of this
+        network's weights.
     """
-    count, names = class_labels("small-cnn", num_classes, labels, default=10)
     check_number("small-cnn", "width", width)
     check_number("small-cnn", "size", size, least=8)
     if norm not in NORMS:
         raise unknown("norm of small-cnn:", norm, NORMS)
-    with seeded(seed):
-        network = SmallCNN(width, norm, count)
-    normalise_input(network, CIFAR10_MEAN, CIFAR10_STD).eval()
+    loaded, names = make_network(
+        partial(SmallCNN, width, norm), 10, what="small-cnn",
+        weights=weights, entry=entry, num_classes=num_classes, labels=labels, seed=seed,
+    )  # fmt: skip
+    normalise_input(loaded.network, *(loaded.normalisation or (CIFAR10_MEAN, CIFAR10_STD))).eval()
     layers = (*(f"features.relu{block}" for block in range(1, 5)), "output")
-    return Model(network, ImageDomain(3, size, size), layers, names)
+    return Model(loaded.network, ImageDomain(3, size, size), layers, names, notes=loaded.notes)
 
 
 def _norm(norm: str, channels: int) -> nn.Module:

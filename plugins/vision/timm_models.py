@@ -17,7 +17,7 @@ from ...framework.models import Model
 from ...framework.normalisation import normalise_input
 from ...framework.outline import default_layers
 from ...framework.seeding import seeded
-from ...framework.weights import is_file, load_network
+from ...framework.weights import load_network, names_file
 from .imagenet import imagenet_labels, labels_of
 
 
@@ -69,19 +69,21 @@ def timm_model(
         raise unknown("timm network", architecture, timm_model_names())
     what = f"timm/{architecture}"
     tags = [known.partition(".")[2] for known in timm.list_models(f"{architecture}.*", pretrained=True)]
-    if weights not in ("DEFAULT", "none") and not is_file(weights):
-        tag = weights
     if tag and tag not in tags:
         raise unknown(f"weights of {what}:", tag, [*tags, "none", "FILE"])
+    from_file = names_file(what, weights, ["DEFAULT", "none", *tags], entry)
+    if weights in tags:
+        tag = weights
     full = f"{architecture}.{tag}" if tag else architecture
     asked = None if num_classes is None and labels is None else class_labels(what, num_classes, labels, 0)[0]
-    normalisation = None
+    normalisation, notes = None, ()
     with seeded(seed):
-        if is_file(weights):
+        if from_file:
             usual = getattr(timm.get_pretrained_cfg(full), "num_classes", len(imagenet_labels()))
             build = partial(_create, full, False)
             loaded = load_network(build, usual, weights, entry, what=what, num_classes=num_classes)
-            network, classes, normalisation = loaded.network, loaded.classes, loaded.normalisation
+            network, classes = loaded.network, loaded.classes
+            normalisation, notes = loaded.normalisation, loaded.notes
         else:
             network = _create(full, weights != "none", asked)
             classes = network.num_classes
@@ -90,7 +92,7 @@ def timm_model(
     domain = ImageDomain(*config["input_size"])
     layers = default_layers(network, domain)
     normalise_input(network, *(normalisation or (config["mean"], config["std"])))
-    return Model(network, domain, layers, *labels_of(what, classes, labels))
+    return Model(network, domain, layers, *labels_of(what, classes, labels), notes)
 
 
 def _create(name: str, pretrained: bool, classes: int | None = None) -> Any:

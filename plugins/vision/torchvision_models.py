@@ -18,7 +18,7 @@ from ...framework.models import Model
 from ...framework.normalisation import normalise_input
 from ...framework.outline import default_layers
 from ...framework.seeding import seeded
-from ...framework.weights import is_file, load_network
+from ...framework.weights import load_network, names_file
 from .imagenet import labels_of
 
 _WITH_AUXILIARY_HEADS = {"googlenet": ("aux1", "aux2"), "inception_v3": ("AuxLogits",)}
@@ -72,9 +72,8 @@ def torchvision_model(
         raise unknown("torchvision network", name, names)
     what = f"torchvision/{name}"
     known = torchvision.models.get_model_weights(name)
-    published = weights != "none" and not is_file(weights)
-    if published and weights not in known.__members__:
-        raise unknown(f"weights of {what}:", weights, [*known.__members__, "none", "FILE"])
+    from_file = names_file(what, weights, [*known.__members__, "none"], entry)
+    published = weights != "none" and not from_file
     described = known[weights if published else "DEFAULT"]
     preset = described.transforms()
     pixels, normalisation = preset.crop_size[0], (preset.mean, preset.std)
@@ -82,12 +81,13 @@ def torchvision_model(
     classes, _ = class_labels(what, num_classes, labels, usual)
     if published:
         _download(name, described)
+    notes: tuple[str, ...] = ()
     with seeded(seed):
-        if is_file(weights):
+        if from_file:
             build = partial(_build, name, None, pixels)
             loaded = load_network(build, usual, weights, entry, what=what, num_classes=num_classes)
             network, normalisation = loaded.network, loaded.normalisation or normalisation
-            classes = loaded.classes
+            classes, notes = loaded.classes, loaded.notes
         elif published:
             network = _build(name, described, pixels)
             if classes != usual:
@@ -98,7 +98,7 @@ def torchvision_model(
     domain = ImageDomain(3, pixels, pixels)
     layers = default_layers(network, domain)
     normalise_input(network, *normalisation)
-    return Model(network, domain, layers, *labels_of(what, classes, labels))
+    return Model(network, domain, layers, *labels_of(what, classes, labels), notes)
 
 
 def _build(name: str, weights: WeightsEnum | None, pixels: int, num_classes: int | None = None) -> nn.Module:

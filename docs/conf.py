@@ -47,6 +47,7 @@ NAVIGATION = """
 docs/guide
 docs/networks
 docs/invariance
+docs/experiments
 examples/invariance
 docs/commands
 examples/tour

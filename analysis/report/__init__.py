@@ -21,6 +21,7 @@ from .heads import Head, head
 from .layers import PARTS
 from .metrics import JUDGED
 from .numbers import number
+from .outcomes import outcomes
 from .pictures import room
 from .sections import date, model_section, run_folders
 from .snippets import CODES, at
@@ -118,6 +119,7 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
     environment.filters["number"] = number
     environment.globals["at"] = at
     shown = evaluations(tree)
+    sections = [model_section(model, facts, count, room(len(models)), runs.get(model.name, "")) for model in models]
     page = environment.get_template("page.html").render(
         style=_assets("page.css", "figures.css"),
         script=_assets("page.js", "tables.js", "snippets.js"),
@@ -126,7 +128,8 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
         judged=JUDGED,
         evaluations=shown,
         has_contents=bool(models) or len(shown) > 1,
-        models=[model_section(model, facts, count, room(len(models)), runs.get(model.name, "")) for model in models],
+        models=sections,
+        outcomes=outcomes(sections, tree),
         stimuli=facts,
         created=str(attributes.get("created", "")),
         date=date(str(attributes.get("created", ""))),

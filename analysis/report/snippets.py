@@ -30,6 +30,7 @@ CODES: Mapping[str, str] = {
     "unattainable": f'({_MATCH}["matches"].sel(layer={{layer}}) == 2).sum().item()',
     "maximum": '{study}[{null}]["maximum"].sel(layer={layer}, metric={metric}).item()',
     "state": f'{_METAMERS}["state"].isin([{{state}}]).sum().item()',
+    "others": '{study}["recognition"]["others"].sel(site={site}).item()',
     "array": "{study}[{group}][{variable}]",
     "steps": f'{_METAMERS}["steps"].where(metamers["state"] == 1).median().item()',
     "losses": f'{_METAMERS}["loss"].isel(step=metamers["steps"]).where(metamers["state"] == 1).median().item()',

@@ -135,5 +135,5 @@ def test_stimuli_beside_a_folder_need_no_such_option(command: Command, sized: st
     given = ("--stimuli", data / "train", "--null-stimuli", "natural", "--layers", "1", "--steps", 2)
     said = command("synthesise", sized, *given, *HOW, "-o", tmp_path / "study", "--dry-run")
     assert said.status == 0, said.err
-    assert 'null_stimuli = "natural"' in said.out or 'name = "natural"' in said.out
+    assert 'name = "vision:natural"' in said.out
     assert said.out.count("skip_unreadable = true") == 1

@@ -345,7 +345,9 @@ def test_a_study_file_that_is_wrong_is_named(command: Command, tmp_path: Path) -
 
 def test_functions_of_a_file_are_its_own(command: Command, tiny: str) -> None:
     said = command("show", tiny.replace(":build", ":biuld"))
-    assert re.search(r"unknown function of '.*tiny.py': 'biuld'; did you mean 'build'\? Known: build, number$", said.error)
+    assert re.search(
+        r"unknown function of '.*tiny.py': 'biuld'; did you mean 'build'\? Known: build, number$", said.error
+    )
 
 
 def test_show_lists_the_layers_with_their_shapes(command: Command, tiny: str) -> None:
@@ -438,7 +440,7 @@ def test_a_model_file_is_found_again_from_another_folder(
     [
         (["agreemant"], "unknown evaluator 'agreemant'; did you mean 'agreement'?"),
         (["agreement", "--set", "kind=3"], "unknown option of evaluator 'agreement': 'kind'"),
-        (["agreement", "--device", "gpu"], "device 'gpu' is not available"),
+        (["agreement", "--device", "gpu"], "unknown device 'gpu'; did you mean 'cuda'?"),
     ],
 )
 def test_a_slip_in_an_evaluation_is_named(

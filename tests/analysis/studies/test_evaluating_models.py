@@ -119,7 +119,6 @@ def test_dry_run_measures_nothing(command: Any, model: str, data: Path, tmp_path
         (["accuracy", "--stimuli", "spoken-digits"], "expected a picture"),
         (["robustness", "--set", "epsilons=[0.1]", "--device", "cuda:9"], "device 'cuda:9' is not available"),
         (["recognition"], "evaluator 'recognition' needs a study"),
-        (["accuracy", "--stimuli", "natural"], "none of the stimuli has a right answer among the labels of model"),
     ],
 )
 def test_a_dry_run_refuses_what_the_evaluation_would(
@@ -131,6 +130,15 @@ def test_a_dry_run_refuses_what_the_evaluation_would(
         assert result.status == 2
         assert said in result.error
         assert not (tmp_path / "out").exists()
+
+
+def test_stimuli_without_a_right_answer_are_refused_by_a_dry_run_too(
+    command: Any, model: str, tmp_path: Path, drawn: Any
+) -> None:
+    owls = drawn(tmp_path / "owls", ["owl/a", "owl/b"])
+    for more in ([], ["--dry-run"]):
+        said = command("evaluate", "accuracy", model, "--stimuli", owls, "-o", tmp_path / "out", *more)
+        assert "none of the stimuli has a right answer among the labels of model 'model.py:build'" in said.error
 
 
 def test_a_long_evaluation_says_at_its_start_how_long(

@@ -90,7 +90,7 @@ def test_a_study_proves_its_metamers(study: Study, tmp_path: Path) -> None:
 
 def test_the_null_may_have_signals_of_its_own(study: Study, drawn: Any, tmp_path: Path) -> None:
     folder = drawn(tmp_path / "others", [f"x/{number}" for number in range(9)])
-    others = replace(study, null_stimuli=Reference("folder", {"path": str(folder)}), null_signals=6)
+    others = replace(study, null_stimuli=Reference("files:folder", {"path": str(folder)}), null_signals=6)
     run_study(others, tmp_path / "study", Plugins())
     tree = open_study(tmp_path / "study").load()
     assert single(tree)["null"].attrs["pairs"] == 15

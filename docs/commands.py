@@ -7,6 +7,7 @@ import os
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import typer
 from metamery.framework import Plugins
 from metamery.framework.cli import make_app
 
@@ -17,14 +18,23 @@ def page() -> str:
     """Return the complete page."""
     os.environ["COLUMNS"] = "100"
     app = make_app(Plugins(installed=()))
-    names = [
+    names = _names(app)
+    parts = [HEAD, f"```text\n{_help(app)}\n```\n"]
+    commands = [(name,) for name in names] + [
+        (group.typer_instance.info.name, *inner)
+        for group in app.registered_groups
+        for inner in [(), *((name,) for name in _names(group.typer_instance))]
+    ]
+    parts += [f"## metamery {' '.join(each)}\n\n```text\n{_help(app, *each)}\n```\n" for each in commands]
+    return "\n".join(parts)
+
+
+def _names(app: typer.Typer) -> list[str]:
+    return [
         command.name or command.callback.__name__.replace("_", "-")
         for command in app.registered_commands
         if command.callback
     ]
-    parts = [HEAD, f"```text\n{_help(app)}\n```\n"]
-    parts += [f"## metamery {name}\n\n```text\n{_help(app, name)}\n```\n" for name in names]
-    return "\n".join(parts)
 
 
 def _help(app: object, *command: str) -> str:

@@ -142,23 +142,23 @@ def _run(
     progress.start(missing * settings.steps)
     answers = json.loads(store.attributes["answers"])
     for part in parts:
-        stored = _StoredModel(store, f"models/{part.key}", claim)
+        kept = _StoredModel(store, f"models/{part.key}", claim)
         try:
             make_metamers(
                 part.model,
-                NaturalSignals(names, stored.natural, _Answers(part.model, names, answers).grade),
+                NaturalSignals(names, kept.natural, _Answers(part.model, names, answers).grade),
                 part.layers,
                 part.measured,
                 procedure,
                 seed=study.seed,
-                write=stored.write,
+                write=kept.write,
                 done=states[part.key] != STATES["missing"],
                 metrics=[str(name) for name in store.read(f"models/{part.key}/match", "metric")],
                 device=device,
                 progress=progress,
             )
         finally:  # whatever was made
-            _judge(part, stored)
+            _judge(part, kept)
     return store
 
 

@@ -156,7 +156,8 @@ def _build(
     if weights in ("", "digits"):
         own = load_file(Path(__file__).parent / "weights" / f"{trained}.safetensors")
         if count != len(DIGITS):
-            own |= {f"classify.{part}": weight for part, weight in model.module.classify.named_parameters()}
+            fresh = model.module.state_dict()
+            own |= {key: value for key, value in fresh.items() if key.startswith("classify.")}
         model.module.load_state_dict(own)
         model = replace(model, labels=names or (DIGITS if count == len(DIGITS) else None))
     return replace(model, notes=tuple(notes))

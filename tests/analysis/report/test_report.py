@@ -171,7 +171,7 @@ def test_the_null_says_what_it_is(page: Page) -> None:
 def test_many_pairs_are_not_said_to_be_few(tmp_path: Path) -> None:
     folder = make_study(tmp_path, {"vision:net": IMAGE}, pairs=1000)
     text = Page(write_report(folder).read_text(encoding="utf-8")).text
-    assert "2 000 signals, 1 000 pairs." in text
+    assert "2,000 signals, 1,000 pairs." in text
     assert "Few pairs" not in text
 
 

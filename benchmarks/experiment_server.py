@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -198,13 +199,13 @@ def main() -> None:
         finally:
             process.send_signal(signal.SIGINT)
             process.wait()
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
         check(folder, key, measured)
     count = sum(map(len, measured.seconds.values()))
     saved = len(measured.seconds["answers saved"])
     print(f"{given.participants} participants, {saved} answers: none lost, doubled or misassigned")
-    print(
-        f"lists filled to within one; {seconds:.0f} s, {count / seconds:.0f} requests and {saved / seconds:.0f} answers a second"
-    )
+    print(f"lists filled to within one; {count} requests in {seconds:.0f} s, {saved / seconds:.0f} answers a second")
+    print(f"the server used {used.ru_utime + used.ru_stime:.0f} s of processor time, its start included")
     print(f"\n{'ms':<18}{'number':>8}{'median':>8}{'95 %':>8}{'99 %':>8}{'most':>8}")
     for kind, times in sorted(measured.seconds.items()):
         values = "".join(f"{1000 * value:>8.1f}" for value in np.percentile(times, PERCENTILES))

@@ -35,6 +35,10 @@ _COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
 _SILENT = (*_COUNTERS, *(name for pair in _NORMALISATIONS for name in pair))
 
 
+Rename = Callable[[Mapping[str, torch.Tensor], nn.Module], Mapping[str, torch.Tensor]]
+"""A function from the tensors of a file to the same tensors by the names of a network."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """How the tensors of a file fit a network.
@@ -127,6 +131,7 @@ def make_network(
     labels: Sequence[str] | None = None,
     seed: int = 0,
     normalises: bool = True,
+    rename: Rename | None = None,
 ) -> tuple[Loaded, tuple[str, ...] | None]:
     """Build a network with random weights or those of a file, and return it with the names of its classes, if given.
 
@@ -150,6 +155,8 @@ def make_network(
         Seed of random weights.
     normalises
         Whether the network normalises its input by a mean and a standard deviation.
+    rename
+        See `load_network`.
 
     Raises
     ------
@@ -163,7 +170,7 @@ def make_network(
             return Loaded(build(count), count), names
     class_labels(what, num_classes, labels, classes)
     with seeded(seed):
-        loaded = load_network(build, classes, weights, entry, what=what, num_classes=num_classes)
+        loaded = load_network(build, classes, weights, entry, what=what, num_classes=num_classes, rename=rename)
     mean, std = loaded.normalisation or ((0.0,), (1.0,))
     if not normalises and ({*mean} != {0.0} or {*std} != {1.0}):
         raise MetameryError(f"'{weights}' normalises signals by mean {mean} and std {std}, which {what} does not do")
@@ -178,7 +185,7 @@ def load_network(
     *,
     what: str,
     num_classes: int | None = None,
-    rename: Callable[[Mapping[str, torch.Tensor]], Mapping[str, torch.Tensor]] = dict,
+    rename: Rename | None = None,
 ) -> Loaded:
     """Build a network with the weights of a file; the number of its logits is the file's unless one is given.
 
@@ -199,7 +206,7 @@ def load_network(
     num_classes
         Number of logits that is asked for.
     rename
-        Gives the tensors of the file other names, for files whose names are not those of the network.
+        Gives the tensors of the file the names of a network, for files with other names.
 
     Raises
     ------
@@ -208,7 +215,8 @@ def load_network(
     """
     file = read_weights(path, entry)
     network = build(classes)
-    file = replace(file, tensors=rename(_unwrapped(file.tensors, network)))
+    tensors = _unwrapped(file.tensors, network)
+    file = replace(file, tensors=rename(tensors, network) if rename else tensors)
     found = fit(network, file)
     head: set[str] = set()
     given: int | None = classes

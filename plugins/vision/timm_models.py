@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from timm.data.config import resolve_model_data_config
-from timm.models import is_model
+from timm.models import is_model, model_entrypoint
+from torch import nn
 
 from ...framework.class_labels import class_labels
 from ...framework.domains import ImageDomain
@@ -17,7 +21,8 @@ from ...framework.models import Model
 from ...framework.normalisation import normalise_input
 from ...framework.outline import default_layers
 from ...framework.seeding import seeded
-from ...framework.weights import load_network, names_file
+from ...framework.weight_files import WeightFile
+from ...framework.weights import fit, load_network, names_file
 from .imagenet import imagenet_labels, labels_of
 
 
@@ -45,8 +50,8 @@ def timm_model(
         Name as in timm, such as ``resnet10t``, or with the tag of its weights, ``resnet10t.c3_in1k``.
     weights
         ``DEFAULT``, the tag of other weights, or ``none`` for random ones. They are downloaded once, as tensors only.
-        Or a file of weights, in any format of `metamery.framework.read_weights`; its normalisation, if it holds one, is
-        used.
+        Or a file of weights, in any format of `metamery.framework.read_weights`, with timm's names or those of the
+        authors, if timm knows these; its normalisation, if it holds one, is used.
     entry
         Where in a file the weights are, such as ``model_ema``.
     num_classes
@@ -81,7 +86,8 @@ def timm_model(
         if from_file:
             usual = getattr(timm.get_pretrained_cfg(full), "num_classes", len(imagenet_labels()))
             build = partial(_create, full, False)
-            loaded = load_network(build, usual, weights, entry, what=what, num_classes=num_classes)
+            rename = partial(timm_names, architecture)
+            loaded = load_network(build, usual, weights, entry, what=what, num_classes=num_classes, rename=rename)
             network, classes = loaded.network, loaded.classes
             normalisation, notes = loaded.normalisation, loaded.notes
         else:
@@ -93,6 +99,25 @@ def timm_model(
     layers = default_layers(network, domain)
     normalise_input(network, *(normalisation or (config["mean"], config["std"])))
     return Model(network, domain, layers, *labels_of(what, classes, labels), notes)
+
+
+def timm_names(
+    architecture: str, tensors: Mapping[str, torch.Tensor], network: nn.Module
+) -> Mapping[str, torch.Tensor]:
+    """Give the tensors of an author's own file, such as OpenAI's of CLIP, timm's names, if timm knows how to."""
+    convert = getattr(sys.modules[model_entrypoint(architecture).__module__], "checkpoint_filter_fn", None)
+    missing = _missing(tensors, network)
+    if convert is None or not missing:
+        return tensors
+    try:
+        converted: Mapping[str, torch.Tensor] = convert(dict(tensors), network)
+    except Exception:  # such functions take other files than those that they know for granted
+        return tensors
+    return converted if _missing(converted, network) < missing else tensors
+
+
+def _missing(tensors: Mapping[str, torch.Tensor], network: nn.Module) -> int:
+    return len(fit(network, WeightFile(Path(), "", tensors)).missing)
 
 
 def _create(name: str, pretrained: bool, classes: int | None = None) -> Any:

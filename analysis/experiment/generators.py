@@ -82,7 +82,7 @@ _Found = tuple[np.ndarray, np.ndarray]
 def _from_recognition(tree: xr.DataTree, results: ModelResults) -> _Found | None:
     if "recognition" not in tree.children:
         return None
-    kept = tree["recognition"].to_dataset()
+    kept = tree.children["recognition"].to_dataset()
     if "correct" not in kept or results.name not in kept["recogniser"].values:
         return None
     own = kept["correct"].isel(site=np.flatnonzero(kept["model"].values == results.name)).sel(recogniser=results.name)

@@ -241,7 +241,7 @@ def _sums(
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
 
 
 def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -251,4 +251,4 @@ def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _medians(values: NDArray[np.float64], groups: NDArray[np.intp], count: int) -> NDArray[np.float64]:
     found = pd.Series(values).groupby(groups).median()
-    return found.reindex(range(count)).to_numpy(dtype=np.float64)
+    return np.asarray(found.reindex(range(count)), dtype=np.float64)

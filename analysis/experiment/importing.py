@@ -155,6 +155,6 @@ def _check_tables(folder: Path) -> None:
 
 def _columns() -> list[Column]:
     """Return the columns of all tables, each name once."""
-    described = {name: meaning for name, (_, meaning) in (TRIAL_COLUMNS | ANSWER_COLUMNS | SESSION_COLUMNS).items()}
+    described = {name: meaning for name, (_, meaning) in {**TRIAL_COLUMNS, **ANSWER_COLUMNS, **SESSION_COLUMNS}.items()}
     units = {name: "s" for name in described if name.endswith("_time")} | {"refresh_rate": "Hz"}
     return [(name, meaning, units.get(name, "")) for name, meaning in (_PARTICIPANT_TABLE | described).items()]

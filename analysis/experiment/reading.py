@@ -63,7 +63,9 @@ def gather(sources: Sequence[Path]) -> Gathered:
     keys = [Key.read(folder) for folder in folders]
     if any(key != keys[0] for key in keys):
         raise MetameryError(f"'{folders[0]}' and '{folders[1]}' are different experiments: expected one")
-    key, remarks, found = keys[0], [], {}
+    key = keys[0]
+    remarks: list[str] = []
+    found: dict[str, Session] = {}
     for where, session in _sessions(sources):
         if session.experiment != key.experiment:
             remarks.append(f"{where}: a session of another experiment ({session.experiment}) is left out")

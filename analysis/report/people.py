@@ -69,7 +69,7 @@ def people(tree: xr.DataTree) -> People | None:
     """Return what is drawn of ``/human``; None if the results have none, or in another form."""
     if GROUP not in tree.children:
         return None
-    human = tree[GROUP].to_dataset(inherit=False)
+    human = tree.children[GROUP].to_dataset(inherit=False)
     if any(name not in human for name in _NEEDED) or not {"model", "layer"} <= {*human.coords}:
         return None
     human = human.load()
@@ -102,7 +102,7 @@ def _others(tree: xr.DataTree, human: xr.Dataset) -> _Others:
     """Recognition by other models at people's sites, with the ends of its interval; empty without any."""
     if OTHERS not in tree.children:
         return {}
-    found = tree[OTHERS].to_dataset(inherit=False)
+    found = tree.children[OTHERS].to_dataset(inherit=False)
     parts = ("others", "others_low", "others_high")
     if any(name not in found or found[name].dims != ("site",) for name in parts):
         return {}

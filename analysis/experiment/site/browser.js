@@ -41,7 +41,10 @@ function medianPeriod(count) {
     const step = (now) => {
       times.push(now);
       if (times.length <= count) return requestAnimationFrame(step);
-      const periods = times.slice(1).map((time, index) => time - times[index]).sort((a, b) => a - b);
+      const periods = times
+        .slice(1)
+        .map((time, index) => time - times[index])
+        .sort((a, b) => a - b);
       resolve(periods[Math.floor(count / 2)]);
     };
     requestAnimationFrame(step);

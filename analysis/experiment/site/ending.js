@@ -34,7 +34,8 @@ export function showEnd(display, { reason, code, redirect }, ...more) {
   const { title, body } = TEXTS[reason];
   const content = paragraphElements(paragraphs(body));
   if (code) content.push(element("p", {}, text("your_code")), element("output", { class: "code" }, code));
-  if (redirect && /^https?:/.test(redirect)) content.push(element("a", { class: "main", href: redirect }, text("go_back")));
+  if (redirect && /^https?:/.test(redirect))
+    content.push(element("a", { class: "main", href: redirect }, text("go_back")));
   showScreen(display, text(title), ...content, ...more);
 }
 

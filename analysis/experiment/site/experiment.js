@@ -4,11 +4,10 @@ import { addressParameters, browserFacts, identifiersOf, newIdentifier, onlyTab 
 import { element } from "./elements.js";
 import { endVisit, showEnd } from "./ending.js";
 import { Media } from "./media.js";
-import { timelineOf } from "./parts.js";
 import { Refused } from "./save/refused.js";
-import { showScreen } from "./screens.js";
 import { Store } from "./store.js";
 import { text, useTexts } from "./texts.js";
+import { timelineOf } from "./timeline.js";
 import { Visit } from "./visit.js";
 
 const display = document.querySelector("#page");

@@ -27,7 +27,7 @@ export class Media {
     const waiting = [...new Set(paths)].filter((path) => !this.#decoded.has(path));
     let count = paths.length - waiting.length;
     const work = async () => {
-      for (let path; (path = waiting.shift()); ) {
+      for (let path; (path = waiting.shift());) {
         this.#decoded.set(path, await this.#fetch(path));
         done(++count);
       }

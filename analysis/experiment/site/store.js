@@ -56,7 +56,10 @@ export class Store {
 
   #keys(folder) {
     const start = this.prefix + folder;
-    return Object.keys(this.storage).filter((key) => key.startsWith(start)).map((key) => key.slice(start.length)).sort();
+    return Object.keys(this.storage)
+      .filter((key) => key.startsWith(start))
+      .map((key) => key.slice(start.length))
+      .sort();
   }
 
   #read(key) {

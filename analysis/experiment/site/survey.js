@@ -18,7 +18,11 @@ export function askBySurvey(display, questions) {
       event.preventDefault();
       resolve(fields.map((field) => field.value.trim()));
     };
-    const send = element("div", { class: "buttons" }, element("button", { type: "submit", class: "main" }, text("continue")));
+    const send = element(
+      "div",
+      { class: "buttons" },
+      element("button", { type: "submit", class: "main" }, text("continue")),
+    );
     showScreen(display, text("survey_title"), element("form", { onsubmit: submit }, ...rows, send));
   });
 }

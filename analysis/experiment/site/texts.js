@@ -13,5 +13,7 @@ export function text(key, values = {}) {
 
 /** The paragraphs of a text, which blank lines divide. */
 export function paragraphs(key, values = {}) {
-  return text(key, values).trim().split(/\n\s*\n/);
+  return text(key, values)
+    .trim()
+    .split(/\n\s*\n/);
 }

@@ -8,20 +8,18 @@ export class Visit {
     Object.assign(this, { page, blocks, answered, saving, store, media });
   }
 
-  has(part) {
-    return this.page.parts.includes(part);
-  }
-
   isAnswered(part, number) {
     return this.answered[part]?.includes(number) ?? false;
   }
 
-  get resumed() {
+  get isResumed() {
     return Object.values(this.answered).some((numbers) => numbers.length > 0);
   }
 
   record(part, number, entries) {
-    const times = Object.fromEntries(["rt_ms", "shown_ms", "at_ms"].map((name) => [name, rounded(entries[name] ?? -1)]));
+    const times = Object.fromEntries(
+      ["rt_ms", "shown_ms", "at_ms"].map((name) => [name, rounded(entries[name] ?? -1)]),
+    );
     const { item = "", answer = "", hidden = false } = entries;
     this.saving.record({ part, number, item, answer: String(answer), ...times, hidden });
     (this.answered[part] ??= []).push(number);

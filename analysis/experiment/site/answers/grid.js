@@ -15,7 +15,11 @@ export function askByGrid(display, choices) {
         element("span", {}, label),
       ),
     );
-    const grid = element("div", { class: "choices", role: "group", "aria-label": text("choose"), tabindex: -1 }, ...buttons);
+    const grid = element(
+      "div",
+      { class: "choices", role: "group", "aria-label": text("choose"), tabindex: -1 },
+      ...buttons,
+    );
     grid.style.setProperty("--columns", columns);
     grid.style.setProperty("--narrow-columns", Math.min(columns, 4));
     grid.addEventListener("keydown", (event) => move(event, buttons));

@@ -10,8 +10,16 @@ export function askByTyping(display, choices) {
   const byWord = new Map(choices.map(({ name, label }) => [folded(label), { name, label }]));
   return new Promise((resolve) => {
     const input = element("input", {
-      id: "word", type: "text", role: "combobox", autocomplete: "off", autocapitalize: "none", spellcheck: "false",
-      "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": "words", "aria-describedby": "word-hint",
+      id: "word",
+      type: "text",
+      role: "combobox",
+      autocomplete: "off",
+      autocapitalize: "none",
+      spellcheck: "false",
+      "aria-autocomplete": "list",
+      "aria-expanded": "false",
+      "aria-controls": "words",
+      "aria-describedby": "word-hint",
     });
     const list = element("ul", { id: "words", role: "listbox", "aria-label": text("suggestions"), hidden: true });
     const hint = element("p", { id: "word-hint", class: "hint", role: "status" }, text("typed_hint"));
@@ -59,7 +67,9 @@ class Suggestions {
 
   show(labels) {
     this.list.replaceChildren(
-      ...labels.map((label, index) => element("li", { id: `word-${index}`, role: "option", "aria-selected": "false" }, label)),
+      ...labels.map((label, index) =>
+        element("li", { id: `word-${index}`, role: "option", "aria-selected": "false" }, label),
+      ),
     );
     this.list.hidden = !labels.length;
     this.input.setAttribute("aria-expanded", String(labels.length > 0));

@@ -1,4 +1,4 @@
-// Saving by DataPipe, which puts the data of a visit into a project of the Open Science Framework: at the end, as one file.
+// Saving by DataPipe, which puts a visit into a project of the Open Science Framework: at the end, as one file.
 
 import { sleepUntilOnline } from "../elements.js";
 import { text } from "../texts.js";

@@ -80,7 +80,7 @@ export class Saving {
   }
 
   async #sendAll() {
-    for (let key; (key = this.store.unsaved()[0]); ) {
+    for (let key; (key = this.store.unsaved()[0]);) {
       const record = this.store.record(key);
       const say = () => this.status.show(text("not_saved_yet"));
       const options = { method: "PUT", body: record };
@@ -142,5 +142,7 @@ async function request(path, { method, body, headers = {} }) {
 }
 
 function refusal(response, body) {
-  return body.reason in REFUSALS ? new Refused(text(REFUSALS[body.reason])) : new Error(`${response.status}: ${body.error}`);
+  return body.reason in REFUSALS
+    ? new Refused(text(REFUSALS[body.reason]))
+    : new Error(`${response.status}: ${body.error}`);
 }

@@ -20,7 +20,16 @@ export function randomList(count) {
 
 export function sessionLine({ page, store }) {
   const { session, list, identifiers, browser, started } = store.visit;
-  return line({ kind: "session", format: 1, experiment: page.experiment, session, list, identifiers, browser, started });
+  return line({
+    kind: "session",
+    format: 1,
+    experiment: page.experiment,
+    session,
+    list,
+    identifiers,
+    browser,
+    started,
+  });
 }
 
 export function recordLine(record) {

@@ -89,7 +89,7 @@ def in_blocks(trials: Sequence[T], catch: Sequence[T], blocks: int, seed: int, n
 def stratified(categories: Mapping[T, str], count: int, seed: int) -> list[T]:
     """Select some stimuli, as equal in number over categories as possible, in their own order."""
     generator = _generator(seed, "stimuli")
-    ranked = {}
+    ranked: dict[T, int] = {}
     for _, group in groupby(_by_category(categories, generator), key=lambda stimulus: categories[stimulus]):
         ranked |= {stimulus: rank for rank, stimulus in enumerate(group)}
     chosen = {*sorted(ranked, key=lambda stimulus: ranked[stimulus])[:count]}

@@ -21,7 +21,7 @@ import torch
 
 from ...framework.claims import work
 from ...framework.errors import MetameryError
-from ...framework.folders import check_input, check_output
+from ...framework.folders import EXPERIMENT_FILE, check_input, check_output
 from ...framework.limits import check_disk
 from ...framework.model_results import models_of
 from ...framework.owners import abandoned, clear, scratch
@@ -41,7 +41,7 @@ from .page import write_page
 from .plan import KINDS, Extra, Plan, make_plan
 from .records import PARTS
 from .returning import verdicts
-from .settings import EXPERIMENT_FILE, PLACEHOLDER, ExperimentSettings, resolve
+from .settings import PLACEHOLDER, ExperimentSettings, resolve
 from .sounds import SoundFiles
 from .summary import most_bytes, summary
 

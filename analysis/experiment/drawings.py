@@ -83,7 +83,8 @@ def _stroke(picture: Image.Image, lines: list[list[tuple[float, float]]], width:
 
 def _lines(data: str) -> list[list[tuple[float, float]]]:
     """Return the parts of a path as polylines."""
-    tokens, lines, command = _TOKEN.findall(data), [], ""
+    tokens, command = _TOKEN.findall(data), ""
+    lines: list[list[tuple[float, float]]] = []
     position = 0
     while position < len(tokens):
         if tokens[position] in _POINTS:

@@ -445,7 +445,8 @@ class ExperimentSettings:
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> ExperimentSettings:
         """Read settings from a table; what it lacks has its default."""
-        return _parsed(cls, table, EXPERIMENT_FILE)
+        settings: ExperimentSettings = _parsed(cls, table, EXPERIMENT_FILE)
+        return settings
 
 
 def resolve(

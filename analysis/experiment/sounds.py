@@ -114,7 +114,8 @@ def resampled(signal: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[
 
 def quantised(sound: NDArray[np.floating]) -> NDArray[np.int16]:
     """Round a sound within full scale to 16 bits."""
-    return np.rint(sound * FULL).clip(-FULL, FULL).astype(np.int16)
+    samples: NDArray[np.int16] = np.rint(sound * FULL).clip(-FULL, FULL).astype(np.int16)
+    return samples
 
 
 def root_mean_square(sound: NDArray[np.floating]) -> float:

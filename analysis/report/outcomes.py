@@ -110,7 +110,7 @@ def _recognised(tree: xr.DataTree) -> dict[tuple[str, str], Recognised]:
     """Return the recognition by other models where it was measured, by model and layer."""
     if RECOGNITION not in tree.children:
         return {}
-    dataset = tree[RECOGNITION].to_dataset(inherit=False)
+    dataset = tree.children[RECOGNITION].to_dataset(inherit=False)
     names = ["others", *(f"others_{end}" for end in ENDS)]
     if any(name not in dataset or dataset[name].dims != ("site",) for name in names) or "model" not in dataset.coords:
         return {}

@@ -1,0 +1,107 @@
+"""Which architectures of torchvision and timm work? Random weights, inputs as small as they allow.
+
+For each network: `check_model` (finite logits, default layers, the same activation whether the pass stops there or
+not, gradients), and `examine` at all of its default layers. The result of each is added to a file of JSON lines, and a
+network that is there already is left out, so the run can be interrupted; ``--table`` prints the file as Markdown,
+which docs/networks.md holds: ``python benchmarks/architectures.py RESULTS.jsonl``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torchvision
+from metamery.framework import ImageDomain, MetameryError, Model, Plugins, examine
+from metamery.framework.outline import default_layers
+from metamery.framework.testing import check_model
+
+SIDES = (64, 96, 128)
+"""Sides of pictures that are tried first, in pixels."""
+
+TIMM = (Path(__file__).parent / "architectures.txt").read_text(encoding="utf-8").split()
+"""For nearly each of timm's modules, one of its smallest networks, and a few more."""
+
+
+def names() -> Iterator[str]:
+    yield from (f"torchvision/{name}" for name in torchvision.models.list_models(module=torchvision.models))
+    yield from (f"timm/{name}" for name in TIMM)
+
+
+def sized(model: Model, side: int) -> Model:
+    """Return a model of smaller pictures, with the layers that it has for these."""
+    domain = ImageDomain(3, side, side)
+    return replace(model, domain=domain, layers=default_layers(model.module, domain))
+
+
+def outcome(name: str) -> dict[str, Any]:
+    """Try one network, at the smallest side at which it runs."""
+    model = Plugins(installed=()).load("model", name, weights="none")
+    weights = sum(weight.numel() for weight in model.module.parameters())
+    return {"weights": weights, **tried(model)}
+
+
+def tried(model: Model) -> dict[str, Any]:
+    """Return the smallest side at which a network works, and what was found there; or the problem at its own side."""
+    own = model.domain.shape[-1]
+    for side in (*(side for side in SIDES if side < own), own):
+        try:
+            small = model if side == own else sized(model, side)
+            contract = examine(small, small.layers)
+            check_model(small)
+        except Exception as error:  # a network may raise anything at a size that is not its own
+            if side == own:
+                kind = "" if isinstance(error, MetameryError | AssertionError) else f"{type(error).__name__}: "
+                return {"side": side, "layers": len(model.layers), "problem": f"{kind}{error}".splitlines()[0][:300]}
+        else:
+            relus = sum(contract.relus[layer] for layer in small.layers)
+            return {"side": side, "layers": len(small.layers), "relus": relus, "notes": list(contract.notes)}
+    raise AssertionError
+
+
+def table(lines: list[dict[str, Any]]) -> Iterator[str]:
+    yield "| network | weights | side tried | default layers | of these ReLUs | outcome |"
+    yield "|---|---|---|---|---|---|"
+    for line in lines:
+        if "side" not in line:
+            yield f"| `{line['name']}` | | | | | {line['problem']} |"
+            continue
+        result = line.get("problem") or "; ".join(["works", *line["notes"]])
+        yield (
+            f"| `{line['name']}` | {line['weights'] / 1e6:.1f} M | {line['side']} | {line['layers']} | "
+            f"{line.get('relus', '')} | {result} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--table", action="store_true")
+    arguments = parser.parse_args()
+    known = arguments.results.read_text(encoding="utf-8").splitlines() if arguments.results.exists() else []
+    lines = {line["name"]: line for line in map(json.loads, known)}
+    if arguments.table:
+        print(*table([lines[name] for name in names() if name in lines]), sep="\n")
+        return
+    warnings.simplefilter("ignore")
+    for name in sorted({*names()} - lines.keys(), key=lambda name: name.partition("/")[2]):
+        began = time.perf_counter()
+        try:
+            found = outcome(name)
+        except Exception as error:
+            found = {"problem": f"is not built: {type(error).__name__}: {error}".splitlines()[0][:300]}
+        line = {"name": name, **found, "seconds": round(time.perf_counter() - began, 1)}
+        with arguments.results.open("a", encoding="utf-8") as file:
+            print(json.dumps(line), file=file, flush=True)
+        gc.collect()
+
+
+if __name__ == "__main__":
+    main()

@@ -205,7 +205,7 @@ def _address(request: Request) -> str:
 
 async def _refused(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
-    body = {"error": error.message, "reason": error.reason}
+    body: dict[str, str | int] = {"error": error.message, "reason": error.reason}
     if error.missing is not None:
         body |= {"missing": error.missing}
     return JSONResponse(body, error.status, {"Retry-After": str(math.ceil(error.wait))} if error.wait else None)

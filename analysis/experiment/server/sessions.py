@@ -7,7 +7,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from datetime import UTC, datetime
 from functools import partial, wraps
@@ -30,7 +30,8 @@ SEEN_SECONDS = 20.0
 """Seconds between two notes on the disk that a session was heard of."""
 
 _FILLS = "(end = 'completed' OR (end = '' AND seen > :alive))"
-_Given, _Result = ParamSpec("_Given"), TypeVar("_Result")
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 _ENTRIES = ", ".join(entry.name for entry in fields(Record))
 
 
@@ -41,7 +42,7 @@ class Opened:
     session: str
     token: str
     list: int
-    answered: Mapping[str, list[int]]
+    answered: Mapping[str, Sequence[int]]
     end: str
     is_new: bool = False
 
@@ -265,7 +266,7 @@ def read(folder: Path) -> list[Session]:
         for session, *entries, hidden in connection.execute(
             f"SELECT session, {_ENTRIES} FROM records ORDER BY arrival"
         ):
-            saved.setdefault(session, []).append(Record(*entries, hidden=bool(hidden)))
+            saved.setdefault(session, []).append(Record(*entries, bool(hidden)))
         return [
             Session(
                 experiment=key.experiment,

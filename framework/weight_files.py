@@ -126,12 +126,12 @@ def _opened(path: Path) -> AbstractContextManager[_Source]:
         raise NotReadableError("the file is empty")
     if path.name.endswith(".index.json"):
         return _sharded(path)
+    if start[8:9] == b"{":  # first, since the length before it may begin as the others do
+        return _safetensors(path)
     if start.startswith(b"PK"):
         return _zipped(path)
     if start.startswith(b"\x80"):
         return _legacy(path)
-    if start[8:9] == b"{":
-        return _safetensors(path)
     raise NotReadableError(_what(start, path))
 
 

@@ -32,6 +32,14 @@ def same(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
     )
 
 
+@pytest.mark.parametrize("start", [b"\x80", b"PK"], ids=["as a pickle", "as an archive"])
+def test_safetensors_whose_length_begins_like_another_format(tmp_path: Path, start: bytes) -> None:
+    length = int.from_bytes(start, "little")
+    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode().ljust(length)
+    (tmp_path / "w.safetensors").write_bytes(length.to_bytes(8, "little") + header + bytes(4))
+    assert same(read_weights(tmp_path / "w.safetensors").tensors, {"w": torch.zeros(1)})
+
+
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
 def test_a_state_dict_of_each_type_and_format(tmp_path: Path, dtype: torch.dtype, legacy: bool) -> None:

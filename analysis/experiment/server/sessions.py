@@ -8,7 +8,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial, wraps
 from hashlib import sha256
@@ -53,7 +53,7 @@ def _one_change(
     """Make a method one change of the database, which is on the disk when it returns."""
 
     @wraps(method)
-    def change(self: Sessions, *given: _Given.args, **named: _Given.kwargs) -> _Result:
+    def change(self: Sessions, /, *given: _Given.args, **named: _Given.kwargs) -> _Result:
         return self._changes.make(partial(method, self, *given, **named))
 
     return change
@@ -263,10 +263,9 @@ def read(folder: Path) -> list[Session]:
         for session, name, hash_ in connection.execute("SELECT session, name, hash FROM identifiers"):
             identifiers.setdefault(session, {})[name] = hash_
         saved: dict[str, list[Record]] = {}
-        for session, *entries, hidden in connection.execute(
-            f"SELECT session, {_ENTRIES} FROM records ORDER BY arrival"
-        ):
-            saved.setdefault(session, []).append(Record(*entries, bool(hidden)))
+        for session, *entries in rows:
+            record = Record(*entries)
+            saved.setdefault(session, []).append(replace(record, hidden=bool(record.hidden)))
         return [
             Session(
                 experiment=key.experiment,

@@ -88,7 +88,7 @@ def examine(model: Model, layers: Sequence[str] = ()) -> Contract:
     """
     made_of = [*map(id, model.module.modules()), *((id(w), w.dtype, w.device) for w in model.module.parameters())]
     earlier, kept = model.__dict__.get("_contract", (None, None))
-    parsed = [str(LayerName.parse(layer)) for layer in layers]
+    parsed = [str(LayerName.parse(layer).within(model.module)) for layer in layers]
     if repeated := [layer for layer, name in zip(layers, parsed, strict=True) if parsed.count(name) > 1]:
         raise MetameryError(f"layer '{repeated[0]}' is named twice")
     if kept is not None and earlier == made_of:
@@ -222,7 +222,7 @@ def _check_weights(module: nn.Module) -> None:
 def _check_names(module: nn.Module, layers: Sequence[str], run: set[str]) -> None:
     """Refuse a second name of a module that runs more than once, since it does not state which call is meant."""
     for layer in layers:
-        path = LayerName.parse(layer).path
+        path = LayerName.parse(layer).within(module).path
         if path in ("input", "output"):
             continue
         part = module.get_submodule(path)

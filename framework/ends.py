@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from .errors import MetameryError
-from .layers import BatchAxis
+from .layers import BatchAxis, elements
 
 
 class Outlet:
@@ -37,11 +36,8 @@ def logits_in(output: Any) -> tuple[Any, str]:
     """Return the logits in a network's output, or None if they cannot be identified, and a text on where they are."""
     if isinstance(output, torch.Tensor):
         return output, ""
-    named = dict(output) if isinstance(output, Mapping) else {}
-    if is_dataclass(output):
-        named |= {field.name: getattr(output, field.name) for field in fields(output)}
-    if not named and hasattr(output, "_asdict"):
-        named = output._asdict()
+    found = elements(output)
+    named = {key: value for key, value in found.items() if isinstance(key, str)} if isinstance(found, Mapping) else {}
     tensors = {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
     if "logits" in tensors:
         return tensors["logits"], "'logits'"

@@ -2,7 +2,8 @@
 
 A layer is a module's path, as `torch.nn.Module.named_modules` gives it. ``name@2`` is the module's second call in a
 pass, ``name[0]`` and ``name['key']`` an element of what it returns. ``input`` is the signal itself, ``output`` what
-the network returns. The network's code is not touched: forward hooks read the activations while a `Tap` is open.
+the network returns, and ``output.logits`` or ``output.1`` a part of that, if it is a mapping, dataclass or tuple. The
+network's code is not touched: forward hooks read the activations while a `Tap` is open.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import ast
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -56,6 +57,17 @@ class LayerName:
         keys = tuple(ast.literal_eval(key[1:-1]) for key in re.findall(_KEY, match["keys"]))
         return cls(match["path"], int(match["call"] or 1), keys)
 
+    def within(self, module: nn.Module) -> LayerName:
+        """Return the name with the parts of a network's output as keys, unless it is a module's path.
+
+        >>> LayerName.parse("output.hidden_states.3").within(nn.ReLU())
+        LayerName(path='output', call=1, keys=('hidden_states', 3))
+        """
+        first, *parts = self.path.split(".")
+        if first != "output" or not parts or "output" in module._modules:
+            return self
+        return LayerName(first, self.call, (*(int(part) if part.isdecimal() else part for part in parts), *self.keys))
+
     def __str__(self) -> str:
         call = f"@{self.call}" if self.call > 1 else ""
         return self.path + call + "".join(f"[{key!r}]" for key in self.keys)
@@ -70,7 +82,7 @@ class LayerName:
         """
         for key in self.keys:
             try:
-                output = output[key]
+                output = elements(output)[key]
             except (KeyError, IndexError, TypeError):
                 raise MetameryError(f"layer '{self}': no element {key!r} in {_describe(output)}") from None
         if not isinstance(output, torch.Tensor):
@@ -119,6 +131,22 @@ class BatchAxis:
     def _unfolded(self, activation: torch.Tensor, outer: int, inner: int) -> torch.Tensor:
         shape = activation.shape
         return activation.reshape(*shape[: self.dim], outer, inner, *shape[self.dim + 1 :])
+
+
+def elements(output: Any) -> Any:
+    """Return what has the elements of an output by key or index: of a dataclass or namedtuple, a mapping of its fields.
+
+    >>> from typing import NamedTuple
+    >>> elements(NamedTuple("Found", [("logits", int)])(3))["logits"], elements([4, 5])[1]
+    (3, 5)
+    """
+    if isinstance(output, Mapping):
+        return output
+    if is_dataclass(output) and not isinstance(output, type):
+        return {field.name: getattr(output, field.name) for field in fields(output)}
+    if isinstance(output, tuple) and hasattr(output, "_asdict"):
+        return {**dict(enumerate(output)), **output._asdict()}
+    return output
 
 
 class _Stop(BaseException):
@@ -171,7 +199,7 @@ class Tap:
     ) -> None:
         self._module = module
         self._axes = axes or {}
-        self._names = {text: LayerName.parse(text) for text in names}
+        self._names = {text: LayerName.parse(text).within(module) for text in names}
         self._wanted: dict[tuple[str, int], list[str]] = {}
         for text, name in self._names.items():
             if name.path not in ("input", "output"):
@@ -341,6 +369,9 @@ def _in_reentrant_checkpoint() -> bool:
 def _describe(output: Any) -> str:
     if isinstance(output, Mapping):
         return f"a mapping with the keys {', '.join(map(repr, output))}"
+    if isinstance(named := elements(output), Mapping):
+        listed = ", ".join(repr(key) for key in named if isinstance(key, str))
+        return f"a {type(output).__name__} with the fields {listed}"
     if isinstance(output, (tuple, list)):
         return f"a {type(output).__name__} of {len(output)}"
     return f"a {type(output).__name__}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,9 +13,11 @@ import torch
 from torch import nn
 
 from .domains import Domain, blank_signal
-from .layers import is_relu
+from .layers import elements, is_relu
 from .normalisation import Normalise
 from .running import frozen
+
+_PART = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,22 @@ def outline(module: nn.Module, domain: Domain, signal: torch.Tensor | None = Non
 
         return read
 
+    def add_parts(name: str, output: Any) -> None:
+        found = elements(output)
+        if isinstance(found, torch.Tensor):
+            add(name, "part of the output", found)
+        elif isinstance(found, Mapping):
+            for key, element in found.items():
+                if isinstance(key, str) and _PART.fullmatch(key):
+                    add_parts(f"{name}.{key}", element)
+        elif isinstance(found, tuple | list):
+            for index, element in enumerate(found):
+                add_parts(f"{name}.{index}", element)
+
+    def read_output(_part: nn.Module, _arguments: Any, output: Any) -> None:
+        if not isinstance(output, torch.Tensor) and "output" not in module._modules:
+            add_parts("output", output)
+
     alive: list[torch.Tensor] = []  # keeps tensors alive, so that no address is used twice
     if signal is None:
         dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
@@ -96,6 +116,7 @@ def outline(module: nn.Module, domain: Domain, signal: torch.Tensor | None = Non
         for path, part in module.named_modules():
             if path and not isinstance(part, torch.jit.ScriptModule):
                 stack.callback(part.register_forward_hook(hook(path)).remove)
+        stack.callback(module.register_forward_hook(read_output, prepend=True).remove)
         entering = signal.detach().requires_grad_().clone()  # not a leaf, which could not be changed in place
         add("input", type(domain).__name__, entering)
         stack.enter_context(torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor))
@@ -111,9 +132,10 @@ def default_layers(module: nn.Module, domain: Domain) -> tuple[str, ...]:
     kept; children that change nothing in eval mode (dropout, flatten, identity) and a `Normalise` are left out; and the
     last one, whose result is the logits, is called ``output``.
     """
-    named = [layer for layer in outline(module, domain) if not layer.name.endswith("]")]
-    layers = [layer for layer in named if layer.name not in ("input", "output")]
     parts = dict(module.named_modules())
+    ends = ("input", "output")
+    named = [layer for layer in outline(module, domain) if layer.name.partition("@")[0] in parts]
+    layers = [layer for layer in named if layer.name not in ends]
     stages = [""]
     while True:
         sizes = {s: sum(layer.name.startswith(f"{s}." if s else "") for layer in layers) for s in stages}

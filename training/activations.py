@@ -91,7 +91,7 @@ def from_layer(model: Model, layer: str, signals: torch.Tensor) -> tuple[LayerMo
     MetameryError
         The layer is unknown, or is not the single output of a module.
     """
-    name = LayerName.parse(layer)
+    name = LayerName.parse(layer).within(model.module)
     if str(name) != name.path or name.path in ("input", "output"):
         raise MetameryError(f"'{layer}' cannot be perturbed: expected the path of a module that is called once")
     if layer in examine(model, [layer]).axes:

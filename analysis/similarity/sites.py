@@ -37,9 +37,13 @@ def choose_sites(models: Mapping[str, Model], layers: Sequence[str] | None = Non
         for name, model in models.items()
     }
     for layer in layers:
-        if not any(LayerName.parse(layer).path in own for own in has.values()):
+        if not any(_path(layer, model) in has[name] for name, model in models.items()):
             raise unknown("layer", layer, sorted({path for own in has.values() for path in own if path}))
-    return [(name, layer) for name in models for layer in layers if LayerName.parse(layer).path in has[name]]
+    return [(name, layer) for name, model in models.items() for layer in layers if _path(layer, model) in has[name]]
+
+
+def _path(layer: str, model: Model) -> str:
+    return LayerName.parse(layer).within(model.module).path
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,9 @@
 """Layers: what a tap reads, and the modified ReLU."""
 
 import warnings
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -8,7 +11,7 @@ import torch.nn.functional as F
 import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
-from metamery.framework import ImageDomain, LayerName, MetameryError, Tap
+from metamery.framework import ImageDomain, LayerName, MetameryError, Model, Tap, WaveformDomain, examine
 from metamery.framework.layers import before_relu, is_relu
 from metamery.framework.outline import default_layers, outline
 from metamery.framework.running import frozen
@@ -326,3 +329,76 @@ def test_what_is_no_relu_is_left_alone(activation):
     y = Block(linear, activation)(x)
     assert not is_relu(y)
     assert before_relu(y) is y
+
+
+class Output(NamedTuple):
+    logits: torch.Tensor
+    hidden: tuple[torch.Tensor, ...]
+
+
+@dataclass
+class Answer:
+    logits: torch.Tensor
+    states: list[torch.Tensor]
+
+
+OUTPUTS = {
+    "mapping": lambda x: {"logits": x, "pooled": 2 * x},
+    "namedtuple": lambda x: Output(x, (x, 2 * x)),
+    "dataclass": lambda x: Answer(x, [x, 2 * x]),
+    "tuple": lambda x: (x, 2 * x),
+}
+
+
+class Returning(nn.Module):
+    """A network that returns what a function makes of its logits."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+        self.kind = kind
+
+    def forward(self, x):
+        return OUTPUTS[self.kind](self.layer(x))
+
+
+@pytest.mark.parametrize(
+    ("kind", "logits", "doubled"),
+    [
+        ("mapping", "output.logits", "output.pooled"),
+        ("namedtuple", "output.logits", "output.hidden.1"),
+        ("dataclass", "output.logits", "output.states.1"),
+        ("tuple", "output.0", "output.1"),
+    ],
+)
+def test_parts_of_the_output_are_layers_by_name(kind, logits, doubled):
+    model = Model(Returning(kind), WaveformDomain(3, 10), ["layer", "output"])
+    with pytest.warns(UserWarning, match="logits are taken to be"):
+        examined = examine(model, [logits, doubled])
+    assert {logits, doubled, "output"} <= {layer.name for layer in examined.outline}
+    x = signals(2, 3)
+    with model.tap([doubled, logits, "layer"]) as tap:
+        read = tap(x)
+    assert torch.equal(read[logits], read["layer"])
+    assert torch.equal(read[doubled], 2 * read["layer"])
+    assert default_layers(model.module, model.domain) == ("output",)
+
+
+def test_a_part_that_is_not_there_is_named_with_those_that_are():
+    with (
+        pytest.raises(MetameryError, match=r"no element 'logit' in a Answer with the fields 'logits', 'states'"),
+        Tap(Returning("dataclass"), ["output.logit"]) as tap,
+    ):
+        tap(signals(2, 3))
+
+
+def test_a_module_called_output_keeps_its_path():
+    network = nn.Sequential(OrderedDict(output=nn.Sequential(nn.Linear(3, 2), nn.ReLU())))
+    with Tap(network, ["output.0"]) as tap:
+        assert torch.equal(tap(signals(2, 3))["output.0"], network.output[0](signals(2, 3)))
+
+
+def test_one_part_under_two_names_is_named_twice():
+    model = Model(Returning("mapping"), WaveformDomain(3, 10), ["output"])
+    with pytest.raises(MetameryError, match="named twice"):
+        examine(model, ["output.pooled", "output['pooled']"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +11,26 @@ from ...framework.command_options import Device, DryRun, Seed, Trust, loaded_plu
 from ...framework.errors import MissingExtraError
 from ...framework.folders import RESULTS, home
 
+if TYPE_CHECKING:
+    from ...framework.manager import Plugins
+
 MAX_PARTICIPANTS, MAX_EXPERIMENTS = 100_000, 10**6
 
 MAX_IDLE = 7 * 24 * 60.0
+
+_DEMONSTRATION = {
+    "title": "What do you see?",
+    "parts": ["consent", "instructions", "practice", "main", "debriefing"],
+    "consent.text": ["This is a demonstration for you alone: your answers stay in a folder on this computer."],
+    "conditions.stimuli": 8,
+    "practice.feedback": 2,
+    "practice.free": 0,
+    "practice.needed": 0,
+    "catch.trials": 2,
+    "allocation.blocks": 2,
+    "timing.slow_practice": 1,
+}
+"""Settings of the experiment of `demo --experiment`: two trials of practice and ten to answer."""
 
 experiment = typer.Typer(
     name="experiment", no_args_is_help=True, help="Ask people what they recognise: experiments made from a study."
@@ -168,14 +185,34 @@ def serve(
     ] = 30,
 ) -> None:
     """Serve an experiment to participants, and save what they answer, until it is stopped."""
+    require_server()
+    from ..experiment.server.serving import serve as run_server
+
+    run_server(folder, host, port, proxy, idle, typer.echo)
+
+
+def require_server() -> None:
+    """Raise `MissingExtraError` if what the server needs is not installed."""
     try:
-        from ..experiment.server.serving import serve as run_server
+        from ..experiment.server import serving  # noqa: F401
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         raise MissingExtraError(
             f"experiment serve needs the package '{package}': pip install 'metamery[experiment]'"
         ) from error
-    run_server(folder, host, port, proxy, idle, typer.echo)
+
+
+def demonstrate(study: Path, folder: Path, plugins: Plugins) -> None:
+    """Make a short experiment of a study, unless it is there, and serve it at any free port until it is stopped."""
+    from ..experiment.build import build as build_experiment
+    from ..experiment.key import KEY_FILE
+    from ..experiment.server.serving import serve as run_server
+
+    if not (folder / KEY_FILE).exists():
+        for line in build_experiment(study, folder, plugins, changes=_DEMONSTRATION).lines:
+            typer.echo(line)
+    typer.echo(f"\nafterwards:  metamery experiment import {folder} {study}")
+    run_server(folder, "127.0.0.1", 0, "", 30, typer.echo)
 
 
 @experiment.command()

@@ -30,6 +30,7 @@ from ...framework.folders import STUDY_FILE, home, kind
 from ...framework.limits import size
 from ...framework.registry import absolute
 from ...framework.study import ModelReference, Reference, Study
+from .experiments import demonstrate, require_server
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -42,6 +43,9 @@ AUDIO_DEMO_LAYERS = ("cochleagram", "relu1", "relu3", "relu5", "output")
 DEMO_STEPS = 450
 DEMO_STIMULI = 6
 DEMO_NULL_SIGNALS = 200
+EXPERIMENT_DEMO_LAYERS = ("_blocks.1", "_blocks.8", "output")
+EXPERIMENT_DEMO_STEPS = 100
+EXPERIMENT_DEMO_STIMULI = 10
 FEW_PAIRS = 1000
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The study's folder.")]
@@ -50,11 +54,20 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="The study's folder
 def demo(
     context: typer.Context,
     audio: Annotated[bool, typer.Option("--audio", help="Use sounds, spoken digits, instead of photographs.")] = False,
-    stimuli: Annotated[str, typer.Option(help="Use six of these stimuli instead: a name or a folder.")] = "",
+    experiment: Annotated[
+        bool, typer.Option("--experiment", help="Make a small experiment of them, and serve it to your browser.")
+    ] = False,
+    stimuli: Annotated[str, typer.Option(help="Use some of these stimuli instead: a name or a folder.")] = "",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The study's folder; by default demo, or demo-audio.")
+        Path | None,
+        typer.Option("--output", "-o", help="Folder; by default demo, or with the options, such as demo-audio."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Updates of each metamer.")] = DEMO_STEPS,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=f"Updates of each metamer; {DEMO_STEPS}, or {EXPERIMENT_DEMO_STEPS} for --experiment"
+        ),
+    ] = None,
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
     device: Device = "cpu",
@@ -64,23 +77,33 @@ def demo(
     """Make metamers of six photographs or sounds, and a page that shows or plays them.
 
     Photographs are matched at six layers of EfficientNet-Lite0, whose weights come with the extra ``demo``. With
-    --audio, the bundled words, which are synthesised speech, are matched at five layers of coch-cnn-digits.
+    --audio, the bundled words, which are synthesised speech, are matched at five layers of coch-cnn-digits. With
+    --experiment there are ten photographs at three layers, or ten words, and you are asked what they show.
     """
     if audio:
         model, bundled = ModelReference("audio:coch-cnn-digits", AUDIO_DEMO_LAYERS), "audio:spoken-digits"
     else:
-        model, bundled = ModelReference("vision:efficientnet-lite0", DEMO_LAYERS), "vision:natural"
+        layers = EXPERIMENT_DEMO_LAYERS if experiment else DEMO_LAYERS
+        model, bundled = ModelReference("vision:efficientnet-lite0", layers), "vision:natural"
+    steps = steps or (EXPERIMENT_DEMO_STEPS if experiment else DEMO_STEPS)
+    folder = output or Path("-".join(["demo", *["audio"] * audio, *["experiment"] * experiment]))
     plugins = loaded_plugins(context)
     named = reading(plugins, folder_or_name(plugins, Reference(stimuli or bundled)), skip_unreadable, background)
     study = Study(
         models=(model,),
-        stimuli=Reference(named.name, {**named.options, "limit": DEMO_STIMULI}),
+        stimuli=Reference(
+            named.name, {**named.options, "limit": EXPERIMENT_DEMO_STIMULI if experiment else DEMO_STIMULI}
+        ),
         null_stimuli=named,
         synthesis={"preset": "fast", "steps": steps},
         seed=seed,
         null_signals=DEMO_NULL_SIGNALS if stimuli else None,
     )
-    _make(context, study, output or Path("demo-audio" if audio else "demo"), device, dry_run)
+    if experiment:
+        require_server()
+    _make(context, study, folder / "study" if experiment else folder, device, dry_run)
+    if experiment and not dry_run:
+        demonstrate(folder / "study", folder / "experiment", plugins)
 
 
 def show(

@@ -263,7 +263,7 @@ def read(folder: Path) -> list[Session]:
         for session, name, hash_ in connection.execute("SELECT session, name, hash FROM identifiers"):
             identifiers.setdefault(session, {})[name] = hash_
         saved: dict[str, list[Record]] = {}
-        for session, *entries in rows:
+        for session, *entries in connection.execute(f"SELECT session, {_ENTRIES} FROM records ORDER BY arrival"):
             record = Record(*entries)
             saved.setdefault(session, []).append(replace(record, hidden=bool(record.hidden)))
         return [

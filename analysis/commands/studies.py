@@ -64,9 +64,7 @@ def demo(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(
-            min=1, help=f"Updates of each metamer; {DEMO_STEPS}, or {EXPERIMENT_DEMO_STEPS} for --experiment"
-        ),
+        typer.Option(min=1, help=f"Updates of each metamer; {DEMO_STEPS}, or {EXPERIMENT_DEMO_STEPS} for --experiment"),
     ] = None,
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
@@ -118,7 +116,9 @@ def show(
     set_: ModelOptions = None,
     antialias: Antialias = "",
     trust: Trust = False,
-    full: Annotated[bool, typer.Option("--all", help="List every module, not only the model's own layers.")] = False,
+    full: Annotated[
+        bool, typer.Option("--all", help="Print the tree of all modules, not only the model's own layers.")
+    ] = False,
 ) -> None:
     """Show a model's signals and layers, or the options of another name, such as an evaluator's or a recipe's.
 
@@ -126,6 +126,7 @@ def show(
     """
     from ...framework.contract import examine
     from .descriptions import describe, kinds_of
+    from .layer_lines import layer_table, layer_tree
 
     plugins = loaded_plugins(context, trust)
     kind, *others = ["model"] if antialias else kinds_of(plugins, model, what)
@@ -150,13 +151,8 @@ def show(
         typer.echo(f"licence: {found.entry.licence}")
     if options := found.options():
         typer.echo(f"options, for --set: {options}")
-    typer.echo(f"\n{'layer':<32} {'module':<20} {'shape':>16} {'units':>10} {'ReLU':>5} {'MB each':>8}")
-    for layer in layers:
-        if full or layer.name in loaded.layers:
-            shape = " × ".join(map(str, layer.shape)) if layer.shape is not None else "no tensor"
-            relu = "yes" if layer.ends_in_relu else ""
-            kept = f"{layer.kept_bytes / 1e6:.{1 if layer.kept_bytes >= 1e5 else 3}f}"
-            typer.echo(f"{layer.name:<32} {layer.kind:<20} {shape:>16} {layer.units:>10} {relu:>5} {kept:>8}")
+    for line in layer_tree(loaded, layers) if full else layer_table(loaded, layers):
+        typer.echo(line)
     typer.echo("\nReLU: the modified ReLU applies. MB each: what synthesis keeps in memory for each signal of a batch.")
 
 

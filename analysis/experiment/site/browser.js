@@ -1,6 +1,6 @@
 // What is known of the participant's browser and address before anything is shown.
 
-const IDENTIFIERS = ["PROLIFIC_PID", "STUDY_ID", "SESSION_ID", "participant"];
+const IDENTIFIERS = ["PROLIFIC_PID", "STUDY_ID", "SESSION_ID", "workerId", "participant"];
 
 /** What a recruiting service put into the address. */
 export function identifiersOf(parameters) {

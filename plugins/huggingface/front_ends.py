@@ -148,8 +148,8 @@ class KaldiBank(FrontEnd):
 class ClapMel(FrontEnd):
     """CLAP's mel spectrogram in dB, ``(B, 1, frames, bands)``.
 
-    For networks with fusion the processor returns this four times where a sound is not longer than the network's window,
-    and marks one sound of the batch, at random, as longer. Neither is done here: no sound is longer than the window.
+    For networks with fusion the processor returns this four times where a sound is not longer than the window, and
+    marks one sound of the batch, at random, as longer. Neither is done here: no sound is longer than the window.
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ from ...framework.errors import MetameryError
 from ...framework.normalisation import Normalise
 from .front_ends import ClapMel, KaldiBank, Standardise, WhisperLogMel, kaldi_window
 from .network import average, embedding, first_token, pooled
+from .texts import PROMPT
 
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -97,7 +98,7 @@ class Kind:
     part: str = ""
     bare: str = ""
     whole: str = ""
-    prompt: str = "a photo of a {}."
+    prompt: str = PROMPT
     within: str = ""
 
 

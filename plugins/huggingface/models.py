@@ -25,7 +25,8 @@ from ..vision.imagenet import IMAGENET_1K, imagenet_labels
 from .kinds import KINDS, Kind, Source
 from .network import Letters, SignalNetwork, block_layers, logits, pooled
 from .repositories import Repository
-from .texts import texts_of, zero_shot
+from .texts import texts_of
+from .tokenizers import zero_shot
 
 SHOWN = 3
 """Number of names that a message gives."""

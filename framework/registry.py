@@ -298,10 +298,16 @@ def is_run(folder: Path) -> bool:
 
 
 def absolute(name: str, base: Path = Path()) -> str:
-    """Make the path in ``file.py:attribute``, or to a run, absolute, from `base`; any other name stays as it is."""
+    """Make the path in ``file.py:attribute``, ``family/./folder``, or to a run, absolute, from `base`.
+
+    Any other name stays as it is.
+    """
     if is_run(base / name):
         return str((base / name).resolve())
     user_file = _USER_FILE.fullmatch(name)
+    family, _, folder = name.partition("/")
+    if not user_file and _NAME.fullmatch(family.rpartition(":")[2]) and folder.startswith(("./", "../", "~")):
+        return f"{family}/{(base / os.path.expanduser(folder)).resolve()}"
     if not user_file or "//" in name:  # a family's member whose own path is absolute
         return name
     return f"{(base / os.path.expanduser(user_file['path'])).resolve()}:{user_file['attribute']}"

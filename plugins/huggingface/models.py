@@ -107,7 +107,7 @@ def hf_model(
         front_end, domain = _checked(repository, kind.entrance, source)
         network = _network(build, front_end, domain, num_classes, labels, prompt)
     network.module.eval()
-    layers = block_layers(network.module, domain)
+    layers = _checked(repository, block_layers, network.module, domain)
     return Model(network.module, domain, layers, network.labels, network.space, notes=_notes(repository, build, source))
 
 
@@ -294,7 +294,7 @@ def _checked(repository: Repository, make: Any, *arguments: Any, **named: Any) -
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise MetameryError(
-            f"{repository}: no network can be built from its config.json ({type(error).__name__}: {reason})"
+            f"{repository}: no network can be built from its settings ({type(error).__name__}: {reason})"
         ) from error
 
 

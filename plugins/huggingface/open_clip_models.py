@@ -39,8 +39,8 @@ def open_clip_model(
 ) -> Model:
     """Build an image tower, in eval mode, for pictures in [0, 1]: the embedding that it shares with texts.
 
-    With `labels` it returns logits by the similarity to the text of each label (zero-shot); with `num_classes`, those of
-    a new, random linear layer on the embedding, to be trained. Otherwise there are no classes and no labels.
+    With `labels` it returns logits by the similarity to the text of each label (zero-shot); with `num_classes`, those
+    of a new, random linear layer on the embedding, to be trained. Otherwise there are no classes and no labels.
 
     Its layers are the blocks, such as ``network.transformer.resblocks.N`` ``(B, tokens, width)``.
 

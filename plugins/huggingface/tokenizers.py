@@ -12,6 +12,9 @@ from ...framework.errors import MetameryError
 from .network import ZeroShot
 from .repositories import Repository
 
+FILES = ("tokenizer.json", "vocab.json", "spiece.model")
+"""Files of tokenizers."""
+
 
 def zero_shot(whole: Any, repository: Repository, texts: Sequence[str]) -> ZeroShot:
     """Make the last layer that compares the embedding of a signal with those of texts.
@@ -30,6 +33,8 @@ def zero_shot(whole: Any, repository: Repository, texts: Sequence[str]) -> ZeroS
     MetameryError
         The repository has no tokenizer.
     """
+    if not any(repository.find(name) for name in FILES):  # without any, transformers makes one that knows no words
+        raise MetameryError(f"{repository} has no tokenizer, for labels by text: expected {' or '.join(FILES)}")
     source = repository.name if repository.folder is None else str(repository.folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=repository.revision, trust_remote_code=False)

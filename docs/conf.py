@@ -45,7 +45,9 @@ NAVIGATION = """
 :caption: Using
 
 docs/guide
+docs/your-network
 docs/networks
+docs/from-model-metamers-pytorch
 docs/invariance
 docs/experiments
 examples/invariance

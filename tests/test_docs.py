@@ -42,7 +42,13 @@ def empty_folder(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "document",
-    ["README.md", *(f"docs/{name}.md" for name in ("api", "guide", "networks", "invariance", "plugins", "schema"))],
+    [
+        "README.md",
+        *(
+            f"docs/{name}.md"
+            for name in ("api", "guide", "your-network", "networks", "invariance", "plugins", "schema")
+        ),
+    ],
 )
 def test_examples_run_in_their_order(document, empty_folder, command):
     names = {}

@@ -66,6 +66,14 @@ def test_every_network_has_a_file_and_the_papers_layers() -> None:
         assert tuple(releases()[name].architecture.layers.values()) == known
 
 
+def test_the_documents_table_is_complete() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "from-model-metamers-pytorch.md").read_text(encoding="utf-8")
+    for name, release in releases().items():
+        assert f"| `{name}` | `{release.architecture.network}` | `{release.file}` |" in page
+        for paper, own in release.architecture.layers.items():
+            assert (f"`{paper}`" if paper == own else f"`{paper}` → `{own}`") in page
+
+
 @pytest.mark.parametrize(
     "network", sorted({each.architecture.network for each in releases().values()} - {*SOUND_NETWORKS})
 )

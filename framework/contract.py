@@ -52,7 +52,7 @@ class Contract:
         For each layer that was checked, whether its activation is the result of a ReLU, to which the modified ReLU
         applies.
     classes
-        Number of logits; None if the network does not return a row of two or more for each signal.
+        Number of logits; None if the network does not return a row of two or more for each signal, or is an encoder.
     notes
         Corrections that were made, one line each.
     """
@@ -133,7 +133,7 @@ def _examined(model: Model, layers: Sequence[str]) -> Contract:
     if outlet.note:
         notes.append(outlet.note)
     output = together["output"] if outlet.axis is None else outlet.axis.first(together["output"], 2)
-    classes = output.shape[1] if output.ndim == 2 and output.shape[1] > 1 else None
+    classes = output.shape[1] if output.ndim == 2 and output.shape[1] > 1 and not model.encoder else None
     _check_labels(model, classes)
     relus = {name: is_relu(each) and name not in axes for name, each in once.items()}
     return Contract(outlined, axes, relus, classes, tuple(notes))
@@ -174,13 +174,18 @@ def on_device(model: Model, device: str | torch.device) -> nn.Module:
 
 def require_classes(name: str, model: Model) -> None:
     """Raise `MetameryError` unless a model returns a row of logits and has labels for them."""
-    if model.labels is None:
+    if model.labels is None and not model.encoder:
         raise MetameryError(f"model '{name}' has no labels, which decide whether answers are right")
     require_logits(name, model)
 
 
 def require_logits(name: str, model: Model) -> None:
     """Raise `MetameryError` unless a model returns a row of two or more logits for each signal."""
+    if model.encoder:
+        raise MetameryError(
+            f"model '{name}' returns features, not logits of classes, so it gives no answers: a linear read-out can be "
+            "trained on it, see the option num_classes"
+        )
     if examine(model).classes is None:
         raise MetameryError(f"model '{name}' does not return a row of logits for each signal, so it gives no answers")
 

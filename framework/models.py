@@ -36,6 +36,9 @@ class Model:
         With the default, a label is compared with the stimulus's own category.
     notes
         Notes on how the network was made, one line each.
+    encoder
+        Whether the network returns features of signals ``(B, …)`` and not logits of classes. It then gives no answers,
+        and a metamer's success is decided by its match alone.
     stochastic
         Whether the network is meant to be random in eval mode. Otherwise a random network is refused, since its
         results would be due to chance.
@@ -43,7 +46,7 @@ class Model:
     Raises
     ------
     MetameryError
-        `module` is not a module, or the layers are empty, not text or not unique.
+        `module` is not a module, the layers are empty, not text or not unique, or an encoder has labels.
     """
 
     module: nn.Module
@@ -53,6 +56,7 @@ class Model:
     label_space: str = "category"
     notes: Sequence[str] = ()
     stochastic: bool = False
+    encoder: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.module, nn.Module):
@@ -63,6 +67,8 @@ class Model:
         if len(set(self.layers)) != len(self.layers):
             raise MetameryError(f"a model's layers are not unique: {', '.join(self.layers)}")
         if self.labels is not None:
+            if self.encoder:
+                raise MetameryError("a model that returns features, not classes, has labels: expected none")
             object.__setattr__(self, "labels", tuple(self.labels))
 
     @classmethod
@@ -165,12 +171,13 @@ class Model:
         """Return the model's attributes in results: labels, weights' SHA-256, notes, and attributes of its domain."""
         from .contract import examine
 
+        no_classes = ["returns features, not classes: success is the match alone"] if self.encoder else []
         return {
             "labels": list(self.labels or ()),
             "label_space": self.label_space,
             "weights_sha256": self.weights_sha256(),
             "stochastic": int(self.stochastic),
-            "notes": [*self.notes, *examine(self).notes],
+            "notes": [*self.notes, *no_classes, *examine(self).notes],
             **self.domain.attributes(),
         }
 

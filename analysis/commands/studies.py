@@ -145,6 +145,7 @@ def show(
     weights = sum(weight.numel() for weight in loaded.module.parameters())
     typer.echo(f"{found.qualified}: {loaded.domain}")
     classes = f"{len(loaded.labels)} classes ({loaded.label_space})" if loaded.labels else "classes without names"
+    classes = "features, not classes" if loaded.encoder else classes
     count = f"{weights / 1e6:,.2f} M" if weights >= 100_000 else f"{weights:,}"
     typer.echo(f"{count} weights, {classes}")
     if found.entry.licence:

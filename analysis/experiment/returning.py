@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ...framework.contract import examine
 from ...framework.domains import WaveformDomain
 from ...framework.randomness import derived_seed
 from ...framework.running import drawing, frozen, ordinary, signal_type
@@ -107,7 +108,7 @@ def _measured(
             )
             names += [each[0] for each in batch]
             fits.append(measure(metamers[layer], natural[layer]))
-            agrees.append(_agreement(metamers["output"], natural["output"]))
+            agrees.append(_agreement(model, metamers["output"], natural["output"]))
     fit = np.concatenate(fits) if fits else np.empty((0, len(METRICS)), np.float32)
     same = np.concatenate(agrees) if agrees else np.empty(0, np.int8)
     at: dict[str, Any] = {"layer": [layer], "stimulus": names, "seed": [seed], "metric": list(METRICS)}
@@ -143,9 +144,9 @@ def _batches(returned: Iterator[Returned]) -> Iterator[list[Returned]]:
         yield batch
 
 
-def _agreement(metamers: torch.Tensor, natural: torch.Tensor) -> NDArray[np.int8]:
-    """Whether metamers have their stimulus's class: 1, 0, or −1 where a model does not return rows of logits."""
-    if natural.ndim != 2 or natural.shape[1] < 2:
+def _agreement(model: Model, metamers: torch.Tensor, natural: torch.Tensor) -> NDArray[np.int8]:
+    """Whether metamers have their stimulus's class: 1, 0, or −1 where a model has no classes."""
+    if examine(model).classes is None:
         return np.full(len(natural), -1, dtype=np.int8)
     same: NDArray[np.int8] = (metamers.argmax(dim=1) == natural.argmax(dim=1)).cpu().numpy().astype(np.int8)
     return same

@@ -1,7 +1,8 @@
 """Success: a metamer that matches better than any two unrelated natural signals, and gets its original's label.
 
 The two parts of Feather et al. (2023, Methods): (a) the model gives the metamer the label that it gives the natural
-signal, and (b) at its own layer Pearson's r, Spearman's ρ and the SNR each exceed the null's maximum.
+signal, and (b) at its own layer Pearson's r, Spearman's ρ and the SNR each exceed the null's maximum. For a network
+without classes, such as an encoder, (b) alone decides.
 """
 
 from __future__ import annotations
@@ -131,6 +132,6 @@ def _judge(fit: xr.DataArray, agrees: NDArray[np.int8], null: xr.Dataset) -> dic
         if (maximum[:2] >= UNATTAINABLE_FROM).any() or np.isposinf(maximum).any():
             verdict[:] = VERDICTS["unattainable"]
         matches[row] = np.where(np.isnan(values).any(axis=-1), VERDICTS["missing"], verdict)
-    undecided = (matches == VERDICTS["missing"]) | (agrees < 0)
-    success = np.where(undecided, VERDICTS["missing"], np.where(agrees == 1, matches, VERDICTS["no"]))
+    differs = (agrees == 0) & (matches != VERDICTS["missing"])
+    success = np.where(differs, VERDICTS["no"], matches)
     return {"margin": margin, "percentile": percentile, "matches": matches, "success": success.astype(np.int8)}

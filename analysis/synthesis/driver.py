@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ...framework.contract import on_device
+from ...framework.contract import examine, on_device
 from ...framework.domains import Domain
 from ...framework.models import Model
 from ...framework.progress import Progress
@@ -253,12 +253,12 @@ def _pass(
 ) -> tuple[dict[str, torch.Tensor], NDArray[np.int64], NDArray[np.float32]]:
     """Activations at some layers, and each signal's best class and its softmax probability.
 
-    The classes are −1 where the network does not return a row of two or more logits.
+    The classes are −1 where the network has none.
     """
     with model.tap(list(dict.fromkeys([*layers, "output"]))) as tap:
         activations = tap(signals)
     logits = activations["output"]
-    if logits.ndim != 2 or logits.shape[1] < 2:
+    if examine(model).classes is None:
         return activations, np.full(len(logits), -1), np.full(len(logits), np.nan, dtype=np.float32)
     best = logits.float().softmax(dim=1).max(dim=1)
     return activations, best.indices.cpu().numpy(), best.values.cpu().numpy()

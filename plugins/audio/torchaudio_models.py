@@ -150,6 +150,7 @@ def torchaudio_model(
         classify = nn.Linear(config["encoder_embed_dim"], classes) if usual else None
         return SpeechNetwork(network, bundle._normalize_waveform, silent, classify)
 
+    module: nn.Module
     notes: tuple[str, ...] = ()
     with seeded(seed):
         if from_file:
@@ -157,9 +158,12 @@ def torchaudio_model(
             module, notes = loaded.network, loaded.notes
         else:
             module = build(count)
+    assert isinstance(module, SpeechNetwork)
     if tokens:
         answers = tokens[silent:]
-    return Model(module.eval(), WaveformDomain(samples, int(bundle.sample_rate)), _layers(module), answers, notes=notes)
+    domain = WaveformDomain(samples, int(bundle.sample_rate))
+    encoder = module.classify is None and module.aux is None
+    return Model(module.eval(), domain, _layers(module), answers, notes=notes, encoder=encoder)
 
 
 def _classified(path: str, entry: str | None) -> int:

@@ -108,7 +108,8 @@ def hf_model(
         network = _network(build, front_end, domain, num_classes, labels, prompt)
     network.module.eval()
     layers = _checked(repository, block_layers, network.module, domain)
-    return Model(network.module, domain, layers, network.labels, network.space, notes=_notes(repository, build, source))
+    notes = _notes(repository, build, source)
+    return Model(network.module, domain, layers, network.labels, network.space, notes, encoder=network.encoder)
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class _Answering:
     module: SignalNetwork
     labels: Sequence[str] | None = None
     space: str = "category"
+    encoder: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class _Build:
         """Build a network by the name of its class, with its number of logits."""
         config = self.config if name == self.kind.whole else self.own_config
         random = partial(_random, self, name, config)
+        count = config.num_labels if classes is None else classes
         if self.from_file:
             what, rename = str(self.repository), partial(self._renamed, name)
             usual = config.num_labels
@@ -152,8 +155,8 @@ class _Build:
             self.notes.extend(loaded.notes)
             return loaded.network, loaded.classes
         if self.weights == "none":
-            return random(config.num_labels if classes is None else classes), classes
-        return self.filled(name, self._tensors(name)), classes
+            return random(count), count
+        return self.filled(name, self._tensors(name)), count
 
     def filled(self, name: str, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
         """Build a network with given weights, whose names may be those of older versions of transformers."""
@@ -235,7 +238,9 @@ def _network(
     if own in kind.heads and not own.endswith("CTC") and (asked in (None, usual) or build.from_file):
         network, classes = build(own, asked)
         module = SignalNetwork(front_end, _shortened(network, domain), logits)
-        return _Answering(module, names) if names or classes not in (None, usual) else _labelled(build, module)
+        if classes is None:  # a file without a last layer
+            return _Answering(module, encoder=True)
+        return _Answering(module, names) if names or classes != usual else _labelled(build, module)
     is_bare = bool(own) and own == kind.bare
     network, _ = build(own if is_bare else kind.encoder)
     read = pooled if is_bare else kind.read
@@ -243,7 +248,7 @@ def _network(
     if asked is not None:
         with seeded(build.seed), torch.no_grad():
             module.head = nn.Linear(module.eval()(blank_signal(domain)).shape[1], asked)
-    return _Answering(module, names)
+    return _Answering(module, names, encoder=asked is None)
 
 
 def _own(kind: Kind) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def open_clip_model(
             with torch.no_grad():
                 module.head = nn.Linear(module(blank_signal(domain)).shape[1], count)
     module.eval()
-    return Model(module, domain, block_layers(module, domain), names, notes=notes)
+    return Model(module, domain, block_layers(module, domain), names, notes=notes, encoder=module.head is None)
 
 
 def _embedding(output: Any) -> torch.Tensor:

@@ -81,7 +81,8 @@ def timm_model(
         tag = weights
     full = f"{architecture}.{tag}" if tag else architecture
     asked = None if num_classes is None and labels is None else class_labels(what, num_classes, labels, 0)[0]
-    normalisation, notes = None, ()
+    normalisation = None
+    notes: tuple[str, ...] = ()
     with seeded(seed):
         if from_file:
             usual = getattr(timm.get_pretrained_cfg(full), "num_classes", len(imagenet_labels()))
@@ -98,7 +99,7 @@ def timm_model(
     domain = ImageDomain(*config["input_size"])
     layers = default_layers(network, domain)
     normalise_input(network, *(normalisation or (config["mean"], config["std"])))
-    return Model(network, domain, layers, *labels_of(what, classes, labels), notes)
+    return Model(network, domain, layers, *labels_of(what, classes, labels), notes, encoder=classes is None)
 
 
 def timm_names(
@@ -121,7 +122,7 @@ def _missing(tensors: Mapping[str, torch.Tensor], network: nn.Module) -> int:
 
 
 def _create(name: str, pretrained: bool, classes: int | None = None) -> Any:
-    arguments = {} if classes is None else {"num_classes": classes}
+    arguments: dict[str, Any] = {} if classes is None else {"num_classes": classes}
     config = timm.get_pretrained_cfg(name)
     if pretrained and (config is None or not config.has_weights):
         raise MetameryError(f"timm/{name} has no weights; weights=none gives a random network")

@@ -78,7 +78,8 @@ def torchvision_model(
     preset = described.transforms()
     pixels, normalisation = preset.crop_size[0], (preset.mean, preset.std)
     usual = len(described.meta["categories"])
-    classes, _ = class_labels(what, num_classes, labels, usual)
+    asked, _ = class_labels(what, num_classes, labels, usual)
+    classes: int | None = asked
     if published:
         _download(name, described)
     notes: tuple[str, ...] = ()
@@ -90,15 +91,15 @@ def torchvision_model(
             classes, notes = loaded.classes, loaded.notes
         elif published:
             network = _build(name, described, pixels)
-            if classes != usual:
-                _new_head(network, _build(name, None, pixels, classes))
+            if asked != usual:
+                _new_head(network, _build(name, None, pixels, asked))
         else:
-            network = _build(name, None, pixels, classes)
+            network = _build(name, None, pixels, asked)
     network.eval()
     domain = ImageDomain(3, pixels, pixels)
     layers = default_layers(network, domain)
     normalise_input(network, *normalisation)
-    return Model(network, domain, layers, *labels_of(what, classes, labels), notes)
+    return Model(network, domain, layers, *labels_of(what, classes, labels), notes, encoder=classes is None)
 
 
 def _build(name: str, weights: WeightsEnum | None, pixels: int, num_classes: int | None = None) -> nn.Module:

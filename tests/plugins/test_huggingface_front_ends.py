@@ -58,7 +58,11 @@ def clap_mel(samples, **options):
 
 CASES = {  # front end, its processor, and the largest difference: of the log-mel in its own units, in dB for CLAP
     "whisper": (WhisperLogMel(RATE), lambda x: whisper(x, chunk_length=1), 2e-5),
-    "whisper, 128 bands": (WhisperLogMel(RATE, bands=128), lambda x: whisper(x, chunk_length=1, feature_size=128), 5e-5),
+    "whisper, 128 bands": (
+        WhisperLogMel(RATE, bands=128),
+        lambda x: whisper(x, chunk_length=1, feature_size=128),
+        5e-5,
+    ),
     "ast": (KaldiBank(400 + 99 * 160, 100), ast, 1e-5),
     "ast, padded": (KaldiBank(RATE // 2, 100), ast, 1e-5),
     "clap": (clap_mel(RATE), clap("rand_trunc", "repeatpad"), 0.01),

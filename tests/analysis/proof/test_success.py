@@ -128,7 +128,9 @@ def single(agrees: int, pearson: float = 0.9, spearman: float = 0.9, snr_db: flo
     [
         (single(1), made_up(), YES, YES),
         (single(0), made_up(), YES, NO),
-        (single(-1), made_up(), YES, MISSING),
+        (single(-1), made_up(), YES, YES),  # a network without classes
+        (single(-1, pearson=0.5), made_up(), NO, NO),
+        (single(-1, snr_db=float("nan")), made_up(), MISSING, MISSING),
         (single(1, pearson=0.5), made_up(), NO, NO),
         (single(1, spearman=0.4), made_up(), NO, NO),
         (single(1, snr_db=0.4), made_up(), NO, NO),

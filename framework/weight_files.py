@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -202,7 +202,8 @@ def _legacy(path: Path) -> Iterator[_Source]:
             raise NotReadableError("it is a pickle, but not one of PyTorch's")
         read_pickle(file)  # the version of the format
         system = read_pickle(file)
-        order = "little" if not isinstance(system, dict) or system.get("little_endian", True) else "big"
+        is_little = not isinstance(system, dict) or system.get("little_endian", True)
+        order: Literal["little", "big"] = "little" if is_little else "big"
         tree = read_pickle(file)
         sizes = {str(storage[2]): _bytes_of(storage) for storage in _storages(tree)}
         at: dict[str, tuple[int, int]] = {}

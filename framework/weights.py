@@ -253,7 +253,9 @@ def fit(network: nn.Module, file: WeightFile) -> Fit:
     own = {name: tensor for name, tensor in network.state_dict().items() if name not in _NORMALISATION}
     theirs, inner = _prefixes(file.tensors, own)
     found = {inner + name.removeprefix(theirs): name for name in file.tensors if name.startswith(theirs)}
-    tensors, reshaped, unexpected = {}, {}, []
+    tensors: dict[str, torch.Tensor] = {}
+    reshaped: dict[str, torch.Tensor] = {}
+    unexpected: list[str] = []
     apart = {name: tensor for name, tensor in file.tensors.items() if not name.startswith(theirs)}
     apart = {name: tensor for name, tensor in apart.items() if not _is_copy(name, tensor, found, file)}
     parts = {name.removeprefix(inner).partition(".")[0] for name in own}

@@ -146,7 +146,7 @@ def _builder(network: str, what: str) -> Callable[[int], nn.Module]:
     if family == "torchvision":
         from torchvision.models import get_model
 
-        return lambda count: get_model(member, num_classes=count)  # type: ignore[no-any-return]
+        return lambda count: get_model(member, num_classes=count)
     if family == "timm":
         try:
             import timm

@@ -81,6 +81,7 @@ class Model:
         std: Sequence[float] | None = None,
         labels: Sequence[str] | None = None,
         layers: Sequence[str] | None = None,
+        encoder: bool = False,
     ) -> Model:
         """Make a model of a network that has no normalisation and no list of layers.
 
@@ -97,6 +98,8 @@ class Model:
             Names of the classes, in the order of the logits.
         layers
             Layers of interest; by default the network's stages.
+        encoder
+            Whether the network returns features and not logits of classes.
 
         Raises
         ------
@@ -123,7 +126,7 @@ class Model:
                 network = nn.Sequential(OrderedDict(normalise=Normalise(mean, std), network=network))
             else:
                 normalise_input(network, mean, std)
-        return cls(network, domain, layers or default_layers(network, domain), labels)
+        return cls(network, domain, layers or default_layers(network, domain), labels, encoder=encoder)
 
     def __call__(self, signals: torch.Tensor) -> torch.Tensor:
         """Return the logits ``(B, classes)`` of signals ``(B, …)``, as `module` does.

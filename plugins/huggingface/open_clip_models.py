@@ -76,7 +76,10 @@ def open_clip_model(
         raise unknown("OpenCLIP network", architecture, open_clip.list_models())
     from_file = names_file(what, weights, ["DEFAULT", "none"], entry)
     tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if tag not in tags and (tag or weights == "DEFAULT"):
+    if not tag and weights == "DEFAULT":
+        example = f", such as {what}/{tags[0]}" if tags else ""
+        raise MetameryError(f"{what} names no weights: expected {what}/TAG{example}; weights=none makes random ones")
+    if tag and tag not in tags:
         raise unknown(f"weights of open_clip/{architecture}:", tag, tags)
     by_text = labels is not None and num_classes is None
     if prompt is not None and not by_text:

@@ -64,7 +64,9 @@ def test_names_and_options_are_checked(load, monkeypatch):
         UnknownNameError, match="unknown weights of open_clip/ViT-B-32: 'openia'; did you mean 'openai'"
     ):
         load("open_clip/ViT-B-32/openia")
-    with pytest.raises(UnknownNameError, match="unknown weights of open_clip/ViT-B-32: ''"):
+    with pytest.raises(
+        MetameryError, match=r"ViT-B-32 names no weights: expected .*/TAG, such as .*/openai; weights=none"
+    ):
         load("open_clip/ViT-B-32")
     with pytest.raises(MetameryError, match="prompt names classes by text, which needs labels"):
         load("open_clip/tiny", weights="none", prompt="a {}")

@@ -78,7 +78,7 @@ def human_dataset(
         No trial counts.
     """
     if counted.empty:
-        raise MetameryError("no trial counts: every session is excluded, or none has an answer to what was intended")
+        raise MetameryError("no trial counts: none has an answer to a signal that was intended")
     sites = [(model, layer) for model, layers in key.models.items() for layer in (NATURAL, *layers)]
     participants = list(dict.fromkeys(counted["participant"].tolist()))
     stimuli = list(dict.fromkeys(item.stimulus for item in key.items.values() if item.role == "main"))

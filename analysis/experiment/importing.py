@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,10 @@ class Imported:
     remarks: tuple[str, ...]
 
 
+SHOWN = 3
+"""Number of reasons that a message gives."""
+
+
 def import_people(
     sources: Sequence[Path], study: Path, rules: Rules | None = None, output: Path | None = None, seed: int = 0
 ) -> Imported:
@@ -103,6 +108,9 @@ def import_people(
     output = output or gathered.folder / "data"
     _check_tables(output)
     reasons = excluded(key, sessions, rules)
+    if all(reasons.values()):
+        why = "; ".join(f"{count} × {reason}" for reason, count in Counter(reasons.values()).most_common(SHOWN))
+        raise MetameryError(f"every session is excluded: {why}")
     table = trials(key, sessions, reasons)
     with open_study(folder) as tree:
         check_apart([HUMAN], [str(name) for name in tree.children])

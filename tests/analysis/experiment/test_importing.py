@@ -158,6 +158,9 @@ def test_what_is_excluded_stays_in_the_tables(tmp_path: Path) -> None:
     assert set(table[table.session == "observer-4"].excluded) == {found.reasons["observer-4"]}
     kept = import_people([tmp_path / "experiment", tmp_path / "people.jsonl"], study, Rules(catch=0))
     np.testing.assert_allclose(kept.dataset.recognised, 0.8)
+    write_lines(tmp_path / "people.jsonl", bad)
+    with pytest.raises(MetameryError, match="every session is excluded: 1 × catch trials: 0 of 4 right, less than 0.75"):
+        import_people([tmp_path / "experiment", tmp_path / "people.jsonl"], study)
 
 
 def test_what_the_server_saved_is_imported(tmp_path: Path) -> None:

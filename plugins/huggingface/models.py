@@ -22,6 +22,7 @@ from ...framework.models import Model
 from ...framework.seeding import seeded
 from ...framework.weights import load_network, names_file
 from ..vision.imagenet import IMAGENET_1K, imagenet_labels
+from .front_ends import WhisperLogMel
 from .kinds import KINDS, Kind, Source
 from .network import Letters, SignalNetwork, block_layers, logits, pooled
 from .repositories import Repository
@@ -30,6 +31,9 @@ from .tokenizers import zero_shot
 
 SHOWN = 3
 """Number of names that a message gives."""
+
+_LEFT_OUT = ("model_type", "dtype", "torch_dtype")
+"""Entries of a configuration that are not its settings here: weights are always float32."""
 
 _RANDOM_IN_TRAINING = {"apply_spec_augment": False, "layerdrop": 0.0}
 """What is left out of a training: masks and skipped layers, whose draws would not come from the run's seed."""
@@ -237,14 +241,14 @@ def _network(
     usual = build.own_config.num_labels
     if own in kind.heads and not own.endswith("CTC") and (asked in (None, usual) or build.from_file):
         network, classes = build(own, asked)
-        module = SignalNetwork(front_end, _shortened(network, domain), logits)
+        module = SignalNetwork(front_end, _shortened(network, front_end), logits)
         if classes is None:  # a file without a last layer
             return _Answering(module, encoder=True)
         return _Answering(module, names) if names or classes != usual else _labelled(build, module)
     is_bare = bool(own) and own == kind.bare
     network, _ = build(own if is_bare else kind.encoder)
     read = pooled if is_bare else kind.read
-    module = SignalNetwork(front_end, _shortened(network, domain), read)
+    module = SignalNetwork(front_end, _shortened(network, front_end), read)
     if asked is not None:
         with seeded(build.seed), torch.no_grad():
             module.head = nn.Linear(module.eval()(blank_signal(domain)).shape[1], asked)
@@ -268,7 +272,7 @@ def _kind(repository: Repository) -> Kind:
 
 
 def _config(repository: Repository) -> Any:
-    given = {name: value for name, value in repository.config.items() if name not in ("model_type", "dtype")}
+    given = {name: value for name, value in repository.config.items() if name not in _LEFT_OUT}
     config = _checked(repository, transformers.AutoConfig.for_model, repository.config["model_type"], **given)
     for name, value in _RANDOM_IN_TRAINING.items():
         if hasattr(config, name):
@@ -303,12 +307,13 @@ def _checked(repository: Repository, make: Any, *arguments: Any, **named: Any) -
         ) from error
 
 
-def _shortened(network: Any, domain: Domain) -> Any:
-    """Cut the positions of a Whisper to the length of its sounds."""
+def _shortened(network: Any, front_end: nn.Module) -> Any:
+    """Cut the positions of a Whisper to the number of its frames; return any other network as it is."""
+    if not isinstance(front_end, WhisperLogMel):
+        return network
     for part in network.modules():
         if isinstance(part, modeling_whisper.WhisperEncoder):
-            hop = 160 * part.conv1.stride[0] * part.conv2.stride[0]
-            count = domain.shape[0] // hop
+            count = front_end.samples // front_end.hop // (part.conv1.stride[0] * part.conv2.stride[0])
             if count < part.max_source_positions:
                 weight = part.embed_positions.weight.detach()[:count].clone()
                 part.embed_positions = nn.Embedding.from_pretrained(weight, freeze=True)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metamery.framework import MetameryError, MissingExtraError, UnknownNameError
 from metamery.framework.errors import unknown
-from metamery.framework.registry import KINDS, Entry, Registry, check_options
+from metamery.framework.registry import KINDS, Entry, Registry, absolute, check_options
 
 PART = st.text(string.ascii_letters + string.digits + "._@+-", min_size=1).filter(lambda text: text[0].isalnum())
 NAME = st.lists(PART, min_size=1, max_size=3).map("/".join)
@@ -315,3 +315,19 @@ def test_an_integer_that_no_tensor_holds_is_refused(value: int) -> None:
     with pytest.raises(MetameryError, match=r"model 'a': size is .*, expected an integer of at most"):
         check_options(lambda size: size, "model 'a'", {"size": value})
     check_options(lambda size: size, "model 'a'", {"size": float(value)})
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("hf/./vit", "hf//base/vit"),
+        ("hf/../vit", "hf//vit"),
+        ("huggingface:hf/./vit", "huggingface:hf//base/vit"),
+        ("hf//other/vit", "hf//other/vit"),
+        ("hf/owner/name", "hf/owner/name"),
+        ("networks/../tiny.py:build", "/base/tiny.py:build"),
+        ("../tiny.py:build", "/tiny.py:build"),
+    ],
+)
+def test_paths_in_names_become_absolute(name: str, found: str) -> None:
+    assert absolute(name, Path("/base")) == found

@@ -220,6 +220,27 @@ def test_weights_in_other_files_of_a_repository(tmp_path):
     assert load(name).weights_sha256() == expected
 
 
+def test_weights_of_16_bits_are_widened(tmp_path):
+    name, network = saved(tmp_path, "vit")
+    network.half().save_pretrained(tmp_path)
+    model = load(name)
+    assert {weight.dtype for weight in model.module.parameters()} == {torch.float32}
+    assert torch.equal(model.module.network.classifier.weight, network.classifier.weight.float())
+    assert {weight.dtype for weight in load(name, weights="none").module.parameters()} == {torch.float32}
+
+
+def test_training_draws_only_from_torch(tmp_path):
+    name, _ = saved(tmp_path, "wav2vec2", mask_time_prob=0.5, layerdrop=0.9)
+    network = load(name, samples=1600, num_classes=2).module.train()
+    signals = 0.1 * torch.randn(2, 1600)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        first = network(signals)
+        torch.manual_seed(0)
+        assert torch.equal(network(signals), first)
+    assert network.network.config.layerdrop == 0
+
+
 def test_nothing_in_a_repository_runs(tmp_path):
     name, network = saved(tmp_path, "vit")
     ran = tmp_path / "ran"

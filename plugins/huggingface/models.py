@@ -316,7 +316,7 @@ def _shortened(network: Any, front_end: nn.Module) -> Any:
             count = front_end.samples // front_end.hop // (part.conv1.stride[0] * part.conv2.stride[0])
             if count < part.max_source_positions:
                 weight = part.embed_positions.weight.detach()[:count].clone()
-                part.embed_positions = nn.Embedding.from_pretrained(weight, freeze=True)
+                part.embed_positions = nn.Embedding(count, weight.shape[1], _weight=weight).requires_grad_(False)
                 part.max_source_positions = part.config.max_source_positions = count
     return network
 
@@ -353,12 +353,13 @@ def _notes(repository: Repository, build: _Build, source: Source) -> list[str]:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Keep transformers from printing progress and reports: what matters is an error or a note here."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    settings: Any = logging  # without types
+    verbosity, bars = settings.get_verbosity(), settings.is_progress_bar_enabled()
+    settings.set_verbosity_error()
+    settings.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        settings.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            settings.enable_progress_bar()

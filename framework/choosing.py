@@ -27,7 +27,7 @@ def choose_layers(model: Model, wanted: Sequence[str] = ()) -> tuple[str, ...]:
     Raises
     ------
     MetameryError
-        A pattern matches no layer, or there are fewer layers than asked for.
+        A pattern matches no layer, a layer is named twice, or there are fewer layers than asked for.
 
     >>> from metamery.framework.testing import example_model
     >>> choose_layers(example_model(), ["?", "output"]), choose_layers(example_model(), ["2"])
@@ -42,6 +42,8 @@ def choose_layers(model: Model, wanted: Sequence[str] = ()) -> tuple[str, ...]:
         return _spaced(model, layers, int(wanted[0]))
     chosen: dict[str, None] = {}
     for name in wanted:
+        if not _is_pattern(name) and list(wanted).count(name) > 1:
+            raise MetameryError(f"layer '{name}' is named twice")
         matched = [layer for layer in layers if fnmatchcase(layer, _literal(name))] if _is_pattern(name) else [name]
         if not matched:
             raise unknown("pattern of layers", name, layers)

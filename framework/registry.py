@@ -283,7 +283,7 @@ class Registry:
 def _is_path(name: str, families: Sequence[str]) -> bool:
     """Whether a name reads as the path of a folder, rather than as a member of one of the families."""
     first, slash, _ = name.partition("/")
-    return bool(slash) and not get_close_matches(f"{first}/", families, n=1, cutoff=0.5)
+    return bool(slash) and (first in ("", ".", "..", "~") or not get_close_matches(f"{first}/", families, 1, 0.5))
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -73,3 +73,9 @@ def test_a_model_from_a_plain_network() -> None:
         Model.from_module(Network(), (8, 8))
     with pytest.raises(MetameryError, match="needs both mean and std"):
         Model.from_module(Network(), (3, 8, 8), mean=[0.5] * 3)
+
+
+def test_a_layer_that_is_named_twice() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    with pytest.raises(MetameryError, match="layer '1' is named twice"):
+        choose_layers(Model(network, ImageDomain(3, 8, 8), ["1"]), ["1", "1"])

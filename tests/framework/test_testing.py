@@ -9,6 +9,7 @@ from torch import nn
 PLUGINS = Plugins(installed=())
 SMALL = {
     "antialias/": "antialias/blur3/small-cnn",
+    "feather2023/": "feather2023/alexnet",
     "timm/": "timm/resnet10t",
     "torchattacks/": "torchattacks/PGD",
     "torchaudio/": "torchaudio/WAV2VEC2_BASE",
@@ -18,6 +19,7 @@ OPTIONS = {
     "torchaudio/WAV2VEC2_BASE": {"weights": "none", "samples": 1600},
     "torchvision/squeezenet1_1": {"weights": "none"},
     "timm/resnet10t": {"weights": "none"},
+    "feather2023/alexnet": {"weights": "none"},
 }
 OF_SOUNDS = {"background", "gain"}
 NEEDS_REPOSITORIES = {"hf/", "open_clip/"}  # held by tests of their own, on tiny networks

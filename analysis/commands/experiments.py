@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -193,13 +194,11 @@ def serve(
 
 def require_server() -> None:
     """Raise `MissingExtraError` if what the server needs is not installed."""
-    try:
-        from ..experiment.server import serving  # noqa: F401
-    except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
-        raise MissingExtraError(
-            f"experiment serve needs the package '{package}': pip install 'metamery[experiment]'"
-        ) from error
+    for package in ("starlette", "uvicorn"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(
+                f"experiment serve needs the package '{package}': pip install 'metamery[experiment]'"
+            )
 
 
 def demonstrate(study: Path, folder: Path, plugins: Plugins) -> None:

@@ -20,7 +20,7 @@ def choose_layers(model: Model, wanted: Sequence[str] = ()) -> tuple[str, ...]:
         The network.
     wanted
         Names of layers; patterns with ``*`` and ``?``, which stand for all layers of a forward pass that they match, in
-        its order; or a number alone, such as ``5``, for so many layers at even depths, the last of which is
+        its order; or a number alone, such as ``5``, the number of layers, evenly spaced in depth and ending at
         ``output``. A layer that has a number for a name, as in a `torch.nn.Sequential`, comes first. The model's own
         layers if there are none.
 

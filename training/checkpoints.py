@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..framework import owners
@@ -208,3 +209,11 @@ def _is_writable(dtype: torch.dtype) -> bool:
     except (KeyError, ValueError, RuntimeError, SafetensorError):
         return False
     return True
+
+
+def fill(module: nn.Module, entries: Mapping[str, Any]) -> None:
+    """Load a module's entries, which are those of its present version: some of torchvision's networks ask for it."""
+    state = module.state_dict()
+    state.clear()  # the versions stay
+    state.update(entries)
+    module.load_state_dict(state)

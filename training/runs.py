@@ -123,7 +123,7 @@ def load_weights(model: Model, path: Path, name: str = BEST) -> None:
     """
     entries = _stored(path / name)
     try:
-        model.module.load_state_dict(entries)
+        checkpoints.fill(model.module, entries)
     except (RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[-1].strip()
         raise MetameryError(f"'{path / name}' holds the weights of another network: {reason}") from None
@@ -140,7 +140,7 @@ def adopt_weights(model: Model, path: Path, name: str = BEST) -> None:
         There are no weights, or they are another network's.
     """
     if not path.exists():
-        raise MetameryError(f"there is no run and no file of weights '{path}'")
+        raise MetameryError(f"'{path}' does not exist, expected a run's folder or a file of weights")
     if path.is_dir() or path.name in (BEST, LAST):
         path = path / name if path.is_dir() else path
         entries = _stored(path)
@@ -156,7 +156,7 @@ def adopt_weights(model: Model, path: Path, name: str = BEST) -> None:
     if unfit:
         reason = "those in the file have other shapes" if found.reshaped else "the file has none for it"
         warnings.warn(f"the last layer '{last}' starts from its own weights: {reason} ('{path}')", stacklevel=3)
-    model.module.load_state_dict({**model.module.state_dict(), **found.tensors, **others})
+    checkpoints.fill(model.module, {**model.module.state_dict(), **found.tensors, **others})
 
 
 def _stored(file: Path) -> dict[str, Any]:

@@ -213,12 +213,12 @@ class State:
 
     def _take_over(self, parts: Mapping[str, Any], state: Mapping[str, Any], fabric: Fabric) -> None:
         others = state.get("others", {})
-        self.module.load_state_dict(checkpoints.unpacked(parts.get("weights", {}), others.get("weights", {})))
+        checkpoints.fill(self.module, checkpoints.unpacked(parts.get("weights", {}), others.get("weights", {})))
         for name, tensor in parts.get("buffers", {}).items():
             with torch.no_grad():
                 self.module.get_buffer(name).copy_(tensor)
         if self.averaged is not None:
-            self.averaged.load_state_dict(checkpoints.unpacked(parts["averaged"], others.get("averaged", {})))
+            checkpoints.fill(self.averaged, checkpoints.unpacked(parts["averaged"], others.get("averaged", {})))
         self.optimizer.load_state_dict(checkpoints.joined(parts.get("optimizer", {}), state["optimizer"]))
         if "moved" in parts:
             moved = parts["moved"]["signals"]
@@ -314,7 +314,7 @@ def refuse_unkept(module: nn.Module) -> None:
         return
     try:
         read = checkpoints.unpacked(tensors, json.loads(json.dumps(extra)))
-        module.load_state_dict(read)
+        checkpoints.fill(module, read)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise MetameryError(f"the network's state cannot be loaded again: {' '.join(str(error).split())}") from None
 

@@ -258,7 +258,7 @@ def test_the_disk_that_a_dry_run_states_is_that_of_the_run(train: Any, tmp_path:
         (["--freeze", "weights.*"], "unknown pattern of weights 'weights.*'"),
         (["--precision", "float8"], "unknown precision 'float8'; did you mean"),
         (["--device", "cuda"], "device 'cuda' is not available"),
-        (["--from", "nowhere"], "there is no run and no file of weights 'nowhere'"),
+        (["--from", "nowhere"], "'nowhere' does not exist, expected a run's folder or a file of weights"),
         (["--setting", "epsilon_warmup=1"], "epsilon_warmup needs perturbation_options.epsilon"),
         (["--setting", "optimizer_options.momentun=0.5"], "unknown option of optimizer 'sgd': 'momentun'"),
         (["--devices", "2", "--device", "cuda:9"], "device 'cuda:9' is not available"),
@@ -390,3 +390,12 @@ def test_the_command_loads_its_stimuli_once(train: Any, data: Path, monkeypatch:
     monkeypatch.setattr("metamery.training.driver.load_stimuli", counted)
     assert train().status == 0
     assert [use.options["path"] for use in loaded] == [str(data / "train"), str(data / "test")]
+
+
+def test_a_network_that_asks_for_the_version_of_its_weights(train: Any, tmp_path: Path) -> None:
+    settings = ["--set", "weights=none", "--setting", "batch_size=2", "--setting", "learning_rate=0"]
+    said = train("--model", "torchvision/mnasnet0_5", *settings)
+    assert said.status == 0, said.err
+    check = Plugins().load("model", str(tmp_path / "run"))
+    assert check.labels == ("cat", "dog")
+    assert train("--model", "torchvision/mnasnet0_5", *settings, "--from", tmp_path / "run", output="x").status == 0

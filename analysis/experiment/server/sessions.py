@@ -37,7 +37,7 @@ _ENTRIES = ", ".join(entry.name for entry in fields(Record))
 
 @dataclass(frozen=True)
 class Opened:
-    """What a page is told of its session: `answered` has the numbers of the records of each part."""
+    """The state of a session, as sent to its page; `answered` lists the numbers of the saved records of each part."""
 
     session: str
     token: str

@@ -27,7 +27,7 @@ from metamery.training.hardware import Hardware
         ({"devices": 10**9}, "devices is 1000000000, expected a whole number of at most 1024"),
         ({"workers": -1}, "workers is -1, expected a whole number of at least 0"),
         ({"workers": 10**6}, "expected a whole number of at most 1024"),
-        ({"device": "nowhere"}, "device 'nowhere' is not available"),
+        ({"device": "nowhere"}, "unknown device 'nowhere'"),
         ({"device": "meta"}, "unknown device 'meta'"),
     ],
 )

@@ -187,7 +187,7 @@ def test_every_option_of_every_name_refuses_what_is_of_another_type(pictures: Pa
         ("evaluator", "robustness", {"epsilons": [math.nan]}, "epsilons is [nan], expected a list of numbers"),
         ("model", "small-cnn", {"width": 10**9}, "width is 1000000000, expected a whole number of at most 16777216"),
         ("model", "small-cnn", {"seed": -1}, "seed is -1, expected a whole number of at least 0"),
-        ("model", "small-cnn", {"seed": 2**63}, "expected a whole number of at most 9223372036854775807"),
+        ("model", "small-cnn", {"seed": 2**63}, "expected an integer of at most 9223372036854775807"),
         ("stimuli", "natural", {"limit": 0}, "limit is 0, expected a whole number of at least 1"),
     ],
 )

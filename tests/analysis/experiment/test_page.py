@@ -8,10 +8,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from experiment_pages import make_experiment
 from metamery.analysis.experiment import page as experiment_page
 from metamery.analysis.experiment.page import LANGUAGES, read_texts, write_page
 from metamery.framework import MetameryError
-from pages import make_experiment
 
 SITE = Path(experiment_page.__file__).parent / "site"
 SOURCES = [path for path in SITE.rglob("*") if path.suffix in (".js", ".html") and "vendor" not in path.parts]

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from experiment_pages import SECONDS, TRIALS, Participant, chromium, free_port, make_experiment, served, start_process
 from metamery.analysis.experiment import page as experiment_page
 from metamery.analysis.experiment.key import Key
 from metamery.analysis.experiment.records import PARTS, Record, read_lines
-from pages import SECONDS, TRIALS, Participant, chromium, free_port, make_experiment, served, start_process
 
 try:
     import axe_playwright_python.base as AXE

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ WAIT_SECONDS = 600.0
 """Seconds for which a process waits for its turn."""
 
 PREFIX = ".claim-"
-_WORK, _TURN = f"{PREFIX}work", f"{PREFIX}turn"
+_WORK, _TURN, _PREPARATION, _PART = (f"{PREFIX}{what}" for what in ("work", "turn", "preparation", "part-"))
 _WARN_SECONDS = 1.0
 _UNCLEAR_SECONDS = 10.0  # for a claim that appears neither held nor free, as while others take it
 
@@ -82,7 +83,7 @@ class Claim:
     def others(self) -> list[Holder]:
         """Return the other processes that hold a claim on the folder."""
         now = _touched_now(self.file)
-        holders = [_holder(self.folder / name) for name in (_WORK, _TURN)]
+        holders = [_holder(claim) for claim in _claims(self.folder)]
         return [holder for holder in holders if holder and holder.owner != Owner.this() and not holder.has_lapsed(now)]
 
 
@@ -95,9 +96,31 @@ def work(folder: Path) -> Iterator[Claim]:
     Raises
     ------
     MetameryError
-        Another process works on the folder, or it cannot be written to.
+        Another process works on the folder or on a part of it, or it cannot be written to.
     """
     with _claim(folder, _WORK, 0.0) as claim:
+        _check_free(folder, [each for each in _claims(folder) if each.name.startswith(_PART)])
+        yield claim
+
+
+@contextmanager
+def part(folder: Path, name: str) -> Iterator[Claim]:
+    """Claim a part of the long work on a folder; processes with other parts may work at the same time.
+
+    Raises
+    ------
+    MetameryError
+        Another process works on this part or on all of the folder, or it cannot be written to.
+    """
+    with _claim(folder, f"{_PART}{name}", 0.0) as claim:
+        _check_free(folder, [folder / _WORK])
+        yield claim
+
+
+@contextmanager
+def preparation(folder: Path) -> Iterator[Claim]:
+    """Claim a folder for what the processes with its parts need first; others wait, however long it takes."""
+    with _claim(folder, _PREPARATION, math.inf) as claim:
         yield claim
 
 
@@ -124,6 +147,19 @@ def turn_holder(folder: Path) -> Holder | None:
     """Return the process whose turn it is at a folder, as far as this can be read from the folder."""
     holder = _holder(folder / _TURN)
     return None if holder is None or holder.has_lapsed(time.time()) else holder
+
+
+def _claims(folder: Path) -> list[Path]:
+    """Return the claims on a folder, also those that have lapsed."""
+    return [each for each in folder.glob(f"{PREFIX}*") if Owner.of(each.name) is None]
+
+
+def _check_free(folder: Path, claims: Iterable[Path]) -> None:
+    """Raise `MetameryError` if another process holds one of some claims on a folder."""
+    for claim in claims:
+        holder = _holder(claim)
+        if holder is not None and not holder.has_lapsed(time.time()):
+            raise _held(folder, holder)
 
 
 @contextmanager
@@ -190,7 +226,7 @@ def _take(folder: Path, name: str, wait: float) -> Path:
                 holder.file.unlink(missing_ok=True)
                 continue
             elif waited > wait:
-                raise MetameryError(f"'{folder}' is being written to by {holder}; wait for it to end, or stop it")
+                raise _held(folder, holder)
             elif waited > _WARN_SECONDS and not warned:
                 warnings.warn(f"waiting: '{folder}' is being written to by {holder}", stacklevel=5)
                 warned = True
@@ -234,8 +270,8 @@ def _release(file: Path) -> None:
 
 def _tidy(folder: Path) -> None:
     """Remove the claims of processes that have died."""
-    clear(folder, f"{_WORK}.", f"{_TURN}.")
-    for claim in (folder / _WORK, folder / _TURN):
+    clear(folder, *{each.name.partition("~")[0] for each in folder.glob(f"{PREFIX}*~*")})
+    for claim in _claims(folder):
         holder = _holder(claim)
         if holder is not None and holder.has_lapsed(time.time()):
             _release(holder.file)
@@ -284,6 +320,10 @@ def _command() -> str:
     if program == "metamery":
         return " ".join(["metamery", *[word for word in sys.argv[1:2] if not word.startswith("-")]])
     return program
+
+
+def _held(folder: Path, holder: Holder) -> MetameryError:
+    return MetameryError(f"'{folder}' is being written to by {holder}; wait for it to end, or stop it")
 
 
 def _cannot_write(folder: Path, error: OSError) -> MetameryError:

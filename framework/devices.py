@@ -55,6 +55,20 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def made_on(device: torch.device) -> str:
+    """Return what results depend on, up to rounding, besides their settings: device, threads, version of PyTorch.
+
+    >>> made_on(torch.device("cpu")).partition(" (")[0]
+    'cpu'
+    """
+    if device.type == "cpu":
+        count = torch.get_num_threads()
+        kind = f"{torch.backends.cpu.get_cpu_capability()}, {count} thread{'s' * (count != 1)}"
+    else:
+        kind = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return f"{device.type}{f' ({kind})' if kind else ''}, torch {torch.__version__}"
+
+
 @contextmanager
 def full_precision(*backends: Any) -> Iterator[None]:
     """Have operations of GPUs, such as those of ``torch.backends.cudnn.conv``, compute in float32, not in TF32."""

@@ -188,6 +188,12 @@ class StudyStore:
         with quiet():
             return sorted(group.group_keys())
 
+    def arrays(self, path: str) -> list[str]:
+        """Return the names of the variables and coordinates of one group."""
+        group = self._root[path]
+        assert isinstance(group, zarr.Group)
+        return sorted(group.array_keys())
+
     def group_attributes(self, path: str) -> dict[str, Any]:
         """Return the attributes of one group."""
         return dict(self._root[path].attrs)

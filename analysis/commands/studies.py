@@ -49,6 +49,12 @@ EXPERIMENT_DEMO_STIMULI = 10
 FEW_PAIRS = 1000
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The study's folder.")]
+Part = Annotated[
+    str,
+    typer.Option(
+        metavar="I/N", help="Make the I-th of N parts, in a folder that N processes share, also on other machines."
+    ),
+]
 
 
 def demo(
@@ -186,6 +192,7 @@ def synthesise(
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
     device: Device = "cpu",
+    part: Part = "",
     seed: Seed = 0,
     trust: Trust = False,
     dry_run: DryRun = False,
@@ -217,7 +224,7 @@ def synthesise(
         null_signals=null_signals,
     )
     study = _with_reading(plugins, study, skip_unreadable, background)
-    _make(context, Study.from_toml(study.to_toml()), output, device, dry_run)
+    _make(context, Study.from_toml(study.to_toml()), output, device, dry_run, part)
 
 
 def run(
@@ -229,6 +236,7 @@ def run(
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
     device: Device = "cpu",
+    part: Part = "",
     trust: Trust = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -239,7 +247,7 @@ def run(
     study = home(study)
     file = study if kind(study) in ("file", "missing") else study / STUDY_FILE
     asked = _with_reading(loaded_plugins(context, trust), Study.read(file), skip_unreadable, background)
-    _make(context, asked, output or file.parent, device, dry_run)
+    _make(context, asked, output or file.parent, device, dry_run, part)
 
 
 def report(
@@ -276,13 +284,15 @@ def _with_reading(plugins: Plugins, study: Study, skip_unreadable: bool, backgro
         )
 
 
-def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_run: bool) -> None:
+def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_run: bool, part: str = "") -> None:
     from ...framework.devices import resolve_device
     from ...framework.progress import ProgressBar, duration
     from ..report import write_report
     from ..studies.estimate import estimate
     from ..studies.run_study import run_study
+    from ..studies.units import Share
 
+    share = Share.parse(part) if part else None
     plugins = loaded_plugins(context)
     where = resolve_device(device)
     if dry_run:
@@ -295,8 +305,12 @@ def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_r
         )
         return
     with ProgressBar() as progress:
-        store = run_study(study, folder, plugins, where, progress)
-    failed, total = _count(store)
+        store = run_study(study, folder, plugins, where, progress, share)
+    missing, failed, total = _count(store)
+    if missing:
+        typer.echo(f"results: {store.path.resolve()}")
+        typer.echo(f"{total - missing} of {total} metamers are made; the other parts make the rest")
+        return
     for line in _success(folder):
         typer.echo(line)
     typer.echo(f"results: {store.path.resolve()}")
@@ -305,11 +319,13 @@ def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_r
         raise MetameryError(f"{failed} of {total} metamers failed; the report says why")
 
 
-def _count(store: StudyStore) -> tuple[int, int]:
+def _count(store: StudyStore) -> tuple[int, int, int]:
+    """Return how many metamers are missing, have failed, and are asked for."""
     from ...framework.schema import STATES
 
     states = [store.read(f"models/{key}/metamers", "state") for key in store.children("models")]
-    return sum(int((s == STATES["failed"]).sum()) for s in states), sum(s.size for s in states)
+    missing, failed = (sum(int((s == STATES[name]).sum()) for s in states) for name in ("missing", "failed"))
+    return missing, failed, sum(s.size for s in states)
 
 
 def _success(folder: Path) -> Iterator[str]:

@@ -98,6 +98,11 @@ def without_lost(folder: Path, tree: xr.DataTree, found: Mapping[str, Damage] | 
     return tree
 
 
+def readable(folder: Path, path: str) -> NDArray[Any]:
+    """Read an array of a study; chunks that cannot be read have the fill value, as if they had not been written."""
+    return _part(_array(_open(folder), path), ..., path, [])
+
+
 def describe(damage: Damage) -> Iterator[str]:
     """Yield a line for each kind of results of a model that is lost."""
     if damage.lost:
@@ -168,7 +173,8 @@ def _complete(model: zarr.Group, done: NDArray[np.bool_], path: str, unreadable:
             losses = _part(loss, at, f"{path}/metamers/loss", unreadable)
             finite &= (np.isfinite(losses) | (updates > steps[at][:, None])).all(axis=1) & (steps[at] >= 0)
             complete[at] &= finite
-    complete &= _read(model, "metamers/reason", path, unreadable) != _LOST
+    for name in ("metamers/reason", *(["metamers/made_on"] if "metamers/made_on" in model else [])):
+        complete &= _read(model, name, path, unreadable) != _LOST
     match = model.get("match")
     if not isinstance(match, zarr.Group):
         return complete

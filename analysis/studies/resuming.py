@@ -21,6 +21,7 @@ from .creation import relus
 from .damage import Damage, check_natural, damages, describe
 from .parts import Part
 from .unchanged import check_layers, check_models, check_stimuli
+from .units import units
 
 
 def check_same(
@@ -59,9 +60,13 @@ def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, settings:
     path = f"models/{part.key}"
     if damage.null:
         store.remove_null(part.key)
-    if damage.lost or damage.unreadable or (store.read(f"{path}/metamers", "modified_relu") < 0).any():
-        state = np.where(damage.metamers, STATES["missing"], damage.state)
-        store.write(f"{path}/metamers", {}, {"state": state, "modified_relu": relus(part, settings)})
+    arrays = f"{path}/metamers"
+    if f"{arrays}/modified_relu" in damage.unreadable or (store.read(arrays, "modified_relu") < 0).any():
+        store.write(arrays, {}, {"modified_relu": relus(part, settings)})
+    state = np.where(damage.metamers, STATES["missing"], damage.state)
+    for unit in units({part.key: state}, settings.batch_size):  # others may be making the rest
+        if damage.metamers[unit.at].any() or f"{arrays}/state" in damage.unreadable:
+            store.write(arrays, unit.batch.region, {"state": state[unit.at]})
 
 
 def holds_results(store: StudyStore) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ...framework.contract import examine, on_device
+from ...framework.devices import made_on
 from ...framework.domains import Domain
 from ...framework.models import Model
 from ...framework.progress import Progress
@@ -118,7 +119,7 @@ def make_metamers(
         The layers at which the match is measured, `layers` among them: the activations of a batch at all of these
         are in memory at once, twice.
     done
-        Which metamers exist already, ``(layer, stimulus, seed)``.
+        Which metamers exist already or are not asked for, ``(layer, stimulus, seed)``; batches are made entirely.
     write
         Called with the results; the metamers' ``state`` comes last.
     metrics
@@ -157,7 +158,7 @@ def make_metamers(
                     )
                     answers = _match(model, record, targets, layer, natural_classes, metrics)
                 write("match", batch.region, answers)
-                write("metamers", batch.region, _in_region(_metamer_values(record)))
+                write("metamers", batch.region, _in_region(_metamer_values(record, made_on(device))))
 
 
 def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], settings: Settings) -> Group:
@@ -197,13 +198,14 @@ def updates(layers: int, stimuli: int, settings: Settings) -> int:
     return layers * stimuli * settings.seeds * settings.steps
 
 
-def _metamer_values(record: Record) -> dict[str, NDArray[Any]]:
+def _metamer_values(record: Record, machine: str) -> dict[str, NDArray[Any]]:
     """Values of a batch for the group ``metamers``."""
     return {
         "signal": record.signals.cpu().numpy(),
         "loss": record.losses.numpy(),
         "steps": record.steps.numpy(),
         "reason": np.array(record.reasons, dtype=object),
+        "made_on": np.full(len(record.reasons), machine, dtype=object),
         "state": record.states.numpy(),  # last: it marks the others as written
     }
 

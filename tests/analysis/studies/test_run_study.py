@@ -17,7 +17,7 @@ import torch
 import xarray as xr
 from metamery.analysis import judge, synthesise
 from metamery.analysis.proof import null as nulls
-from metamery.analysis.studies import run_study as running_studies
+from metamery.analysis.studies import making, preparation
 from metamery.analysis.studies.estimate import estimate
 from metamery.analysis.studies.run_study import run_study
 from metamery.analysis.synthesis import driver
@@ -395,8 +395,8 @@ def test_a_preset_that_was_defined_otherwise_is_refused(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_study(study, tmp_path, Plugins())
-    original = running_studies.resolve_settings
-    monkeypatch.setattr(running_studies, "resolve_settings", lambda given: replace(original(given), step_size=0.5))
+    original = preparation.resolve_settings
+    monkeypatch.setattr(preparation, "resolve_settings", lambda given: replace(original(given), step_size=0.5))
     with pytest.raises(MetameryError, match="the preset, which another version of metamery defines differently"):
         run_study(study, tmp_path, Plugins())
 
@@ -424,7 +424,7 @@ def test_a_study_in_which_nothing_was_made_gives_way(
 
     folder = tmp_path / "study"
     with monkeypatch.context() as patch:
-        patch.setattr(running_studies, "make_metamers", fail)
+        patch.setattr(making, "make_metamers", fail)
         with pytest.raises(KeyboardInterrupt):
             run_study(study, folder, Plugins())
     assert Study.read(folder / "study.toml") == study
@@ -452,7 +452,7 @@ def test_a_fault_in_a_distance_leaves_nothing_behind(
 
 
 def test_what_an_evaluator_found_is_not_given_up(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running_studies, "make_metamers", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(making, "make_metamers", lambda *_arguments, **_options: None)
     store = run_study(study, tmp_path / "study", Plugins())
     store.add("mine", xr.Dataset({"n": ((), 1.0, {"long_name": "a number", "units": "1"})}))
     with pytest.raises(MetameryError, match="holds a study with other settings"):

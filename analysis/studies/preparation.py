@@ -1,0 +1,221 @@
+"""Preparing a study: its store, created or found again, and the nulls of its models; by one process at a time."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ...framework import owners
+from ...framework.claims import Claim
+from ...framework.devices import check_precision
+from ...framework.errors import MetameryError
+from ...framework.folders import RESULTS, STUDY_FILE, check_output
+from ...framework.manager import Plugins, short
+from ...framework.progress import Progress
+from ...framework.replacing import replaced, writing_to
+from ...framework.staging import STAGED
+from ...framework.store import StudyStore
+from ...framework.study import Study, load_stimuli
+from ...framework.suppliers import naming_missing
+from ..proof.null import MAX_SIGNALS, TooFewSignalsError, cache_folder, draw_signals, null_of_signals
+from ..synthesis.procedure import Procedure
+from ..synthesis.settings import Settings, resolve_settings
+from .creation import create
+from .parts import Part, load_parts
+from .resuming import check_same, give_way, holds_results
+from .units import units
+from .verdicts import Judge
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A study whose metamers can be made.
+
+    Parameters
+    ----------
+    study
+        Models, stimuli and settings, with qualified names.
+    store
+        Results of the study.
+    parts
+        Models of the study.
+    procedure
+        Settings, distance and optimizer.
+    """
+
+    study: Study
+    store: StudyStore
+    parts: list[Part]
+    procedure: Procedure
+
+    def states(self) -> dict[str, NDArray[np.int8]]:
+        """Return the states of each model's metamers, ``(layer, stimulus, seed)``, by the key of its group."""
+        return {part.key: self.store.read(f"models/{part.key}/metamers", "state") for part in self.parts}
+
+
+def prepare(
+    study: Study, folder: Path, plugins: Plugins, device: torch.device, progress: Progress, claim: Claim
+) -> Prepared:
+    """Create the store of a study, or find it again, and add the nulls that are missing.
+
+    Raises
+    ------
+    MetameryError
+        A name is unknown, a stimulus does not fit, or the folder holds the results of another study. A new study then
+        leaves nothing behind.
+    """
+    stored = StudyStore.reopen(folder) if (folder / RESULTS).exists() else None
+    is_new = stored is None
+    named = study if stored is None else study.qualified(plugins)
+    settings = resolve_settings(named.synthesis)
+    check_precision(settings.precision, device)
+    with naming_missing(folder, plugins):
+        procedure = Procedure.load(settings, plugins)
+        parts = load_parts(named, plugins, device)
+    if stored is not None and _goes_on(stored, named, folder, plugins, parts, settings, progress, claim):
+        store = stored
+    else:
+        store = create(study, folder, plugins, parts, settings, device)
+    stimuli = len(store.read("stimuli", "stimulus"))
+    try:
+        for part in parts:
+            attainable = study.null_stimuli is not None or stimuli > 1
+            if attainable and "null" not in store.children(f"models/{part.key}"):
+                _add_null(named, folder, plugins, part, store, device, progress, needed=is_new)
+    except MetameryError:
+        if is_new and not holds_results(store):
+            store.discard()
+        raise
+    _keep_file(study.qualified(plugins), folder)
+    prepared = Prepared(named, store, parts, procedure)
+    states = prepared.states()
+    for key, state in states.items():
+        Judge(store, f"models/{key}").again(units({key: state}, settings.batch_size), state)
+    return prepared
+
+
+def check_folder(study: Study, folder: Path, plugins: Plugins) -> None:
+    """Raise `MetameryError` if a folder cannot take a study's results, before anything is computed."""
+    check_output(folder, "study")
+    if (folder / STUDY_FILE).exists() and not (folder / RESULTS).exists():
+        asked = Study.read(folder / STUDY_FILE)
+        if differences := study.differences(asked, plugins):
+            raise MetameryError(
+                f"'{folder / STUDY_FILE}' describes another study: {'; '.join(differences)}. Choose another folder"
+            )
+
+
+def _goes_on(
+    store: StudyStore,
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    parts: list[Part],
+    settings: Settings,
+    progress: Progress,
+    claim: Claim,
+) -> bool:
+    """Return whether the study's results are there; those of another study, of which nothing is made, are removed.
+
+    Raises
+    ------
+    MetameryError
+        There are results of another study.
+    """
+    try:
+        check_same(study, folder, plugins, parts, settings, store, progress)
+    except MetameryError:
+        if holds_results(store) or claim.others():
+            raise
+        give_way(folder, store)
+        return False
+    return True
+
+
+def _add_null(
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    part: Part,
+    store: StudyStore,
+    device: torch.device,
+    progress: Progress,
+    *,
+    needed: bool,
+) -> None:
+    """Add the null of one model, unless the study names no signals for it and its own are all the same.
+
+    If the signals cannot be read, the study continues without a null that is not `needed`, with a warning.
+    """
+    most = MAX_SIGNALS if study.null_signals is None else study.null_signals
+    signals: Iterator[tuple[str, torch.Tensor]]
+
+    def natural(index: int) -> torch.Tensor:
+        return torch.from_numpy(store.read_region(f"models/{part.key}/stimuli", "signal", slice(index, index + 1))[0])
+
+    if study.null_stimuli is None:
+        names = [str(name) for name in store.read("stimuli", "stimulus")]
+        drawn = draw_signals(len(names), most, study.seed)
+        signals = ((names[index], natural(index)) for index in drawn)
+        what = f"{short(study.stimuli.name)} (the study's own)"
+    else:
+        try:
+            stimuli = load_stimuli(plugins, study.null_stimuli)
+        except MetameryError as error:
+            if needed:
+                raise
+            warnings.warn(f"the null is not measured, since its stimuli can no longer be read: {error}", stacklevel=3)
+            return
+        drawn = draw_signals(len(stimuli), most, study.seed)
+        signals = ((each.name, part.model.domain.fit(each)) for each in map(stimuli.__getitem__, drawn))
+        what = short(study.null_stimuli.name)
+    with owners.scratch(folder, STAGED) as scratch:
+        try:
+            null = null_of_signals(
+                part.model,
+                signals,
+                len(drawn),
+                part.layers,
+                device=device,
+                progress=progress,
+                scratch=scratch,
+                cache=cache_folder(),
+            )
+        except TooFewSignalsError:
+            if study.null_stimuli is not None:
+                raise
+            return
+    _check_null(folder, part, null, store)
+    store.add(f"models/{part.key}/null", null.assign_attrs(stimuli=what))
+
+
+def _check_null(folder: Path, part: Part, null: xr.Dataset, store: StudyStore) -> None:
+    """Raise `MetameryError` if the nulls of a study's models are not of the same signals."""
+    own = store.group_attributes(f"models/{part.key}")
+    for key in store.children("models"):
+        if key != part.key and "null" in store.children(f"models/{key}"):
+            there, other = store.group_attributes(f"models/{key}/null"), store.group_attributes(f"models/{key}")
+            digests = ["names_sha256", *(["signals_sha256"] if other["domain"] == own["domain"] else [])]
+            if any(name in there and there[name] != null.attrs[name] for name in digests):
+                raise MetameryError(
+                    f"the null's stimuli of '{folder}' have changed since the null of '{other['model']}' was "
+                    "measured. Choose another folder, or restore the stimuli"
+                )
+
+
+def _keep_file(study: Study, folder: Path) -> None:
+    """Write the study's file in one step, unless it exists."""
+    if not (folder / STUDY_FILE).exists():
+        staged = owners.owned(folder, STAGED)  # by this name it is removed with the store's own leftovers
+        with writing_to(folder), replaced(folder / STUDY_FILE, staged) as partial:
+            partial.write_text(study.to_toml(), encoding="utf-8")

@@ -26,6 +26,13 @@ SkipUnreadable = Annotated[
 Background = Annotated[
     str, typer.Option(metavar="COLOUR", help="Background of partly transparent pictures of a folder, such as white.")
 ]
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        metavar="local:N|ADDRESS|FILE.toml",
+        help="Compute on workers of Dask: N processes here, those of a scheduler, or jobs of a cluster.",
+    ),
+]
 ModelOptions = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the model.")]
 
 

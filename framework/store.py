@@ -188,6 +188,10 @@ class StudyStore:
         with quiet():
             return sorted(group.group_keys())
 
+    def shape(self, path: str, name: str) -> tuple[int, ...]:
+        """Return the shape of one variable."""
+        return _array(self._root, path, name).shape
+
     def arrays(self, path: str) -> list[str]:
         """Return the names of the variables and coordinates of one group."""
         group = self._root[path]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +12,7 @@ from ...framework.command_options import (
     Background,
     Device,
     DryRun,
+    Scheduler,
     Seed,
     SkipUnreadable,
     Trust,
@@ -60,6 +60,7 @@ def evaluate(
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
     device: Device = "cpu",
+    scheduler: Scheduler = "",
     seed: Seed = 0,
     trust: Trust = False,
     dry_run: DryRun = False,
@@ -68,14 +69,13 @@ def evaluate(
 
     Results are added to the study's results and report; those of models go to a folder of their own.
     """
-    import torch
-
     from ...framework.devices import resolve_device
     from ...framework.progress import ProgressBar
     from ..report import write_report
     from ..report.terminal import lines
     from ..studies.cost import cost
-    from ..studies.evaluate import check_group, held_out, is_study, keep, measure, models_context, study_context
+    from ..studies.evaluate import Evaluation, check_group, held_out, is_study, keep
+    from ..studies.workers import open_workers
 
     plugins = loaded_plugins(context, trust)
     found = plugins.find("evaluator", evaluator)
@@ -95,33 +95,33 @@ def evaluate(
         raise MetameryError(f"'{studies[0]}' is a study, which is evaluated alone: give one study, or models")
     function = plugins.load("evaluator", evaluator, **options)
     where = resolve_device(device)
-    about: dict[str, Any] = {"seed": seed}
     if of_study:
         check_input(folder, ("study", "damaged"), "a study, or models to evaluate")
     check_group(folder if of_study else output, name, of_study)
-    if not of_study:
+    if of_study:
+        asked = Evaluation(evaluator, options, folder, seed=seed)
+    else:
         names = [absolute(each) for each in what]
         use = folder_or_name(plugins, Reference(stimuli)) if stimuli else held_out(names, plugins)
         use = Reference(use.name, {**use.options, **({"limit": limit} if limit else {})})
         source = None if stimuli else Path(names[0]) / RUN_FILE
         with plugins.trust.named_in(source):
             use = reading(plugins, use, skip_unreadable, background)
+        asked = Evaluation(evaluator, options, names, use, seed, source)
     with ProgressBar() as progress:
-        given = (plugins, where, torch.Generator().manual_seed(seed), progress)
-        if of_study:
-            measured = study_context(folder, *given)
+        if scheduler and not dry_run:
+            with open_workers(scheduler, plugins, where) as workers:
+                dataset = workers.call(asked, progress, name)
         else:
-            with plugins.trust.named_in(source):
-                measured = models_context(names, use, *given)
-            about["stimuli"] = json.dumps(use.qualified(plugins, "stimuli").table())
-        planned = cost(function, measured)
-        if dry_run:
-            typer.echo(f"'{found.qualified}' would measure {', '.join(what)}")
-            typer.echo(_stated(planned))
-            return
-        if planned is not None and planned.seconds >= WORTH_SAYING:
-            typer.echo(_stated(planned), err=True)
-        dataset = measure(found.qualified, function, options, measured, about)
+            measured = asked.context(plugins, where, progress)
+            planned = cost(function, measured)
+            if dry_run:
+                typer.echo(f"'{found.qualified}' would measure {', '.join(what)}")
+                typer.echo(_stated(planned))
+                return
+            if planned is not None and planned.seconds >= WORTH_SAYING:
+                typer.echo(_stated(planned), err=True)
+            dataset = asked.measure(function, plugins, measured)
     folder = folder if of_study else output
     keep(folder, name, dataset)
     for line in lines(dataset):

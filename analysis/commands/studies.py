@@ -15,6 +15,7 @@ from ...framework.command_options import (
     Device,
     DryRun,
     ModelOptions,
+    Scheduler,
     Seed,
     SkipUnreadable,
     Trust,
@@ -193,6 +194,7 @@ def synthesise(
     background: Background = "",
     device: Device = "cpu",
     part: Part = "",
+    scheduler: Scheduler = "",
     seed: Seed = 0,
     trust: Trust = False,
     dry_run: DryRun = False,
@@ -224,7 +226,7 @@ def synthesise(
         null_signals=null_signals,
     )
     study = _with_reading(plugins, study, skip_unreadable, background)
-    _make(context, Study.from_toml(study.to_toml()), output, device, dry_run, part)
+    _make(context, Study.from_toml(study.to_toml()), output, device, dry_run, part, scheduler)
 
 
 def run(
@@ -237,6 +239,7 @@ def run(
     background: Background = "",
     device: Device = "cpu",
     part: Part = "",
+    scheduler: Scheduler = "",
     trust: Trust = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -247,7 +250,7 @@ def run(
     study = home(study)
     file = study if kind(study) in ("file", "missing") else study / STUDY_FILE
     asked = _with_reading(loaded_plugins(context, trust), Study.read(file), skip_unreadable, background)
-    _make(context, asked, output or file.parent, device, dry_run, part)
+    _make(context, asked, output or file.parent, device, dry_run, part, scheduler)
 
 
 def report(
@@ -284,7 +287,15 @@ def _with_reading(plugins: Plugins, study: Study, skip_unreadable: bool, backgro
         )
 
 
-def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_run: bool, part: str = "") -> None:
+def _make(
+    context: typer.Context,
+    study: Study,
+    folder: Path,
+    device: str,
+    dry_run: bool,
+    part: str = "",
+    scheduler: str = "",
+) -> None:
     from ...framework.devices import resolve_device
     from ...framework.progress import ProgressBar, duration
     from ..report import write_report
@@ -292,6 +303,8 @@ def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_r
     from ..studies.run_study import run_study
     from ..studies.units import Share
 
+    if part and scheduler:
+        raise MetameryError("--part is for processes without a scheduler: give --part or --scheduler, not both")
     share = Share.parse(part) if part else None
     plugins = loaded_plugins(context)
     where = resolve_device(device)
@@ -305,7 +318,7 @@ def _make(context: typer.Context, study: Study, folder: Path, device: str, dry_r
         )
         return
     with ProgressBar() as progress:
-        store = run_study(study, folder, plugins, where, progress, share)
+        store = run_study(study, folder, plugins, where, progress, share, scheduler)
     missing, failed, total = _count(store)
     if missing:
         typer.echo(f"results: {store.path.resolve()}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -280,6 +280,55 @@ def _check_known(model: str, plugins: Plugins) -> None:
         if not Path(model).exists():
             nor = "" if str(error).startswith("no folder") else f"; nor is there a folder '{model}'"
             raise UnknownNameError(f"{error}{nor}") from None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation of a study or of models by name, which any process can make.
+
+    Parameters
+    ----------
+    evaluator
+        Name of the evaluator.
+    options
+        Options of the evaluator.
+    of
+        Folder of a study, or names of models.
+    stimuli
+        Stimuli of models; None for a study.
+    seed
+        Seed of the evaluator's random choices.
+    source
+        File in which the names of the stimuli were read, unless the user gave them.
+    """
+
+    evaluator: str
+    options: Mapping[str, Any]
+    of: Path | Sequence[str]
+    stimuli: Reference | None = None
+    seed: int = 0
+    source: Path | None = None
+
+    def context(self, plugins: Plugins, device: torch.device, progress: Progress) -> Context:
+        """Load what is measured; see `study_context` and `models_context`."""
+        generator = torch.Generator().manual_seed(self.seed)
+        if isinstance(self.of, Path):
+            return study_context(self.of, plugins, device, generator, progress)
+        assert self.stimuli is not None
+        with plugins.trust.named_in(self.source):
+            return models_context(self.of, self.stimuli, plugins, device, generator, progress)
+
+    def measure(self, function: Evaluator, plugins: Plugins, context: Context) -> xr.Dataset:
+        """Run the evaluator, loaded, in a context; see `measure`."""
+        about: dict[str, Any] = {"seed": self.seed}
+        if self.stimuli is not None:
+            about["stimuli"] = json.dumps(self.stimuli.qualified(plugins, "stimuli").table())
+        return measure(plugins.find("evaluator", self.evaluator).qualified, function, self.options, context, about)
+
+    def __call__(self, plugins: Plugins, device: torch.device) -> xr.Dataset:
+        """Load what is measured, and measure it."""
+        function: Evaluator = plugins.load("evaluator", self.evaluator, **self.options)
+        return self.measure(function, plugins, self.context(plugins, device, Progress())).load()
 
 
 def measure(

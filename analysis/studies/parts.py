@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,21 +42,35 @@ def load_parts(study: Study, plugins: Plugins, device: torch.device) -> list[Par
     MetameryError
         A model or a layer is unknown or cannot be used.
     """
-    parts: list[Part] = []
+    return [_load(name, use, plugins, device) for name, use in _named(study, plugins)]
+
+
+def load_part(study: Study, key: str, plugins: Plugins, device: torch.device) -> Part:
+    """Load one model of a study, by the key of its group.
+
+    Raises
+    ------
+    MetameryError
+        The model or one of its layers cannot be used.
+    """
+    return next(_load(name, use, plugins, device) for name, use in _named(study, plugins) if model_key(name) == key)
+
+
+def _named(study: Study, plugins: Plugins) -> list[tuple[str, ModelReference]]:
+    """Return the models of a study with their names, which are numbered if their keys are the same, ignoring case."""
+    names: list[str] = []
     for use in study.models:
+        taken = {model_key(name).casefold() for name in names}
         found = plugins.find("model", use.name).qualified
-        model: Model = plugins.load("model", use.name, **use.options)
-        on_device(model, device)
-        layers = choose_layers(model, use.layers)
-        name = _unique(found, [part.key for part in parts])
-        measured = measured_layers(model, layers)
-        contract = examine(model, layers)
-        relus = tuple(contract.relus[layer] for layer in layers)
-        parts.append(Part(model_key(name), name, use, model, layers, measured, relus, model.weights_sha256()))
-    return parts
+        names.append(numbered(found, lambda each, taken=taken: model_key(each).casefold() in taken))
+    return list(zip(names, study.models, strict=True))
 
 
-def _unique(name: str, keys: Sequence[str]) -> str:
-    """Return a model's name, with a number if another model has the same key, ignoring case."""
-    taken = {key.casefold() for key in keys}
-    return numbered(name, lambda each: model_key(each).casefold() in taken)
+def _load(name: str, use: ModelReference, plugins: Plugins, device: torch.device) -> Part:
+    model: Model = plugins.load("model", use.name, **use.options)
+    on_device(model, device)
+    layers = choose_layers(model, use.layers)
+    measured = measured_layers(model, layers)
+    contract = examine(model, layers)
+    relus = tuple(contract.relus[layer] for layer in layers)
+    return Part(model_key(name), name, use, model, layers, measured, relus, model.weights_sha256())

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from ...framework import owners
@@ -33,8 +32,11 @@ from .units import units
 from .verdicts import Judge
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
     from numpy.typing import NDArray
+
+    from .workers import Workers
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +66,15 @@ class Prepared:
 
 
 def prepare(
-    study: Study, folder: Path, plugins: Plugins, device: torch.device, progress: Progress, claim: Claim
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    device: torch.device,
+    progress: Progress,
+    claim: Claim,
+    workers: Workers | None = None,
 ) -> Prepared:
-    """Create the store of a study, or find it again, and add the nulls that are missing.
+    """Create the store of a study, or find it again, and add the nulls that are missing, also by `workers`.
 
     Raises
     ------
@@ -86,12 +94,18 @@ def prepare(
         store = stored
     else:
         store = create(study, folder, plugins, parts, settings, device)
-    stimuli = len(store.read("stimuli", "stimulus"))
+    attainable = study.null_stimuli is not None or len(store.read("stimuli", "stimulus")) > 1
+    wanted = [part for part in parts if attainable and "null" not in store.children(f"models/{part.key}")]
     try:
-        for part in parts:
-            attainable = study.null_stimuli is not None or stimuli > 1
-            if attainable and "null" not in store.children(f"models/{part.key}"):
-                _add_null(named, folder, plugins, part, store, device, progress, needed=is_new)
+        measured = (
+            ((part.key, measure_null(named, part, store, plugins, device, progress, needed=is_new)) for part in wanted)
+            if workers is None
+            else workers.nulls(store, [part.key for part in wanted], progress)
+        )
+        for key, null in measured:
+            if null is not None:
+                _check_null(folder, key, null, store)
+                store.add(f"models/{key}/null", null)
     except MetameryError:
         if is_new and not holds_results(store):
             store.discard()
@@ -142,21 +156,26 @@ def _goes_on(
     return True
 
 
-def _add_null(
+def measure_null(
     study: Study,
-    folder: Path,
-    plugins: Plugins,
     part: Part,
     store: StudyStore,
+    plugins: Plugins,
     device: torch.device,
     progress: Progress,
     *,
-    needed: bool,
-) -> None:
-    """Add the null of one model, unless the study names no signals for it and its own are all the same.
+    needed: bool = True,
+) -> xr.Dataset | None:
+    """Measure the null of one model; None if the study names no signals for it and its own are all the same.
 
     If the signals cannot be read, the study continues without a null that is not `needed`, with a warning.
+
+    Raises
+    ------
+    MetameryError
+        The signals cannot be used, or all that the study names are the same.
     """
+    folder = store.path.parent
     most = MAX_SIGNALS if study.null_signals is None else study.null_signals
     signals: Iterator[tuple[str, torch.Tensor]]
 
@@ -175,7 +194,7 @@ def _add_null(
             if needed:
                 raise
             warnings.warn(f"the null is not measured, since its stimuli can no longer be read: {error}", stacklevel=3)
-            return
+            return None
         drawn = draw_signals(len(stimuli), most, study.seed)
         signals = ((each.name, part.model.domain.fit(each)) for each in map(stimuli.__getitem__, drawn))
         what = short(study.null_stimuli.name)
@@ -194,17 +213,16 @@ def _add_null(
         except TooFewSignalsError:
             if study.null_stimuli is not None:
                 raise
-            return
-    _check_null(folder, part, null, store)
-    store.add(f"models/{part.key}/null", null.assign_attrs(stimuli=what))
+            return None
+    return null.assign_attrs(stimuli=what)
 
 
-def _check_null(folder: Path, part: Part, null: xr.Dataset, store: StudyStore) -> None:
+def _check_null(folder: Path, key: str, null: xr.Dataset, store: StudyStore) -> None:
     """Raise `MetameryError` if the nulls of a study's models are not of the same signals."""
-    own = store.group_attributes(f"models/{part.key}")
-    for key in store.children("models"):
-        if key != part.key and "null" in store.children(f"models/{key}"):
-            there, other = store.group_attributes(f"models/{key}/null"), store.group_attributes(f"models/{key}")
+    own = store.group_attributes(f"models/{key}")
+    for each in store.children("models"):
+        if each != key and "null" in store.children(f"models/{each}"):
+            there, other = store.group_attributes(f"models/{each}/null"), store.group_attributes(f"models/{each}")
             digests = ["names_sha256", *(["signals_sha256"] if other["domain"] == own["domain"] else [])]
             if any(name in there and there[name] != null.attrs[name] for name in digests):
                 raise MetameryError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from .making import make_units
 from .preparation import Prepared, check_folder, prepare
 from .resuming import holds_results
 from .units import Share, missing, units
+from .workers import Workers, open_workers
 
 
 def run_study(
@@ -29,6 +30,7 @@ def run_study(
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
     share: Share | None = None,
+    scheduler: str = "",
 ) -> StudyStore:
     """Make the metamers of a study that are still missing.
 
@@ -50,6 +52,9 @@ def run_study(
     share
         This process's share of the metamers, such as ``Share(2, 3)``, where several processes work on one folder, also
         on different machines; by default all. The first of them creates the store while the others wait.
+    scheduler
+        Workers of Dask that make the metamers: ``local:N``, the address of a scheduler or a file that describes a
+        cluster, see `open_workers`; by default this process makes them.
 
     Returns
     -------
@@ -86,9 +91,11 @@ def run_study(
     with claimed as claim, plugins.trust.named_in(study.source):
         is_new, has_no_file = not (folder / RESULTS).exists(), not (folder / STUDY_FILE).exists()
         try:
-            with nullcontext() if share is None else claims.preparation(folder):
-                prepared = prepare(study, folder, plugins, device, progress, claim)
-            _make(prepared, share, device, claim, progress)
+            with ExitStack() as stack:
+                workers = stack.enter_context(open_workers(scheduler, plugins, device)) if scheduler else None
+                with nullcontext() if share is None else claims.preparation(folder):
+                    prepared = prepare(study, folder, plugins, device, progress, claim, workers)
+                _make(prepared, share, workers, device, claim, progress)
         except KeyboardInterrupt:
             say(RESUMES if (folder / RESULTS).exists() and holds_results(StudyStore(folder)) else STARTS_AGAIN)
             raise
@@ -105,12 +112,20 @@ def run_study(
 
 
 def _make(
-    prepared: Prepared, share: Share | None, device: torch.device, claim: claims.Claim, progress: Progress
+    prepared: Prepared,
+    share: Share | None,
+    workers: Workers | None,
+    device: torch.device,
+    claim: claims.Claim,
+    progress: Progress,
 ) -> None:
     """Make the metamers that are missing, or a share of them."""
     procedure, states = prepared.procedure, prepared.states()
     every = units(states, procedure.settings.batch_size)
     asked = missing(every if share is None else share.of(every), states)
+    if workers is not None:
+        workers.make(prepared.store, asked, progress, claim.check)
+        return
     progress.start(sum(unit.metamers for unit in asked) * procedure.settings.steps)
     for part in prepared.parts:
         others = np.ones(states[part.key].shape, dtype=bool)

@@ -68,9 +68,7 @@ class Share:
         found = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text)
         index, count = (int(found[1]), int(found[2])) if found else (0, 0)
         if not 1 <= index <= count <= _MOST_SHARES:
-            raise MetameryError(
-                f"part is '{text}', expected I/N, such as 1/{count if count > 1 else 4}, with I from 1 to N"
-            )
+            raise MetameryError(f"part is '{text}', expected I/N, such as 2/4, with I from 1 to N")
         return cls(index, count)
 
     def __str__(self) -> str:

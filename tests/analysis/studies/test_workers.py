@@ -1,0 +1,242 @@
+"""Workers of Dask: the same store as one process makes, whatever happens to them; what they cannot use is named."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Said
+from metamery.analysis.studies import clusters, on_worker, workers
+from metamery.analysis.studies.run_study import run_study
+from metamery.framework import MetameryError, Plugins, Study, open_study
+from metamery.framework.schema import STATES
+from metamery.framework.study import ModelReference, Reference
+from stores import differing
+
+pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """The address of a scheduler with two workers, which are threads of this process."""
+    from distributed import Scheduler, Worker
+    from distributed.deploy.spec import SpecCluster
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    worker = {"cls": Worker, "options": {"nthreads": 1, "memory_limit": 0, "host": "127.0.0.1"}}
+    options = {"host": "127.0.0.1", "dashboard": False}
+    with SpecCluster(
+        workers={"a": worker, "b": worker},
+        scheduler={"cls": Scheduler, "options": options},
+        silence_logs=logging.CRITICAL,
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(autouse=True)
+def _nothing_prepared() -> None:
+    on_worker._prepared.cache_clear()
+
+
+@pytest.fixture
+def study(tiny: str, pictures: Path) -> Study:
+    return Study(
+        models=(ModelReference(tiny, ("1", "output")), ModelReference(tiny, ("0",), {"seed": 1})),
+        stimuli=Reference("files:folder", {"path": str(pictures)}),
+        synthesis={"preset": "fast", "steps": 4, "batch_size": 2, "seeds": 2},
+        seed=7,
+    )
+
+
+def test_workers_come_to_the_store_of_one_process(study: Study, tmp_path: Path, scheduler: str) -> None:
+    run_study(study, tmp_path / "alone", Plugins())
+    run_study(study, tmp_path / "workers", Plugins(), scheduler=scheduler)
+    assert differing(tmp_path / "alone", tmp_path / "workers") == []
+
+
+def test_workers_go_on_where_one_process_stopped(study: Study, tmp_path: Path, scheduler: str) -> None:
+    run_study(study, tmp_path / "alone", Plugins())
+    store = run_study(study, tmp_path / "both", Plugins())
+    for key in store.children("models"):
+        state = store.read(f"models/{key}/metamers", "state")
+        state[:, 2:] = STATES["missing"]
+        store.write(f"models/{key}/metamers", {}, {"state": state})
+        store.remove_null(key)
+    run_study(study, tmp_path / "both", Plugins(), scheduler=scheduler)
+    assert differing(tmp_path / "alone", tmp_path / "both") == []
+
+
+def test_an_evaluation_on_a_worker_is_the_same(
+    study: Study, tmp_path: Path, scheduler: str, command: Callable[..., Said]
+) -> None:
+    run_study(study, tmp_path / "study", Plugins())
+    found = []
+    for given in ([], ["--scheduler", scheduler]):
+        result = command("evaluate", "recognition", tmp_path / "study", *given)
+        assert result.status == 0, result.err
+        found.append(open_study(tmp_path / "study")["recognition"].to_dataset().load())
+    assert found[0].equals(found[1])
+    assert found[0].attrs.keys() == found[1].attrs.keys()
+
+
+# What workers cannot use
+
+
+def test_a_worker_of_another_version_is_refused(
+    study: Study, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "versions", lambda: ("0.0.9", torch.__version__))
+    with pytest.raises(
+        MetameryError, match=r"on worker 'tcp://.*': it has metamery .*, the command 0.0.9: expected the"
+    ):
+        run_study(study, tmp_path, Plugins(), scheduler=scheduler)
+
+
+def test_a_worker_without_the_file_of_a_model_says_so(study: Study, tmp_path: Path, scheduler: str, tiny: str) -> None:
+    run_study(replace(study, synthesis={**study.synthesis, "steps": 1}), tmp_path / "study", Plugins())
+
+    def load(*_arguments: Any) -> None:
+        raise MetameryError(f"no file '{tiny}'")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(on_worker, "load_part", load)
+        with pytest.raises(MetameryError, match=r"on worker 'tcp://.*': no file '"):
+            run_study(study, tmp_path / "other", Plugins(), scheduler=scheduler)
+    run_study(study, tmp_path / "other", Plugins(), scheduler=scheduler)
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(MetameryError, match="expected a folder that all machines share"):
+        on_worker.StoredStudy(str(tmp_path / "elsewhere"), "").open()
+
+
+def test_a_study_that_took_the_place_of_another_is_not_written_to(study: Study, tmp_path: Path) -> None:
+    stored = on_worker.StoredStudy.of(run_study(study, tmp_path, Plugins()))
+    assert stored.open().path == tmp_path / "results.zarr"
+    with pytest.raises(MetameryError, match="holds another study by now"):
+        replace(stored, created="2020").open()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("tcp://127.0.0.1:9", "no scheduler of Dask answers at 'tcp://127.0.0.1:9'"),
+        ("local:0", "local:N is 0, expected a whole number of at least 1"),
+        ("local:99999", "expected a whole number of at most 10000"),
+        ("slurm", "scheduler is 'slurm', expected local:N, tcp://HOST:PORT or FILE.toml"),
+        ("nowhere.toml", "cannot read the cluster 'nowhere.toml': No such file or directory"),
+    ],
+)
+def test_a_scheduler_that_is_not_there_is_one_line(
+    study: Study, tmp_path: Path, command: Callable[..., Said], given: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "PATIENCE_SECONDS", 1)
+    (tmp_path / "study.toml").write_text(study.to_toml())
+    result = command("run", tmp_path / "study.toml", "-o", tmp_path / "study", "--scheduler", given)
+    assert result.status == 2
+    assert said in result.error
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('cluster = "slrm"', "unknown cluster of '.*' 'slrm'; did you mean 'slurm'"),
+        ("workers = 3", "unknown cluster of"),
+        ('cluster = "slurm"\nworker = 3', "unknown key of '.*' 'worker'; did you mean 'workers'"),
+        ('cluster = "slurm"\nworkers = 0', "workers is 0, expected a whole number of at least 1"),
+        (
+            'cluster = "slurm"\n[options]\nquee = "gpu"',
+            "unknown option of a slurm job in '.*' 'quee'; did you mean 'queue'",
+        ),
+        ('cluster = "slurm"\n[options]\nmemory = "1GB"', "cores is None, expected a whole number of at least 1"),
+        (
+            'cluster = "slurm"\n[options]\ncores = 1\nmemory = "much"',
+            "memory is 'much', expected a size such as '16GB'",
+        ),
+        ('cluster = "slurm"\noptions = 3', "options is 3, expected a table"),
+        ("cluster = slurm", "cannot read the cluster"),
+    ],
+)
+def test_a_file_that_describes_no_cluster_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "cluster.toml").write_text(text)
+    opened = clusters.open_cluster(str(tmp_path / "cluster.toml"), torch.device("cpu"))
+    with pytest.raises(MetameryError, match=said), opened:
+        pass
+
+
+def test_jobs_are_asked_for_as_described(tmp_path: Path) -> None:
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "cluster.toml").write_text(
+        """
+        cluster = "slurm"
+        [options]
+        queue = "gpu"
+        cores = 4
+        memory = "16GB"
+        walltime = "04:00:00"
+        job_extra_directives = ["--gres=gpu:1"]
+        job_script_prologue = ["module load cuda"]
+        """
+    )
+    with clusters.job_cluster(tmp_path / "cluster.toml", torch.device("cuda")) as (cluster, count):
+        script = cluster.job_script()
+    assert count == 1
+    for line in ("#SBATCH -p gpu", "#SBATCH -n 1", "#SBATCH --cpus-per-task=4", "#SBATCH -t 04:00:00"):
+        assert line in script
+    assert "#SBATCH --gres=gpu:1\nmodule load cuda\nexport OMP_NUM_THREADS=4\n" in script
+    assert script.index("--nthreads 4") < script.index("--nthreads 1 --resources GPU=1")  # the last one counts
+
+
+# Processes that end
+
+
+@pytest.mark.slow
+def test_killed_workers_change_nothing(
+    study: Study, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """One of two is killed each time that a unit was made; the command is stopped and goes on."""
+    long = replace(study, synthesis={**study.synthesis, "steps": 300})
+    run_study(long, tmp_path / "alone", Plugins())
+    (tmp_path / "study.toml").write_text(long.to_toml())
+    command = [sys.executable, "-m", "metamery.framework", "run", str(tmp_path / "study.toml"), "--trust"]
+    command += ["-o", str(tmp_path / "workers"), "--scheduler", "local:2"]
+    process = start(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    for _ in range(3):
+        _wait_for(lambda: _children(process.pid), process)
+        os.kill(_children(process.pid)[0], signal.SIGKILL)
+        time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _out, err = process.communicate(timeout=120)
+    assert process.returncode in (0, 130), err
+    assert "Traceback" not in err
+    assert not _children(process.pid)
+    _out, err = start(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE).communicate(timeout=300)
+    assert "Traceback" not in err
+    assert differing(tmp_path / "alone", tmp_path / "workers") == []
+
+
+def _children(pid: int) -> list[int]:
+    """Return the worker processes that a process has started."""
+    found = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid=,args="], capture_output=True, text=True, check=False)
+    rows = [line.split(None, 1) for line in found.stdout.splitlines()]
+    return [int(number) for number, arguments in rows if "spawn_main" in arguments]
+
+
+def _wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> None:
+    for _ in range(600):
+        if condition() or process.poll() is not None:
+            return
+        time.sleep(0.1)
+    raise AssertionError("nothing happened for a minute")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,12 @@ def test_no_run_is_left_behind(command: Any, tiny: str, pictures: Path, tmp_path
     for more in (["--dry-run"], []):
         assert "precision is float16" in command(*given, "--precision", "float16", *more).error
     assert not (tmp_path / "run").exists()
+
+
+def test_a_machine_of_a_cluster_trains_without_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning warns wherever the program `srun` exists; warnings are errors here."""
+    srun = tmp_path / "srun"
+    srun.write_text("#!/bin/sh\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert Hardware().fabric().world_size == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 from lightning_fabric import Fabric
@@ -69,6 +70,10 @@ class Hardware:
         """Make the `Fabric` that runs a training on these devices, or raise `MetameryError` as `kind` does."""
         kind = self.kind()
         try:
-            return Fabric(accelerator=kind, devices=self.devices, precision=_FABRIC[self.precision])  # type: ignore[arg-type]
+            with warnings.catch_warnings():
+                warnings.filterwarnings(
+                    "ignore", message="The `srun` command is available"
+                )  # not needed on one machine
+                return Fabric(accelerator=kind, devices=self.devices, precision=_FABRIC[self.precision])  # type: ignore[arg-type]
         except (ValueError, RuntimeError) as error:
             raise MetameryError(f"{self.devices} devices '{self.device}' are not available: {error}") from None

@@ -7,7 +7,7 @@ import typer
 from ...framework.hookspecs import hookimpl
 from .evaluations import compare, evaluate, statistics
 from .experiments import experiment
-from .studies import demo, export, report, run, show, synthesise
+from .studies import cluster, demo, export, report, run, show, synthesise
 
 
 @hookimpl
@@ -16,6 +16,7 @@ def register_commands(app: typer.Typer) -> None:
     app.command()(show)
     app.command()(synthesise)
     app.command("run")(run)
+    app.command()(cluster)
     for command in (evaluate, compare, statistics):
         app.command()(command)
     app.command()(report)

@@ -253,6 +253,36 @@ def run(
     _make(context, asked, output or file.parent, device, dry_run, part, scheduler)
 
 
+def cluster(
+    study: Annotated[Path, typer.Argument(help="A study file, or the folder that contains it.")],
+    slurm: Annotated[bool, typer.Option("--slurm", help="For SLURM: a script for sbatch.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Number of jobs, each of which makes a part.")] = 4,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The study's folder; by default the file's own.")
+    ] = None,
+    cores: Annotated[int, typer.Option(min=1, help="Cores of each job.")] = 4,
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory of each job.")] = "16G",
+    time: Annotated[str, typer.Option(metavar="TIME", help="Time limit of each job.")] = "04:00:00",
+    device: Device = "cpu",
+    trust: Trust = False,
+) -> None:
+    """Print the script of an array job that makes the parts of a study, without a scheduler of Dask.
+
+    A job that nears its time limit is queued again until its part is made.
+    """
+    from ..studies.batch_script import array_script
+
+    if not slurm:
+        raise MetameryError("expected --slurm; jobs of PBS, LSF and SGE are asked for by run --scheduler FILE.toml")
+    study = home(study)
+    file = study if kind(study) in ("file", "missing") else study / STUDY_FILE
+    arguments = [*(["--device", device] if device != "cpu" else []), *(["--trust"] if trust else [])]
+    script = array_script(
+        file, output or file.parent, workers, cores=cores, memory=memory, time=time, arguments=arguments
+    )
+    typer.echo(script, nl=False)
+
+
 def report(
     study: Annotated[Path, typer.Argument(help="Folder of a study, of evaluations or of a run.")],
 ) -> None:

@@ -16,7 +16,7 @@ from ..synthesis.driver import SynthesisBatch, partition
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST_SHARES = 10**6
+MOST_SHARES = 10**6
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Share:
         """
         found = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text)
         index, count = (int(found[1]), int(found[2])) if found else (0, 0)
-        if not 1 <= index <= count <= _MOST_SHARES:
+        if not 1 <= index <= count <= MOST_SHARES:
             raise MetameryError(f"part is '{text}', expected I/N, such as 2/4, with I from 1 to N")
         return cls(index, count)
 

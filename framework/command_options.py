@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import tomllib
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +27,7 @@ SkipUnreadable = Annotated[
 Background = Annotated[
     str, typer.Option(metavar="COLOUR", help="Background of partly transparent pictures of a folder, such as white.")
 ]
+Log = Annotated[Path | None, typer.Option(metavar="FILE", help="Append a line on the progress to a file, every 30 s.")]
 Scheduler = Annotated[
     str,
     typer.Option(

@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
+
+from .errors import MetameryError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,31 +44,47 @@ class ProgressBar(Progress):
 
     Where standard error is neither, such as a scheduler's log, it is a line now and then, see `ProgressLines`.
 
+    Parameters
+    ----------
+    log
+        File to which lines are appended as well, with the time, and how the work ended.
+
+    Raises
+    ------
+    MetameryError
+        The file cannot be written to.
+
     Examples
     --------
     ``with ProgressBar() as progress: metamers = synthesise(model, stimuli, progress=progress)``
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: str | Path | None = None) -> None:
         from rich.console import Console
 
         console = Console(stderr=True)
         shows_bars = console.is_terminal or console.is_jupyter
-        self._shown: Progress = _Bar(console) if shows_bars else ProgressLines(sys.stderr)
+        self._shown: list[Progress] = [_Bar(console) if shows_bars else ProgressLines(sys.stderr)]
+        if log is not None:
+            self._shown.append(_Log(Path(log)))
 
     def start(self, total: int, description: str = "") -> None:
-        self._shown.start(total, description)
+        for shown in self._shown:
+            shown.start(total, description)
 
     def advance(self, steps: int = 1) -> None:
-        self._shown.advance(steps)
+        for shown in self._shown:
+            shown.advance(steps)
 
     def describe(self, description: str) -> None:
-        self._shown.describe(description)
+        for shown in self._shown:
+            shown.describe(description)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._shown.__exit__(kind, error, trace)
+        for shown in self._shown:
+            shown.__exit__(kind, error, trace)
 
 
 class _Bar(Progress):
@@ -110,7 +129,7 @@ class _Bar(Progress):
 
 
 class ProgressLines(Progress):
-    """Progress as lines of text, one every 30 seconds: ``layer 1: 40 of 100 (40 %), 2 min, 3 min left``.
+    """Progress as lines, one every 30 seconds: ``layer 1: 40 of 100 (40 %), 2 min, 3 s each, 3 min left``.
 
     Work that is done sooner prints nothing.
 
@@ -154,9 +173,37 @@ class ProgressLines(Progress):
         what = f"{self._description}: " if self._description else ""
         share = f" ({100 * self._done / self._total:.0f} %)" if self._total else ""
         since, steps = self._first if self._done > self._first[1] else (self._began, 0)
-        left = max(0, self._total - self._done) * (now - since) / max(1, self._done - steps)
-        text = f"{what}{self._done} of {self._total}{share}, {duration(now - self._began)}, {duration(left)} left"
+        each = (now - since) / max(1, self._done - steps)
+        left = max(0, self._total - self._done) * each
+        taken = f"{duration(now - self._began)}, {each:.2g} s each, {duration(left)} left"
+        self._write(f"{what}{self._done} of {self._total}{share}, {taken}")
+
+    def _write(self, text: str) -> None:
         print(text, file=self._stream, flush=True)
+
+
+class _Log(ProgressLines):
+    """Lines in a file, each with the time; the first gives the command, and the last how it ended."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            stream = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise MetameryError(f"cannot write to '{path}': {error.strerror or error}") from None
+        super().__init__(stream)
+        self._write(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            self._write("stopped")
+        else:
+            self._write("finished" if error is None else f"error: {error or type(error).__name__}")
+        self._stream.close()
+
+    def _write(self, text: str) -> None:
+        super()._write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
 
 
 def duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from ..framework.command_options import (
     Background,
     Device,
     DryRun,
+    Log,
     ModelOptions,
     Seed,
     SkipUnreadable,
@@ -69,6 +70,7 @@ def train(
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="Updates between checkpoints within an epoch.")
     ] = None,
+    log: Log = None,
     seed: Seed = 0,
     trust: Trust = False,
     dry_run: DryRun = False,
@@ -118,7 +120,7 @@ def train(
             f"{size(planned.memory_bytes)} of memory besides PyTorch, and {size(planned.disk_bytes)} on disk"
         )
         return
-    with ProgressBar() as progress, plugins.trust.named_in(source):
+    with ProgressBar(log) as progress, plugins.trust.named_in(source):
         history = run_training(
             run, output, plugins, hardware, stimuli=loaded, checkpoint_every=checkpoint_every, progress=progress
         )

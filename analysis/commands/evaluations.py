@@ -12,6 +12,7 @@ from ...framework.command_options import (
     Background,
     Device,
     DryRun,
+    Log,
     Scheduler,
     Seed,
     SkipUnreadable,
@@ -61,6 +62,7 @@ def evaluate(
     background: Background = "",
     device: Device = "cpu",
     scheduler: Scheduler = "",
+    log: Log = None,
     seed: Seed = 0,
     trust: Trust = False,
     dry_run: DryRun = False,
@@ -108,7 +110,7 @@ def evaluate(
         with plugins.trust.named_in(source):
             use = reading(plugins, use, skip_unreadable, background)
         asked = Evaluation(evaluator, options, names, use, seed, source)
-    with ProgressBar() as progress:
+    with ProgressBar(log) as progress:
         if scheduler and not dry_run:
             with open_workers(scheduler, plugins, where) as workers:
                 dataset = workers.call(asked, progress, name)

@@ -14,6 +14,7 @@ from ...framework.command_options import (
     Background,
     Device,
     DryRun,
+    Log,
     ModelOptions,
     Scheduler,
     Seed,
@@ -195,6 +196,7 @@ def synthesise(
     device: Device = "cpu",
     part: Part = "",
     scheduler: Scheduler = "",
+    log: Log = None,
     seed: Seed = 0,
     trust: Trust = False,
     dry_run: DryRun = False,
@@ -226,7 +228,7 @@ def synthesise(
         null_signals=null_signals,
     )
     study = _with_reading(plugins, study, skip_unreadable, background)
-    _make(context, Study.from_toml(study.to_toml()), output, device, dry_run, part, scheduler)
+    _make(context, Study.from_toml(study.to_toml()), output, device, dry_run, part, scheduler, log)
 
 
 def run(
@@ -240,6 +242,7 @@ def run(
     device: Device = "cpu",
     part: Part = "",
     scheduler: Scheduler = "",
+    log: Log = None,
     trust: Trust = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -250,7 +253,7 @@ def run(
     study = home(study)
     file = study if kind(study) in ("file", "missing") else study / STUDY_FILE
     asked = _with_reading(loaded_plugins(context, trust), Study.read(file), skip_unreadable, background)
-    _make(context, asked, output or file.parent, device, dry_run, part, scheduler)
+    _make(context, asked, output or file.parent, device, dry_run, part, scheduler, log)
 
 
 def cluster(
@@ -325,6 +328,7 @@ def _make(
     dry_run: bool,
     part: str = "",
     scheduler: str = "",
+    log: Path | None = None,
 ) -> None:
     from ...framework.devices import resolve_device
     from ...framework.progress import ProgressBar, duration
@@ -347,7 +351,7 @@ def _make(
             f"at most {size(planned.disk_bytes)} on disk, and {size(planned.scratch_bytes)} temporarily"
         )
         return
-    with ProgressBar() as progress:
+    with ProgressBar(log) as progress:
         store = run_study(study, folder, plugins, where, progress, share, scheduler)
     missing, failed, total = _count(store)
     if missing:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import io
 import re
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from conftest import Said
+from metamery.framework import MetameryError
 from metamery.framework.progress import Progress, ProgressBar, ProgressLines, duration
 
 
@@ -63,9 +70,9 @@ def test_where_there_is_no_terminal_a_line_is_printed_every_half_minute() -> Non
         now += 10.0
         progress.advance()
     assert said.getvalue().splitlines() == [
-        "layer 1: 65 of 100 (65 %), 30 s, 70 s left",
-        "layer 1: 80 of 100 (80 %), 60 s, 40 s left",
-        "layer 2: 91 of 100 (91 %), 2 min, 20 s left",
+        "layer 1: 65 of 100 (65 %), 30 s, 2 s each, 70 s left",
+        "layer 1: 80 of 100 (80 %), 60 s, 2 s each, 40 s left",
+        "layer 2: 91 of 100 (91 %), 2 min, 2.2 s each, 20 s left",
     ]
 
 
@@ -76,3 +83,37 @@ def test_short_work_prints_no_line(capsys: pytest.CaptureFixture[str], monkeypat
         progress.start(2, "quick")
         progress.advance(2)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "last"),
+    [(None, "finished"), (KeyboardInterrupt(), "stopped"), (MetameryError("no such file"), "error: no such file")],
+)
+def test_a_log_says_how_the_work_went(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException | None, last: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/bin/metamery", "run", "study"])
+    monkeypatch.setattr(ProgressLines.__init__, "__defaults__", (0.0, time.monotonic))
+    (tmp_path / "log").write_text("earlier\n")
+    with suppress(KeyboardInterrupt, MetameryError), ProgressBar(tmp_path / "log") as progress:
+        progress.start(100, "layer 1")
+        progress.advance(10)
+        progress.advance(10)
+        if error is not None:
+            raise error
+    first, *lines = (tmp_path / "log").read_text().splitlines()
+    assert first == "earlier"
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in lines)
+    begun, *shown, ended = (line[20:] for line in lines)
+    assert (begun, ended) == ("metamery run study", last)
+    assert all(line.startswith("layer 1: ") for line in shown)
+    assert shown
+
+
+def test_a_log_that_cannot_be_written_is_refused_at_once(tmp_path: Path, command: Callable[..., Said]) -> None:
+    result = command(
+        "synthesise", "small-cnn", "--stimuli", "natural", "-o", tmp_path / "study", "--log", tmp_path / "no" / "log"
+    )
+    assert result.status == 2
+    assert f"cannot write to '{tmp_path / 'no' / 'log'}': No such file or directory" in result.error
+    assert not (tmp_path / "study").exists()

@@ -3,17 +3,20 @@
 For each network: `check_model` (finite logits, default layers, the same activation whether the pass stops there or
 not, gradients), and `examine` at all of its default layers. The result of each is added to a file of JSON lines, and a
 network that is there already is left out, so the run can be interrupted; ``--table`` prints the file as Markdown,
-which docs/networks.md holds: ``python benchmarks/architectures.py RESULTS.jsonl``.
+which docs/networks.md holds: ``python benchmarks/architectures.py RESULTS.jsonl``. Each network has a process of its
+own, so that its memory is returned: the largest take 20 GB.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import json
+import multiprocessing
 import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,14 +96,16 @@ def main() -> None:
     warnings.simplefilter("ignore")
     for name in sorted({*names()} - lines.keys(), key=lambda name: name.partition("/")[2]):
         began = time.perf_counter()
-        try:
-            found = outcome(name)
-        except Exception as error:
-            found = {"problem": f"is not built: {type(error).__name__}: {error}".splitlines()[0][:300]}
+        with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+            try:
+                found = pool.submit(outcome, name).result()
+            except BrokenProcessPool:
+                found = {"problem": "its process was killed: is there too little memory?"}
+            except Exception as error:
+                found = {"problem": f"is not built: {type(error).__name__}: {error}".splitlines()[0][:300]}
         line = {"name": name, **found, "seconds": round(time.perf_counter() - began, 1)}
         with arguments.results.open("a", encoding="utf-8") as file:
             print(json.dumps(line), file=file, flush=True)
-        gc.collect()
 
 
 if __name__ == "__main__":

@@ -81,7 +81,8 @@ def test_the_notebook_runs(notebook, empty_folder):
     names = {}
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     for number, text in enumerate(code):
-        exec(compile(text, f"cell {number}", "exec"), names)
+        short = re.sub(r"\bsteps ?= ?\d+", "steps=10", text)
+        exec(compile(short, f"cell {number}", "exec"), names)
     assert len(code) >= 5
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 HARNESS = Path(__file__).parent / "random_values"
-COUNT = os.environ.get("METAMERY_RANDOM_VALUES", "100")
+COUNT = os.environ.get("METAMERY_RANDOM_VALUES", "50")
 
 
 def test_no_value_gives_a_traceback(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ docs/networks
 docs/from-model-metamers-pytorch
 docs/invariance
 docs/experiments
+docs/cluster
 examples/invariance
 docs/commands
 examples/tour

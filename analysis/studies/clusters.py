@@ -79,7 +79,7 @@ def _local(count: int, device: torch.device) -> Cluster:
     from distributed.deploy.spec import SpecCluster
 
     threads = max(1, torch.get_num_threads() // count)
-    environment = {"OMP_NUM_THREADS": str(threads), "METAMERY_TRUST": "1"}
+    environment = {"OMP_NUM_THREADS": str(threads)}
     options = {"nthreads": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL, "host": "127.0.0.1"}
     gpus = torch.cuda.device_count() if device.type == "cuda" else 0
     workers = {

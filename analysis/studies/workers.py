@@ -95,16 +95,17 @@ class Workers:
             future.add_done_callback(ended.put)
 
         try:
-            for task in tasks:
-                submit(task)
-            while waiting:
-                progress.describe(self._state(what))
-                with suppress(Empty):
-                    task, future, lost = waiting.pop(ended.get(timeout=_LOOK_SECONDS).key)
-                    if future.status == "finished":
-                        yield task, future.result()
-                    else:
-                        submit(task, lost + _lost(future, lost, what))
+            with _naming_lost():
+                for task in tasks:
+                    submit(task)
+                while waiting:
+                    progress.describe(self._state(what))
+                    with suppress(Empty):
+                        task, future, lost = waiting.pop(ended.get(timeout=_LOOK_SECONDS).key)
+                        if future.status == "finished":
+                            yield task, future.result()
+                        else:
+                            submit(task, lost + _lost(future, lost, what))
         finally:
             with suppress(Exception):  # a scheduler that is gone
                 self._client.cancel([future for _task, future, _lost in waiting.values()], force=True)
@@ -163,7 +164,7 @@ def open_workers(scheduler: str, plugins: Plugins, device: torch.device) -> Iter
             raise MissingExtraError(f"--scheduler needs the package '{package}': pip install 'metamery[distributed]'")
     from distributed import Client
 
-    with _told(), ExitStack() as stack:
+    with _quiet(), ExitStack() as stack:
         if re.fullmatch(r"(tcp|tls|ws|wss|ucx)://\S+", scheduler):
             address: Any = scheduler
         else:
@@ -177,27 +178,32 @@ def open_workers(scheduler: str, plugins: Plugins, device: torch.device) -> Iter
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Warn of workers that are lost, with the reason if their supervisor is here; Dask says nothing else."""
-    logger, handler = logging.getLogger("distributed"), _Lost()
-    level, propagate = logger.level, logger.propagate
+def _quiet() -> Iterator[None]:
+    """Leave Dask's own messages out."""
+    logger = logging.getLogger("distributed")
+    handlers, propagate = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [logging.NullHandler()], False
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
+
+
+@contextmanager
+def _naming_lost() -> Iterator[None]:
+    """Warn of workers on this machine that end, with the reason."""
+    logger, handler = logging.getLogger("distributed.nanny"), _Lost()
+    level = logger.level
     logger.addHandler(handler)
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False
-    others = [each for each in logger.handlers if each is not handler]
-    for each in others:
-        logger.removeHandler(each)
+    logger.setLevel(logging.INFO)
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        for each in others:
-            logger.addHandler(each)
         logger.setLevel(level)
-        logger.propagate = propagate
 
 
 class _Lost(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name == "distributed.nanny" and re.search(r"killed|exited|memory", record.getMessage()):
+        if re.search(r"was killed by|exited with", record.getMessage()):
             warnings.warn(f"a worker was lost: {record.getMessage()}; others make its units", stacklevel=1)

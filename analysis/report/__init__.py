@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from markupsafe import Markup
 
 from ...framework.errors import MetameryError
 from ...framework.folders import READABLE, check_input
-from ...framework.model_results import models_of, stimulus_facts
+from ...framework.model_results import ModelResults, models_of, stimulus_facts
 from ...framework.owners import clear, owned
 from ...framework.replacing import replaced, writing_to
 from ...framework.results import open_study, steady
@@ -85,6 +86,13 @@ def write_report(results: Results, file: str | Path | None = None, count: int = 
     return _written(*_of_folder(Path(results), file, count))
 
 
+def _machines(models: list[ModelResults]) -> dict[str, str]:
+    """Return what metamers were made on, where it was not the same for all."""
+    made = [model.metamers["made_on"].values.ravel() for model in models if "made_on" in model.metamers]
+    counts = Counter(str(text) for texts in made for text in texts if text)
+    return {"made on": "; ".join(f"{text} ({counts[text]})" for text in sorted(counts))} if len(counts) > 1 else {}
+
+
 def _of_folder(given: Path, file: str | Path | None, count: int) -> tuple[str, Path]:
     """Return the report of a folder's results, and the path to write it to."""
     folder = check_input(given, READABLE, "a study's folder, or that of evaluations or of a run")
@@ -133,7 +141,8 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
         stimuli=facts,
         created=str(attributes.get("created", "")),
         date=date(str(attributes.get("created", ""))),
-        provenance={title: attributes[name] for name, title in _PROVENANCE.items() if name in attributes},
+        provenance={title: attributes[name] for name, title in _PROVENANCE.items() if name in attributes}
+        | _machines(models),
         plugins=list(attributes.get("plugins", [])),
         asked=str(attributes.get("study") or attributes.get("run") or ""),
         head=Head("report of a study", "") if models else head(tree),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,8 +15,10 @@ import pytest
 from conftest import Said
 from hypothesis import given
 from hypothesis import strategies as st
+from metamery.analysis import write_report
 from metamery.analysis.studies.run_study import run_study
 from metamery.analysis.studies.units import Share, missing, units
+from metamery.analysis.synthesis import driver
 from metamery.framework import MetameryError, Plugins, Study, claims, open_study
 from metamery.framework.schema import STATES
 from metamery.framework.store import RESULTS
@@ -151,6 +154,19 @@ def test_a_study_of_an_earlier_version_goes_on_without_what_it_does_not_store(st
     for group in open_study(tmp_path)["models"].children.values():
         assert "made_on" not in group["metamers"]
         assert (group["metamers/state"] == STATES["done"]).all()
+
+
+def test_the_report_of_a_study_made_on_two_machines_says_so(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in (1, 2):
+        monkeypatch.setattr(driver, "made_on", lambda _device, index=index: f"machine {index}")
+        run_study(study, tmp_path, Plugins(), share=Share(index, 2))
+        text = write_report(tmp_path).read_text(encoding="utf-8")
+    found = re.search(r"machine 1 \((\d+)\); machine 2 \((\d+)\)", text)
+    assert found is not None
+    assert sum(map(int, found.groups())) == 30
+    assert "made on" not in write_report(run_study(study, tmp_path / "one", Plugins()).path.parent).read_text("utf-8")
 
 
 # The command

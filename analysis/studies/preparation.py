@@ -85,7 +85,7 @@ def prepare(
     if stored is not None and _goes_on(stored, named, folder, plugins, parts, settings, progress, claim):
         store = stored
     else:
-        store = create(study, folder, plugins, parts, settings, device)
+        store = create(study, folder, plugins, parts, settings, device, progress)
     stimuli = len(store.read("stimuli", "stimulus"))
     try:
         for part in parts:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 
 from .errors import MetameryError
 
@@ -12,10 +14,16 @@ LARGEST_SETTINGS = 16 * 10**6
 """Largest size of a settings file in bytes: that of a study of thousands of models is far smaller."""
 
 
-def free_memory() -> int | None:
-    """Return the free memory in bytes, within the limits of a container; None if the system does not report it."""
-    known = [value for value in (_available(), _of_container()) if value is not None]
-    return min(known) if known else None
+def free_memory(root: Path = Path("/")) -> int | None:
+    """Return the free memory in bytes, within the limits of a container; None if the system does not report it.
+
+    Parameters
+    ----------
+    root
+        Root of the file system, in which ``proc`` and ``sys`` are.
+    """
+    available = _available(root)
+    return min([*([] if available is None else [available]), *_of_container(root)], default=None)
 
 
 def check_memory(what: str, needed: int) -> None:
@@ -73,10 +81,10 @@ def size(count: float) -> str:
     return f"{count / 1e9:,.3g} GB" if count >= 999_500_000 else f"{count / 1e6:.3g} MB"
 
 
-def _available() -> int | None:
+def _available(root: Path) -> int | None:
     """Return the free memory, with the caches that the system could release."""
     try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        for line in (root / "proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 return 1024 * int(line.split()[1])
     except (OSError, ValueError):
@@ -87,14 +95,48 @@ def _available() -> int | None:
         return None
 
 
-def _of_container() -> int | None:
-    """Return what the limit of a control group, version 2 or 1, leaves; None if there is no limit."""
-    for most, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        try:
-            return max(0, int(Path(most).read_text()) - int(Path(used).read_text()))
-        except (OSError, ValueError):
-            continue
-    return None
+def _of_container(root: Path) -> Iterator[int]:
+    """Yield what is left within the limit of each control group, version 2 or 1, that the process is in.
+
+    A limit counts for all groups inside, so those of the process's own group and of its parents are read. In a
+    container the path of the group may be the host's, of which only the top is visible.
+    """
+    for path, version in _groups(root):
+        mounts, names = _VERSIONS[version]
+        inside = PurePosixPath(path.lstrip("/"))
+        for mount in mounts:
+            for folder in dict.fromkeys([inside, *inside.parents, PurePosixPath()]):
+                if (left := _left(root / mount / folder, *names)) is not None:
+                    yield left
+
+
+_VERSIONS = {
+    1: (["sys/fs/cgroup/memory"], ["memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"]),
+    2: (["sys/fs/cgroup", "sys/fs/cgroup/unified"], ["memory.max", "memory.current", "inactive_file"]),
+}
+"""Folders of control groups, and the names of the limit, the usage and the caches that can be released."""
+
+
+def _groups(root: Path) -> Iterator[tuple[str, int]]:
+    """Yield the paths of the process's control groups for memory, each with its version; by default the tops."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = ["0::/", "1:memory:/"]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers or "memory" in controllers.split(","):
+            is_outside = ".." in path  # of what the container sees
+            yield "/" if is_outside else path, 1 if controllers else 2
+
+
+def _left(folder: Path, limit: str, usage: str, released: str) -> int | None:
+    """Return what a control group's limit leaves; caches of files do not count, since the system releases them."""
+    try:
+        left = int((folder / limit).read_text()) - int((folder / usage).read_text())
+    except (OSError, ValueError):  # no such group, or no limit
+        return None
+    with suppress(OSError, ValueError):
+        stated = dict(line.split(" ", 1) for line in (folder / "memory.stat").read_text().splitlines())
+        left += int(stated.get(released, 0))
+    return max(0, left)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,9 @@ class ModelResults:
     @property
     def measured_layers(self) -> list[str]:
         """Layers at which metamers were measured, in the network's order; empty in a study without match."""
-        return [] if self.matches is None else [str(name) for name in self.matches["measured_layer"].values]
+        if self.match is None or "match" not in self.match:
+            return []
+        return [str(name) for name in self.match["measured_layer"].values]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -103,18 +105,32 @@ class ModelResults:
 
     @cached_property
     def matches(self) -> xr.DataArray | None:
-        """Match of each metamer at all layers, ``(layer, measured_layer, stimulus, seed, metric)``, in memory."""
+        """Match of each metamer at all layers, ``(layer, measured_layer, stimulus, seed, metric)``, read on access.
+
+        Of many layers and stimuli it is large: read one layer at a time.
+        """
         if self.match is None or "match" not in self.match:
             return None
-        dims = ("layer", "measured_layer", "stimulus", "seed", "metric")
-        return self.match["match"].transpose(*dims).reindex(layer=self.layers).load()
+        match = self.match["match"].transpose("layer", "measured_layer", "stimulus", "seed", "metric")
+        return match if match["layer"].values.tolist() == self.layers else match.reindex(layer=self.layers)
+
+    @cached_property
+    def own_matches(self) -> xr.DataArray | None:
+        """Match of each metamer at its own layer, ``(layer, stimulus, seed, metric)``, in memory; NaN where missing."""
+        if self.matches is None:
+            return None
+        match = self.matches
+        rows = np.full([match.sizes[dim] for dim in match.dims if dim != "measured_layer"], np.nan, match.dtype)
+        for index, layer in enumerate(self.layers):
+            if layer in self.measured_layers:
+                rows[index] = match.isel(layer=index).sel(measured_layer=layer).values
+        return match.isel(measured_layer=0, drop=True).copy(data=rows)
 
     def own_match(self, metric: str) -> NDArray[np.float32]:
         """Return the match of each metamer at its own layer, ``(layer, stimulus, seed)``; NaN where it is missing."""
-        if self.matches is None or metric not in self.matches["metric"].values:
+        if self.own_matches is None or metric not in self.own_matches["metric"].values:
             return self._unknown
-        at_all = self.matches.sel(metric=metric).reindex(measured_layer=self.layers).values
-        return np.stack([at_all[index, index] for index in range(len(self.layers))])
+        return np.asarray(self.own_matches.sel(metric=metric).values)
 
     def judged(self, name: str, metric: str) -> NDArray[np.float32]:
         """Read a variable ``(layer, stimulus, seed, metric)`` of the match at one metric; NaN if it does not exist."""
@@ -136,15 +152,23 @@ class ModelResults:
     @cached_property
     def final_loss(self) -> xr.DataArray:
         """Distance of each metamer after its last update, ``(layer, stimulus, seed)``; NaN where it is not done."""
-        part = self.metamers[["loss", "steps", "state"]].load()
-        last = part["loss"].isel(step=part["steps"].clip(min=0)).drop_vars("step", errors="ignore")
-        return last.where(part["state"] == STATES["done"])
+        import xarray as xr
 
-    def losses(self, layer: int) -> NDArray[np.float32]:
-        """Read the losses at one layer, ``(stimulus, seed, step)``; the last is repeated after an early stop."""
-        loss = np.asarray(self.metamers["loss"].isel(layer=layer).values)
-        known = np.where(np.isfinite(loss), np.arange(loss.shape[-1]), 0)
-        return np.take_along_axis(loss, np.maximum.accumulate(known, axis=-1), axis=-1)
+        parts = []
+        for block in _slices(self.metamers["loss"]):
+            part = self.metamers[["loss", "steps", "state"]].isel(stimulus=block).load()
+            last = part["loss"].isel(step=part["steps"].clip(min=0)).drop_vars("step", errors="ignore")
+            parts.append(last.where(part["state"] == STATES["done"]))
+        joined: xr.DataArray = xr.concat(parts, "stimulus").transpose("layer", "stimulus", "seed")
+        return joined
+
+    def losses(self, layer: int, updates: Sequence[int] | slice = slice(None)) -> NDArray[np.float32]:
+        """Read the losses at one layer, ``(stimulus, seed, step)``; the last is repeated after an early stop.
+
+        In memory are those of one block of stimuli, and of all stimuli those at some `updates`; by default at all.
+        """
+        loss = self.metamers["loss"].isel(layer=layer).transpose("stimulus", "seed", "step")
+        return np.concatenate([_continued(block)[..., updates] for block in _blocks(loss)])
 
     def signals(self, layer: str, count: int | None = None) -> NDArray[np.float32]:
         """Read the metamers of one layer, ``(stimulus, seed, …)``, of the first `count` stimuli; NaN where not done."""
@@ -156,12 +180,12 @@ class ModelResults:
 
     def natural_signals(self, count: int | None = None) -> Iterator[NDArray[np.float32] | None]:
         """Yield the natural signals in order; None for one that has not been written yet."""
-        for block in _blocks(self.natural["signal"], count):
+        for block in _blocks(self.natural["signal"].transpose("stimulus", ...), count):
             yield from (_complete(signal) for signal in block)
 
     def metamer_signals(self, layer: int, count: int | None = None) -> Iterator[list[NDArray[np.float32] | None]]:
         """Yield a layer's metamers for each stimulus: a list over seeds, with None for one that is missing."""
-        for block in _blocks(self.metamers["signal"].isel(layer=layer), count):
+        for block in _blocks(self.metamers["signal"].isel(layer=layer).transpose("stimulus", "seed", ...), count):
             yield from ([_complete(signal) for signal in seeds] for seeds in block)
 
 
@@ -222,12 +246,22 @@ def stimulus_facts(tree: xr.DataTree) -> dict[str, dict[str, str]]:
     }
 
 
-def _blocks(signals: xr.DataArray, count: int | None) -> Iterator[NDArray[np.float32]]:
-    """Read signals along their stimuli, one chunk of the store at a time, so that none is decompressed twice."""
-    total = signals.sizes["stimulus"] if count is None else min(count, signals.sizes["stimulus"])
-    length = signals.encoding.get("preferred_chunks", {}).get("stimulus", 1)
-    for first in range(0, total, length):
-        yield np.asarray(signals.isel(stimulus=slice(first, min(first + length, total))).values)
+def _blocks(values: xr.DataArray, count: int | None = None) -> Iterator[NDArray[np.float32]]:
+    """Read values ``(stimulus, …)`` block by block."""
+    return (np.asarray(values[block].values) for block in _slices(values, count))
+
+
+def _slices(values: xr.DataArray, count: int | None = None) -> Iterator[slice]:
+    """Yield slices of the stimuli, one for each chunk of the store, so that none is decompressed twice."""
+    total = values.sizes["stimulus"] if count is None else min(count, values.sizes["stimulus"])
+    length = values.encoding.get("preferred_chunks", {}).get("stimulus", 1)
+    return (slice(first, min(first + length, total)) for first in range(0, total, length))
+
+
+def _continued(loss: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return losses ``(…, step)`` with the last one repeated where there is none."""
+    known = np.where(np.isfinite(loss), np.arange(loss.shape[-1]), 0)
+    return np.take_along_axis(loss, np.maximum.accumulate(known, axis=-1), axis=-1)
 
 
 def _complete(signal: NDArray[np.float32]) -> NDArray[np.float32] | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,8 +80,34 @@ class Group:
         return xr.Dataset(data, coordinates, dict(self.attributes))
 
 
+class Draft:
+    """Results that are being created, in a staging folder; made by `StudyStore.creating`."""
+
+    def __init__(self, folder: Path, path: Path) -> None:
+        self._folder, self._root = folder, zarr.create_group(path)
+
+    def add_group(self, path: str, group: Group) -> None:
+        """Add a group with all of its arrays, which are empty, and its coordinates."""
+        with writing_to(self._folder):
+            _create_group(self._root, path, group)
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Set the attributes of the root: provenance."""
+        with writing_to(self._folder):
+            self._root.attrs.update({"schema_version": SCHEMA_VERSION, **attributes})
+
+    def write(self, path: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
+        """Write one region of some variables or coordinates of a group, see `StudyStore.write`."""
+        with writing_to(self._folder):
+            _write(self._root, path, region, values)
+
+    def read_region(self, path: str, name: str, first: slice) -> NDArray[Any]:
+        """Read a part of one variable: a slice of its first dimension."""
+        return np.asarray(_array(self._root, path, name)[first])
+
+
 class StudyStore:
-    """Writes the results of a study; made by `create` or `reopen`."""
+    """Writes the results of a study; made by `create`, `creating` or `reopen`."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / RESULTS
@@ -113,22 +139,39 @@ class StudyStore:
         MetameryError
             The folder cannot be written to, or already holds results.
         """
-        with writing_to(folder), ensured(folder):
-            _check_new(folder)
-            with scratch(folder, STAGED) as staging:
-                root = zarr.create_group(staging / RESULTS)
-                root.attrs.update({"schema_version": SCHEMA_VERSION, **attributes})
-                for path, group in groups.items():
-                    _create_group(root, path, group)
-                for path, values in (contents or {}).items():
-                    for name, value in values.items():
-                        _array(root, path, name)[...] = value
+        with cls.creating(folder) as draft:
+            draft.set_attributes(attributes)
+            for path, group in groups.items():
+                draft.add_group(path, group)
+            for path, values in (contents or {}).items():
+                draft.write(path, {}, values)
+        return cls(folder)
+
+    @classmethod
+    @contextmanager
+    def creating(cls, folder: Path) -> Iterator[Draft]:
+        """Create the results of a study in a folder step by step; they appear there at the end, in one step.
+
+        After an error nothing of them is left behind.
+
+        Raises
+        ------
+        MetameryError
+            The folder cannot be written to, or already holds results.
+        """
+        with ExitStack() as stack:
+            with writing_to(folder):
+                stack.enter_context(ensured(folder))
+                _check_new(folder)
+                staging = stack.enter_context(scratch(folder, STAGED))
+                draft = Draft(folder, staging / RESULTS)
+            yield draft
+            with writing_to(folder):
                 _consolidate(staging / RESULTS)
                 with turn(folder):
                     clear_leftovers(folder)
                     _check_new(folder)
                     os.rename(staging / RESULTS, folder / RESULTS)
-        return cls(folder)
 
     @classmethod
     def reopen(cls, folder: Path) -> StudyStore:
@@ -163,10 +206,7 @@ class StudyStore:
             The region cannot be written, for example because the disk is full.
         """
         with writing_to(self.path.parent):
-            for name, value in values.items():
-                array = _array(self._root, path, name)
-                dims = getattr(array.metadata, "dimension_names", None) or ()
-                array[tuple(region.get(str(dim), slice(None)) for dim in dims)] = np.asarray(value, dtype=array.dtype)
+            _write(self._root, path, region, values)
 
     def read(self, path: str, name: str) -> NDArray[Any]:
         """Read one entire variable."""
@@ -307,6 +347,13 @@ def _create_group(root: zarr.Group, path: str, group: Group) -> None:
             dimension_names=variable.dims,
             attributes=variable.attributes(),
         )
+
+
+def _write(root: zarr.Group, path: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
+    for name, value in values.items():
+        array = _array(root, path, name)
+        dims = getattr(array.metadata, "dimension_names", None) or ()
+        array[tuple(region.get(str(dim), slice(None)) for dim in dims)] = np.asarray(value, dtype=array.dtype)
 
 
 def _array(root: zarr.Group, path: str, name: str) -> zarr.Array[Any]:

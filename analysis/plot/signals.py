@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -116,9 +117,10 @@ def _drawn(results: ModelResults, rows: Sequence[str], columns: Sequence[str], s
         grid[row, 0].set_ylabel(shorten(rows[row], 18, placeholder="…"), fontsize=9)
     answers, agrees = results.answers("predicted", -1), results.answers("agrees", -1)
     for column, layer in enumerate(columns, 1):
-        at, signals = results.layers.index(layer), results.signals(layer, max(numbers) + 1)
+        at = results.layers.index(layer)
+        chosen = replace(results, metamers=results.metamers.isel(stimulus=numbers)).signals(layer)
         for row, number in enumerate(numbers):
-            _signal(grid[row, column], signals[number, seed], results, sounds)
+            _signal(grid[row, column], chosen[row, seed], results, sounds)
             _caption(
                 grid[row, column],
                 results.label(int(answers[at, number, seed])),

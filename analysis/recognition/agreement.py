@@ -50,7 +50,7 @@ def _matched(context: Context) -> list[ModelResults]:
 
 def _agreement(results: ModelResults) -> xr.Dataset:
     assert results.match is not None
-    counts = success_by_layer(results.match.load())[list(_PARTS)]
+    counts = success_by_layer(results.match)[list(_PARTS)]
     named = counts.rename_vars({part: part.replace("agrees", "agreement") for part in _PARTS})
     named = named.rename_vars(agreement_counted="counted").drop_vars("layer").rename_dims(layer="site")
     what = "proportion of metamers with the natural signal's label"

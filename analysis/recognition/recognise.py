@@ -7,6 +7,7 @@ bootstrap intervals over stimuli (Feather et al. 2023: "one number for a network
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,13 +21,15 @@ from ...framework.model_results import ModelResults
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.running import channels_last, drawing, frozen, ordinary
-from ...framework.schema import site_coordinates
+from ...framework.schema import STATES, site_coordinates
 from ...framework.stimuli import Stimulus
 from ..statistics.intervals import draws, means, percentiles, with_ends
 from .labels import Labels, OwnLabels, answered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    _Numbered = tuple[int, NDArray[np.float32]]
 
 BATCH_SIZE = 100
 
@@ -98,7 +101,7 @@ def ask(
 ) -> xr.Dataset:
     """Ask models what metamers show.
 
-    Held in memory are the signals of one model and layer, and a batch in the recogniser.
+    Held in memory are the signals of one chunk of the store, and a batch in the recogniser.
 
     Parameters
     ----------
@@ -139,11 +142,12 @@ def ask(
         module = on_device(model, device)
         with frozen(module), channels_last(module, model.domain), drawing(model, 0):
             for row, (made, layer) in enumerate(sites):
-                signals = _signals(made, layer)
-                classes = _answers(
-                    model, answers[name], signals.reshape(-1, *made.domain.shape), made.domain, device, batch_size
-                )
-                predicted[row, column] = np.where(classes >= 0, meaning[classes], -1).reshape(len(stimuli), -1)
+                found = np.full((len(stimuli), 1 if layer == NATURAL else len(seeds)), -1)
+                for batch in _batched(_signals(made, layer), batch_size):
+                    at = [position for position, _ in batch]
+                    signals = torch.from_numpy(np.stack([signal for _, signal in batch]))
+                    found.flat[at] = _answers(model, answers[name], signals, made.domain, device)
+                predicted[row, column] = np.where(found >= 0, meaning[found], -1)
                 progress.advance()
     right = _right_answers(recognisers, stimuli, labels, answers, words)
     dims = ("site", "recogniser", "stimulus", "seed")
@@ -246,34 +250,32 @@ def summary(
     return xr.Dataset(variables, {name: found[name] for name in ("site", "model", "layer", "recogniser")})
 
 
-def _signals(made: ModelResults, layer: str) -> NDArray[np.float32]:
-    """The metamers of a layer, or the natural signals as if there were one seed, ``(stimulus, seed, …)``."""
+def _signals(made: ModelResults, layer: str) -> Iterator[_Numbered]:
+    """Read the natural signals, or the metamers of a layer that are done, each with its number, stimulus by stimulus.
+
+    Those that are not finite are left out. Natural signals count as if there were one seed.
+    """
     if layer == NATURAL:
-        return made.natural["signal"].transpose("stimulus", *made.domain.dims).values[:, None]
-    return made.signals(layer)
+        return ((at, signal) for at, signal in enumerate(made.natural_signals()) if signal is not None)
+    states = made.metamers["state"].sel(layer=layer).transpose("stimulus", "seed").values.ravel()
+    signals = chain.from_iterable(made.metamer_signals(made.layers.index(layer)))
+    done = zip(states == STATES["done"], signals, strict=True)
+    return ((at, signal) for at, (is_done, signal) in enumerate(done) if is_done and signal is not None)
+
+
+def _batched(signals: Iterator[_Numbered], batch_size: int) -> Iterator[list[_Numbered]]:
+    while batch := list(islice(signals, batch_size)):
+        yield batch
 
 
 def _answers(
-    model: Model,
-    answers: Sequence[str],
-    signals: NDArray[np.float32],
-    domain: Domain,
-    device: str | torch.device,
-    batch_size: int,
+    model: Model, answers: Sequence[str], signals: torch.Tensor, domain: Domain, device: str | torch.device
 ) -> NDArray[np.int64]:
-    """The class that a recogniser gives each signal ``(N, …)``; −1 where there is none."""
-    finite = np.isfinite(signals).all(axis=tuple(range(1, signals.ndim)))
-    found = np.full(len(signals), -1)
-    for batch in _batches(np.flatnonzero(finite), batch_size):
-        fitted, converted = shown(torch.from_numpy(signals[batch]), domain, model.domain)
-        with torch.no_grad():
-            classes = answered(model.module(fitted.to(device)), answers).cpu()
-        found[batch] = np.where(converted.numpy(), classes.numpy(), -1)
-    return found
-
-
-def _batches(indices: NDArray[np.intp], batch_size: int) -> Iterator[NDArray[np.intp]]:
-    return (indices[first : first + batch_size] for first in range(0, len(indices), batch_size))
+    """The class that a recogniser gives each signal ``(B, …)``; −1 where it cannot be converted."""
+    fitted, converted = shown(signals, domain, model.domain)
+    with torch.no_grad():
+        classes = answered(model.module(fitted.to(device)), answers).cpu()
+    return np.where(converted.numpy(), classes.numpy(), -1)
 
 
 def _right_answers(

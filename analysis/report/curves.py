@@ -28,20 +28,22 @@ class Curve:
     highest: NDArray[np.float64]
 
 
-def curve(updates: NDArray[np.float64], losses: NDArray[np.float32]) -> Curve | None:
-    """Reduce the losses of some metamers, ``(metamer, step)``, to one curve of at most 250 points.
+def drawn_updates(count: int) -> list[int]:
+    """Return the indices of at most 250 of `count` updates, at which a curve is drawn; both ends are kept."""
+    kept: list[int] = np.unique(np.linspace(0, count - 1, min(_POINTS, count)).round().astype(int)).tolist()
+    return kept
 
-    None where there is no metamer.
-    """
+
+def curve(updates: NDArray[np.float64], losses: NDArray[np.float32]) -> Curve | None:
+    """Reduce the losses of some metamers, ``(metamer, step)``, to one curve; None where there is no metamer."""
     if not len(losses):
         return None
-    kept = np.unique(np.linspace(0, len(updates) - 1, min(_POINTS, len(updates))).round().astype(int))
-    values = np.asarray(losses[:, kept], dtype=np.float64)
+    values = np.asarray(losses, dtype=np.float64)
     known = np.isfinite(values).all(axis=0)
     if not known.any():
         return None
     values = values[:, known]
-    return Curve(updates[kept][known], np.median(values, axis=0), values.min(axis=0), values.max(axis=0))
+    return Curve(updates[known], np.median(values, axis=0), values.min(axis=0), values.max(axis=0))
 
 
 def loss_charts(curves: Sequence[Curve | None], layers: Sequence[str]) -> list[str]:

@@ -45,10 +45,17 @@ class Matrix:
 def matrices(model: ModelResults) -> list[Matrix]:
     """Return the median match over stimuli and seeds, one matrix per metric; empty where nothing was measured."""
     matches = model.matches
-    if matches is None or matches.isnull().all():
+    if matches is None:
         return []
-    present = [metric for metric in METRICS if metric.name in matches["metric"].values]
-    return [_matrix(model, metric, matches.sel(metric=metric.name).values) for metric in present]
+    names = matches["metric"].values.tolist()
+    medians = []  # (layer, metric, measured_layer)
+    for layer in range(len(model.layers)):  # the match of one layer is in memory at a time
+        values = matches.isel(layer=layer).transpose("metric", "measured_layer", ...).values
+        medians.append([[median(each) for each in measured] for measured in values])
+    if np.isnan(medians).all():
+        return []
+    present = [(metric, names.index(metric.name)) for metric in METRICS if metric.name in names]
+    return [_matrix(model, metric, [row[number] for row in medians]) for metric, number in present]
 
 
 def shade(value: float, pale: float, deep: float) -> int | None:
@@ -69,8 +76,8 @@ def median(values: NDArray[Any]) -> float:
     return float(np.median(known)) if known.size else float("nan")
 
 
-def _matrix(model: ModelResults, metric: Metric, values: NDArray[np.float32]) -> Matrix:
-    medians = [[median(each) for each in measured] for measured in values]
+def _matrix(model: ModelResults, metric: Metric, medians: Sequence[Sequence[float]]) -> Matrix:
+    """`medians` are of each layer's metamers, at each measured layer."""
     pale, deep = _ends(metric, medians)
     unit = " dB" if metric.units == "dB" else ""
     rows = [

@@ -14,7 +14,7 @@ import numpy as np
 from ...framework.manager import short
 from ...framework.schema import STATES
 from ..synthesis.settings import PRESETS
-from .curves import curve, loss_charts
+from .curves import curve, drawn_updates, loss_charts
 from .gallery import Row, gallery
 from .layers import LayerSummary, layer_summaries
 from .matrix import Matrix, matrices
@@ -115,10 +115,11 @@ def model_section(
     reduced, finals = [], []
     updates = np.asarray(model.metamers["step"].values, dtype=np.float64)
     done = np.asarray(model.metamers["state"].values) == STATES["done"]
+    drawn = drawn_updates(len(updates))
     for index in range(len(model.layers)):
-        losses = model.losses(index)  # (stimulus, seed, step)
+        losses = model.losses(index, drawn)  # (stimulus, seed, update)
         finals.append(losses[..., -1])
-        reduced.append(curve(updates, losses[done[index]]))
+        reduced.append(curve(updates[drawn], losses[done[index]]))
     final = np.stack(finals)
     correct = np.asarray(model.natural["correct"].values)
     asked = int((correct >= 0).sum())

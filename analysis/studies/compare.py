@@ -12,7 +12,7 @@ import xarray as xr
 from ...framework.errors import MetameryError
 from ...framework.model_results import models_of
 from ...framework.schema import METRIC_UNITS, site_coordinates
-from ..proof.success import at_own_layer, success_by_layer
+from ..proof.success import success_by_layer
 from .in_memory import Results, opened
 
 _EACH = {"stimulus", "seed", "step", "participant", "channel", "y", "x", "time"}
@@ -106,11 +106,10 @@ def _names(studies: Mapping[str, xr.DataTree]) -> dict[str, dict[str, str]]:
 def _synthesis(study: str, tree: xr.DataTree, names: Mapping[str, str]) -> xr.Dataset:
     parts = []
     for results in models_of(tree):
-        if results.match is None:
+        if results.match is None or results.own_matches is None:
             raise MetameryError(f"'{study}' holds no match of '{results.name}', expected a finished study")
-        match = results.match.load()
-        result = success_by_layer(match)
-        fit = at_own_layer(match["match"]).median(("stimulus", "seed"))
+        result = success_by_layer(results.match)
+        fit = results.own_matches.median(("stimulus", "seed"))
         result["loss"] = results.final_loss.median(("stimulus", "seed")).assign_attrs(
             long_name="distance to the stimulus after the last update, median", units="1"
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,11 @@ import torch
 from ...framework.errors import MetameryError
 from ...framework.limits import check_disk, check_memory
 from ...framework.manager import Plugins, short
+from ...framework.progress import Progress
 from ...framework.provenance import provenance
 from ...framework.schema import fitted_variables, stimuli_variables
-from ...framework.stimuli import Stimulus, is_utf8
-from ...framework.store import Group, StudyStore
+from ...framework.stimuli import Stimuli, Stimulus, is_utf8
+from ...framework.store import Draft, Group, StudyStore
 from ...framework.study import Study, load_stimuli, qualified_tools
 from ...framework.suppliers import suppliers
 from ..proof.measures import METRICS
@@ -32,72 +34,115 @@ if TYPE_CHECKING:
 
     from .parts import Part
 
-_KEPT = ("category", "labels", "name", "source", "licence", "group", "sample_rate")
+_FACTS = ("category", "source", "licence", "group")
+
+
+@dataclass(eq=False)
+class _Known:
+    """What is kept of the stimuli that were read: text, but no signals."""
+
+    names: dict[str, None] = field(default_factory=dict)
+    facts: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in _FACTS})
+    answers: dict[str, dict[str, list[str | int]]] = field(default_factory=dict)
+
+    def add(self, stimulus: Stimulus) -> None:
+        """Keep what a stimulus says of itself.
+
+        Raises
+        ------
+        MetameryError
+            Its name is not unique, or cannot be written as text.
+        """
+        name = stimulus.name
+        if not is_utf8(name):
+            raise MetameryError(f"the name {name!a} cannot be written as text")
+        if name in self.names:
+            raise MetameryError(f"the name '{name}' is not unique")
+        self.names[name] = None
+        for fact, values in self.facts.items():
+            values.append(sys.intern(str(getattr(stimulus, fact))))
+        self.answers[name] = {space: sorted(right, key=str) for space, right in stimulus.answers.items()}
 
 
 def create(
-    study: Study, folder: Path, plugins: Plugins, parts: list[Part], settings: Settings, device: torch.device
+    study: Study,
+    folder: Path,
+    plugins: Plugins,
+    parts: list[Part],
+    settings: Settings,
+    device: torch.device,
+    progress: Progress,
 ) -> StudyStore:
     """Read a study's stimuli, fit them to each model, and create its store with all that is known before synthesis.
 
-    The signals of each domain are held in memory once.
+    Stimuli are read in blocks of a batch: in memory are the signals of one block, for each domain, and the names and
+    other text of all stimuli.
 
     Raises
     ------
     MetameryError
         A stimulus does not fit or its name is not unique, or the study needs more memory or disk than there is.
+        Nothing is left behind then.
     """
     stimuli = load_stimuli(plugins, study.stimuli)
-    known: list[Stimulus] = []
-    # Shared, since a small block for each, between large ones that are freed, would fragment the memory.
-    nothing = torch.empty(0, dtype=torch.float32, device="cpu")
-    domains = {part.model.domain for part in parts}
-    fitted = {domain: np.empty((len(stimuli), *domain.shape), dtype=np.float32) for domain in domains}
-    for index in range(len(stimuli)):
-        stimulus = stimuli[index]
-        for domain, signals in fitted.items():
-            signals[index] = domain.fit(stimulus).numpy()
-        known.append(Stimulus(nothing, *(getattr(stimulus, name) for name in _KEPT)))
-    names = [stimulus.name for stimulus in known]
-    if not names:
-        raise MetameryError(f"stimuli '{short(study.stimuli.name)}' are empty")
-    if unwritable := next((name for name in names if not is_utf8(name)), None):
-        raise MetameryError(f"stimuli '{short(study.stimuli.name)}': the name {unwritable!a} cannot be written as text")
-    if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise MetameryError(f"stimuli '{short(study.stimuli.name)}': the name '{repeated[0]}' is not unique")
+    what, count = f"stimuli '{short(study.stimuli.name)}'", len(stimuli)
+    if not count:
+        raise MetameryError(f"{what} are empty")
+    _check_room(parts, count, settings, folder)
+    with StudyStore.creating(folder) as draft:
+        unnamed = [""] * count  # names are known when all stimuli are read
+        for part in parts:
+            metamers = metamer_group(part.model, part.layers, unnamed, settings)
+            fitted = Group(
+                fitted_variables(part.model.domain.dims), {"stimulus": unnamed}, metamers.sizes, metamers.chunks
+            )
+            draft.add_group(f"models/{part.key}/stimuli", fitted)
+        progress.start(count, "reading the stimuli")
+        known = _write_signals(draft, stimuli, what, parts, min(settings.batch_size, count), progress)
+        names = list(known.names)
+        draft.add_group("stimuli", Group(stimuli_variables(), {"stimulus": names}))
+        draft.write("stimuli", {}, {fact: np.array(values, dtype=object) for fact, values in known.facts.items()})
+        for part in parts:
+            path = f"models/{part.key}"
+            draft.write(f"{path}/stimuli", {}, {"stimulus": np.array(names, dtype=object)})
+            first = torch.from_numpy(draft.read_region(f"{path}/stimuli", "signal", slice(PROBED)))
+            attributes = _model_attributes(part) | kept_activations(part.model, first, part.measured)
+            draft.add_group(path, Group(attributes=attributes))
+            draft.add_group(f"{path}/metamers", metamer_group(part.model, part.layers, names, settings))
+            draft.add_group(f"{path}/match", match_group(part.layers, part.measured, names, settings))
+            draft.write(f"{path}/metamers", {}, {"modified_relu": relus(part, settings)})
+        draft.set_attributes(
+            {
+                **_provenance(study, plugins, parts, settings, device),
+                "answers": json.dumps(known.answers),
+                "settings": json.dumps(qualified_tools(plugins, settings.table())),
+                "folder": str(folder.resolve()),
+            }
+        )
+    return StudyStore(folder)
 
-    _check_room(parts, len(names), settings, folder)
-    groups = {"stimuli": Group(stimuli_variables(), {"stimulus": names})}
-    contents: dict[str, dict[str, Any]] = {
-        "stimuli": {
-            name: np.array([getattr(stimulus, name) for stimulus in known], dtype=object)
-            for name in stimuli_variables()
-        }
-    }
-    for part in parts:
-        metamers = metamer_group(part.model, part.layers, names, settings)
-        path = f"models/{part.key}"
-        signals = fitted[part.model.domain]
-        groups[path] = Group(
-            attributes=_model_attributes(part)
-            | kept_activations(part.model, torch.from_numpy(signals[:PROBED]), part.measured)
-        )
-        groups[f"{path}/stimuli"] = Group(
-            fitted_variables(part.model.domain.dims), {"stimulus": names}, metamers.sizes, metamers.chunks
-        )
-        groups[f"{path}/metamers"] = metamers
-        groups[f"{path}/match"] = match_group(part.layers, part.measured, names, settings)
-        contents[f"{path}/stimuli"] = {"signal": signals}
-        contents[f"{path}/metamers"] = {"modified_relu": relus(part, settings)}
-    attributes = {
-        **_provenance(study, plugins, parts, settings, device),
-        "answers": json.dumps(
-            {s.name: {space: sorted(right, key=str) for space, right in s.answers.items()} for s in known}
-        ),
-        "settings": json.dumps(qualified_tools(plugins, settings.table())),
-        "folder": str(folder.resolve()),
-    }
-    return StudyStore.create(folder, groups, attributes, contents)
+
+def _write_signals(
+    draft: Draft, stimuli: Stimuli, what: str, parts: list[Part], block: int, progress: Progress
+) -> _Known:
+    """Fit stimuli to each model's domain, and write them block by block; a block is a chunk of the store."""
+    known = _Known()
+    fitted = {domain: np.empty((block, *domain.shape), np.float32) for domain in {part.model.domain for part in parts}}
+    for first in range(0, len(stimuli), block):
+        region = slice(first, min(first + block, len(stimuli)))
+        for index in range(region.start, region.stop):
+            stimulus = stimuli[index]
+            for domain, signals in fitted.items():
+                signals[index - first] = domain.fit(stimulus).numpy()
+            try:
+                known.add(stimulus)
+            except MetameryError as error:
+                raise MetameryError(f"{what}: {error}") from None
+            progress.advance()
+        for part in parts:
+            signals = fitted[part.model.domain][: region.stop - region.start]
+            draft.write(f"models/{part.key}/stimuli", {"stimulus": region}, {"signal": signals})
+    return known
 
 
 def relus(part: Part, settings: Settings) -> NDArray[np.int8]:

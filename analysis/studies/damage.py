@@ -164,6 +164,9 @@ def _complete(model: zarr.Group, done: NDArray[np.bool_], path: str, unreadable:
         _read(model, name, path, unreadable)
         predicted = np.where(f"{path}/{name}" in unreadable, -1, predicted)
     updates = np.arange(loss.shape[-1])
+    match = model.get("match")
+    match = match if isinstance(match, zarr.Group) else None
+    fits = None if match is None else _array(model, "match/match")
     for layer, seed in np.ndindex(done.shape[0], done.shape[2]):
         for block in _blocks(signal, 1):
             at = (layer, block, seed)
@@ -172,14 +175,15 @@ def _complete(model: zarr.Group, done: NDArray[np.bool_], path: str, unreadable:
             finite = _finite(_part(signal, at, f"{path}/metamers/signal", unreadable), 1)
             losses = _part(loss, at, f"{path}/metamers/loss", unreadable)
             finite &= (np.isfinite(losses) | (updates > steps[at][:, None])).all(axis=1) & (steps[at] >= 0)
+            if fits is not None:  # NaN at some layers may be what was measured
+                fit = _part(fits, (layer, slice(None), block, seed), f"{path}/match/match", unreadable)
+                finite &= ~np.isnan(fit).all(axis=(0, 2))
             complete[at] &= finite
     for name in ("metamers/reason", *(["metamers/made_on"] if "metamers/made_on" in model else [])):
         complete &= _read(model, name, path, unreadable) != _LOST
-    match = model.get("match")
-    if not isinstance(match, zarr.Group):
+    if match is None:
         return complete
-    for name, axes in (("match", (1, 4)), ("quantised_match", (3,))):  # NaN at some layers may be what was measured
-        complete &= ~np.isnan(_read(model, f"match/{name}", path, unreadable)).all(axis=axes)
+    complete &= ~np.isnan(_read(model, "match/quantised_match", path, unreadable)).all(axis=3)
     for name in sorted(set(match.array_keys()) - {"match", "quantised_match", *_ANSWERS}):
         _read(model, f"match/{name}", path, unreadable)
     answers = {name: _read(model, f"match/{name}", path, unreadable) for name in _ANSWERS}

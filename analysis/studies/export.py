@@ -174,7 +174,7 @@ def _answers(model: ModelResults, layer: int) -> dict[str, list[list[str]]]:
         "state": (stored["state"], lambda value: STATE_NAMES[int(value)]),
         "reason": (stored["reason"], str),
         "steps": (stored["steps"], lambda value: str(value) if value >= 0 else ""),
-        "loss": (model.losses(layer)[..., -1], lambda value: str(value) if np.isfinite(value) else ""),
+        "loss": (model.losses(layer, [-1])[..., 0], lambda value: str(value) if np.isfinite(value) else ""),
         "predicted": (model.answers("predicted", -1)[layer], lambda value: model.label(int(value))),
         "agrees": (model.answers("agrees", -1)[layer], lambda value: {0: "no", 1: "yes"}.get(int(value), "")),
     }

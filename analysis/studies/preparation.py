@@ -93,7 +93,7 @@ def prepare(
     if stored is not None and _goes_on(stored, named, folder, plugins, parts, settings, progress, claim):
         store = stored
     else:
-        store = create(study, folder, plugins, parts, settings, device)
+        store = create(study, folder, plugins, parts, settings, device, progress)
     attainable = study.null_stimuli is not None or len(store.read("stimuli", "stimulus")) > 1
     wanted = [part for part in parts if attainable and "null" not in store.children(f"models/{part.key}")]
     try:

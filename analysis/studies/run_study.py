@@ -35,7 +35,7 @@ def run_study(
     """Make the metamers of a study that are still missing.
 
     The store of a new study is created completely before the first update: its stimuli are read, fitted to each model
-    and stored, so that a picture that cannot be used is found at once. They are held in memory meanwhile.
+    and stored, a batch at a time, so that a picture that cannot be used is found at once.
 
     Parameters
     ----------

@@ -37,14 +37,23 @@ def _picture(path: Path, background: pictures.Colour | None = None) -> tuple[tor
 KINDS = (Kind("picture", pictures.ENDINGS, _picture), Kind("sound", sounds.ENDINGS, sounds.read_sound))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ListedFile:
-    """One listed file: its path, its name among the stimuli, its class and its group."""
+    """One listed file: its path inside the folder, its name among the stimuli, and its group."""
 
-    path: Path
+    folder: Path
+    inside: str
     name: str
-    category: str
     group: str
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.inside
+
+    @property
+    def category(self) -> str:
+        """The name of its class; empty if it is not in a class's folder."""
+        return self.inside.rpartition("/")[0]
 
 
 @dataclass(frozen=True)
@@ -144,10 +153,10 @@ def folder(
         what = "is a file" if root.exists() else "does not exist"
         raise MetameryError(f"'{path}' {what}, expected a folder of {_accepted()}")
     top = contents(root)
-    inner = {inside: contents(inside) for inside in top.folders}
-    classes = {inside: held for inside, held in inner.items() if not _is_result(held)}
-    check_names(root, (top, *classes.values()), skip_unreadable)
-    listed = [file for held in (top, *classes.values()) for file in held.of(_endings())]
+    classes = [held for inside in top.folders if not _is_result(held := contents(root / inside))]
+    check_names(root, (top, *classes), skip_unreadable)
+    listed = top.of(_endings())
+    listed += [f"{held.folder.name}/{name}" for held in classes for name in held.of(_endings())]
     if not listed:
         others = f"; it holds {listing}" if (listing := summary(top)) else ""
         raise MetameryError(
@@ -157,27 +166,27 @@ def folder(
     kind = _on_background(_kind(root, listed), root, background)
     check_classes(root, classes, kind.endings, _described(kind))
     warn_of_others(root, top, classes, kind.endings)
-    files = _listed(root, sorted(listed, key=lambda file: file.relative_to(root).as_posix()), _pattern(group))
-    selected = tuple(files[index] for index in spread(len(files), limit))
-    numbers = imagenet.numbers_of({file.category for file in files}) if kind.name == "picture" else {}
+    selected = _listed(root, sorted(listed), _pattern(group), limit)
+    categories = {file.rpartition("/")[0] for file in listed}
+    numbers = imagenet.numbers_of(categories) if kind.name == "picture" else {}
     return FolderStimuli(kind, _readable(root, kind, background, selected) if skip_unreadable else selected, numbers)
 
 
 def _is_result(held: Contents) -> bool:
     """Whether a folder is that of a study or a run, which may be next to the classes."""
-    return any(inside.name == RESULTS for inside in held.folders)
+    return RESULTS in held.folders
 
 
 def _endings() -> tuple[str, ...]:
     return tuple(ending for kind in KINDS for ending in kind.endings)
 
 
-def _kind(root: Path, files: Sequence[Path]) -> Kind:
+def _kind(root: Path, files: Sequence[str]) -> Kind:
     """Return the kind of all files, or raise if there are two."""
-    of_each = [(kind, [file for file in files if file.suffix.lower() in kind.endings]) for kind in KINDS]
+    of_each = [(kind, [file for file in files if file.lower().endswith(kind.endings)]) for kind in KINDS]
     present = [(kind, own) for kind, own in of_each if own]
     if len(present) > 1:
-        kinds = " and ".join(f"{kind.name}s ('{min(own).relative_to(root).as_posix()}')" for kind, own in present)
+        kinds = " and ".join(f"{kind.name}s ('{min(own)}')" for kind, own in present)
         raise MetameryError(f"the folder '{root}' holds {kinds}: expected one kind of signal")
     return present[0][0]
 
@@ -199,25 +208,24 @@ def _pattern(group: str) -> re.Pattern[str] | None:
         raise MetameryError(f"group is {group!r}, expected a regular expression: {error}") from None
 
 
-def _group(file: Path, pattern: re.Pattern[str] | None) -> str:
-    if pattern is None:
-        return ""
-    if not (match := pattern.search(file.name)):
-        raise MetameryError(f"group '{pattern.pattern}' does not match the file's name '{file.name}'")
+def _group(file: str, pattern: re.Pattern[str]) -> str:
+    name = file.rpartition("/")[2]
+    if not (match := pattern.search(name)):
+        raise MetameryError(f"group '{pattern.pattern}' does not match the file's name '{name}'")
     return (match[1] if pattern.groups else match[0]) or ""
 
 
-def _listed(root: Path, files: Sequence[Path], pattern: re.Pattern[str] | None) -> list[ListedFile]:
-    full = [file.relative_to(root).as_posix() for file in files]
-    short = [file.relative_to(root).with_suffix("").as_posix() for file in files]
+def _listed(
+    root: Path, files: Sequence[str], pattern: re.Pattern[str] | None, limit: int | None
+) -> tuple[ListedFile, ...]:
+    """Return some of the files, whose names and groups do not depend on which of them are selected."""
+    short = [os.path.splitext(file)[0] for file in files]
     count = Counter(short)
-    names = [path if count[stem] > 1 else stem for path, stem in zip(full, short, strict=True)]
+    names: Sequence[str] = [path if count[stem] > 1 else stem for path, stem in zip(files, short, strict=True)]
     if len(set(names)) < len(names):  # `a.png` and `a.jpg` beside `a.png.jpg`
-        names = full
-    return [
-        ListedFile(file, name, "" if file.parent == root else file.parent.name, _group(file, pattern))
-        for file, name in zip(files, names, strict=True)
-    ]
+        names = files
+    groups = [""] * len(files) if pattern is None else [_group(file, pattern) for file in files]
+    return tuple(ListedFile(root, files[index], names[index], groups[index]) for index in spread(len(files), limit))
 
 
 def _readable(root: Path, kind: Kind, background: str, files: Sequence[ListedFile]) -> tuple[ListedFile, ...]:
@@ -266,10 +274,10 @@ def _accepted() -> str:
     return " or ".join(_described(kind) for kind in KINDS)
 
 
-def _deeper(classes: dict[Path, Contents]) -> str:
-    for split, held in classes.items():
-        if any(contents(inside).of(_endings()) for inside in held.folders):
-            return f"; there are some in deeper folders: give '{split}'"
+def _deeper(classes: Sequence[Contents]) -> str:
+    for held in classes:
+        if any(contents(held.folder / inside).has(_endings()) for inside in held.folders):
+            return f"; there are some in deeper folders: give '{held.folder}'"
         if listing := summary(held):
-            return f"; '{split}' holds {listing}"
+            return f"; '{held.folder}' holds {listing}"
     return ""

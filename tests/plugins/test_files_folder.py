@@ -1,5 +1,7 @@
 """Pictures and sounds of the user's own."""
 
+import pickle
+import sys
 from collections import Counter
 
 import numpy as np
@@ -172,6 +174,33 @@ def test_no_folder_no_pictures_and_a_file(tmp_path, load):
         load(tmp_path)
     with pytest.raises(MetameryError, match="is a file"):
         load(tmp_path / "train/cat/1.png")
+
+
+def test_a_folder_is_listed_without_opening_a_file(tmp_path, load):
+    opened, listening = [], True
+
+    def hear(event, arguments):
+        if listening and event == "open" and str(arguments[0]).startswith(str(tmp_path)):
+            opened.append(arguments[0])
+
+    for file in ("cat/1.png", "cat/2.png", "dog/1.png"):
+        save(tmp_path / file)
+    sys.addaudithook(hear)  # cannot be removed
+    stimuli = load(tmp_path, group=r"\d")
+    assert (len(stimuli), stimuli.names, stimuli.categories) == (3, ["cat/1", "cat/2", "dog/1"], ["cat", "cat", "dog"])
+    assert opened == []
+    assert stimuli[1].group == "2"
+    assert opened == [str(tmp_path / "cat/2.png")]
+    listening = False
+
+
+def test_files_are_small_in_memory_and_survive_a_worker(tmp_path, load):
+    """A data set of millions of files is listed in each worker."""
+    for file in ("cat/1.png", "cat/1.jpg"):
+        save(tmp_path / file)
+    stimuli = pickle.loads(pickle.dumps(load(tmp_path)))
+    assert [stimulus.name for stimulus in stimuli] == ["cat/1.jpg", "cat/1.png"]
+    assert not any(hasattr(file, "__dict__") for file in stimuli.files)
 
 
 def test_options_are_checked(tmp_path, load):

@@ -1,4 +1,4 @@
-"""The memory and disk that the dry run states, compared with what a separate process used and wrote."""
+"""Memory of separate processes: what the dry run states, and that results are read in blocks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from inputs import PEAK_MEMORY, on_linux
+from metamery.framework import ImageDomain, open_study
+from metamery.framework.model_results import models_of
+from studies import make_study
 
 SCRIPT = """
 import json, sys
@@ -82,3 +86,64 @@ def test_what_is_planned_is_what_is_taken(count: int, side: int, channels: int, 
     assert took / 1.35 < planned < 1.6 * took  # the C library keeps more or less of what is freed
     planned, wrote = found["disk"]  # before compression, which takes about a tenth from noise
     assert 0.8 * planned < wrote < 1.05 * planned
+
+
+READING = """
+import sys
+from pathlib import Path
+
+import torch
+from metamery.analysis.recognition.recognise import ask
+from metamery.analysis.report import write_report
+from metamery.analysis.studies.compare import compare
+from metamery.analysis.studies.export import export
+from metamery.analysis.studies.stored_stimuli import known_stimuli
+from metamery.framework import ImageDomain, Model, open_study
+from metamery.framework.model_results import models_of
+
+torch.set_num_threads(1)
+parts = torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 3)
+model = Model(torch.nn.Sequential(*parts).eval(), ImageDomain(3, 144, 144), ["output"], ["tabby", "cat", "dog"])
+for name in "few", "many":
+    study = Path(sys.argv[1]) / name
+    with open_study(study) as tree:
+        generated = models_of(tree)
+        ask({"vision:net": model}, generated, known_stimuli(tree, generated[0].stimuli), batch_size=8)
+    compare({"this": study, "again": study})
+    write_report(study)
+    export(study, Path(sys.argv[1]) / f"{name}-exported")
+    print(peak_memory())
+"""
+
+
+@on_linux
+@pytest.mark.slow
+def test_results_are_read_in_blocks(tmp_path: Path) -> None:
+    """Natural signals and metamers are 20 MB of the smaller study and 119 MB of the larger."""
+    for name, count in ("few", 40), ("many", 240):
+        stimuli = [f"s{index}" for index in range(count)]
+        make_study(
+            tmp_path / name, {"vision:net": ImageDomain(3, 144, 144)}, stimuli, True, layers=["output"], seeds=[0]
+        )
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK_MEMORY + READING, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    few, many = map(int, done.stdout.split())
+    assert many - few < 20e6
+
+
+def test_losses_at_some_updates_are_those_of_all(tmp_path: Path) -> None:
+    study = make_study(tmp_path, {"vision:net": ImageDomain(3, 8, 10)}, [f"s{index}" for index in range(5)])
+    with open_study(study) as tree:
+        (results,) = models_of(tree)
+        for layer in range(len(results.layers)):
+            every = results.losses(layer)
+            assert every.shape == (5, 2, 7)
+            np.testing.assert_array_equal(results.losses(layer, [0, 3, -1]), every[..., [0, 3, -1]])
+        last = results.final_loss
+        assert last.dims == ("layer", "stimulus", "seed")
+        done = results.metamers["state"].values == 1
+        assert (last.notnull().values == done).all()
+        for layer, own in enumerate(done):
+            assert (last.values[layer][own] == results.losses(layer, [-1])[..., 0][own]).all()

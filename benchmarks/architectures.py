@@ -30,6 +30,9 @@ from metamery.framework.testing import check_model
 SIDES = (64, 96, 128)
 """Sides of pictures that are tried first, in pixels."""
 
+LIMIT_SECONDS = 600
+"""Seconds that one network may take."""
+
 TIMM = (Path(__file__).parent / "architectures.txt").read_text(encoding="utf-8").split()
 """For nearly each of timm's modules, one of its smallest networks, and a few more."""
 
@@ -105,7 +108,11 @@ def main() -> None:
         began = time.perf_counter()
         with ProcessPoolExecutor(1, multiprocessing.get_context("fork"), _give_way) as pool:
             try:
-                found = pool.submit(outcome, name).result()
+                found = pool.submit(outcome, name).result(LIMIT_SECONDS)
+            except TimeoutError:
+                found = {"problem": f"was not ready after {LIMIT_SECONDS // 60} minutes on one core"}
+                for process in multiprocessing.active_children():
+                    process.kill()
             except BrokenProcessPool:
                 found = {"problem": "its process was killed: is there too little memory?"}
             except Exception as error:

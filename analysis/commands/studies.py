@@ -184,7 +184,10 @@ def synthesise(
     null_signals: Annotated[
         int | None, typer.Option(min=2, help="Number of null signals, drawn at random; 1,415 by default.")
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Number of stimuli in a batch.")] = None,
+    batch_size: Annotated[
+        str,
+        typer.Option(metavar="N", help="Number of stimuli in a batch, or auto: as many as fit in half of the memory."),
+    ] = "",
     setting: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="Any setting of the preset, such as optimizer_options.beta2=0.8."),
@@ -210,7 +213,7 @@ def synthesise(
     options: dict[str, Any] = {}
     if limit is not None:
         options["limit"] = limit
-    given = {"steps": steps, "seeds": seeds if seeds > 1 else None, "batch_size": batch_size}
+    given = {"steps": steps, "seeds": seeds if seeds > 1 else None, "batch_size": _batch_size(batch_size)}
     named = tuple(name.strip() for name in layers.split(",") if name.strip())
     plugins = loaded_plugins(context, trust)
     study = Study(
@@ -309,6 +312,14 @@ def export(
     typer.echo(f"{write(study, output, level)} files in {output.resolve()}, listed in metamers.csv")
 
 
+def _batch_size(text: str) -> int | str | None:
+    """Read a number of stimuli or ``auto``, as in a study's file; None if there is none."""
+    try:
+        return int(text) if text and text != "auto" else text or None
+    except ValueError:
+        raise MetameryError(f"--batch-size is '{text}', expected a whole number of at least 1, or auto") from None
+
+
 def _with_reading(plugins: Plugins, study: Study, skip_unreadable: bool, background: str) -> Study:
     """Return a study with a command's options for reading files, which are part of the study and of resuming it."""
     null = study.null_stimuli
@@ -333,6 +344,7 @@ def _make(
     from ...framework.devices import resolve_device
     from ...framework.progress import ProgressBar, duration
     from ..report import write_report
+    from ..studies.batch_size import with_batch_size
     from ..studies.estimate import estimate
     from ..studies.run_study import run_study
     from ..studies.units import Share
@@ -343,6 +355,8 @@ def _make(
     plugins = loaded_plugins(context)
     where = resolve_device(device)
     if dry_run:
+        with plugins.trust.named_in(study.source):
+            study = with_batch_size(study, plugins, where)
         planned = estimate(study, plugins, where)
         typer.echo(study.qualified(plugins).to_toml())
         typer.echo(

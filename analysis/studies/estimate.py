@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,13 +18,8 @@ from ..proof.null import MAX_SIGNALS, null_bytes
 from ..synthesis.matching import match_layer
 from ..synthesis.procedure import Procedure
 from ..synthesis.settings import resolve_settings
+from .batch_size import batch_bytes, signal_bytes, with_batch_size
 from .parts import Part, load_parts
-
-_WRITTEN = 10
-"""Number of batches of signals that Zarr holds at once while it writes many, each raw and compressed."""
-
-_PASSING = 5
-"""Number of temporary copies of the largest activation in an update, with what the C library retains: measured."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +46,7 @@ def estimate(study: Study, plugins: Plugins, device: torch.device) -> Estimate:
 
 
 def _estimate(study: Study, plugins: Plugins, device: torch.device) -> Estimate:
+    study = with_batch_size(study, plugins, device)
     settings = resolve_settings(study.synthesis)
     check_precision(settings.precision, device)
     stimuli = len(load_stimuli(plugins, study.stimuli))
@@ -61,22 +56,17 @@ def _estimate(study: Study, plugins: Plugins, device: torch.device) -> Estimate:
     signals = min(signals, MAX_SIGNALS if study.null_signals is None else study.null_signals)
     seconds = 0.0
     parts = load_parts(study, plugins, device)
-    fitted = {part.model.domain: 4 * math.prod(part.model.domain.shape) for part in parts}
+    fitted = {part.model.domain: signal_bytes(part) for part in parts}
     together = min(settings.batch_size, stimuli)
-    largest_signal = max(fitted.values())
-    most = stimuli * sum(fitted.values()) + 2 * min(_WRITTEN * together, stimuli) * largest_signal
+    most = together * (sum(fitted.values()) + 2 * max(fitted.values()))  # a block is fitted, written and compressed
     for part in parts:
         each = stimuli * settings.seeds
         metamers += len(part.layers) * each
-        found = examine(part.model, part.layers).outline
-        kept = {layer.name: layer.kept_bytes for layer in found}
-        units = {layer.name: layer.units for layer in found}
-        measured = 4 * sum(units.get(layer, 0) for layer in part.measured)
-        largest = 4 * max(units.values())
-        of_layer = max(kept.get(layer, max(kept.values())) for layer in part.layers)
-        most = max(most, together * (of_layer + 2 * measured + _PASSING * largest + 2 * largest_signal))
+        units = {layer.name: layer.units for layer in examine(part.model, part.layers).outline}
+        largest = max(units.values())
+        most = max(most, together * batch_bytes(part))
         sizes = [units.get(layer, 0) for layer in part.layers]
-        most = max(most, null_bytes(signals, [units["input"], *sizes], largest // 4))
+        most = max(most, null_bytes(signals, [units["input"], *sizes], largest))
         scratch = max(scratch, 4 * signals * (units["input"] + sum(sizes) + max(sizes)))
         signal = fitted[part.model.domain]
         disk += stimuli * signal + len(part.layers) * each * (signal + 4 * (settings.steps + 1))

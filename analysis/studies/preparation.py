@@ -25,6 +25,7 @@ from ...framework.suppliers import naming_missing
 from ..proof.null import MAX_SIGNALS, TooFewSignalsError, cache_folder, draw_signals, null_of_signals
 from ..synthesis.procedure import Procedure
 from ..synthesis.settings import Settings, resolve_settings
+from .batch_size import with_batch_size
 from .creation import create
 from .parts import Part, load_parts
 from .resuming import check_same, give_way, holds_results
@@ -84,6 +85,7 @@ def prepare(
     """
     stored = StudyStore.reopen(folder) if (folder / RESULTS).exists() else None
     is_new = stored is None
+    study = with_batch_size(study, plugins, device, stored)
     named = study if stored is None else study.qualified(plugins)
     settings = resolve_settings(named.synthesis)
     check_precision(settings.precision, device)

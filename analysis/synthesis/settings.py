@@ -68,8 +68,9 @@ class Settings:
     seeds
         Number of metamers of each stimulus and layer, from different noise.
     batch_size
-        Number of stimuli that are processed at once. Results depend on it as far as the network's rounding does, which
-        descent amplifies: single metamers may differ, as from another seed but less so (``benchmarks/batch_size.py``).
+        Number of stimuli that are processed at once; in a study, ``auto`` chooses it by the free memory. Results depend
+        on it as far as the network's rounding does, which descent amplifies: single metamers may differ, as from
+        another seed but less so (``benchmarks/batch_size.py``).
     distance_options, optimizer_options
         Further options of the two factories.
     """

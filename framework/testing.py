@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .contract import examine
 from .errors import MetameryError
 from .example_study import example_context, example_model, example_signals, example_stimuli, example_study
-from .layers import Tap
+from .layers import BatchAxis, Tap
 from .models import Model
 from .protocols import Evaluator
 from .running import frozen
@@ -69,12 +70,13 @@ def check_model(model: Model, batch: int = 2) -> None:
                 labels, classes = len(model.labels), logits.shape[1]
                 _check(4, labels == classes, f"{labels} labels, {classes} classes")
                 _check(4, all(isinstance(label, str) for label in model.labels), "a label is not text")
-            with Tap(model.module, model.layers, stop=False) as tap:
+            axes = _axes(model)
+            with Tap(model.module, model.layers, stop=False, axes=axes) as tap:
                 passing = tap(signals)
             for name, activation in passing.items():
                 _check(5, len(activation) == batch, f"layer '{name}' has shape {tuple(activation.shape)}")
                 _check(5, bool(activation.isfinite().all()), f"layer '{name}' is not finite")
-                with Tap(model.module, [name]) as tap:
+                with Tap(model.module, [name], axes=axes) as tap:
                     stopped = tap(signals)[name]
                 _check(6, torch.equal(stopped, activation), f"layer '{name}' differs when the pass stops there")
             _check(7, torch.equal(model.module(signals), logits), "the same signals give different logits")
@@ -85,6 +87,14 @@ def check_model(model: Model, batch: int = 2) -> None:
         _check(8, logits.requires_grad, "the logits have no gradient")
         (gradient,) = torch.autograd.grad(logits.sum(), leaf)
         _check(8, bool(gradient.isfinite().all()), "the gradient is not finite")
+
+
+def _axes(model: Model) -> Mapping[str, BatchAxis]:
+    """Return the batch axes of layers; none where the network breaks the contract, which the checks then name."""
+    try:
+        return examine(model, model.layers).axes
+    except MetameryError:
+        return {}
 
 
 def check_stimuli(stimuli: Stimuli, count: int = 4) -> None:

@@ -106,6 +106,19 @@ def test_a_model_with_a_fault_is_found_out(fault):
         testing.check_model(Model(Odd(fault), domain, ["output"], list("abcd")))
 
 
+def test_a_layer_may_have_several_rows_for_each_signal():
+    """As the inner blocks of Transformer in Transformer, whose batch is that of the patches."""
+    class Rows(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x.reshape(-1, 4)).reshape(len(x), -1)
+
+    testing.check_model(Model(Rows(), ImageDomain(3, 2, 2), ["inner", "output"]))
+
+
 def test_a_model_with_a_label_too_many_is_found_out():
     with fails(4):
         testing.check_model(Model(Odd(0), ImageDomain(3, 2, 2), ["output"], list("abcde")))

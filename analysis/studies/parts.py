@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,10 +61,13 @@ def _named(study: Study, plugins: Plugins) -> list[tuple[str, ModelReference]]:
     """Return the models of a study with their names, which are numbered if their keys are the same, ignoring case."""
     names: list[str] = []
     for use in study.models:
-        taken = {model_key(name).casefold() for name in names}
-        found = plugins.find("model", use.name).qualified
-        names.append(numbered(found, lambda each, taken=taken: model_key(each).casefold() in taken))
+        names.append(_unique(plugins.find("model", use.name).qualified, names))
     return list(zip(names, study.models, strict=True))
+
+
+def _unique(name: str, others: Sequence[str]) -> str:
+    taken = {model_key(other).casefold() for other in others}
+    return numbered(name, lambda each: model_key(each).casefold() in taken)
 
 
 def _load(name: str, use: ModelReference, plugins: Plugins, device: torch.device) -> Part:

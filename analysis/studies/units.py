@@ -43,7 +43,7 @@ class Unit:
     @property
     def metamers(self) -> int:
         """Number of its metamers."""
-        return self.batch.stimuli.stop - self.batch.stimuli.start
+        return int(self.batch.stimuli.stop - self.batch.stimuli.start)
 
 
 @dataclass(frozen=True)

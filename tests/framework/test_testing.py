@@ -108,6 +108,7 @@ def test_a_model_with_a_fault_is_found_out(fault):
 
 def test_a_layer_may_have_several_rows_for_each_signal():
     """As the inner blocks of Transformer in Transformer, whose batch is that of the patches."""
+
     class Rows(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -351,7 +351,8 @@ def _make(
 
     if part and scheduler:
         raise MetameryError("--part is for processes without a scheduler: give --part or --scheduler, not both")
-    share = Share.parse(part) if part else None
+    if part:
+        Share.parse(part)
     plugins = loaded_plugins(context)
     where = resolve_device(device)
     if dry_run:
@@ -366,7 +367,7 @@ def _make(
         )
         return
     with ProgressBar(log) as progress:
-        store = run_study(study, folder, plugins, where, progress, share, scheduler)
+        store = run_study(study, folder, plugins, where, progress, part, scheduler)
     missing, failed, total = _count(store)
     if missing:
         typer.echo(f"results: {store.path.resolve()}")

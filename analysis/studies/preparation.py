@@ -29,7 +29,7 @@ from .batch_size import with_batch_size
 from .creation import create
 from .parts import Part, load_parts
 from .resuming import check_same, give_way, holds_results
-from .units import units
+from .units import Share, units
 from .verdicts import Judge
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def prepare(
     device: torch.device,
     progress: Progress,
     claim: Claim,
+    share: Share | None = None,
     workers: Workers | None = None,
 ) -> Prepared:
     """Create the store of a study, or find it again, and add the nulls that are missing, also by `workers`.
@@ -92,7 +93,7 @@ def prepare(
     with naming_missing(folder, plugins):
         procedure = Procedure.load(settings, plugins)
         parts = load_parts(named, plugins, device)
-    if stored is not None and _goes_on(stored, named, folder, plugins, parts, settings, progress, claim):
+    if stored is not None and _goes_on(stored, named, folder, plugins, parts, settings, progress, claim, share):
         store = stored
     else:
         store = create(study, folder, plugins, parts, settings, device, progress)
@@ -120,6 +121,14 @@ def prepare(
     return prepared
 
 
+def is_prepared(folder: Path) -> bool:
+    """Whether a study's results are there, with the null of each model."""
+    if not (folder / RESULTS).exists():
+        return False
+    store = StudyStore(folder)
+    return all("null" in store.children(f"models/{key}") for key in store.children("models"))
+
+
 def check_folder(study: Study, folder: Path, plugins: Plugins) -> None:
     """Raise `MetameryError` if a folder cannot take a study's results, before anything is computed."""
     check_output(folder, "study")
@@ -140,6 +149,7 @@ def _goes_on(
     settings: Settings,
     progress: Progress,
     claim: Claim,
+    share: Share | None,
 ) -> bool:
     """Return whether the study's results are there; those of another study, of which nothing is made, are removed.
 
@@ -149,7 +159,7 @@ def _goes_on(
         There are results of another study.
     """
     try:
-        check_same(study, folder, plugins, parts, settings, store, progress)
+        check_same(study, folder, plugins, parts, settings, store, progress, share)
     except MetameryError:
         if holds_results(store) or claim.others():
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from .creation import relus
 from .damage import Damage, check_natural, damages, describe
 from .parts import Part
 from .unchanged import check_layers, check_models, check_stimuli
-from .units import units
+from .units import Share, Unit, units
 
 
 def check_same(
@@ -32,8 +33,12 @@ def check_same(
     settings: Settings,
     store: StudyStore,
     progress: Progress,
+    share: Share | None = None,
 ) -> None:
-    """Raise `MetameryError` if a folder's results are of another study; lost ones are marked to be made again."""
+    """Raise `MetameryError` if a folder's results are of another study; lost ones are marked to be made again.
+
+    A process with a share marks its own, since others may have made the rest again meanwhile.
+    """
     differences = study.differences(Study.stored(store.attributes["study"], folder), plugins)
     stored, own = json.loads(store.attributes["settings"]), settings.table()
     if not differences and qualified_tools(plugins, stored) != qualified_tools(plugins, own):
@@ -49,24 +54,27 @@ def check_same(
         check_models(folder, parts, tree)
         check_layers(folder, parts, tree)
         check_stimuli(folder, study.stimuli, plugins, {part.key: part.model for part in parts}, tree, progress)
+    every = units({part.key: found[part.key].state for part in parts}, settings.batch_size)
+    mine = every if share is None else share.of(every)
     for part in parts:
-        _mend(folder, part, store, found[part.key], settings)
+        if found[part.key].null and share is None:
+            store.remove_null(part.key)
+        _mend(folder, part, store, found[part.key], settings, [unit for unit in mine if unit.model == part.key])
 
 
-def _mend(folder: Path, part: Part, store: StudyStore, damage: Damage, settings: Settings) -> None:
-    """Mark the lost results of one model as missing, so that they are made again, with a warning."""
+def _mend(
+    folder: Path, part: Part, store: StudyStore, damage: Damage, settings: Settings, mine: Sequence[Unit]
+) -> None:
+    """Mark the lost metamers of some units of one model as missing, so that they are made again, with a warning."""
     for what in describe(damage):
         warnings.warn(f"'{folder}' was damaged: {what}", stacklevel=4)
-    path = f"models/{part.key}"
-    if damage.null:
-        store.remove_null(part.key)
-    arrays = f"{path}/metamers"
-    if f"{arrays}/modified_relu" in damage.unreadable or (store.read(arrays, "modified_relu") < 0).any():
-        store.write(arrays, {}, {"modified_relu": relus(part, settings)})
+    group = f"models/{part.key}/metamers"
+    if f"{group}/modified_relu" in damage.unreadable or (store.read(group, "modified_relu") < 0).any():
+        store.write(group, {}, {"modified_relu": relus(part, settings)})
     state = np.where(damage.metamers, STATES["missing"], damage.state)
-    for unit in units({part.key: state}, settings.batch_size):  # others may be making the rest
-        if damage.metamers[unit.at].any() or f"{arrays}/state" in damage.unreadable:
-            store.write(arrays, unit.batch.region, {"state": state[unit.at]})
+    for unit in mine:
+        if damage.metamers[unit.at].any() or f"{group}/state" in damage.unreadable:
+            store.write(group, unit.batch.region, {"state": state[unit.at]})
 
 
 def holds_results(store: StudyStore) -> bool:

@@ -17,7 +17,7 @@ from ...framework.stopping import RESUMES, STARTS_AGAIN, say
 from ...framework.store import StudyStore
 from ...framework.study import Study
 from .making import make_units
-from .preparation import Prepared, check_folder, prepare
+from .preparation import Prepared, check_folder, is_prepared, prepare
 from .resuming import holds_results
 from .units import Share, missing, units
 from .workers import Workers, open_workers
@@ -29,7 +29,7 @@ def run_study(
     plugins: Plugins | None = None,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
-    share: Share | None = None,
+    part: str = "",
     scheduler: str = "",
 ) -> StudyStore:
     """Make the metamers of a study that are still missing.
@@ -49,9 +49,9 @@ def run_study(
         Device to compute on.
     progress
         Display of the progress, for example a `ProgressBar`.
-    share
-        This process's share of the metamers, such as ``Share(2, 3)``, where several processes work on one folder, also
-        on different machines; by default all. The first of them creates the store while the others wait.
+    part
+        This process's part of the metamers, such as ``2/3``, where several processes work on one folder, also on
+        different machines; by default all. The first of them creates the store while the others wait.
     scheduler
         Workers of Dask that make the metamers: ``local:N``, the address of a scheduler or a file that describes a
         cluster, see `open_workers`; by default this process makes them.
@@ -85,7 +85,7 @@ def run_study(
     {'layer': 1, 'stimulus': 2, 'seed': 1, 'step': 3}
     """
     folder, plugins, device = Path(folder), plugins or Plugins(), torch.device(device)
-    progress = progress or Progress()
+    progress, share = progress or Progress(), Share.parse(part) if part else None
     check_folder(study, folder, plugins)
     claimed = claims.work(folder) if share is None else claims.part(folder, f"{share.index}-of-{share.count}")
     with claimed as claim, plugins.trust.named_in(study.source):
@@ -93,8 +93,9 @@ def run_study(
         try:
             with ExitStack() as stack:
                 workers = stack.enter_context(open_workers(scheduler, plugins, device)) if scheduler else None
-                with nullcontext() if share is None else claims.preparation(folder):
-                    prepared = prepare(study, folder, plugins, device, progress, claim, workers)
+                together = share is None or is_prepared(folder)
+                with nullcontext() if together else claims.preparation(folder):
+                    prepared = prepare(study, folder, plugins, device, progress, claim, share, workers)
                 _make(prepared, share, workers, device, claim, progress)
         except KeyboardInterrupt:
             say(RESUMES if (folder / RESULTS).exists() and holds_results(StudyStore(folder)) else STARTS_AGAIN)

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 RETRIES = 2
-"""Number of times that a unit is tried again after an error such as that of a file server."""
+"""Number of times that a task is tried again after an error of the system, such as that of a file server."""
 
 MOST_LOST = 20
-"""Number of workers that may be lost with a unit before it is given up: those of a cluster end by its time limit."""
+"""Number of workers that may be lost with a task before it is given up: those of a cluster end by its time limit."""
 
 PATIENCE_SECONDS = 10.0
 """Seconds for which a scheduler may take to answer."""
@@ -85,13 +85,11 @@ class Workers:
     ) -> Iterator[tuple[Any, Any]]:
         """Yield the arguments of each task with its result, in the order in which they end."""
         ended: Queue[Future] = Queue()
-        waiting: dict[str, tuple[tuple[Any, ...], Future, int]] = {}
+        waiting: dict[Future, tuple[tuple[Any, ...], int]] = {}
 
-        def submit(task: tuple[Any, ...], lost: int = 0) -> None:
-            future = self._client.submit(
-                function, self._order, *task, pure=False, retries=RETRIES, resources=self._needs
-            )
-            waiting[future.key] = task, future, lost
+        def submit(task: tuple[Any, ...], failures: int = 0) -> None:
+            future = self._client.submit(function, self._order, *task, pure=False, resources=self._needs)
+            waiting[future] = task, failures
             future.add_done_callback(ended.put)
 
         try:
@@ -100,18 +98,24 @@ class Workers:
                     submit(task)
                 while waiting:
                     progress.describe(self._state(what))
-                    with suppress(Empty):
-                        task, future, lost = waiting.pop(ended.get(timeout=_LOOK_SECONDS).key)
-                        if future.status == "finished":
-                            yield task, future.result()
-                        else:
-                            submit(task, lost + _lost(future, lost, what))
+                    try:
+                        future = ended.get(timeout=_LOOK_SECONDS)
+                    except Empty:
+                        continue
+                    task, failures = waiting.pop(future)
+                    if future.status == "finished":
+                        yield task, future.result()
+                    else:
+                        submit(task, failures + _failures(future, failures, what))
         finally:
             with suppress(Exception):  # a scheduler that is gone
-                self._client.cancel([future for _task, future, _lost in waiting.values()], force=True)
+                self._client.cancel(list(waiting), force=True)
 
     def _workers(self) -> dict[str, Any]:
-        return dict(self._client.scheduler_info(n_workers=-1)["workers"])
+        try:
+            return dict(self._client.scheduler_info(n_workers=-1)["workers"])
+        except OSError:
+            raise _gone() from None
 
     def _state(self, what: str) -> str:
         count = len(self._workers())
@@ -119,25 +123,35 @@ class Workers:
         return f"{what}, {workers}, {self._client.dashboard_link}"
 
 
-def _lost(future: Future, lost: int, what: str) -> int:
-    """Return the number of workers that a task was lost with; raise the error of one that cannot be tried again."""
+def _failures(future: Future, failures: int, what: str) -> int:
+    """Return how often a task failed now, if it can be tried again; `failures` is how often it had failed before.
+
+    Raises
+    ------
+    MetameryError
+        It cannot be tried again; other errors of a task are raised as they are.
+    """
     from distributed import KilledWorker
 
     if future.status != "error":
-        raise MetameryError("the scheduler of Dask was lost; the same command resumes")
+        raise _gone()
     error = future.exception()
-    assert error is not None
     if isinstance(error, KilledWorker):
-        lost += error.allowed_failures
-        if lost < MOST_LOST:
-            return error.allowed_failures
+        if failures + error.allowed_failures < MOST_LOST:
+            return int(error.allowed_failures)
         raise MetameryError(
-            f"{what} were given up: {lost} workers were lost while they computed them, the last of them "
-            f"'{error.last_worker.address}'; is there too little memory?"
+            f"{what} were given up: {failures + error.allowed_failures} workers were lost while they computed them, "
+            f"the last of them '{error.last_worker.address}'; is there too little memory?"
         )
+    if isinstance(error, OSError) and failures < RETRIES:
+        return 1
     if isinstance(error, ModuleNotFoundError) and str(error.name).startswith("metamery"):
         raise MetameryError("a worker does not have metamery installed: expected the same version everywhere")
     raise error
+
+
+def _gone() -> MetameryError:
+    return MetameryError("the scheduler of Dask was lost; the same command resumes")
 
 
 @contextmanager

@@ -70,12 +70,12 @@ def test_a_share_that_does_not_exist_is_refused(text: str) -> None:
 def test_parts_in_any_order_come_to_the_store_of_one_process(study: Study, tmp_path: Path) -> None:
     run_study(study, tmp_path / "whole", Plugins())
     for index in (2, 3, 1, 3):  # twice does no harm
-        run_study(study, tmp_path / "parts", Plugins(), share=Share(index, 3))
+        run_study(study, tmp_path / "parts", Plugins(), part=f"{index}/3")
     assert differing(tmp_path / "whole", tmp_path / "parts") == []
 
 
 def test_what_one_part_makes_is_complete(study: Study, tmp_path: Path) -> None:
-    run_study(study, tmp_path, Plugins(), share=Share(1, 3))
+    run_study(study, tmp_path, Plugins(), part="1/3")
     tree = open_study(tmp_path).load()
     for group in tree["models"].children.values():
         done = (group["metamers/state"] == STATES["done"]).values
@@ -101,16 +101,16 @@ def test_parts_at_the_same_time(study: Study, tmp_path: Path) -> None:
 
 
 def test_who_works_on_a_folder_decides_who_may_join(study: Study, tmp_path: Path) -> None:
-    run_study(study, tmp_path, Plugins(), share=Share(1, 3))
+    run_study(study, tmp_path, Plugins(), part="1/3")
     held = "is being written to by"
     with claims.part(tmp_path, "2-of-3"):
         with pytest.raises(MetameryError, match=held):
-            run_study(study, tmp_path, Plugins(), share=Share(2, 3))
+            run_study(study, tmp_path, Plugins(), part="2/3")
         with pytest.raises(MetameryError, match=held):
             run_study(study, tmp_path, Plugins())
-        run_study(study, tmp_path, Plugins(), share=Share(3, 3))
+        run_study(study, tmp_path, Plugins(), part="3/3")
     with claims.work(tmp_path), pytest.raises(MetameryError, match=held):
-        run_study(study, tmp_path, Plugins(), share=Share(2, 3))
+        run_study(study, tmp_path, Plugins(), part="2/3")
     run_study(study, tmp_path, Plugins())
     assert not [each for each in tmp_path.iterdir() if each.name.startswith(".")]
 
@@ -119,7 +119,7 @@ def test_a_part_of_another_study_takes_nothing_from_one_that_has_just_begun(
     study: Study, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     """Its store has no metamer yet, and would give way if nobody worked on it."""
-    store = run_study(study, tmp_path, Plugins(), share=Share(1, 3))
+    store = run_study(study, tmp_path, Plugins(), part="1/3")
     for key in store.children("models"):
         store.write(f"models/{key}/metamers", {}, {"state": 0})
     other = "import sys, time; from pathlib import Path; from metamery.framework import claims\n"
@@ -128,7 +128,7 @@ def test_a_part_of_another_study_takes_nothing_from_one_that_has_just_begun(
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     with pytest.raises(MetameryError, match="holds a study with other settings"):
-        run_study(replace(study, seed=8), tmp_path, Plugins(), share=Share(3, 3))
+        run_study(replace(study, seed=8), tmp_path, Plugins(), part="3/3")
     assert (tmp_path / RESULTS).exists()
 
 
@@ -140,12 +140,12 @@ def test_a_damaged_unit_is_mended_without_touching_the_others(study: Study, tmp_
     loss[0, 1, 0] = np.nan
     store.write(f"models/{key}/metamers", {}, {"loss": loss})
     with pytest.warns(UserWarning, match="1 metamers of"):
-        run_study(study, tmp_path / "study", Plugins(), share=Share(1, 1))
+        run_study(study, tmp_path / "study", Plugins(), part="1/1")
     assert differing(tmp_path / "whole", tmp_path / "study") == []
 
 
 def test_a_study_of_an_earlier_version_goes_on_without_what_it_does_not_store(study: Study, tmp_path: Path) -> None:
-    store = run_study(study, tmp_path, Plugins(), share=Share(1, 3))
+    store = run_study(study, tmp_path, Plugins(), part="1/3")
     for key in store.children("models"):
         for file in sorted((store.path / f"models/{key}/metamers/made_on").rglob("*"), reverse=True):
             file.unlink() if file.is_file() else file.rmdir()
@@ -161,7 +161,7 @@ def test_the_report_of_a_study_made_on_two_machines_says_so(
 ) -> None:
     for index in (1, 2):
         monkeypatch.setattr(driver, "made_on", lambda _device, index=index: f"machine {index}")
-        run_study(study, tmp_path, Plugins(), share=Share(index, 2))
+        run_study(study, tmp_path, Plugins(), part=f"{index}/2")
         text = write_report(tmp_path).read_text(encoding="utf-8")
     found = re.search(r"machine 1 \((\d+)\); machine 2 \((\d+)\)", text)
     assert found is not None

@@ -9,14 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 import torch
 from conftest import Said
 from metamery.analysis.studies import clusters, on_worker, workers
+from metamery.analysis.studies.making import make_units
 from metamery.analysis.studies.run_study import run_study
 from metamery.framework import MetameryError, Plugins, Study, open_study
 from metamery.framework.schema import STATES
@@ -26,20 +30,27 @@ from stores import differing
 pytest.importorskip("distributed")
 
 
-@pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    """The address of a scheduler with two workers, which are threads of this process."""
+@contextmanager
+def two_workers() -> Iterator[Any]:
+    """A scheduler with two workers, which are threads of this process."""
     from distributed import Scheduler, Worker
     from distributed.deploy.spec import SpecCluster
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     worker = {"cls": Worker, "options": {"nthreads": 1, "memory_limit": 0, "host": "127.0.0.1"}}
-    options = {"host": "127.0.0.1", "dashboard": False}
+    options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     with SpecCluster(
         workers={"a": worker, "b": worker},
         scheduler={"cls": Scheduler, "options": options},
         silence_logs=logging.CRITICAL,
     ) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """The address of a scheduler with two workers."""
+    with two_workers() as cluster:
         yield cluster.scheduler_address
 
 
@@ -87,6 +98,59 @@ def test_an_evaluation_on_a_worker_is_the_same(
         found.append(open_study(tmp_path / "study")["recognition"].to_dataset().load())
     assert found[0].equals(found[1])
     assert found[0].attrs.keys() == found[1].attrs.keys()
+
+
+# What goes wrong for a moment
+
+
+def test_a_unit_whose_file_server_did_not_answer_is_made_again(
+    study: Study, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_study(study, tmp_path / "alone", Plugins())
+    calls = count()
+
+    def make(*arguments: Any, **options: Any) -> None:
+        if next(calls) in (1, 4):
+            raise OSError("stale file handle")
+        make_units(*arguments, **options)
+
+    monkeypatch.setattr(on_worker, "make_units", make)
+    run_study(study, tmp_path / "workers", Plugins(), scheduler=scheduler)
+    assert differing(tmp_path / "alone", tmp_path / "workers") == []
+    assert next(calls) == 20  # 18 units
+
+
+def test_a_file_server_that_never_answers_is_not_asked_for_ever(
+    study: Study, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(*_arguments: Any, **_options: Any) -> None:
+        raise OSError("stale file handle")
+
+    monkeypatch.setattr(on_worker, "make_units", make)
+    with pytest.raises(OSError, match="stale file handle"):
+        run_study(study, tmp_path, Plugins(), scheduler=scheduler)
+
+
+def test_a_scheduler_that_is_lost_is_one_line_and_the_study_goes_on(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_study(study, tmp_path / "alone", Plugins())
+    begun, over = Event(), Event()
+
+    def wait(*arguments: Any, **options: Any) -> None:
+        make_units(*arguments, **options)
+        begun.set()
+        over.wait(5)
+
+    with two_workers() as cluster, monkeypatch.context() as patch:
+        patch.setattr(on_worker, "make_units", wait)
+        closing = Thread(target=lambda: (begun.wait(60), cluster.sync(cluster.scheduler.close), over.set()))
+        closing.start()
+        with pytest.raises(MetameryError, match="the scheduler of Dask was lost; the same command resumes"):
+            run_study(study, tmp_path / "study", Plugins(), scheduler=cluster.scheduler_address)
+        closing.join()
+    run_study(study, tmp_path / "study", Plugins())
+    assert differing(tmp_path / "alone", tmp_path / "study") == []
 
 
 # What workers cannot use

@@ -142,7 +142,10 @@ def test_a_scheduler_that_is_lost_is_one_line_and_the_study_goes_on(
         begun.set()
         over.wait(5)
 
-    with two_workers() as cluster, monkeypatch.context() as patch:
+    from dask import config
+
+    hurry = config.set({"distributed.comm.timeouts.connect": "1s"})  # when the cluster without a scheduler closes
+    with hurry, two_workers() as cluster, monkeypatch.context() as patch:
         patch.setattr(on_worker, "make_units", wait)
         closing = Thread(target=lambda: (begun.wait(60), cluster.sync(cluster.scheduler.close), over.set()))
         closing.start()

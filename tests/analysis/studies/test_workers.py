@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -132,26 +131,22 @@ def test_a_file_server_that_never_answers_is_not_asked_for_ever(
 
 
 def test_a_scheduler_that_is_lost_is_one_line_and_the_study_goes_on(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Study, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from distributed import Client, CommClosedError
+
     run_study(study, tmp_path / "alone", Plugins())
-    begun, over = Event(), Event()
+    asked, answer = count(), Client.scheduler_info
 
-    def wait(*arguments: Any, **options: Any) -> None:
-        make_units(*arguments, **options)
-        begun.set()
-        over.wait(5)
+    def lost(*arguments: Any, **options: Any) -> Any:
+        if next(asked) > 5:
+            raise CommClosedError("in <TCP (closed)>")
+        return answer(*arguments, **options)
 
-    from dask import config
-
-    hurry = config.set({"distributed.comm.timeouts.connect": "1s"})  # when the cluster without a scheduler closes
-    with hurry, two_workers() as cluster, monkeypatch.context() as patch:
-        patch.setattr(on_worker, "make_units", wait)
-        closing = Thread(target=lambda: (begun.wait(60), cluster.sync(cluster.scheduler.close), over.set()))
-        closing.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "scheduler_info", lost)
         with pytest.raises(MetameryError, match="the scheduler of Dask was lost; the same command resumes"):
-            run_study(study, tmp_path / "study", Plugins(), scheduler=cluster.scheduler_address)
-        closing.join()
+            run_study(study, tmp_path / "study", Plugins(), scheduler=scheduler)
     run_study(study, tmp_path / "study", Plugins())
     assert differing(tmp_path / "alone", tmp_path / "study") == []
 

@@ -133,7 +133,8 @@ def test_a_file_server_that_never_answers_is_not_asked_for_ever(
 def test_a_scheduler_that_is_lost_is_one_line_and_the_study_goes_on(
     study: Study, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distributed import Client, CommClosedError
+    from distributed import Client
+    from distributed.comm import CommClosedError
 
     run_study(study, tmp_path / "alone", Plugins())
     asked, answer = count(), Client.scheduler_info

@@ -29,6 +29,15 @@ _PASSING = 5
 """Number of temporary copies of the largest activation in an update, with what the C library retains: measured."""
 
 
+_COPIES = 15
+"""Number of copies of a signal: natural and read, noise, working, kept and rounded signals, gradients, the optimizer's
+moments and temporaries, and what is written, raw and compressed."""
+
+_MEASURING = 12
+"""Number of copies of a layer's activation, in float32, that the ranks and their correlation take in float64. What an
+update has freed is hardly used for them, since the C library keeps it in other pieces."""
+
+
 def signal_bytes(part: Part) -> int:
     """Return the size of one signal of a model's domain."""
     return 4 * math.prod(part.model.domain.shape)
@@ -40,8 +49,9 @@ def batch_bytes(part: Part) -> int:
     kept = {layer.name: layer.kept_bytes for layer in outline}
     units = {layer.name: layer.units for layer in outline}
     of_layer = max(kept.get(layer, max(kept.values())) for layer in part.layers)
-    measured = 4 * sum(units.get(layer, 0) for layer in part.measured)
-    return of_layer + 2 * measured + 4 * _PASSING * max(units.values()) + 2 * signal_bytes(part)
+    measured = [4 * units.get(layer, 0) for layer in part.measured]
+    passing = 4 * _PASSING * max(units.values())
+    return of_layer + 2 * sum(measured) + passing + _MEASURING * max(measured) + _COPIES * signal_bytes(part)
 
 
 def largest_batch(each: int, stimuli: int, free: int | None) -> int:

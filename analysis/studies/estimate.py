@@ -21,6 +21,9 @@ from ..synthesis.settings import resolve_settings
 from .batch_size import batch_bytes, signal_bytes, with_batch_size
 from .parts import Part, load_parts
 
+_KEPT = 0.4
+"""Share of the null's memory that the C library keeps when it is freed, and that a batch hardly uses: measured."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -37,7 +40,8 @@ class Estimate:
 def estimate(study: Study, plugins: Plugins, device: torch.device) -> Estimate:
     """Estimate what a study takes, by a few updates of a single signal at each layer.
 
-    Memory is the peak of creating the study, its null or a batch of metamers, in addition to PyTorch and the networks.
+    Memory is the peak of creating the study, or of its null and a batch of metamers, in addition to PyTorch and the
+    networks; it does not depend on the number of stimuli beyond those of the null.
     Disk is before compression; scratch is temporary disk space of the null. Time is that of synthesis, one signal after
     another: batches are usually faster.
     """
@@ -64,9 +68,9 @@ def _estimate(study: Study, plugins: Plugins, device: torch.device) -> Estimate:
         metamers += len(part.layers) * each
         units = {layer.name: layer.units for layer in examine(part.model, part.layers).outline}
         largest = max(units.values())
-        most = max(most, together * batch_bytes(part))
         sizes = [units.get(layer, 0) for layer in part.layers]
-        most = max(most, null_bytes(signals, [units["input"], *sizes], largest))
+        null = null_bytes(signals, [units["input"], *sizes], largest)
+        most = max(most, null, int(_KEPT * null) + together * batch_bytes(part))
         scratch = max(scratch, 4 * signals * (units["input"] + sum(sizes) + max(sizes)))
         signal = fitted[part.model.domain]
         disk += stimuli * signal + len(part.layers) * each * (signal + 4 * (settings.steps + 1))

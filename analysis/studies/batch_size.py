@@ -25,9 +25,8 @@ AUTO = "auto"
 MAX_AUTO = 256
 """Largest batch that is chosen: a larger one is hardly faster, and an interruption would lose more work."""
 
-_PASSING = 5
+_PASSING = 3
 """Number of temporary copies of the largest activation in an update, with what the C library retains: measured."""
-
 
 _COPIES = 15
 """Number of copies of a signal: natural and read, noise, working, kept and rounded signals, gradients, the optimizer's

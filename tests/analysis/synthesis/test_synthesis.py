@@ -140,7 +140,7 @@ def test_stopping_at_a_layer_gives_what_passing_gives(lite, photographs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layer", ["_blocks.1", "_blocks.8", "output"])
+@pytest.mark.parametrize("layer", ["_blocks.8"])
 def test_the_first_update_of_a_batch_is_that_of_each_alone(lite, photographs, layer):
     chosen = {"preset": "feather2023", "steps": 8}
     together = synthesise(lite, photographs[:4], [layer], **chosen, batch_size=4)

@@ -90,9 +90,9 @@ def print_settings(
     preset: Annotated[str, typer.Argument(help="Published settings.")] = "feather2023-pictures",
 ) -> None:
     """Print all settings of an experiment as TOML, to be edited and given to `experiment build --settings`."""
-    from ..experiment.settings import ExperimentSettings, preset_table
+    from ..experiment.resolving import parse_settings, preset_table
 
-    typer.echo(ExperimentSettings.parse(preset_table(preset)).to_toml(), nl=False)
+    typer.echo(parse_settings(preset_table(preset)).to_toml(), nl=False)
 
 
 @experiment.command("import")
@@ -219,11 +219,11 @@ def status(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The exper
     """Show how many participants have come, finished, ended early and are left, list by list."""
     from ...framework.claims import worker
     from ..experiment.key import Key
+    from ..experiment.resolving import read_settings
     from ..experiment.server.progress import progress, total
-    from ..experiment.settings import ExperimentSettings
 
     key = Key.read(folder)
-    participants = ExperimentSettings.read(folder).allocation.participants
+    participants = read_settings(folder).allocation.participants
     lists = progress(folder, participants)
     every = total(lists)
     holder = worker(folder)

@@ -40,8 +40,9 @@ from .media import Wanted, pictures, sound_files, sounds
 from .page import write_page
 from .plan import KINDS, Extra, Plan, make_plan
 from .records import PARTS
+from .resolving import resolve
 from .returning import verdicts
-from .settings import PLACEHOLDER, ExperimentSettings, resolve
+from .settings import PLACEHOLDER, ExperimentSettings
 from .sounds import SoundFiles
 from .summary import most_bytes, summary
 

@@ -14,6 +14,7 @@ from ....framework import claims
 from ....framework.errors import MetameryError
 from ....framework.stopping import when_stopped
 from ..key import Key
+from ..resolving import read_settings
 from ..settings import ExperimentSettings
 from .app import Completion, make_app
 from .sessions import Sessions
@@ -48,7 +49,7 @@ def serve(folder: Path, host: str, port: int, proxy: str, idle_minutes: float, s
         There is no experiment, it saves elsewhere, another process serves it, or the address cannot be used.
     """
     key = Key.read(folder)
-    settings = ExperimentSettings.read(folder)
+    settings = read_settings(folder)
     _check(folder, settings)
     _check_proxy(proxy)
     with claims.work(folder), _listening(host, port) as listening:

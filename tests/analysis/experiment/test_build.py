@@ -18,7 +18,8 @@ import soundfile
 from metamery.analysis.experiment import build as building
 from metamery.analysis.experiment.build import build, check_consent, check_unused
 from metamery.analysis.experiment.key import NATURAL, Key
-from metamery.analysis.experiment.settings import Consent, ExperimentSettings, resolve
+from metamery.analysis.experiment.resolving import read_settings, resolve
+from metamery.analysis.experiment.settings import Consent
 from metamery.analysis.experiment.sounds import root_mean_square
 from metamery.framework import MetameryError, Plugins, open_study
 from metamery.framework.model_results import models_of
@@ -212,7 +213,7 @@ def test_names_of_natural_and_catch_files_are_of_the_same_form(built: Path) -> N
 
 
 def test_the_page_has_the_settings_of_the_experiment(built: Path, heard: Path) -> None:
-    page, settings = page_of(built), ExperimentSettings.read(built)
+    page, settings = page_of(built), read_settings(built)
     assert page["experiment"] == Key.read(built).experiment
     assert page["timing"] == {
         "fixation": 300,

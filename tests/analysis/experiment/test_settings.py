@@ -7,20 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from metamery.analysis.experiment.settings import PLACEHOLDER, PRESETS, ExperimentSettings, preset_table, resolve
+from metamery.analysis.experiment.resolving import parse_settings, preset_table, resolve
+from metamery.analysis.experiment.settings import PLACEHOLDER, PRESETS
 from metamery.framework import MetameryError
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_is_the_same_after_writing_and_reading(name: str) -> None:
-    settings = ExperimentSettings.parse(preset_table(name))
+    settings = parse_settings(preset_table(name))
     assert settings.preset == name
-    assert ExperimentSettings.parse(tomllib.loads(settings.to_toml())) == settings
+    assert parse_settings(tomllib.loads(settings.to_toml())) == settings
     assert settings.consent.text[0].startswith(PLACEHOLDER)
 
 
 def test_published_numbers() -> None:
-    pictures, sounds, lab = (ExperimentSettings.parse(preset_table(name)) for name in PRESETS)
+    pictures, sounds, lab = (parse_settings(preset_table(name)) for name in PRESETS)
     assert (pictures.timing.fixation, pictures.timing.signal, pictures.timing.mask) == (300, 300, 300)
     assert (pictures.timing.practice, pictures.timing.slow_practice) == ((500, 400, 400), 8)
     assert (pictures.practice.feedback, pictures.practice.free, pictures.practice.needed) == (16, 12, 7)
@@ -76,7 +77,7 @@ def test_a_file_changes_a_preset_and_a_single_setting_the_file(tmp_path: Path) -
 )
 def test_what_does_not_fit_is_refused_in_one_line(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(MetameryError, match=said) as raised:
-        ExperimentSettings.parse(changes) if "preset" in changes else resolve("picture", changes=changes)
+        parse_settings(changes) if "preset" in changes else resolve("picture", changes=changes)
     assert "\n" not in str(raised.value)
 
 
@@ -92,5 +93,5 @@ def test_the_program_prints_settings_that_it_reads(command: Any, tmp_path: Path)
     for name in PRESETS:
         printed = command("experiment", "settings", name)
         (tmp_path / "mine.toml").write_text(printed.out)
-        assert resolve("picture", file=tmp_path / "mine.toml") == ExperimentSettings.parse(preset_table(name))
+        assert resolve("picture", file=tmp_path / "mine.toml") == parse_settings(preset_table(name))
     assert "did you mean 'geirhos2018'" in command("experiment", "settings", "geirhos").error

@@ -193,14 +193,16 @@ def open_workers(scheduler: str, plugins: Plugins, device: torch.device) -> Iter
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave Dask's own messages out."""
-    logger = logging.getLogger("distributed")
-    handlers, propagate = logger.handlers, logger.propagate
-    logger.handlers, logger.propagate = [logging.NullHandler()], False
+    """Leave out the messages of Dask, and of what it is built on."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [logging.NullHandler()], False
     try:
         yield
     finally:
-        logger.handlers, logger.propagate = handlers, propagate
+        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate
 
 
 @contextmanager

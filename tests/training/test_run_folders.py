@@ -66,7 +66,7 @@ def stopped(train: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
                     raise KeyboardInterrupt
 
         with monkeypatch.context() as patched:
-            patched.setattr("metamery.framework.progress.ProgressBar", Stopping)
+            patched.setattr("metamery.framework.progress.ProgressBar", lambda _log: Stopping())
             return train(*more)
 
     return run

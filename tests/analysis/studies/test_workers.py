@@ -298,7 +298,9 @@ def _made(folder: Path) -> int:
 
 def _children(pid: int) -> list[int]:
     """Return the worker processes that a process has started."""
-    found = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid=,args="], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["ps", "-ww", "--ppid", str(pid), "-o", "pid=,args="], capture_output=True, text=True, check=False
+    )
     rows = [line.split(None, 1) for line in found.stdout.splitlines()]
     return [int(number) for number, arguments in rows if "spawn_main" in arguments]
 

@@ -39,7 +39,7 @@ def array_script(
     Raises
     ------
     MetameryError
-        There is no study in the file, or a number or text is of another form.
+        The file is not that of a study, or a value is invalid.
     """
     Study.read(file)
     whole("workers", workers, least=1, most=MOST_SHARES)

@@ -25,7 +25,7 @@ AUTO = "auto"
 MAX_AUTO = 256
 """Largest batch that is chosen: a larger one is hardly faster, and an interruption would lose more work."""
 
-_PASSING = 3
+_PASSING = 4
 """Number of temporary copies of the largest activation in an update, with what the C library retains: measured."""
 
 _COPIES = 15

@@ -10,9 +10,12 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
-_CUDNN = ("enabled", "benchmark", "deterministic", "allow_tf32")
+_CUDNN = ("enabled", "benchmark", "deterministic")
+_REDUCED = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+"""Operations that can compute in less than float32. The older switches, such as ``cudnn.allow_tf32``, set these."""
 
 
 @contextmanager
@@ -64,7 +67,6 @@ def _values() -> dict[str, Any]:
     import torch
 
     return {
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "default_dtype": torch.get_default_dtype(),
         "default_device": str(torch.get_default_device()),
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
@@ -72,15 +74,23 @@ def _values() -> dict[str, Any]:
         "num_threads": torch.get_num_threads(),
         "mkldnn.enabled": torch.backends.mkldnn.enabled,
         **{f"cudnn.{name}": getattr(torch.backends.cudnn, name) for name in _CUDNN},
+        **{f"{operation}.fp32_precision": _within(operation).fp32_precision for operation in _REDUCED},
     }
+
+
+def _within(path: str) -> Any:
+    """Return a part of `torch.backends`."""
+    import torch
+
+    return attrgetter(path)(torch.backends)
 
 
 def _set(name: str, value: Any) -> None:
     import torch
 
     if "." in name:
-        backend, _, switch = name.partition(".")
-        setattr(getattr(torch.backends, backend), switch, value)
+        backend, _, switch = name.rpartition(".")
+        setattr(_within(backend), switch, value)
     elif name == "deterministic_algorithms":
         torch.use_deterministic_algorithms(value)
     elif name == "default_device":
@@ -94,7 +104,6 @@ def _defaults() -> dict[str, Any]:
     import torch
 
     return {
-        "float32_matmul_precision": "highest",
         "default_dtype": torch.float32,
         "default_device": "cpu",
         "deterministic_algorithms": False,
@@ -103,5 +112,6 @@ def _defaults() -> dict[str, Any]:
         "cudnn.enabled": True,
         "cudnn.benchmark": False,
         "cudnn.deterministic": False,
-        "cudnn.allow_tf32": True,
+        **{f"{operation}.fp32_precision": "none" for operation in _REDUCED},
+        **{f"cudnn.{operation}.fp32_precision": "tf32" for operation in ("conv", "rnn")},
     }

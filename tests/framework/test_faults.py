@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -110,6 +111,7 @@ torch.set_grad_enabled(False)
 torch.set_num_threads(torch.get_num_threads() + 1)
 torch.backends.mkldnn.enabled = False
 torch.backends.cudnn.benchmark = True
+torch.backends.cudnn.conv.fp32_precision = "ieee"
 torch.manual_seed(3)
 
 def build():
@@ -130,7 +132,9 @@ def test_switches_that_a_file_sets_are_restored(tmp_path: Path) -> None:
     told = [str(warning.message) for warning in caught]
     assert len(told) == 2
     assert all("loud.py" in line for line in told)
-    for name in before.keys() - {"cudnn.enabled", "cudnn.deterministic", "cudnn.allow_tf32"}:
+    unchanged = {"cudnn.enabled", "cudnn.deterministic"}
+    unchanged |= {f"{operation}.fp32_precision" for operation in ("cudnn.rnn", "mkldnn.conv", "mkldnn.rnn")}
+    for name in before.keys() - unchanged:
         assert f"{name} = " in told[0]
     assert "manual_seed = 3; this is undone" in told[0]
     assert "sets PyTorch's grad_enabled = False; this is undone" in told[1]
@@ -143,7 +147,7 @@ def test_switches_that_a_plugin_sets_are_restored(
     monkeypatch.syspath_prepend(tmp_path)
     install(loud="loud_plugin")
     before = switches._values()
-    with pytest.warns(UserWarning, match="plugin 'loud' sets PyTorch's float32_matmul_precision = high"):
+    with pytest.warns(UserWarning, match=r"plugin 'loud' sets PyTorch's .*cuda\.matmul\.fp32_precision = tf32"):
         Plugins()
     assert switches._values() == before
     sys.modules.pop("loud_plugin", None)
@@ -156,4 +160,11 @@ def test_nothing_is_said_of_a_file_that_sets_nothing(tiny: str) -> None:
 
 
 def test_the_defaults_are_pytorch_s() -> None:
-    assert switches._defaults().keys() <= switches._values().keys()
+    script = (
+        "from metamery.framework import switches\n"
+        "import torch\n"
+        "values = switches._values()\n"
+        "assert {name: values[name] for name in switches._defaults()} == switches._defaults(), values"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -12,14 +12,18 @@ import torch
 from .checks import one_of
 from .errors import MetameryError, unknown
 
-PRECISIONS = ("float32", "bfloat16", "float16")
-"""Precisions of passes through a network."""
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+"""Precisions of passes through a network; ``tf32`` rounds what GPUs multiply to 10 bits after the point."""
 
 
 def check_precision(precision: str, device: torch.device) -> None:
     """Raise `MetameryError` unless a device supports a precision, so that the precision recorded is the one used."""
     one_of("precision", precision, PRECISIONS)
     if precision == "float32":
+        return
+    if precision == "tf32":
+        if device.type != "cuda" or torch.cuda.get_device_capability(device) < (8, 0):
+            raise _unsupported(precision, device)
         return
     wanted = getattr(torch, precision)
     try:
@@ -29,11 +33,15 @@ def check_precision(precision: str, device: torch.device) -> None:
     except (RuntimeError, UserWarning):
         supported = False
     if not supported:
-        raise MetameryError(f"precision is {precision}, which device '{device}' does not support: expected float32")
+        raise _unsupported(precision, device)
+
+
+def _unsupported(precision: str, device: torch.device) -> MetameryError:
+    return MetameryError(f"precision is {precision}, which device '{device}' does not support: expected float32")
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return a device by name; ``auto`` is an accelerator if one is available, else the CPU.
+    """Return a device by name; ``auto`` is CUDA if it is available, otherwise the CPU.
 
     Raises
     ------
@@ -41,7 +49,7 @@ def resolve_device(name: str) -> torch.device:
         The name is not that of a device, or the device is not available.
     """
     if name == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -70,16 +78,42 @@ def made_on(device: torch.device) -> str:
 
 
 @contextmanager
-def full_precision(*backends: Any) -> Iterator[None]:
-    """Have operations of GPUs, such as those of ``torch.backends.cudnn.conv``, compute in float32, not in TF32."""
+def float32_as(kind: str, *backends: Any) -> Iterator[None]:
+    """Have operations of GPUs compute float32 as it is (``ieee``), or rounded to ``tf32``.
+
+    Parameters
+    ----------
+    kind
+        ``ieee`` or ``tf32``.
+    *backends
+        Operations, such as ``torch.backends.cudnn.conv``; all by default.
+    """
+    backends = backends or (torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul)  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:
-            backend.fp32_precision = "ieee"
+            backend.fp32_precision = kind
         yield
     finally:
         for backend, precision in zip(backends, before, strict=True):
             backend.fp32_precision = precision
+
+
+@contextmanager
+def repeatable(precision: str) -> Iterator[None]:
+    """Have GPUs compute in a precision, with algorithms of convolutions that give the same bits each time.
+
+    Operations that add in any order on a GPU still differ by rounding; PyTorch lists them under
+    ``torch.use_deterministic_algorithms``.
+    """
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic
+    try:
+        cudnn.deterministic = True
+        with float32_as("tf32" if precision == "tf32" else "ieee"):
+            yield
+    finally:
+        cudnn.deterministic = before
 
 
 def synchronize(device: torch.device) -> None:

@@ -117,7 +117,7 @@ def metamer_variables(signal_dims: tuple[str, ...]) -> dict[str, Variable]:
         "steps": Variable(_PER_METAMER, "int32", -1, "updates made"),
         "state": Variable(_PER_METAMER, "int8", 0, "state of the metamer", flags=STATES),
         "reason": Variable(_PER_METAMER, "str", "", "why a metamer failed"),
-        "made_on": Variable(_PER_METAMER, "str", "", "device, threads and version of PyTorch that made the metamer"),
+        "made_on": Variable(_PER_METAMER, "str", "", "what it was made on: device, threads, PyTorch, folded or not"),
         "modified_relu": Variable(
             ("layer",), "int8", -1, "whether the layer's own ReLU passed gradients of inactive units",
             flags={"missing": -1, "no": 0, "yes": 1},

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from lightning_fabric import Fabric
 
 from ..framework.checks import one_of, whole
-from ..framework.devices import PRECISIONS, check_precision, resolve_device
+from ..framework.devices import check_precision, resolve_device
 from ..framework.errors import MetameryError, unknown
 
 MAX_PROCESSES = 1024
 """Largest number of processes of each kind on one machine."""
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+"""Precisions of the passes through a network; on CUDA, PyTorch's switches say whether float32 is rounded to TF32."""
 
 _COMPUTED = {"cpu": ("float32", "bfloat16"), "cuda": PRECISIONS, "mps": ("float32",)}
 """Precisions that Lightning Fabric supports, by kind of device; it silently replaces others."""

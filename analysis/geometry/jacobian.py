@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ...framework.devices import full_precision
+from ...framework.devices import float32_as
 from ...framework.errors import MetameryError
 from ...framework.layers import BatchAxis, Tap
 from ...framework.running import frozen
@@ -149,5 +149,5 @@ def _exactly() -> Iterator[None]:
 
     With TF32's 11 bits products with J and with its transpose would be inconsistent.
     """
-    with full_precision(torch.backends.cudnn.conv), sdpa_kernel(SDPBackend.MATH):  # type: ignore[attr-defined]
+    with float32_as("ieee", torch.backends.cudnn.conv), sdpa_kernel(SDPBackend.MATH):  # type: ignore[attr-defined]
         yield

@@ -25,6 +25,7 @@ from ...framework import owners
 from ...framework.choosing import choose_layers
 from ...framework.claims import turn
 from ...framework.contract import examine, on_device
+from ...framework.devices import repeatable
 from ...framework.errors import MetameryError
 from ...framework.models import Model
 from ...framework.progress import Progress
@@ -199,6 +200,7 @@ def null_of_signals(
         _scratch_folder(scratch) as folder,
         frozen(module),
         channels_last(module, model.domain),
+        repeatable("float32"),
     ):
         inputs, names, digest = _write_signals(signals, folder, progress)
         keys = {layer: _key(model, digest, layer) for layer in layers}

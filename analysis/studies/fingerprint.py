@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ...framework.devices import full_precision
+from ...framework.devices import float32_as
 from ...framework.models import Model
 from ...framework.running import channels_last, frozen, signal_type
 
@@ -43,7 +43,7 @@ def fingerprint(model: Model, signals: torch.Tensor, layers: Sequence[str]) -> d
     with (
         frozen(model.module),
         channels_last(model.module, model.domain),
-        full_precision(torch.backends.cudnn.conv, torch.backends.cuda.matmul),  # type: ignore[attr-defined]
+        float32_as("ieee", torch.backends.cudnn.conv, torch.backends.cuda.matmul),  # type: ignore[attr-defined]
         model.tap(layers) as tap,
     ):
         found = tap(signals.to(device, signal_type(model.module)))

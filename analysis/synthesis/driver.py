@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from ...framework.contract import examine, on_device
-from ...framework.devices import made_on
+from ...framework.devices import made_on, repeatable
 from ...framework.domains import Domain
+from ...framework.folding import folded
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.randomness import derived_seed
@@ -129,7 +130,14 @@ def make_metamers(
     names, settings = natural.names, procedure.settings
     module = on_device(model, device)
     dtype = signal_type(module)
-    with frozen(module), channels_last(module, model.domain), keeping_memory():
+    with (
+        frozen(module),
+        folded(model, measured) as merged,
+        channels_last(module, model.domain),
+        keeping_memory(),
+        repeatable(settings.precision),
+    ):
+        machine = f"{made_on(device)}{f', {merged} batch normalisations folded' if merged else ''}"
         for batches in partition(len(layers), len(names), settings.seeds, settings.batch_size):
             waiting = [batch for batch in batches if not done[batch.layer, batch.stimuli, batch.seed].all()]
             if not waiting:
@@ -155,10 +163,11 @@ def make_metamers(
                         procedure,
                         model.domain,
                         progress.advance,
+                        capture=not model.stochastic,
                     )
                     answers = _match(model, record, targets, layer, natural_classes, metrics)
                 write("match", batch.region, answers)
-                write("metamers", batch.region, _in_region(_metamer_values(record, made_on(device))))
+                write("metamers", batch.region, _in_region(_metamer_values(record, machine)))
 
 
 def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], settings: Settings) -> Group:

@@ -1,15 +1,19 @@
 """The core of metamer synthesis: a batch of signals whose activations at one layer approach given targets.
 
 `match_layer` is a function from arrays to a `Record`. Every signal of the batch is optimised by itself, with
-its own loss, gradient and parameter of the optimizer; one that has finished or failed leaves the batch.
+its own loss, gradient and state of the optimizer; one that has finished or failed leaves the batch.
+
+On CUDA the pass forward and back is captured as a graph, whose kernels start together: launched one by one by Python,
+those of a small batch take longer to start than to run.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,8 +24,23 @@ from .priors import bounds, total_variation
 from .procedure import Procedure
 from .settings import Settings
 
+if TYPE_CHECKING:
+    from ...framework.protocols import OptimizerFactory
+
+Pull = tuple[torch.Tensor, torch.Tensor | None]
+"""Each signal's distance ``(B,)``, and the gradient of its own objective ``(B, …)``, if there is one."""
+
 SYNC_EVERY = 10
 """Number of updates between two checks of the losses, each of which waits for the device."""
+
+ELEMENTWISE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.RMSprop)
+"""Optimizers that treat every number by itself, so that a batch of signals can be one parameter."""
+
+CAPTURE_FOR = 50
+"""Smallest number of updates for which a pass is captured, which takes about as long as some of them."""
+
+CAPTURED_RTOL = 1e-3
+"""Largest relative difference between the distances of a captured pass and of the pass that it was captured from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +75,8 @@ def match_layer(
     procedure: Procedure,
     domain: Domain,
     advance: Callable[[int], None] = lambda _updates: None,
+    *,
+    capture: bool = False,
 ) -> Record:
     """Move signals until their activations at a layer match the targets.
 
@@ -73,6 +94,9 @@ def match_layer(
         Domain of the signals; every iterate is clamped to its range.
     advance
         Called with the number of updates of single signals since the last call.
+    capture
+        Whether the pass may be captured as a CUDA graph, where the signals are on CUDA: the network must do the same
+        in every pass. Where it cannot be captured, or gives something else then, it runs as it is.
 
     Returns
     -------
@@ -107,15 +131,19 @@ def match_layer(
 
     rows = [row for row, reason in enumerate(reasons) if not reason]
     advance((batch - len(rows)) * settings.steps)
-    pool = _Pool(finished, targets, rows)
-    optimizer = procedure.optimizer(pool.parameters) if rows else None
+    pool = _Pool(finished, targets, rows, procedure.optimizer)
     on_cpu = torch.get_default_device().type == "cpu"
+    capture &= start.device.type == "cuda"
+    captured: _CapturedPull | None = None
+    unchanged = 0  # updates since the last signal left
     for update in range(settings.steps + 1):
         if not pool.rows:
             break
-        assert optimizer is not None
         last = update == settings.steps
-        distances, gradient = _pull(tap, pool, procedure, domain, differentiate=not last)
+        if captured is not None and not last:
+            distances, gradient = captured()
+        else:
+            distances, gradient = _pull(tap, pool, procedure, domain, differentiate=not last)
         losses[pool.index, update] = distances
         if update % SYNC_EVERY == 0 or last:
             leaving = _leaving(distances, gradient, settings, update)
@@ -128,16 +156,15 @@ def match_layer(
                 kept = [index for index in range(len(pool.rows)) if index not in leaving]
                 gradient = None if gradient is None else gradient[kept]
                 pool.keep(kept)
-                optimizer.param_groups[0]["params"] = pool.parameters
+                captured, unchanged = None, 0
         if not pool.rows or gradient is None:
             break
-        for parameter, own in zip(pool.parameters, gradient, strict=True):
-            parameter.grad = own
-        optimizer.param_groups[0]["lr"] = settings.rate(update)
-        with nullcontext() if on_cpu else torch.device("cpu"):  # optimizers count steps there
-            optimizer.step()
+        if capture and unchanged == SYNC_EVERY and settings.steps - update >= CAPTURE_FOR:
+            captured = _capture(lambda: _pull(tap, pool, procedure, domain, differentiate=True), distances)
+        pool.step(gradient, settings.rate(update), torch.device("cpu") if not on_cpu else nullcontext())
         pool.signals.clamp_(domain.low, domain.high)
         advance(len(pool.rows))
+        unchanged += 1
     for row, reason in enumerate(reasons):
         if reason:
             states[row] = STATES["failed"]
@@ -145,39 +172,95 @@ def match_layer(
 
 
 class _Pool:
-    """The signals still being worked on: one tensor, and each signal as a parameter that shares its memory."""
+    """The signals still being worked on: one tensor, with the optimizer of all, or of each as a parameter of its own.
 
-    def __init__(self, signals: torch.Tensor, targets: torch.Tensor, rows: list[int]) -> None:
+    Parameters
+    ----------
+    signals, targets
+        All signals of the batch, and the activations to match.
+    rows
+        Indices of those to be worked on.
+    make
+        Factory of the optimizer.
+    """
+
+    def __init__(self, signals: torch.Tensor, targets: torch.Tensor, rows: list[int], make: OptimizerFactory) -> None:
         self.rows = rows
         self.signals = signals[rows].clone()
         self.targets = targets[rows]
-        self.parameters = list(self.signals.unbind())
-        self._reindex()
+        self.index = torch.tensor(rows, dtype=torch.long, device=signals.device)
+        self._whole = False
+        if rows:
+            self._optimizer = make([self.signals])
+            self._whole = type(self._optimizer) in ELEMENTWISE
+            if not self._whole:
+                self._optimizer = make(list(self.signals.unbind()))
+
+    def step(self, gradient: torch.Tensor, rate: float, counting: AbstractContextManager[object]) -> None:
+        """Make one update; optimizers count their steps on the default device, which `counting` makes the CPU."""
+        (group,) = self._optimizer.param_groups
+        group["lr"] = rate
+        gradients = [gradient] if self._whole else gradient.unbind()
+        for parameter, own in zip(group["params"], gradients, strict=True):
+            parameter.grad = own
+        with counting:
+            self._optimizer.step()
 
     def keep(self, indices: list[int]) -> None:
         """Keep only these signals."""
         self.rows = [self.rows[index] for index in indices]
-        self.signals = self.signals[indices].clone()
-        self.targets = self.targets[indices]
-        self.parameters = [self.parameters[index] for index in indices]
-        for parameter, signal in zip(self.parameters, self.signals, strict=True):
-            parameter.data = signal
-        self._reindex()
+        self.targets, self.index = self.targets[indices], self.index[indices]
+        (group,) = self._optimizer.param_groups
+        if self._whole:
+            state = self._optimizer.state[self.signals]
+            for name, value in state.items():
+                if isinstance(value, torch.Tensor) and value.shape == self.signals.shape:
+                    state[name] = value[indices]
+            self.signals.grad = None
+            self.signals.data = self.signals[indices]
+        else:
+            self.signals = self.signals[indices]
+            group["params"] = [group["params"][index] for index in indices]
+            for parameter, signal in zip(group["params"], self.signals, strict=True):
+                parameter.grad, parameter.data = None, signal
 
-    def _reindex(self) -> None:
-        self.index = torch.tensor(self.rows, dtype=torch.long, device=self.signals.device)
+
+class _CapturedPull:
+    """`_pull` as a CUDA graph: what it reads and what it returns stay where they are."""
+
+    def __init__(self, pull: Callable[[], Pull]) -> None:
+        beside = torch.cuda.Stream()  # libraries set themselves up in a pass outside the graph
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            pull()
+        torch.cuda.current_stream().wait_stream(beside)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._result = pull()
+
+    def __call__(self) -> Pull:
+        self._graph.replay()
+        return self._result
 
 
-def _pull(
-    tap: Tap, pool: _Pool, procedure: Procedure, domain: Domain, *, differentiate: bool
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Return each signal's distance ``(B,)``, and the gradient of its own objective ``(B, …)``.
+def _capture(pull: Callable[[], Pull], distances: torch.Tensor) -> _CapturedPull | None:
+    """Capture a pass whose result is known; None where that fails, as in a network that waits for the device."""
+    try:
+        captured = _CapturedPull(pull)
+    except RuntimeError:
+        return None
+    found, _ = captured()
+    return captured if torch.allclose(found, distances, rtol=CAPTURED_RTOL, equal_nan=True) else None
+
+
+def _pull(tap: Tap, pool: _Pool, procedure: Procedure, domain: Domain, *, differentiate: bool) -> Pull:
+    """Return each signal's distance, and the gradient of its own objective.
 
     The gradient is None where the activation does not depend on the signals, or `differentiate` is False.
     """
     settings, distance = procedure.settings, procedure.distance
     signals = pool.signals.detach().requires_grad_(differentiate)
-    reduced = None if settings.precision == "float32" else getattr(torch, settings.precision)
+    reduced = getattr(torch, settings.precision, None) if settings.precision != "float32" else None  # not of tf32
     with (
         torch.set_grad_enabled(differentiate),
         torch.autocast(signals.device.type, reduced, enabled=reduced is not None),

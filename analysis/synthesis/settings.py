@@ -35,7 +35,7 @@ SCHEDULES: Mapping[str, Callable[[int, int], float]] = {
 MAX_COUNT = 2**31 - 2
 """Largest number of updates, seeds and stimuli in a batch: results count updates in 32 bits, the last included."""
 
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Settings:
         Standard deviation of the starting noise, as a fraction of the domain's range for images (about its middle), in
         units of full scale for waveforms (about 0); None takes 0.05 and 1e-7.
     precision
-        Precision of the forward and backward pass; the signal, the distance and the update stay in float32.
+        Precision of the forward and backward pass: ``float32``, ``tf32`` on CUDA, ``bfloat16`` or ``float16``; the
+        signal, the distance and the update stay in float32.
     seeds
         Number of metamers of each stimulus and layer, from different noise.
     batch_size

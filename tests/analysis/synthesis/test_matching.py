@@ -1,5 +1,7 @@
 """Synthesis against an independent version and closed forms, and its messages when it is impossible."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -330,3 +332,22 @@ def test_the_signal_itself_can_be_matched():
         image_network(), "input", natural, rand(2, 4, seed=1), resolve_settings(steps=300), optimizer=adam(0.02)
     )
     assert (record.losses[:, -1] < 0.01).all()
+
+
+class OneByOne(torch.optim.Adam):
+    """Adam by another name, which gets each signal as a parameter of its own."""
+
+
+def test_one_tensor_of_signals_is_many_parameters():
+    network, natural, start = wide_image_network(), rand(5, 3, 9, 9), rand(5, 3, 9, 9, seed=1)
+    target = activation(network, "3", natural)
+    target[1] = 0  # is refused
+    settings = resolve_settings({"steps": 120, "tolerance": 0.3, "schedule": "constant"})
+    whole, each = (
+        make(network, "3", target, start, settings, optimizer=partial(kind, lr=0.01))
+        for kind in (torch.optim.Adam, OneByOne)
+    )
+    assert len({*whole.steps.tolist()}) > 2  # they leave at different updates
+    assert torch.equal(whole.steps, each.steps)
+    assert torch.allclose(whole.signals, each.signals, rtol=0, atol=1e-12)
+    assert torch.allclose(whole.losses, each.losses, rtol=1e-12, equal_nan=True)

@@ -16,7 +16,7 @@ from .manager import Plugins
 from .registry import absolute_options
 from .study import Reference, located
 
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps, or auto: cuda if available, else cpu.")]
 Seed = Annotated[int, typer.Option(min=0, max=LARGEST, help="Seed of all random choices.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and what it would take.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the Python files that a study or a run names.")]

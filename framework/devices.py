@@ -40,8 +40,15 @@ def _unsupported(precision: str, device: torch.device) -> MetameryError:
     return MetameryError(f"precision is {precision}, which device '{device}' does not support: expected float32")
 
 
-def resolve_device(name: str) -> torch.device:
-    """Return a device by name; ``auto`` is CUDA if it is available, otherwise the CPU.
+def resolve_device(name: str, *, elsewhere: bool = False) -> torch.device:
+    """Return a device by name; ``auto`` is CUDA if it is available here, otherwise the CPU.
+
+    Parameters
+    ----------
+    name
+        Name of the device.
+    elsewhere
+        Whether it is one of other machines, and need not be available here.
 
     Raises
     ------
@@ -54,13 +61,24 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:N", "mps")) from None
+    if not elsewhere and (reason := _unavailable(device)):
+        expected = "expected auto, cpu, cuda, cuda:N or mps"
+        raise MetameryError(f"device '{name}' is not available; {expected} ({reason})")
+    return device
+
+
+def here(device: torch.device) -> torch.device:
+    """Return a device if this machine has it, otherwise the CPU."""
+    return torch.device("cpu") if _unavailable(device) else device
+
+
+def _unavailable(device: torch.device) -> str:
+    """Return why a device is not available on this machine; empty if it is."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        expected = "expected auto, cpu, cuda, cuda:N or mps"
-        raise MetameryError(f"device '{name}' is not available; {expected} ({reason})") from None
-    return device
+        return str(error).splitlines()[0]
+    return ""
 
 
 def made_on(device: torch.device) -> str:

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
 from .contract import examine
+from .devices import repeatable
 from .domains import blank_signal
 from .layers import LayerName
 from .running import signal_type
@@ -121,7 +122,8 @@ def _read(model: Model, layers: Sequence[str]) -> list[torch.Tensor]:
     device = next((weight.device for weight in model.module.parameters()), torch.device("cpu"))
     signal = (domain.low + (domain.high - domain.low) * noise).to(device, signal_type(model.module))
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), model.tap([*dict.fromkeys([*layers, "output"])]) as tap:
+    named = [*dict.fromkeys([*layers, "output"])]
+    with repeatable("float32"), torch.random.fork_rng(devices=cuda), model.tap(named) as tap:
         torch.manual_seed(0)
         return [activation.clone() for activation in tap(signal).values()]
 

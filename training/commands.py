@@ -63,7 +63,7 @@ def train(
     ] = None,
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
-    device: Device = "cpu",
+    device: Device = "auto",
     devices: Annotated[int, typer.Option(min=1, max=1024, help="Processes, each with a device of its own.")] = 1,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     workers: Annotated[int, typer.Option(min=0, max=1024, help="Processes that decode signals.")] = 0,

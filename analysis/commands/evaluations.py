@@ -60,7 +60,7 @@ def evaluate(
     ] = False,
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
-    device: Device = "cpu",
+    device: Device = "auto",
     scheduler: Scheduler = "",
     log: Log = None,
     seed: Seed = 0,
@@ -71,10 +71,11 @@ def evaluate(
 
     Results are added to the study's results and report; those of models go to a folder of their own.
     """
-    from ...framework.devices import resolve_device
+    from ...framework.devices import here, resolve_device
     from ...framework.progress import ProgressBar
     from ..report import write_report
     from ..report.terminal import lines
+    from ..studies.clusters import is_elsewhere
     from ..studies.cost import cost
     from ..studies.evaluate import Evaluation, check_group, held_out, is_study, keep
     from ..studies.workers import open_workers
@@ -96,7 +97,7 @@ def evaluate(
     if len(what) > 1 and (studies := [each for each in what if is_study(Path(each))]):
         raise MetameryError(f"'{studies[0]}' is a study, which is evaluated alone: give one study, or models")
     function = plugins.load("evaluator", evaluator, **options)
-    where = resolve_device(device)
+    where = resolve_device(device, elsewhere=is_elsewhere(scheduler))
     if of_study:
         check_input(folder, ("study", "damaged"), "a study, or models to evaluate")
     check_group(folder if of_study else output, name, of_study)
@@ -115,7 +116,7 @@ def evaluate(
             with open_workers(scheduler, plugins, where) as workers:
                 dataset = workers.call(asked, progress, name)
         else:
-            measured = asked.context(plugins, where, progress)
+            measured = asked.context(plugins, here(where), progress)
             planned = cost(function, measured)
             if dry_run:
                 typer.echo(f"'{found.qualified}' would measure {', '.join(what)}")

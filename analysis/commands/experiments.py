@@ -51,7 +51,7 @@ def build(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting, as a.b=value.")
     ] = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     dry_run: DryRun = False,
     trust: Trust = False,
 ) -> None:

@@ -76,7 +76,7 @@ def demo(
     ] = None,
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
-    device: Device = "cpu",
+    device: Device = "auto",
     seed: Seed = 0,
     dry_run: DryRun = False,
 ) -> None:
@@ -196,7 +196,7 @@ def synthesise(
     antialias: Antialias = "",
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
-    device: Device = "cpu",
+    device: Device = "auto",
     part: Part = "",
     scheduler: Scheduler = "",
     log: Log = None,
@@ -242,7 +242,7 @@ def run(
     ] = None,
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
-    device: Device = "cpu",
+    device: Device = "auto",
     part: Part = "",
     scheduler: Scheduler = "",
     log: Log = None,
@@ -269,7 +269,7 @@ def cluster(
     cores: Annotated[int, typer.Option(min=1, help="Cores of each job.")] = 4,
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory of each job.")] = "16G",
     time: Annotated[str, typer.Option(metavar="TIME", help="Time limit of each job.")] = "04:00:00",
-    device: Device = "cpu",
+    device: Device = "auto",
     trust: Trust = False,
 ) -> None:
     """Print the script of an array job that makes the parts of a study, without a scheduler of Dask.
@@ -282,7 +282,7 @@ def cluster(
         raise MetameryError("expected --slurm; jobs of PBS, LSF and SGE are asked for by run --scheduler FILE.toml")
     study = home(study)
     file = study if kind(study) in ("file", "missing") else study / STUDY_FILE
-    arguments = [*(["--device", device] if device != "cpu" else []), *(["--trust"] if trust else [])]
+    arguments = [*(["--device", device] if device != "auto" else []), *(["--trust"] if trust else [])]
     script = array_script(
         file, output or file.parent, workers, cores=cores, memory=memory, time=time, arguments=arguments
     )
@@ -341,10 +341,11 @@ def _make(
     scheduler: str = "",
     log: Path | None = None,
 ) -> None:
-    from ...framework.devices import resolve_device
+    from ...framework.devices import here, resolve_device
     from ...framework.progress import ProgressBar, duration
     from ..report import write_report
     from ..studies.batch_size import with_batch_size
+    from ..studies.clusters import is_elsewhere
     from ..studies.estimate import estimate
     from ..studies.run_study import run_study
     from ..studies.units import Share
@@ -354,11 +355,11 @@ def _make(
     if part:
         Share.parse(part)
     plugins = loaded_plugins(context)
-    where = resolve_device(device)
+    where = resolve_device(device, elsewhere=is_elsewhere(scheduler))
     if dry_run:
         with plugins.trust.named_in(study.source):
-            study = with_batch_size(study, plugins, where)
-        planned = estimate(study, plugins, where)
+            study = with_batch_size(study, plugins, here(where))
+        planned = estimate(study, plugins, here(where))
         typer.echo(study.qualified(plugins).to_toml())
         typer.echo(
             f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)} of updates; "

@@ -50,6 +50,11 @@ MOST_WORKERS = 10_000
 _OWN = {"processes", "n_workers", "asynchronous", "worker_extra_args", "silence_logs"}
 
 
+def is_elsewhere(scheduler: str) -> bool:
+    """Whether a scheduler's workers may be on other machines, which may have other devices."""
+    return bool(scheduler) and not scheduler.startswith("local:")
+
+
 @contextmanager
 def open_cluster(scheduler: str, device: torch.device) -> Iterator[Cluster]:
     """Start the cluster that a text describes, ``local:N`` or a file, and stop it at the end.

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ...framework import claims
+from ...framework.devices import here
 from ...framework.errors import MetameryError
 from ...framework.folders import RESULTS, STUDY_FILE
 from ...framework.manager import Plugins
@@ -46,7 +47,7 @@ def run_study(
     plugins
         Plugins in which names are looked up; all that are installed by default.
     device
-        Device to compute on.
+        Device to compute on; that of the workers, if there are some.
     progress
         Display of the progress, for example a `ProgressBar`.
     part
@@ -95,7 +96,7 @@ def run_study(
                 workers = stack.enter_context(open_workers(scheduler, plugins, device)) if scheduler else None
                 together = share is None or is_prepared(folder)
                 with nullcontext() if together else claims.preparation(folder):
-                    prepared = prepare(study, folder, plugins, device, progress, claim, share, workers)
+                    prepared = prepare(study, folder, plugins, here(device), progress, claim, share, workers)
                 _make(prepared, share, workers, device, claim, progress)
         except KeyboardInterrupt:
             say(RESUMES if (folder / RESULTS).exists() and holds_results(StudyStore(folder)) else STARTS_AGAIN)

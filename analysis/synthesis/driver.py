@@ -137,7 +137,7 @@ def make_metamers(
         keeping_memory(),
         repeatable(settings.precision),
     ):
-        machine = f"{made_on(device)}{f', {merged} batch normalisations folded' if merged else ''}"
+        machine = f"{made_on(device)}{f', batch normalisations folded: {merged}' if merged else ''}"
         for batches in partition(len(layers), len(names), settings.seeds, settings.batch_size):
             waiting = [batch for batch in batches if not done[batch.layer, batch.stimuli, batch.seed].all()]
             if not waiting:

@@ -178,6 +178,18 @@ def test_a_worker_without_the_file_of_a_model_says_so(study: Study, tmp_path: Pa
     run_study(study, tmp_path / "other", Plugins(), scheduler=scheduler)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_device_is_that_of_the_workers(
+    study: Study, tmp_path: Path, scheduler: str, command: Callable[..., Said]
+) -> None:
+    """The machine that gives the order, such as a login node, may have none; nor do these workers."""
+    (tmp_path / "study.toml").write_text(study.to_toml())
+    given = ["run", tmp_path / "study.toml", "-o", tmp_path / "study", "--device", "cuda", "--scheduler"]
+    assert "on worker 'tcp://" in (said := command(*given, scheduler).error)
+    assert "device 'cuda' is not available" in said
+    assert command(*given, "local:1").error.startswith("error: device 'cuda' is not available")
+
+
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
     with pytest.raises(MetameryError, match="expected a folder that all machines share"):
         on_worker.StoredStudy(str(tmp_path / "elsewhere"), "").open()

@@ -87,5 +87,7 @@ def test_lower_precisions_end_near(precision: str) -> None:
         synthesise(network(), example_stimuli(), ["2"], steps=200, device="cuda", precision=kind)
         for kind in ("float32", precision)
     )
-    assert not np.array_equal(full["signal"], lower["signal"])
+    # A convolution as small as these may be computed in float32 also where TF32 is allowed.
+    assert precision == "tf32" or not np.array_equal(full["signal"], lower["signal"])
+    assert all(each["made_on"].values.ravel()[0].endswith(", batch normalisations folded: 1") for each in (full, lower))
     assert np.allclose(full["loss"][..., -1], lower["loss"][..., -1], atol=0.05)

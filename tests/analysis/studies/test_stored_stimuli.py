@@ -54,21 +54,17 @@ def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[s
         sound = random.normal(0, 0.02, 300 + 200 * seed) * random.choice([1, 20], 300 + 200 * seed, p=[0.98, 0.02])
         soundfile.write(file, sound.clip(-1, 1), 8000)  # some shorter than the model's, with peaks that are clamped
     (root / "networks.py").write_text(NETWORKS, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METAMERY_PLUGINS", "")
-        patch.setenv("METAMERY_TRUST", "1")
-        patch.setenv("METAMERY_CACHE", "")
-        for name, function, options in (
-            ("pictures", "build", {"size": 12, "low": -1.0}),
-            ("sounds", "hear", {"rms": 0.3}),
-        ):
-            file = f"{root / 'networks.py'}:{function}"
-            study = Study(
-                models=(ModelReference(file, ("1",)), ModelReference(file, ("1",), options)),
-                stimuli=Reference("folder", {"path": str(root / name)}),
-                synthesis={"preset": "fast", "steps": 1, "batch_size": 2},
-            )
-            run_study(study, root / f"study-{name}", Plugins())
+    for name, function, options in (
+        ("pictures", "build", {"size": 12, "low": -1.0}),
+        ("sounds", "hear", {"rms": 0.3}),
+    ):
+        file = f"{root / 'networks.py'}:{function}"
+        study = Study(
+            models=(ModelReference(file, ("1",)), ModelReference(file, ("1",), options)),
+            stimuli=Reference("folder", {"path": str(root / name)}),
+            synthesis={"preset": "fast", "steps": 1, "batch_size": 2},
+        )
+        run_study(study, root / f"study-{name}", Plugins())
     shutil.copytree(root, root.with_name("copy"))
     return root
 

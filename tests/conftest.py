@@ -46,12 +46,14 @@ class Said:
         return lines[0]
 
 
-@pytest.fixture(autouse=True)
-def _only_what_is_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _only_what_is_bundled() -> Iterator[None]:
     """No installed plugin, no cache, and Python files are trusted; a test that wants otherwise says so."""
-    monkeypatch.setenv("METAMERY_PLUGINS", "")
-    monkeypatch.setenv("METAMERY_CACHE", "")
-    monkeypatch.setenv("METAMERY_TRUST", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("METAMERY_PLUGINS", "")
+        patch.setenv("METAMERY_CACHE", "")
+        patch.setenv("METAMERY_TRUST", "1")
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -28,9 +28,9 @@ def blocks(document):
 
 
 def shorter(code):
-    """Replace the numbers on which it depends how long a notebook takes."""
-    most = {"steps": 10, "limit": 4, "resamples": 20, "iterations": 3}
-    assigned = rf"\b({'|'.join(most)})(\"?(?: ?= ?|: ))(\d+)"
+    """Replace the numbers on which it depends how long code, a command or a study takes."""
+    most = {"steps": 5, "limit": 4, "resamples": 20, "iterations": 3}
+    assigned = rf"\b({'|'.join(most)})(\"?(?: ?= ?|: | ))(\d+)"
     return re.sub(assigned, lambda found: f"{found[1]}{found[2]}{min(int(found[3]), most[found[1]])}", code)
 
 
@@ -63,15 +63,15 @@ def test_examples_run_in_their_order(document, empty_folder, command):
     for language, file, text in blocks(document):
         if file:
             (empty_folder / file).parent.mkdir(parents=True, exist_ok=True)
-            (empty_folder / file).write_text(text, encoding="utf-8")
+            (empty_folder / file).write_text(shorter(text), encoding="utf-8")
         elif language == "toml":
             tomllib.loads(text)
         elif language == "python":
-            exec(compile(text, document, "exec"), names)
+            exec(compile(shorter(text), document, "exec"), names)
             ran += 1
         else:
             assert language == "sh"
-            for line in text.splitlines():
+            for line in shorter(text).splitlines():
                 if not line.startswith(SETTING_UP):
                     program, *arguments = shlex.split(line, comments=True)
                     assert program == "metamery"

@@ -68,11 +68,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Context]:
     network.write_text(NETWORK, encoding="utf-8")
     pictures = draw_pictures(folder / "pictures", ["cat/a", "cat/b", "dog/a", "dog/b", "owl/a"])
     asked = [f"{network}:build", "--stimuli", pictures, "--layers", "1,output", "--steps", 3, "--seeds", 2]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METAMERY_PLUGINS", "")
-        patch.setenv("METAMERY_TRUST", "1")
-        patch.setenv("METAMERY_CACHE", "")
-        assert main(["synthesise", *map(str, asked), "-o", str(folder / "study")]) == 0
+    assert main(["synthesise", *map(str, asked), "-o", str(folder / "study")]) == 0
     plugins = Plugins(installed=())
     model = plugins.load("model", f"{network}:build")
     stimuli = load_stimuli(plugins, Reference(f"{pictures}/"))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import Said
 from metamery.framework import open_study
 
 HOOK = "from metamery.framework import hookimpl\n@hookimpl\n"
@@ -67,12 +65,12 @@ LEFT_OUT = {
     "wrapper": "'register_distances' is a hook wrapper; metamery does not accept any",
 }
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Run = Callable[..., Said]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """``run("list", "models")`` is the program where the package is installed."""
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the package is installed."""
     place = tmp_path_factory.mktemp("installed")
     (place / "crowd_parts.py").write_text(PARTS)
     points = ["[metamery]"]
@@ -84,39 +82,41 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: crowd\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("\n".join(points) + "\n")
-    settings = {**os.environ, "PYTHONPATH": str(place), "METAMERY_PLUGINS": ",".join(MODULES), "OMP_NUM_THREADS": "1"}
-
-    def program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [Path(sys.executable).with_name("metamery"), *arguments]
-        return subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
-
-    return program
+    return place
 
 
-def errors(done: subprocess.CompletedProcess[str]) -> list[str]:
+@pytest.fixture
+def run(installed: Path, command: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """``run("list", "models")`` is the program where the package is installed."""
+    monkeypatch.syspath_prepend(installed)
+    monkeypatch.setenv("METAMERY_PLUGINS", ",".join(MODULES))
+    return command
+
+
+def errors(said: Said) -> list[str]:
     """What is on standard error besides the warnings of what is left out."""
-    assert "Traceback" not in done.stderr
-    return [line for line in done.stderr.splitlines() if not line.startswith("warning: plugin ")]
+    assert "Traceback" not in said.err
+    return [line for line in said.err.splitlines() if not line.startswith("warning: plugin ")]
 
 
 def test_each_bad_plugin_is_one_line_that_says_why(run: Run) -> None:
     done = run("plugins")
-    assert done.returncode == 0
-    warnings = dict(line.split("' is left out: ", 1) for line in done.stderr.splitlines())
+    assert done.status == 0
+    warnings = dict(line.split("' is left out: ", 1) for line in done.err.splitlines())
     assert warnings.keys() == {f"warning: plugin '{name}" for name in LEFT_OUT}
     for name, reason in LEFT_OUT.items():
         assert warnings[f"warning: plugin '{name}"].startswith(reason)
-        assert f"plugin '{name}' is left out: {reason}" in done.stdout
-    loaded = {line.split()[0] for line in done.stdout.splitlines() if "crowd 1.0" in line}
+        assert f"plugin '{name}' is left out: {reason}" in done.out
+    loaded = {line.split()[0] for line in done.out.splitlines() if "crowd 1.0" in line}
     assert loaded == MODULES.keys() - LEFT_OUT.keys()
 
 
 def test_what_is_left_out_registers_nothing(run: Run) -> None:
-    listed = run("list", "models").stdout
+    listed = run("list", "models").out
     assert "lost" not in listed
     assert "sound-net" in listed
     done = run("show", "lost")
-    assert done.returncode == 2
+    assert done.status == 2
     (error,) = errors(done)
     assert error.startswith("error: unknown model 'lost'")
     assert "plugin 'misspelt' is left out: unknown hook 'register_model'" in error
@@ -124,12 +124,11 @@ def test_what_is_left_out_registers_nothing(run: Run) -> None:
 
 def test_a_stolen_command_stays_whose_it_was(run: Run) -> None:
     done = run("export", "--help")
-    assert done.returncode == 0
-    assert "Usage: metamery export [OPTIONS] {study}" in done.stdout
-    assert run("greet").stdout == "hello\n"
+    assert done.status == 0
+    assert "Usage: metamery export [OPTIONS] {study}" in done.out
+    assert run("greet").out == "hello\n"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -142,11 +141,10 @@ def test_a_stolen_command_stays_whose_it_was(run: Run) -> None:
 )
 def test_a_factory_that_does_not_keep_its_contract_is_named(run: Run, arguments: list[str], said: str) -> None:
     done = run(*arguments)
-    assert done.returncode == 2
+    assert done.status == 2
     assert errors(done) == [said]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("distance", "owners"), [("cosine", ("synthesis", "twin-a")), ("shared", ("twin-a", "twin-b"))]
 )
@@ -156,14 +154,14 @@ def test_a_name_of_two_plugins_is_refused_and_both_are_named(
     settings = ["--steps", "2", "--layers", "1", "--output", str(tmp_path / "study"), "--setting"]
     study = ["synthesise", "sound-net", "--stimuli", f"{pictures}/", *settings]
     done = run(*study, f"distance={distance}")
-    assert done.returncode == 2
+    assert done.status == 2
     first, second = (f"'{owner}:{distance}'" for owner in owners)
     assert errors(done) == [f"error: distance '{distance}' is registered by several plugins: write {first} or {second}"]
     assert not (tmp_path / "study" / "results.zarr").exists()
 
     chosen = "synthesis:cosine" if distance == "cosine" else "twin-a:shared"
     done = run(*study, f"distance={chosen}")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     results = open_study(tmp_path / "study")
     assert {"sound:sound-net", chosen} <= set(results.attrs["names"])
     assert (results["models/sound+sound-net/metamers/state"] == 1).all()

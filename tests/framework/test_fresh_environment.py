@@ -1,4 +1,4 @@
-"""The example plugin, and the package that the guide walks through, each in a fresh environment, through the shell."""
+"""The example plugin, and the package that the guide walks through, in a fresh environment, through the shell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,11 +21,11 @@ PLUGIN = ROOT / "tests" / "example_plugin"
 GUIDE = ROOT / "docs" / "plugins.md"
 STEP = re.compile(r"^```(?:\w+) (file|add|in|from)=(\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-# The shell of a reader of the guide, where nothing can be downloaded.
+# The shell of a reader of the guide, where nothing can be downloaded, and tests that passed are not run again.
 READER = """
 set -e
 pip() { python -m pip "$@" --quiet --no-deps --no-build-isolation --no-index; }
-pytest() { python -m pytest -p no:cacheprovider "$@"; }
+pytest() { python -m pytest -p no:cacheprovider $NEW_TESTS "$@"; }
 """
 
 pytestmark = pytest.mark.slow
@@ -87,10 +87,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]) -> Environment:
-    """metamery and the example plugin, whose folder is there, too."""
-    made = fresh(tmp_path_factory.mktemp("fresh"), [*wheels.values()])
-    copied(PLUGIN, made.work / "metamery-example")
-    return made
+    """metamery and the example plugin."""
+    return fresh(tmp_path_factory.mktemp("fresh"), [*wheels.values()])
 
 
 def fresh(base: Path, wheels: Sequence[Path]) -> Environment:
@@ -104,18 +102,6 @@ def fresh(base: Path, wheels: Sequence[Path]) -> Environment:
     (site_packages,) = made.folder.glob("lib/*/site-packages")
     (site_packages / "borrowed.pth").write_text("".join(lines), encoding="utf-8")
     return made
-
-
-@pytest.fixture(scope="module")
-def study(environment: Environment, drawn: Callable[..., Path]) -> Path:
-    """A study with the example plugin's model and distance."""
-    pictures = drawn(environment.work / "pictures", ["cat/a", "cat/b", "dog/a"])
-    said = environment.metamery(
-        *("synthesise", "example-net", "--stimuli", f"{pictures}/", "--setting", "distance=example-relative-lp"),
-        *("--steps", "5", "--output", "study"),
-    )
-    assert "study" in said
-    return environment.work / "study"
 
 
 def test_metamery_and_the_plugin_are_those_of_the_environment(environment: Environment) -> None:
@@ -143,68 +129,76 @@ def test_its_model_is_shown(environment: Environment) -> None:
     assert layers == ["relu1", "relu2", "output"]
 
 
-def test_its_command_runs(environment: Environment, study: Path) -> None:
+def test_its_command_is_listed(environment: Environment) -> None:
     assert "\n  example-status " in environment.metamery("--help")
-    lines = environment.metamery("example-status", study).splitlines()
-    assert lines[0] == "example:example-net"
-    assert [line.split() for line in lines[1:]] == [
-        [layer, "0", "missing,", "3", "done,", "0", "failed"] for layer in ("relu1", "relu2", "output")
-    ]
 
 
-def test_its_evaluator_adds_to_the_results_and_the_page(environment: Environment, study: Path) -> None:
-    environment.metamery("evaluate", "example-signal-rms", study)
-    found = open_study(study)["example-signal-rms"]
-    assert found["rms"].dims == ("site",)
-    assert found["layer"].values.tolist() == ["relu1", "relu2", "output"]
-    assert (found["rms"] > 0).all()
-    for wanted in ("example-signal-rms", "RMS difference between metamers and natural signals"):
-        assert wanted in (study / "report.html").read_text(encoding="utf-8")
+@dataclass(frozen=True)
+class Followed:
+    """What a reader of the guide gets: all that was said, and the study."""
+
+    said: str
+    study: Path
 
 
-def test_results_say_which_plugin_was_used(study: Path) -> None:
-    results = open_study(study)
-    assert {"example:example-net", "example:example-relative-lp"} <= set(results.attrs["names"])
-    assert "example (metamery-example 0.1.0)" in results.attrs["plugins"]
-    assert results["models/example+example-net"].attrs["model"] == "example:example-net"
-
-
-def test_its_own_tests_pass(environment: Environment) -> None:
-    done = environment.run("python", "-m", "pytest", "-p", "no:cacheprovider", "metamery-example")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"rootdir: {environment.work / 'metamery-example'}\n" in done.stdout
-    assert " 14 passed" in done.stdout
-
-
-@pytest.mark.timeout(900)
-def test_a_reader_of_the_guide_gets_what_it_says(
-    tmp_path_factory: pytest.TempPathFactory, wheels: dict[str, Path]
-) -> None:
+@pytest.fixture(scope="module")
+def followed(environment: Environment) -> Followed:
     """Follow the guide step by step: every command, every file and every addition."""
     pytest.importorskip("skimage", reason="the guide's photographs are not installed")
-    reader = fresh(tmp_path_factory.mktemp("reader"), [wheels["metamery"]])
-    package = reader.work / "metamery-zebra"
-    reader.metamery("new-plugin", "zebra", plugins="")
-    said = ""
+    package = environment.work / "metamery-zebra"
+    environment.metamery("new-plugin", "zebra", plugins="")
+    said = new_tests = ""
     for what, where, text in STEP.findall(GUIDE.read_text(encoding="utf-8")):
         if what == "in":
-            said += shell(reader, reader.work / where, text)
+            said += shell(environment, environment.work / where, text, new_tests)
         elif what == "file":
-            (reader.work / where).write_text(text, encoding="utf-8")
+            (environment.work / where).write_text(text, encoding="utf-8")
+            new_tests = f"tests/{Path(where).name}" if Path(where).parent.name == "tests" else new_tests
         elif what == "add":
             add(package / "src" / "metamery_zebra" / "plugin.py", where, text)
         elif where == "trace":
             assert text in said
-    for line in ("14 passed", "18 passed", "19 passed", "\nzebra:zebra/16: image, ", "\n    zebra/32\n", "3 done"):
-        assert line in said
-    assert {"zebra-signal-rms", "spread"} <= set(open_study(package / "study").children)
-    assert "spread of metamers" in (package / "study" / "report.html").read_text(encoding="utf-8")
+    return Followed(said, package / "study")
 
 
-def shell(reader: Environment, folder: Path, text: str) -> str:
-    """Run lines as a shell does, and return all that is said."""
+@pytest.mark.timeout(900)
+def test_a_reader_of_the_guide_gets_what_it_says(environment: Environment, followed: Followed) -> None:
+    assert f"rootdir: {environment.work / 'metamery-zebra'}\n" in followed.said
+    for line in (" 14 passed", " 4 passed", " 1 passed", "\nzebra:zebra/16: image, ", "\n    zebra/32\n"):
+        assert line in followed.said
+    assert {"zebra-signal-rms", "spread"} <= set(open_study(followed.study).children)
+    assert "spread of metamers" in (followed.study / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_command_that_it_adds_runs(followed: Followed) -> None:
+    lines = followed.said.splitlines()
+    first = lines.index("zebra:zebra-net")
+    assert [line.split() for line in lines[first + 1 : first + 4]] == [
+        [layer, "0", "missing,", "3", "done,", "0", "failed"] for layer in ("relu1", "relu2", "output")
+    ]
+
+
+def test_the_evaluator_that_it_adds_is_in_the_results_and_on_the_page(followed: Followed) -> None:
+    found = open_study(followed.study)["zebra-signal-rms"]
+    assert found["rms"].dims == ("site",)
+    assert found["layer"].values.tolist() == ["relu1", "relu2", "output"]
+    assert (found["rms"] > 0).all()
+    for wanted in ("zebra-signal-rms", "RMS difference between metamers and natural signals"):
+        assert wanted in (followed.study / "report.html").read_text(encoding="utf-8")
+
+
+def test_results_say_which_plugin_was_used(followed: Followed) -> None:
+    results = open_study(followed.study)
+    assert {"zebra:zebra-net", "zebra:zebra-relative-lp"} <= set(results.attrs["names"])
+    assert "zebra (metamery-zebra 0.1.0)" in results.attrs["plugins"]
+    assert results["models/zebra+zebra-net"].attrs["model"] == "zebra:zebra-net"
+
+
+def shell(reader: Environment, folder: Path, text: str, new_tests: str) -> str:
+    """Run lines as a shell does, and return all that is said; of the tests only `new_tests`, if there are any."""
     settings = {name: value for name, value in os.environ.items() if not name.startswith("METAMERY_")}
     settings |= {"PATH": f"{reader.python.parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    settings["NEW_TESTS"] = new_tests
     done = subprocess.run(
         ["bash", "-c", READER + text],
         cwd=folder,

@@ -3,6 +3,7 @@
 import warnings
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import pytest
@@ -216,7 +217,7 @@ def test_scripted_and_compiled_modules_are_refused_by_name():
 
 NETWORKS = {
     "resnet18": (torchvision.models.resnet18, 64),
-    "vit_b_16": (torchvision.models.vit_b_16, 224),
+    "vit_b_16": (partial(torchvision.models.vit_b_16, image_size=64), 64),
     "convnext_tiny": (torchvision.models.convnext_tiny, 64),
 }
 

@@ -20,6 +20,7 @@ OPTIONS = {
     "torchvision/squeezenet1_1": {"weights": "none"},
     "timm/resnet10t": {"weights": "none"},
     "feather2023/alexnet": {"weights": "none"},
+    **{f"coch{network}{kind}": {"density": 8} for network in ("cnn9", "resnet50") for kind in ("", "-hann")},
 }
 OF_SOUNDS = {"background", "gain"}
 NEEDS_REPOSITORIES = {"hf/", "open_clip/"}  # held by tests of their own, on tiny networks

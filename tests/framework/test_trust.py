@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from inputs import TINY
 from metamery.analysis import evaluate
 from metamery.framework import MetameryError, Plugins
+from metamery.framework.cli import main
 from metamery.framework.trust import Trust
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[str]], Path]) -> Path:
+    """A folder with the tiny network in a file, and a study of it, for which the file was given."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "tiny.py").write_text(TINY, encoding="utf-8")
+    pictures = drawn(folder / "pictures", ["cat/a", "cat/b"])
+    asked = [f"{folder / 'tiny.py'}:build", "--stimuli", pictures, "--layers", "output", "--steps", 1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("METAMERY_TRUST")
+        assert main(["synthesise", *map(str, asked), "-o", str(folder / "study")]) == 0
+    return folder
+
+
 @pytest.fixture
-def study(command: Any, tiny: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A study of the tiny network in a file, which was given on the command line; from now on nothing is trusted."""
+def study(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the study; nothing is trusted."""
     monkeypatch.delenv("METAMERY_TRUST")
-    made = ("--stimuli", pictures, "--limit", 2, "--layers", "output", "--steps", 1, "-o", tmp_path / "study")
-    assert command("synthesise", tiny, *made).status == 0
-    return tmp_path / "study"
+    return Path(shutil.copytree(made / "study", tmp_path / "study"))
 
 
 @pytest.mark.parametrize("arguments", [["run"], ["run", "--dry-run"], ["evaluate", "agreement"]])
 def test_a_file_that_a_study_names_is_run_with_trust_alone(
-    command: Any, study: Path, tiny: str, arguments: list[str]
+    command: Any, made: Path, study: Path, arguments: list[str]
 ) -> None:
-    file = tiny.rpartition(":")[0]
+    file = made / "tiny.py"
     said = command(*arguments, study)
     assert said.status == 2
     assert f"study.toml' names the Python file '{file}', which would be run" in said.error
@@ -34,14 +49,16 @@ def test_a_file_that_a_study_names_is_run_with_trust_alone(
     assert trusted.err.count(f"running '{file}', which '{study / 'study.toml'}' names") == 1
 
 
-def test_report_and_export_run_no_file(command: Any, study: Path, tiny: str, tmp_path: Path) -> None:
-    Path(tiny.rpartition(":")[0]).write_text("raise SystemExit('run')", encoding="utf-8")
-    assert command("report", study).status == 0
-    assert command("export", study, "-o", tmp_path / "exported").status == 0
+def test_report_and_export_run_no_file(command: Any, made: Path, study: Path, tmp_path: Path) -> None:
+    (made / "tiny.py").write_text("raise SystemExit('run')", encoding="utf-8")
+    said = command("report", study), command("export", study, "-o", tmp_path / "exported")
+    (made / "tiny.py").write_text(TINY, encoding="utf-8")
+    assert [each.status for each in said] == [0, 0]
 
 
-def test_a_file_given_on_the_command_line_is_run(command: Any, study: Path, tiny: str) -> None:
-    said = command("evaluate", "recognition", study, "--set", f'recognisers=["{tiny}"]', "--set", "resamples=2")
+def test_a_file_given_on_the_command_line_is_run(command: Any, made: Path, study: Path) -> None:
+    given = f'recognisers=["{made / "tiny.py"}:build"]'
+    said = command("evaluate", "recognition", study, "--set", given, "--set", "resamples=2")
     assert said.status == 0, said.err
     assert "running" not in said.err
 

@@ -7,12 +7,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from metamery.framework import Plugins, Recipe
+from metamery.framework.folders import RUN_FILE
+from metamery.framework.run import Run
+from metamery.framework.study import Reference
 from metamery.training.checkpoints import load
+from metamery.training.driver import run_training
+from metamery.training.hardware import Hardware
 from metamery.training.loop import LAST
 
 ALARMING = """
@@ -49,20 +56,14 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import torch
-from metamery.framework import Plugins, Recipe
-from metamery.framework.study import Reference
-from metamery.training.hardware import Hardware
-from metamery.training.driver import run_training
+from metamery.framework import Plugins
 from metamery.framework.run import Run
+from metamery.training.driver import run_training
+from metamery.training.hardware import Hardware
 
 torch.set_num_threads(1)
-data = Reference("folder", {"path": sys.argv[3]})
-model = Reference("small-cnn", {"norm": sys.argv[4], "width": 4})
-recipe = Recipe.from_toml(sys.argv[5]).changed({"epochs": 2, "batch_size": 4, "learning_rate": 0.01})
-run = Run(model, data, data, ("cat", "dog"), recipe)
-run_training(run, Path(sys.argv[2]), Plugins(), Hardware(devices=int(sys.argv[1])))
+run_training(Run.read(Path("asked")), Path("run"), Plugins(), Hardware(devices=2))
 """
-
 
 REPLAYS = "replays = 2\nreplay_epsilon = 0.01"
 TRADES = 'loss = "trades"\nperturbation = "pgd_kl"\nperturbation_options = { steps = 2 }\ncheck = "fgsm"'
@@ -74,23 +75,35 @@ pytestmark = [
 
 
 @pytest.fixture
-def trained(tmp_path: Path, drawn: Any) -> Any:
-    """``trained(processes, norm, recipe)``: the last checkpoint of a run."""
-    data = drawn(tmp_path / "data", [f"{kind}/{number}" for kind in ("cat", "dog") for number in range(6)])
-    (tmp_path / "train.py").write_text(SCRIPT)
+def run(tmp_path: Path, drawn: Any) -> Callable[[str, str], Run]:
+    """``run(norm, recipe)``: what is to be trained."""
+    path = drawn(tmp_path / "data", [f"{kind}/{number}" for kind in ("cat", "dog") for number in range(6)])
 
-    def train(processes: int, norm: str, recipe: str) -> Any:
-        command = [sys.executable, "train.py", str(processes), f"run{processes}", str(data), norm, recipe]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return load(tmp_path / f"run{processes}" / LAST)
+    def make(norm: str, text: str) -> Run:
+        data = Reference("folder", {"path": str(path)})
+        recipe = Recipe.from_toml(text).changed({"epochs": 2, "batch_size": 4, "learning_rate": 0.01})
+        return Run(Reference("small-cnn", {"norm": norm, "width": 4}), data, data, ("cat", "dog"), recipe)
 
-    return train
+    return make
+
+
+def trained_on_two(run: Run, folder: Path) -> Any:
+    """Return the last checkpoint of two processes."""
+    (folder / "asked").mkdir(parents=True)
+    (folder / "asked" / RUN_FILE).write_text(run.to_toml())
+    (folder / "train.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "train.py"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return load(folder / "run" / LAST)
 
 
 @pytest.mark.parametrize("recipe", ["", REPLAYS], ids=["standard", "free"])
-def test_two_processes_are_one_with_the_same_batches(trained: Any, recipe: str) -> None:
-    (one, said), (two, told) = (trained(processes, "group", recipe) for processes in (1, 2))
+def test_two_processes_are_one_with_the_same_batches(
+    run: Callable[[str, str], Run], tmp_path: Path, recipe: str
+) -> None:
+    asked = run("group", recipe)
+    run_training(asked, tmp_path / "one", Plugins(), Hardware(devices=1))
+    (one, said), (two, told) = load(tmp_path / "one" / LAST), trained_on_two(asked, tmp_path / "two")
     moved = two.pop("moved/signals", None)
     if (whole := one.pop("moved/signals", None)) is not None:
         assert moved.shape == (2, 2, 3, 32, 32)
@@ -103,8 +116,8 @@ def test_two_processes_are_one_with_the_same_batches(trained: Any, recipe: str) 
             assert other[name] == pytest.approx(row[name], abs=1e-5)
 
 
-def test_a_loss_of_two_passes_runs_on_two_processes(trained: Any) -> None:
-    tensors, state = trained(2, "batch", TRADES)
+def test_a_loss_of_two_passes_runs_on_two_processes(run: Callable[[str, str], Run], tmp_path: Path) -> None:
+    tensors, state = trained_on_two(run("batch", TRADES), tmp_path / "two")
     assert state["epoch"] == 2
     assert all(tensor.isfinite().all() for tensor in tensors.values())
 

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from inputs import TINY
 from metamery.framework import open_study
+from metamery.framework.cli import main
 from metamery.framework.schema import check_dataset
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[str]], Path]) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "tiny.py").write_text(TINY, encoding="utf-8")
+    pictures = drawn(folder / "pictures", ["cat/a", "cat/b", "dog/a", "dog/b", "owl/a"])
+    asked = [f"{folder / 'tiny.py'}:build", "--stimuli", pictures, "--layers", "1,output", "--steps", 3, "--seeds", 2]
+    assert main(["synthesise", *map(str, asked), "-o", str(folder / "study")]) == 0
+    return folder / "study"
+
+
 @pytest.fixture
-def study(command: Any, tiny: str, pictures: Path, tmp_path: Path) -> Path:
-    given = ("--stimuli", pictures, "--layers", "1,output", "--steps", 3, "--seeds", 2, "-o", tmp_path / "study")
-    assert command("synthesise", tiny, *given).status == 0
-    return tmp_path / "study"
+def study(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "study"))
 
 
 def test_it_adds_a_table_and_a_page(command: Any, study: Path, tiny: str) -> None:

@@ -12,19 +12,25 @@ from metamery.framework.store import StudyStore
 from studies import IMAGE, LAYERS, SOUND, make_study
 
 
-@pytest.fixture
-def trees(tmp_path: Path):
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two studies of one model; one has another model, too, and both hold two evaluations, one has a third."""
-    folders = {
-        "first": make_study(tmp_path / "first", {"net": IMAGE}),
-        "second": make_study(tmp_path / "second", {"net": IMAGE, "ear": SOUND}),
+    root = tmp_path_factory.mktemp("compared")
+    made = {
+        "first": make_study(root / "first", {"net": IMAGE}),
+        "second": make_study(root / "second", {"net": IMAGE, "ear": SOUND}),
     }
-    for number, folder in enumerate(folders.values()):
+    for number, folder in enumerate(made.values()):
         models = ["net"] if number == 0 else ["net", "ear"]
         store = StudyStore.reopen(folder)
         store.add("agreement", of_models(models))
         store.add("recognition", of_sites(models, ["net", "other"]))
-    StudyStore.reopen(folders["first"]).add("only-here", of_models(["net"]))
+    StudyStore.reopen(made["first"]).add("only-here", of_models(["net"]))
+    return made
+
+
+@pytest.fixture
+def trees(folders: dict[str, Path]) -> dict[str, xr.DataTree]:
     return {name: open_study(folder) for name, folder in folders.items()}
 
 

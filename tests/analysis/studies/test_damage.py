@@ -42,11 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[s
         stimuli=Reference("folder", {"path": str(pictures)}),
         synthesis={"preset": "fast", "steps": 2, "batch_size": 2},
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METAMERY_PLUGINS", "")
-        patch.setenv("METAMERY_TRUST", "1")
-        patch.setenv("METAMERY_CACHE", "")
-        run_study(study, root / "study", Plugins())
+    run_study(study, root / "study", Plugins())
     return study, root / "study"
 
 

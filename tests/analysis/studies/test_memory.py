@@ -121,8 +121,8 @@ for name in "few", "many":
 @on_linux
 @pytest.mark.slow
 def test_results_are_read_in_blocks(tmp_path: Path) -> None:
-    """Natural signals and metamers are 20 MB of the smaller study and 119 MB of the larger."""
-    for name, count in ("few", 40), ("many", 240):
+    """Natural signals and metamers are 10 MB of the smaller study and 60 MB of the larger."""
+    for name, count in ("few", 20), ("many", 120):
         stimuli = [f"s{index}" for index in range(count)]
         make_study(
             tmp_path / name, {"vision:net": ImageDomain(3, 144, 144)}, stimuli, True, layers=["output"], seeds=[0]

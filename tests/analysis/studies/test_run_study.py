@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.metadata import version
@@ -15,6 +16,7 @@ import pytest
 import soundfile
 import torch
 import xarray as xr
+from inputs import TINY
 from metamery.analysis import judge, synthesise
 from metamery.analysis.proof import null as nulls
 from metamery.analysis.studies import making, preparation
@@ -31,14 +33,47 @@ from metamery.framework.study import ModelReference, Reference, load_stimuli
 SETTINGS = {"preset": "fast", "steps": 4, "batch_size": 2}
 
 
-@pytest.fixture
-def study(tiny: str, pictures: Path) -> Study:
+def study_of(network: str, pictures: Path) -> Study:
     return Study(
-        models=(ModelReference(tiny, ("1", "output")),),
+        models=(ModelReference(network, ("1", "output")),),
         stimuli=Reference("files:folder", {"path": str(pictures)}),
         synthesis={**SETTINGS, "seeds": 2},
         seed=7,
     )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[str]], Path]) -> tuple[Study, Path]:
+    """A study and its folder, which is finished."""
+    root = tmp_path_factory.mktemp("made")
+    (root / "tiny.py").write_text(TINY, encoding="utf-8")
+    pictures = drawn(root / "pictures", ["cat/a", "cat/b", "dog/a", "dog/b", "owl/a"])
+    study = study_of(f"{root / 'tiny.py'}:build", pictures)
+    run_study(study, root / "study", Plugins())
+    return study, root / "study"
+
+
+@pytest.fixture
+def study(made: tuple[Study, Path]) -> Study:
+    return made[0]
+
+
+@pytest.fixture
+def whole(made: tuple[Study, Path]) -> Path:
+    """The finished study, to be read."""
+    return made[1]
+
+
+@pytest.fixture
+def folder(whole: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be written to."""
+    return Path(shutil.copytree(whole, tmp_path / "study"))
+
+
+@pytest.fixture
+def own(tiny: str, pictures: Path) -> Study:
+    """The same study of a network and pictures that the test may change."""
+    return study_of(tiny, pictures)
 
 
 SOUNDS = """
@@ -71,9 +106,8 @@ def contents(path: Path) -> dict[str, Any]:
 # What is stored
 
 
-def test_a_study_proves_its_metamers(study: Study, tmp_path: Path) -> None:
-    run_study(study, tmp_path / "study", Plugins())
-    group = single(open_study(tmp_path / "study").load())
+def test_a_study_proves_its_metamers(whole: Path) -> None:
+    group = single(open_study(whole).load())
     match, null = group["match"].to_dataset(), group["null"].to_dataset()
     assert match["match"].dims == ("layer", "measured_layer", "stimulus", "seed", "metric")
     assert match["measured_layer"].values.tolist() == ["0", "1", "output"]
@@ -151,9 +185,8 @@ def test_an_earlier_study_goes_on_with_the_measures_that_it_stores(
     np.testing.assert_allclose(match.sel(metric="snr_db_2023"), match.sel(metric="snr_db") / 2, rtol=1e-6)
 
 
-def test_a_study_holds_its_metamers(study: Study, tmp_path: Path) -> None:
-    run_study(study, tmp_path / "study", Plugins())
-    tree = open_study(tmp_path / "study").load()
+def test_a_study_holds_its_metamers(whole: Path) -> None:
+    tree = open_study(whole).load()
     group = single(tree)
     metamers = group["metamers"]
     assert metamers.signal.dims == ("layer", "stimulus", "seed", "channel", "y", "x")
@@ -173,9 +206,8 @@ def test_a_study_holds_its_metamers(study: Study, tmp_path: Path) -> None:
         check_dataset(node.to_dataset(inherit=False))
 
 
-def test_a_study_holds_what_synthesise_makes(study: Study, tmp_path: Path) -> None:
-    run_study(study, tmp_path / "study", Plugins())
-    group = single(open_study(tmp_path / "study").load())
+def test_a_study_holds_what_synthesise_makes(study: Study, whole: Path) -> None:
+    group = single(open_study(whole).load())
     plugins = Plugins()
     model = plugins.load("model", study.models[0].name)
     stimuli = load_stimuli(plugins, study.stimuli)
@@ -186,9 +218,8 @@ def test_a_study_holds_what_synthesise_makes(study: Study, tmp_path: Path) -> No
     np.testing.assert_array_equal(group["stimuli/signal"], result.natural)
 
 
-def test_the_natural_signals_predictions_are_the_models(study: Study, tmp_path: Path) -> None:
-    run_study(study, tmp_path / "study", Plugins())
-    natural = single(open_study(tmp_path / "study").load())["stimuli"]
+def test_the_natural_signals_predictions_are_the_models(study: Study, whole: Path) -> None:
+    natural = single(open_study(whole).load())["stimuli"]
     model = Plugins().load("model", study.models[0].name)
     with torch.no_grad():
         logits = model.module(torch.from_numpy(natural.signal.values))
@@ -199,18 +230,17 @@ def test_the_natural_signals_predictions_are_the_models(study: Study, tmp_path: 
     assert natural.correct.values.tolist() == [int(a == b) for a, b in zip(said, shown, strict=True)]
 
 
-def test_labels_that_are_no_category_are_never_called_wrong(study: Study, tiny: str, tmp_path: Path) -> None:
+def test_labels_that_are_no_category_are_never_called_wrong(own: Study, tiny: str, tmp_path: Path) -> None:
     file = Path(tiny.removesuffix(":build"))
     file.write_text(file.read_text().replace('["cat", "dog", "owl"]', '["p", "q", "owl"]'))
-    run_study(study, tmp_path / "study", Plugins())
+    run_study(own, tmp_path / "study", Plugins())
     correct = single(open_study(tmp_path / "study").load())["stimuli/correct"]
     assert (correct.values[:4] == -1).all()
     assert correct.values[4] in (0, 1)
 
 
-def test_provenance_is_there(study: Study, tmp_path: Path) -> None:
-    run_study(study, tmp_path / "study", Plugins())
-    tree = open_study(tmp_path / "study")
+def test_provenance_is_there(study: Study, whole: Path) -> None:
+    tree = open_study(whole)
     attributes = tree.attrs
     assert attributes["metamery_version"] == version("metamery")
     assert attributes["torch_version"] == torch.__version__
@@ -225,7 +255,7 @@ def test_provenance_is_there(study: Study, tmp_path: Path) -> None:
     assert group["model"] == "tiny.py:build"
     assert list(group["labels"]) == ["cat", "dog", "owl"]
     assert (group["low"], group["high"], group["domain_kind"]) == (0.0, 1.0, "image")
-    assert (tmp_path / "study" / "study.toml").read_text() == study.to_toml()
+    assert (whole / "study.toml").read_text() == study.to_toml()
 
 
 @pytest.mark.parametrize("rms", [0.05, None])
@@ -271,10 +301,9 @@ def test_several_models_lie_side_by_side(study: Study, tiny: str, tmp_path: Path
         np.testing.assert_array_equal(second[path], other[path])
 
 
-def test_seeds_start_from_other_noise_and_more_of_them_change_none(study: Study, tmp_path: Path) -> None:
-    run_study(study, tmp_path / "two", Plugins())
-    run_study(replace(study, synthesis=SETTINGS), tmp_path / "one", Plugins())
-    two, one = (single(open_study(tmp_path / name).load())["metamers/signal"] for name in ("two", "one"))
+def test_seeds_start_from_other_noise_and_more_of_them_change_none(study: Study, whole: Path, tmp_path: Path) -> None:
+    run_study(replace(study, synthesis=SETTINGS), tmp_path, Plugins())
+    two, one = (single(open_study(folder).load())["metamers/signal"] for folder in (whole, tmp_path))
     np.testing.assert_array_equal(two.isel(seed=0), one.isel(seed=0))
     assert not np.array_equal(two.isel(seed=0), two.isel(seed=1))
 
@@ -317,15 +346,16 @@ class Counted(Progress):
 
 
 @pytest.mark.parametrize("stop_after", [6, 19, 40, 75])
-def test_stopped_and_resumed_is_never_stopped_bit_for_bit(study: Study, tmp_path: Path, stop_after: int) -> None:
-    run_study(study, tmp_path / "whole", Plugins())
+def test_stopped_and_resumed_is_never_stopped_bit_for_bit(
+    study: Study, whole: Path, tmp_path: Path, stop_after: int
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_study(study, tmp_path / "study", Plugins(), progress=Counted(stop_after))
     assert (single(open_study(tmp_path / "study"))["metamers/state"] == STATES["missing"]).any()
     rest = Counted()
     run_study(study, tmp_path / "study", Plugins(), progress=rest)
     assert rest.made == rest.total <= 2 * 5 * 2 * 4
-    assert contents(tmp_path / "study") == contents(tmp_path / "whole")
+    assert contents(tmp_path / "study") == contents(whole)
 
 
 def test_progress_adds_up(study: Study, tiny: str, tmp_path: Path) -> None:
@@ -340,9 +370,7 @@ def test_progress_adds_up(study: Study, tiny: str, tmp_path: Path) -> None:
         assert counted.made == counted.total == 2 * 5 * 2 * 4
 
 
-def test_a_finished_study_is_left_alone(study: Study, tmp_path: Path) -> None:
-    folder = tmp_path / "study"
-    run_study(study, folder, Plugins())
+def test_a_finished_study_is_left_alone(study: Study, folder: Path) -> None:
     before = contents(folder), open_study(folder).attrs
     counted = Counted()
     run_study(study, folder, Plugins(), progress=counted)
@@ -350,12 +378,12 @@ def test_a_finished_study_is_left_alone(study: Study, tmp_path: Path) -> None:
     assert (contents(folder), open_study(folder).attrs) == before
 
 
-def test_a_finished_study_needs_its_stimuli_no_more(study: Study, pictures: Path, tmp_path: Path) -> None:
+def test_a_finished_study_needs_its_stimuli_no_more(own: Study, pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        run_study(study, tmp_path / "study", Plugins(), progress=Counted(30))
+        run_study(own, tmp_path / "study", Plugins(), progress=Counted(30))
     (pictures / "cat" / "a.png").write_bytes(b"damaged since")
     with pytest.warns(UserWarning, match="1 of the stimuli of '.*' can no longer be read .*the stored signals are"):
-        run_study(study, tmp_path / "study", Plugins())
+        run_study(own, tmp_path / "study", Plugins())
     assert (single(open_study(tmp_path / "study"))["metamers/state"] == STATES["done"]).all()
 
 
@@ -374,31 +402,29 @@ def test_a_finished_study_needs_its_stimuli_no_more(study: Study, pictures: Path
     ],
 )
 def test_other_settings_on_the_same_folder_are_refused(
-    study: Study, tmp_path: Path, change: Callable[[Study], Study], said: str
+    study: Study, folder: Path, change: Callable[[Study], Study], said: str
 ) -> None:
-    run_study(study, tmp_path, Plugins())
-    before = contents(tmp_path)
+    before = contents(folder)
     with pytest.raises(MetameryError, match=f"holds a study with other settings: {said}"):
-        run_study(change(study), tmp_path, Plugins())
-    assert contents(tmp_path) == before
+        run_study(change(study), folder, Plugins())
+    assert contents(folder) == before
 
 
-def test_other_weights_under_the_same_name_are_refused(study: Study, tiny: str, tmp_path: Path) -> None:
-    run_study(study, tmp_path / "study", Plugins())
+def test_other_weights_under_the_same_name_are_refused(own: Study, tiny: str, tmp_path: Path) -> None:
+    run_study(own, tmp_path / "study", Plugins())
     file = Path(tiny.removesuffix(":build"))
     file.write_text(file.read_text().replace("seed: int = 0", "seed: int = 1"))
     with pytest.raises(MetameryError, match=r"was made with other weights of model '.*tiny.py:build'"):
-        run_study(study, tmp_path / "study", Plugins())
+        run_study(own, tmp_path / "study", Plugins())
 
 
 def test_a_preset_that_was_defined_otherwise_is_refused(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Study, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_study(study, tmp_path, Plugins())
     original = preparation.resolve_settings
     monkeypatch.setattr(preparation, "resolve_settings", lambda given: replace(original(given), step_size=0.5))
     with pytest.raises(MetameryError, match="the preset, which another version of metamery defines differently"):
-        run_study(study, tmp_path, Plugins())
+        run_study(study, folder, Plugins())
 
 
 def test_a_study_file_of_the_users_own_is_kept(study: Study, tmp_path: Path) -> None:
@@ -407,11 +433,10 @@ def test_a_study_file_of_the_users_own_is_kept(study: Study, tmp_path: Path) -> 
     assert (tmp_path / "study.toml").read_text().startswith("# my notes")
 
 
-def test_a_study_file_that_was_not_written_is_written_on_resuming(study: Study, tmp_path: Path) -> None:
-    run_study(study, tmp_path, Plugins())
-    (tmp_path / "study.toml").unlink()
-    run_study(study, tmp_path, Plugins())
-    assert Study.read(tmp_path / "study.toml") == study
+def test_a_study_file_that_was_not_written_is_written_on_resuming(study: Study, folder: Path) -> None:
+    (folder / "study.toml").unlink()
+    run_study(study, folder, Plugins())
+    assert Study.read(folder / "study.toml") == study
 
 
 def test_a_study_in_which_nothing_was_made_gives_way(
@@ -527,14 +552,13 @@ def test_layers_that_cannot_be_used_are_found_before_anything_is_written(
 # Planning
 
 
-def test_a_plan_counts_and_writes_nothing(study: Study, tmp_path: Path) -> None:
+def test_a_plan_counts_and_writes_nothing(own: Study, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    planned = estimate(study, Plugins(), torch.device("cpu"))
+    planned = estimate(own, Plugins(), torch.device("cpu"))
     assert planned.metamers == 2 * 5 * 2
     assert planned.updates == 2 * 5 * 2 * 4
     assert [path for path in sorted(tmp_path.rglob("*")) if "__pycache__" not in path.parts] == before
 
 
-def test_only_the_results_and_the_study_are_in_the_folder(study: Study, tmp_path: Path) -> None:
-    run_study(study, tmp_path / "study", Plugins())
-    assert sorted(path.name for path in (tmp_path / "study").iterdir()) == [RESULTS, "study.toml"]
+def test_only_the_results_and_the_study_are_in_the_folder(whole: Path) -> None:
+    assert sorted(path.name for path in whole.iterdir()) == [RESULTS, "study.toml"]

@@ -75,12 +75,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, drawn: Callable[[Path, list[s
     root = tmp_path_factory.mktemp("unchanged") / "root"
     drawn(root / "pictures", ["cat/a", "cat/b", "dog/a", "dog/b", "owl/a", "owl/b"])
     (root / "network.py").write_text(NETWORK, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METAMERY_PLUGINS", "")
-        patch.setenv("METAMERY_TRUST", "1")
-        patch.setenv("METAMERY_CACHE", "")
-        with pytest.raises(KeyboardInterrupt):
-            run_study(asked(root), root / "study", Plugins(), progress=Stopped(5))
+    with pytest.raises(KeyboardInterrupt):
+        run_study(asked(root), root / "study", Plugins(), progress=Stopped(5))
     shutil.copytree(root, root.with_name("copy"))
     return root, root.with_name("copy")
 

@@ -21,19 +21,13 @@ from metamery.analysis.studies.units import Share, missing, units
 from metamery.analysis.synthesis import driver
 from metamery.framework import MetameryError, Plugins, Study, claims, open_study
 from metamery.framework.schema import STATES
-from metamery.framework.store import RESULTS
-from metamery.framework.study import ModelReference, Reference
+from metamery.framework.store import RESULTS, StudyStore
 from stores import differing
 
 
 @pytest.fixture
-def study(tiny: str, pictures: Path) -> Study:
-    return Study(
-        models=(ModelReference(tiny, ("1", "output")), ModelReference(tiny, ("0",), {"seed": 1})),
-        stimuli=Reference("files:folder", {"path": str(pictures)}),
-        synthesis={"preset": "fast", "steps": 4, "batch_size": 2, "seeds": 2},
-        seed=7,
-    )
+def study(two_models: Study) -> Study:
+    return two_models
 
 
 # Shares
@@ -67,11 +61,10 @@ def test_a_share_that_does_not_exist_is_refused(text: str) -> None:
 # Several processes, one study
 
 
-def test_parts_in_any_order_come_to_the_store_of_one_process(study: Study, tmp_path: Path) -> None:
-    run_study(study, tmp_path / "whole", Plugins())
+def test_parts_in_any_order_come_to_the_store_of_one_process(study: Study, made_alone: Path, tmp_path: Path) -> None:
     for index in (2, 3, 1, 3):  # twice does no harm
         run_study(study, tmp_path / "parts", Plugins(), part=f"{index}/3")
-    assert differing(tmp_path / "whole", tmp_path / "parts") == []
+    assert differing(made_alone, tmp_path / "parts") == []
 
 
 def test_what_one_part_makes_is_complete(study: Study, tmp_path: Path) -> None:
@@ -86,7 +79,7 @@ def test_what_one_part_makes_is_complete(study: Study, tmp_path: Path) -> None:
     assert made_on.startswith("cpu (")
 
 
-def test_parts_at_the_same_time(study: Study, tmp_path: Path) -> None:
+def test_parts_at_the_same_time(study: Study, made_alone: Path, tmp_path: Path) -> None:
     """One of them creates the study; the others wait for it, and lose nothing."""
     (tmp_path / "study.toml").write_text(study.to_toml())
     command = [sys.executable, "-m", "metamery.framework", "run", str(tmp_path / "study.toml"), "--trust", "-o"]
@@ -96,8 +89,7 @@ def test_parts_at_the_same_time(study: Study, tmp_path: Path) -> None:
     ]
     errors = [process.communicate(timeout=120)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
-    run_study(study, tmp_path / "whole", Plugins())
-    assert differing(tmp_path / "whole", tmp_path / "parts") == []
+    assert differing(made_alone, tmp_path / "parts") == []
 
 
 def test_who_works_on_a_folder_decides_who_may_join(study: Study, tmp_path: Path) -> None:
@@ -132,16 +124,15 @@ def test_a_part_of_another_study_takes_nothing_from_one_that_has_just_begun(
     assert (tmp_path / RESULTS).exists()
 
 
-def test_a_damaged_unit_is_mended_without_touching_the_others(study: Study, tmp_path: Path) -> None:
-    run_study(study, tmp_path / "whole", Plugins())
-    store = run_study(study, tmp_path / "study", Plugins())
+def test_a_damaged_unit_is_mended_without_touching_the_others(study: Study, made_alone: Path, copied: Path) -> None:
+    store = StudyStore.reopen(copied)
     key = store.children("models")[0]
     loss = np.asarray(store.read(f"models/{key}/metamers", "loss"))
     loss[0, 1, 0] = np.nan
     store.write(f"models/{key}/metamers", {}, {"loss": loss})
     with pytest.warns(UserWarning, match="1 metamers of"):
-        run_study(study, tmp_path / "study", Plugins(), part="1/1")
-    assert differing(tmp_path / "whole", tmp_path / "study") == []
+        run_study(study, copied, Plugins(), part="1/1")
+    assert differing(made_alone, copied) == []
 
 
 def test_a_study_of_an_earlier_version_goes_on_without_what_it_does_not_store(study: Study, tmp_path: Path) -> None:
@@ -157,16 +148,16 @@ def test_a_study_of_an_earlier_version_goes_on_without_what_it_does_not_store(st
 
 
 def test_the_report_of_a_study_made_on_two_machines_says_so(
-    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Study, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for index in (1, 2):
         monkeypatch.setattr(driver, "made_on", lambda _device, index=index: f"machine {index}")
-        run_study(study, tmp_path, Plugins(), part=f"{index}/2")
-        text = write_report(tmp_path).read_text(encoding="utf-8")
+        run_study(study, tmp_path / "study", Plugins(), part=f"{index}/2")
+    text = write_report(tmp_path / "study").read_text(encoding="utf-8")
     found = re.search(r"machine 1 \((\d+)\); machine 2 \((\d+)\)", text)
     assert found is not None
     assert sum(map(int, found.groups())) == 30
-    assert "made on" not in write_report(run_study(study, tmp_path / "one", Plugins()).path.parent).read_text("utf-8")
+    assert "made on" not in write_report(copied).read_text("utf-8")
 
 
 # The command

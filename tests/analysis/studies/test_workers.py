@@ -23,7 +23,7 @@ from metamery.analysis.studies.making import make_units
 from metamery.analysis.studies.run_study import run_study
 from metamery.framework import MetameryError, Plugins, Study, open_study
 from metamery.framework.schema import STATES
-from metamery.framework.study import ModelReference, Reference
+from metamery.framework.store import StudyStore
 from stores import differing
 
 pytest.importorskip("distributed")
@@ -59,42 +59,34 @@ def _nothing_prepared() -> None:
 
 
 @pytest.fixture
-def study(tiny: str, pictures: Path) -> Study:
-    return Study(
-        models=(ModelReference(tiny, ("1", "output")), ModelReference(tiny, ("0",), {"seed": 1})),
-        stimuli=Reference("files:folder", {"path": str(pictures)}),
-        synthesis={"preset": "fast", "steps": 4, "batch_size": 2, "seeds": 2},
-        seed=7,
-    )
+def study(two_models: Study) -> Study:
+    return two_models
 
 
-def test_workers_come_to_the_store_of_one_process(study: Study, tmp_path: Path, scheduler: str) -> None:
-    run_study(study, tmp_path / "alone", Plugins())
+def test_workers_come_to_the_store_of_one_process(
+    study: Study, made_alone: Path, tmp_path: Path, scheduler: str
+) -> None:
     run_study(study, tmp_path / "workers", Plugins(), scheduler=scheduler)
-    assert differing(tmp_path / "alone", tmp_path / "workers") == []
+    assert differing(made_alone, tmp_path / "workers") == []
 
 
-def test_workers_go_on_where_one_process_stopped(study: Study, tmp_path: Path, scheduler: str) -> None:
-    run_study(study, tmp_path / "alone", Plugins())
-    store = run_study(study, tmp_path / "both", Plugins())
+def test_workers_go_on_where_one_process_stopped(study: Study, made_alone: Path, copied: Path, scheduler: str) -> None:
+    store = StudyStore.reopen(copied)
     for key in store.children("models"):
         state = store.read(f"models/{key}/metamers", "state")
         state[:, 2:] = STATES["missing"]
         store.write(f"models/{key}/metamers", {}, {"state": state})
         store.remove_null(key)
-    run_study(study, tmp_path / "both", Plugins(), scheduler=scheduler)
-    assert differing(tmp_path / "alone", tmp_path / "both") == []
+    run_study(study, copied, Plugins(), scheduler=scheduler)
+    assert differing(made_alone, copied) == []
 
 
-def test_an_evaluation_on_a_worker_is_the_same(
-    study: Study, tmp_path: Path, scheduler: str, command: Callable[..., Said]
-) -> None:
-    run_study(study, tmp_path / "study", Plugins())
+def test_an_evaluation_on_a_worker_is_the_same(copied: Path, scheduler: str, command: Callable[..., Said]) -> None:
     found = []
     for given in ([], ["--scheduler", scheduler]):
-        result = command("evaluate", "recognition", tmp_path / "study", *given)
+        result = command("evaluate", "recognition", copied, *given)
         assert result.status == 0, result.err
-        found.append(open_study(tmp_path / "study")["recognition"].to_dataset().load())
+        found.append(open_study(copied)["recognition"].to_dataset().load())
     assert found[0].equals(found[1])
     assert found[0].attrs.keys() == found[1].attrs.keys()
 
@@ -103,9 +95,8 @@ def test_an_evaluation_on_a_worker_is_the_same(
 
 
 def test_a_unit_whose_file_server_did_not_answer_is_made_again(
-    study: Study, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+    study: Study, made_alone: Path, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_study(study, tmp_path / "alone", Plugins())
     calls = count()
 
     def make(*arguments: Any, **options: Any) -> None:
@@ -115,7 +106,7 @@ def test_a_unit_whose_file_server_did_not_answer_is_made_again(
 
     monkeypatch.setattr(on_worker, "make_units", make)
     run_study(study, tmp_path / "workers", Plugins(), scheduler=scheduler)
-    assert differing(tmp_path / "alone", tmp_path / "workers") == []
+    assert differing(made_alone, tmp_path / "workers") == []
     assert next(calls) == 20  # 18 units
 
 
@@ -131,12 +122,11 @@ def test_a_file_server_that_never_answers_is_not_asked_for_ever(
 
 
 def test_a_scheduler_that_is_lost_is_one_line_and_the_study_goes_on(
-    study: Study, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+    study: Study, made_alone: Path, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from distributed import Client
     from distributed.comm import CommClosedError
 
-    run_study(study, tmp_path / "alone", Plugins())
     asked, answer = count(), Client.scheduler_info
 
     def lost(*arguments: Any, **options: Any) -> Any:
@@ -149,7 +139,7 @@ def test_a_scheduler_that_is_lost_is_one_line_and_the_study_goes_on(
         with pytest.raises(MetameryError, match="the scheduler of Dask was lost; the same command resumes"):
             run_study(study, tmp_path / "study", Plugins(), scheduler=scheduler)
     run_study(study, tmp_path / "study", Plugins())
-    assert differing(tmp_path / "alone", tmp_path / "study") == []
+    assert differing(made_alone, tmp_path / "study") == []
 
 
 # What workers cannot use
@@ -165,11 +155,9 @@ def test_a_worker_of_another_version_is_refused(
         run_study(study, tmp_path, Plugins(), scheduler=scheduler)
 
 
-def test_a_worker_without_the_file_of_a_model_says_so(study: Study, tmp_path: Path, scheduler: str, tiny: str) -> None:
-    run_study(replace(study, synthesis={**study.synthesis, "steps": 1}), tmp_path / "study", Plugins())
-
+def test_a_worker_without_the_file_of_a_model_says_so(study: Study, tmp_path: Path, scheduler: str) -> None:
     def load(*_arguments: Any) -> None:
-        raise MetameryError(f"no file '{tiny}'")
+        raise MetameryError("no file 'tiny.py'")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(on_worker, "load_part", load)
@@ -195,9 +183,9 @@ def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
         on_worker.StoredStudy(str(tmp_path / "elsewhere"), "").open()
 
 
-def test_a_study_that_took_the_place_of_another_is_not_written_to(study: Study, tmp_path: Path) -> None:
-    stored = on_worker.StoredStudy.of(run_study(study, tmp_path, Plugins()))
-    assert stored.open().path == tmp_path / "results.zarr"
+def test_a_study_that_took_the_place_of_another_is_not_written_to(made_alone: Path) -> None:
+    stored = on_worker.StoredStudy.of(StudyStore.reopen(made_alone))
+    assert stored.open().path == made_alone / "results.zarr"
     with pytest.raises(MetameryError, match="holds another study by now"):
         replace(stored, created="2020").open()
 
@@ -282,22 +270,23 @@ def test_a_killed_worker_changes_nothing(
     study: Study, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     """A worker is killed while it computes, then the command is stopped; one process makes the rest."""
-    long = replace(study, synthesis={**study.synthesis, "steps": 1000})
+    long = replace(study, synthesis={**study.synthesis, "steps": 400})
     run_study(long, tmp_path / "alone", Plugins())
     (tmp_path / "study.toml").write_text(long.to_toml())
     command = [sys.executable, "-m", "metamery.framework", "run", str(tmp_path / "study.toml"), "--trust"]
     command += ["-o", str(tmp_path / "workers"), "--scheduler", "local:2"]
-    process = start(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    said = tmp_path / "said"
+    with said.open("w") as file:
+        process = start(command, stderr=file, stdout=subprocess.DEVNULL)
     _wait_for(lambda: _made(tmp_path / "workers") and _children(process.pid))
     os.kill(_children(process.pid)[0], signal.SIGKILL)
     made = _made(tmp_path / "workers")
-    _wait_for(lambda: _made(tmp_path / "workers") > made)
+    _wait_for(lambda: _made(tmp_path / "workers") > made and "a worker was lost: Worker process" in said.read_text())
     process.send_signal(signal.SIGINT)
-    _out, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
-    assert "stopped: the same command resumes where this one stopped" in err
-    assert "a worker was lost: Worker process" in err
-    assert "Traceback" not in err
+    process.wait(timeout=120)
+    assert process.returncode == 130, said.read_text()
+    assert "stopped: the same command resumes where this one stopped" in said.read_text()
+    assert "Traceback" not in said.read_text()
     run_study(long, tmp_path / "workers", Plugins())
     assert differing(tmp_path / "alone", tmp_path / "workers") == []
 

@@ -114,11 +114,15 @@ def test_feather2023_is_the_published_procedure_update_by_update(network, depth,
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "layer", "steps"),
-    [("coch-cnn-digits", "relu2", 24), ("coch-cnn-digits", "relu5", 24), ("cochcnn9", "relu1", 8)],
+    ("name", "options", "layer", "steps"),
+    [
+        ("coch-cnn-digits", {}, "relu2", 24),
+        ("coch-cnn-digits", {}, "relu5", 24),
+        ("cochcnn9", {"density": 8, "num_classes": 2}, "relu1", 8),
+    ],
 )
-def test_feather2023_on_sounds_is_the_published_procedure_update_by_update(name, layer, steps):
-    model = Plugins(installed=()).load("model", name)
+def test_feather2023_on_sounds_is_the_published_procedure_update_by_update(name, options, layer, steps):
+    model = Plugins(installed=()).load("model", name, **options)
     network = model.module.double()
     depth = [part for part, _ in network.named_children()].index(layer)
     time = torch.arange(model.domain.samples, dtype=torch.float64) / model.domain.sample_rate
@@ -147,7 +151,7 @@ def test_a_linear_networks_metamer_is_the_start_plus_the_minimum_norm_correction
     network = nn.Linear(columns, rows, bias=False).double()
     network.weight.data = weight
     natural, start = rand(3, columns) * 4 - 2, rand(3, columns, seed=5) * 4 - 2
-    chosen = resolve_settings("feather2023", steps=4000, step_size=0.5)
+    chosen = resolve_settings("feather2023", steps=800, step_size=0.5)
     record = make(network, "output", natural @ weight.T, start, chosen, low=-100.0, high=100.0)
     expected = start + ((natural - start) @ weight.T) @ torch.linalg.pinv(weight).T
     off = record.signals - expected

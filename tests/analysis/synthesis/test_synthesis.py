@@ -23,13 +23,10 @@ def lite():
 
 @pytest.fixture(scope="module")
 def photographs():
-    """Thirty-two pictures: the photographs, and the first of them mirrored."""
     try:
-        stimuli = list(Plugins(installed=()).load("stimuli", "natural"))
+        return list(Plugins(installed=()).load("stimuli", "natural", limit=8))
     except MissingExtraError as missing:
         pytest.skip(str(missing))
-    mirrored = [Stimulus(each.signal.flip(-1), name=f"{each.name}, mirrored") for each in stimuli]
-    return [*stimuli, *mirrored][:32]
 
 
 def test_a_dataset_says_everything():
@@ -128,7 +125,7 @@ def test_starting_noise_is_the_published_one_and_hangs_on_the_name():
 
 @pytest.mark.slow
 def test_stopping_at_a_layer_gives_what_passing_gives(lite, photographs):
-    signals = torch.stack([lite.domain.fit(stimulus) for stimulus in photographs[:2]])
+    signals = torch.stack([lite.domain.fit(stimulus) for stimulus in photographs[:2]])[..., 64:160, 64:160]
     names = [layer.name for layer in outline(lite.module, lite.domain) if layer.shape is not None]
     assert len(names) > 150
     with torch.no_grad(), frozen(lite.module):
@@ -142,21 +139,18 @@ def test_stopping_at_a_layer_gives_what_passing_gives(lite, photographs):
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", ["_blocks.8"])
 def test_the_first_update_of_a_batch_is_that_of_each_alone(lite, photographs, layer):
-    chosen = {"preset": "feather2023", "steps": 8}
-    together = synthesise(lite, photographs[:4], [layer], **chosen, batch_size=4)
-    alone = synthesise(lite, photographs[:4], [layer], **chosen, batch_size=1)
-    np.testing.assert_allclose(together.loss.values[..., 0], alone.loss.values[..., 0], rtol=1e-5)
     together, alone = (synthesise(lite, photographs[:4], [layer], "feather2023", steps=1, batch_size=b) for b in (4, 1))
+    np.testing.assert_allclose(together.loss.values[..., 0], alone.loss.values[..., 0], rtol=1e-5)
     for ours, theirs in zip(together.signal.values[0], alone.signal.values[0], strict=True):
         assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)
 
 
 @pytest.mark.slow
-def test_sixteen_stimuli_end_with_the_same_losses_however_they_are_batched(lite, photographs):
+def test_eight_stimuli_end_with_the_same_losses_however_they_are_batched(lite, photographs):
     together, alone = (
-        synthesise(lite, photographs[:16], ["_blocks.1"], steps=24, batch_size=size).loss.values[0, :, 0, -1]
-        for size in (8, 1)
+        synthesise(lite, photographs, ["_blocks.1"], steps=16, batch_size=size).loss.values[0, :, 0, -1]
+        for size in (4, 1)
     )
-    assert len(together) == 16
+    assert len(together) == 8
     np.testing.assert_allclose(together, alone, rtol=0.02)
     np.testing.assert_allclose(np.quantile(together, [0.1, 0.5, 0.9]), np.quantile(alone, [0.1, 0.5, 0.9]), rtol=0.005)

@@ -26,6 +26,10 @@ def free_memory(root: Path = Path("/")) -> int | None:
     return min([*([] if available is None else [available]), *_of_container(root)], default=None)
 
 
+SMALL = 2**20
+"""Number of bytes that are given without asking how many are free, which takes the reading of several files."""
+
+
 def check_memory(what: str, needed: int) -> None:
     """Raise `MetameryError` if something needs more memory than is free.
 
@@ -36,6 +40,8 @@ def check_memory(what: str, needed: int) -> None:
     needed
         Smallest number of bytes that is needed.
     """
+    if needed <= SMALL:
+        return
     free = free_memory()
     if free is not None and needed > free:
         raise MetameryError(f"{what} would take {size(needed)} of memory, and {size(free)} are free")

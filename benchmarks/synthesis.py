@@ -7,7 +7,8 @@ On EfficientNet-Lite0 with scikit-image's photographs, at three layers, side by 
 (b) by hand    the network cut off behind the layer, a batch of eight, Adam: what an expert would write;
 (b') the same with the two things that metamery does to be fast on CPUs: the weights' channels last, and freed memory
      kept for the next update;
-(c) metamery   `match_layer` with the preset `fast`, the same batch, the same optimizer.
+(c) metamery   `match_layer` with the preset `fast`, the same batch and optimizer, run as `synthesise` does: as (b'), with
+               batch normalisations folded.
 
 First the time of one update of one stimulus: medians over rounds in which the four take turns, and the medians of the
 rounds' ratios. Then the time until `fast` has the loss that (a) has after all its updates, for each stimulus.
@@ -33,6 +34,7 @@ from metamery.analysis.synthesis.optimizers import adam
 from metamery.analysis.synthesis.procedure import Procedure
 from metamery.analysis.synthesis.settings import resolve_settings
 from metamery.framework import Model, Plugins, Tap
+from metamery.framework.folding import folded
 from metamery.framework.running import channels_last, frozen, keeping_memory
 from torch import nn
 
@@ -97,7 +99,7 @@ def learning(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def quick(network: nn.Module, model: Model) -> Iterator[None]:
-    """What `synthesise` does around its work."""
+    """What `synthesise` does with the memory."""
     with channels_last(network, model.domain), keeping_memory():
         yield
 
@@ -136,7 +138,7 @@ def per_update(model: Model, signals: torch.Tensor, start: torch.Tensor, rounds:
                 by_hand(network, target, start, updates)
 
         def ours(layer: str = layer, target: torch.Tensor = target) -> None:
-            with quick(model.module, model), Tap(model.module, [layer]) as tap:
+            with folded(model, [layer]), quick(model.module, model), Tap(model.module, [layer]) as tap:
                 match_layer(tap, target, start, procedure, model.domain)
 
         times = []

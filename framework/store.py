@@ -198,7 +198,8 @@ class StudyStore:
         with writing_to(folder), turn(folder) as claim:
             clear_leftovers(folder)
             clear_half_written(folder, claim)
-            _consolidate(folder / RESULTS)  # a writer may have been killed just before this step
+            if not (isinstance(folder, RemotePath) and _is_consolidated(folder / RESULTS)):  # where it takes a while
+                _consolidate(folder / RESULTS)  # a writer may have been killed just before this step
         return cls(folder)
 
     @property
@@ -332,6 +333,10 @@ def _consolidate(path: Folder) -> None:
         node = json.loads((path / "zarr.json").read_text())
         node["consolidated_metadata"]["changed"] = secrets.token_hex(8)
         (path / "zarr.json").write_text(json.dumps(node, indent=2))
+
+
+def _is_consolidated(path: Folder) -> bool:
+    return "consolidated_metadata" in json.loads((path / "zarr.json").read_text(encoding="utf-8"))
 
 
 def _unconsolidate(path: Folder, staging: Path) -> None:

@@ -67,7 +67,11 @@ class Damage:
 
 def damages(folder: Folder) -> dict[str, Damage]:
     """Read all results of a study's models, and return what is lost of each, by the key of its group."""
-    models = _open_all(folder).get("models")
+    return _damages(_open_all(folder))
+
+
+def _damages(results: zarr.Group) -> dict[str, Damage]:
+    models = results.get("models")
     if not isinstance(models, zarr.Group):
         return {}
     return {key: _damage(group, f"models/{key}") for key, group in models.groups() if "metamers" in group}
@@ -81,8 +85,9 @@ def without_lost(folder: Folder, tree: xr.DataTree, found: Mapping[str, Damage] 
     MetameryError
         An array cannot be read at all.
     """
-    found = damages(folder) if found is None else found
-    unreadable = [path for damage in found.values() for path in damage.unreadable] + _others_unreadable(folder)
+    results = _open_all(folder)
+    found = _damages(results) if found is None else found
+    unreadable = [path for damage in found.values() for path in damage.unreadable] + _others_unreadable(results)
     if unreadable:
         more = f" and {len(unreadable) - 1} more" if len(unreadable) > 1 else ""
         mend = MEND if _is_made(unreadable[0]) else "restore it from a copy, or make it again"
@@ -221,10 +226,10 @@ def _is_made(path: str) -> bool:
     return parts[0] == "models" and parts[2:] != ["stimuli", "signal"]
 
 
-def _others_unreadable(folder: Folder) -> list[str]:
+def _others_unreadable(results: zarr.Group) -> list[str]:
     """Paths of other arrays that cannot be read: texts of the stimuli, and results of evaluators and trainings."""
     unreadable: list[str] = []
-    for path, array in _open_all(folder).members(max_depth=None):
+    for path, array in results.members(max_depth=None):
         inside = path.startswith("models/") and path.split("/")[2:3] in [["metamers"], ["match"], ["stimuli"], ["null"]]
         if isinstance(array, zarr.Array) and not inside:
             _part(array, ..., path, unreadable)

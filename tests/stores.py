@@ -20,7 +20,8 @@ def differing(one: Path, other: Folder) -> list[str]:
 def _files(results: Folder) -> dict[str, bytes]:
     if isinstance(results, RemotePath):
         fs, root = results._opened()
-        files = {name.removeprefix(f"{root}/"): content for name, content in fs.cat(root, recursive=True).items()}
+        found = fs.cat([f"{root}/{name}" for name in results.objects()])
+        files = {name.removeprefix(f"{root}/"): content for name, content in found.items()}
     else:
         files = {str(file.relative_to(results)): file.read_bytes() for file in results.rglob("*") if file.is_file()}
     root = json.loads(files["zarr.json"])

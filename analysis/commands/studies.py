@@ -51,7 +51,10 @@ EXPERIMENT_DEMO_STEPS = 100
 EXPERIMENT_DEMO_STIMULI = 10
 FEW_PAIRS = 1000
 
-Output = Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="The study's folder.")]
+Output = Annotated[
+    str,
+    typer.Option("--output", "-o", metavar="FOLDER", help="The study's folder, or a URL such as s3://BUCKET/FOLDER."),
+]
 Part = Annotated[
     str,
     typer.Option(
@@ -240,10 +243,10 @@ def synthesise(
 
 def run(
     context: typer.Context,
-    study: Annotated[str, typer.Argument(help="A study file, or the folder that contains it.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the folder that contains it.")],
     output: Annotated[
         str,
-        typer.Option("--output", "-o", metavar="FOLDER", help="The study's folder; by default the file's own."),
+        typer.Option("--output", "-o", metavar="FOLDER", help="The study's folder or URL; default: the file's own."),
     ] = "",
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
@@ -265,12 +268,12 @@ def run(
 
 
 def cluster(
-    study: Annotated[str, typer.Argument(help="A study file, or the folder that contains it.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the folder that contains it.")],
     slurm: Annotated[bool, typer.Option("--slurm", help="For SLURM: a script for sbatch.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Number of jobs, each of which makes a part.")] = 4,
     output: Annotated[
         str,
-        typer.Option("--output", "-o", metavar="FOLDER", help="The study's folder; by default the file's own."),
+        typer.Option("--output", "-o", metavar="FOLDER", help="The study's folder or URL; default: the file's own."),
     ] = "",
     cores: Annotated[int, typer.Option(min=1, help="Cores of each job.")] = 4,
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory of each job.")] = "16G",
@@ -302,7 +305,7 @@ def cluster(
 
 
 def report(
-    study: Annotated[str, typer.Argument(help="Folder of a study, of evaluations or of a run.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Folder of a study, of evaluations or of a run.")],
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="File of the page; by default report.html beside it.")
     ] = "",
@@ -314,7 +317,7 @@ def report(
 
 
 def export(
-    study: Annotated[str, typer.Argument(help="A study's folder.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study's folder.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", parser=on_disk, help="Folder of the files.")
     ],

@@ -56,7 +56,7 @@ def _open(folder: Folder) -> xr.DataTree:
     # Unconsolidated, so that a study that is still being made, or was killed, is read as it stands.
     try:
         with quiet():
-            tree = xr.open_datatree(zarr_at(results), engine="zarr", consolidated=False, chunks=None)
+            tree = xr.open_datatree(zarr_at(results), engine="zarr", zarr_format=3, consolidated=False, chunks=None)
         for node in list(tree.subtree):
             node.children = dict(sorted(node.children.items()))  # otherwise in the order of the disk
             dataset = plottable(node.to_dataset(inherit=False))
@@ -139,7 +139,7 @@ def check_version(folder: Folder) -> Folder:
     if not (folder / RESULTS / "zarr.json").is_file():
         raise MetameryError(f"no results in '{folder}': expected a study's folder, with {RESULTS} in it")
     try:
-        attributes = zarr.open_group(zarr_at(folder / RESULTS), mode="r", use_consolidated=False).attrs
+        attributes = zarr.open_group(zarr_at(folder / RESULTS), mode="r", zarr_format=3, use_consolidated=False).attrs
         version = attributes["schema_version"]
     except RemoteError:
         raise

@@ -7,6 +7,7 @@ would take minutes.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from .remote import RemotePath
 
 if TYPE_CHECKING:
     from .object_store import ObjectStore
+
+KEPT_SECONDS = 30.0
+"""Seconds for which a process uses a snapshot again."""
 
 _AT_ONCE = 16
 _DESCRIPTION, _CHUNKS = "zarr.json", "c"
@@ -62,14 +66,32 @@ class Snapshot(RemotePath):
         return None if self.listed is None else str(self.listed["type"])
 
 
+_kept: dict[str, tuple[float, str, Snapshot | None]] = {}
+
+
 def snapshot(store: RemotePath) -> Snapshot:
     """List the groups of a store and the chunks of its coordinates, and read all descriptions.
+
+    One that this process made in the last `KEPT_SECONDS` is returned again, unless groups were added or removed since,
+    which changes the description of the root.
 
     Raises
     ------
     RemoteError
         The object store refuses, or cannot be reached.
     """
+    try:
+        state = (store / _DESCRIPTION).state()
+    except FileNotFoundError:
+        return _seen(store)
+    made, before, kept = _kept.get(store.url, (-KEPT_SECONDS, "", None))
+    if kept is None or before != state or time.monotonic() - made > KEPT_SECONDS:
+        made, kept = time.monotonic(), _seen(store)
+        _kept[store.url] = made, state, kept
+    return kept
+
+
+def _seen(store: RemotePath) -> Snapshot:
     seen = Seen()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         level = [store]

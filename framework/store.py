@@ -120,7 +120,7 @@ class StudyStore:
 
     def __init__(self, folder: Folder) -> None:
         self.path = folder / RESULTS
-        self._root = zarr.open_group(zarr_at(self.path), mode="r+", use_consolidated=False)
+        self._root = zarr.open_group(zarr_at(self.path), mode="r+", zarr_format=3, use_consolidated=False)
         self._arrays: dict[str, zarr.Array[Any]] = {}  # those that were written to
 
     @classmethod

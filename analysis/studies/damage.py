@@ -141,7 +141,7 @@ def listed(names: list[str], most: int = 3) -> str:
 
 def _open(folder: Folder) -> zarr.Group:
     path = folder if folder.name == RESULTS else folder / RESULTS
-    return zarr.open_group(zarr_at(path), mode="r", use_consolidated=False)
+    return zarr.open_group(zarr_at(path), mode="r", zarr_format=3, use_consolidated=False)
 
 
 def _open_all(folder: Folder) -> zarr.Group:

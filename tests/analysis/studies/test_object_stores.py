@@ -19,7 +19,7 @@ from conftest import Said, forget_object_stores
 from metamery.analysis import to_table
 from metamery.analysis.studies.on_worker import StoredStudy
 from metamery.analysis.studies.run_study import run_study
-from metamery.framework import MetameryError, Plugins, Study, claims, open_study
+from metamery.framework import MetameryError, Plugins, Study, claims, open_study, snapshot
 from metamery.framework.folders import CREATING, RESULTS
 from metamery.framework.remote import RemotePath, folder_at
 from metamery.framework.schema import STATES
@@ -54,8 +54,9 @@ def done(url: str) -> int:
 
 
 @pytest.fixture
-def made(bucket: str) -> RemotePath:
-    """A study with invented results."""
+def made(bucket: str, monkeypatch: pytest.MonkeyPatch) -> RemotePath:
+    """A study with invented results, of which nothing that was read is kept."""
+    monkeypatch.setattr(snapshot, "KEPT_SECONDS", 0.0)
     folder = folder_at(f"{bucket}/study")
     assert isinstance(folder, RemotePath)
     make_study(folder, {"example:net": IMAGE}, finished=True)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """How much longer does a study take on an object store? Times on the disk and on an S3 server on the same machine.
 
 The server is moto's, a process of its own. 32 words of spoken digits, metamers at two layers of coch-cnn-digits with
-100 updates, in units of 8; then the finished study is resumed, opened with all of its arrays, evaluated and reported.
+10 updates, in units of 8; then the finished study is resumed, opened with all of its arrays, evaluated and reported.
 
 ``python benchmarks/object_store.py``
 """
@@ -25,7 +25,7 @@ from metamery.framework import Plugins, Study, open_study
 STUDY = """
 stimuli = { name = "spoken-digits", limit = 32 }
 models = [{ name = "coch-cnn-digits", layers = ["relu1", "relu3"] }]
-synthesis = { steps = 100, batch_size = 8 }
+synthesis = { steps = 10, batch_size = 8 }
 """
 SERVER = """
 import logging, sys
@@ -75,7 +75,7 @@ def main() -> None:
         assert server.stdout is not None
         os.environ.update(ENVIRONMENT, AWS_ENDPOINT_URL=server.stdout.readline().strip())
         s3fs.S3FileSystem().mkdir("bucket")
-        run_study(Study.from_toml(STUDY.replace("100", "1")), f"{disk}/warm", Plugins())
+        run_study(Study.from_toml(STUDY.replace("10", "1")), f"{disk}/warm", Plugins())
         print("| step | disk | S3 | requests: read | written | listed | others |\n|---|---|---|---|---|---|---|")
         here, there = steps(f"{disk}/study"), steps("s3://bucket/study")
         for name, step in here.items():

@@ -21,8 +21,6 @@ from typing import TYPE_CHECKING, Any
 from .errors import MetameryError, MissingExtraError, unknown
 
 if TYPE_CHECKING:
-    from zarr.abc.store import Store
-
     from .object_store import ObjectStore
 
 _URL = re.compile(r"(?P<protocol>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
@@ -190,7 +188,9 @@ class RemotePath:
 
         self._opened()
         with self._named("reach"):
-            return ObjectStore.from_url(self.url, _options(self.url))
+            store = ObjectStore.from_url(self.url, _options(self.url))
+            assert isinstance(store, ObjectStore)
+            return store
 
     def _kind(self) -> str | None:
         """Return ``file``, ``directory``, or None where there is nothing."""
@@ -243,7 +243,7 @@ def folder_at(place: str | Path | RemotePath) -> Folder:
     return RemotePath(url)
 
 
-def zarr_at(folder: Folder) -> Path | Store:
+def zarr_at(folder: Folder) -> Any:
     """Return what Zarr and xarray open: the path itself, or a Zarr store on the object store."""
     return folder.zarr_store() if isinstance(folder, RemotePath) else folder
 

@@ -58,11 +58,16 @@ def _is_unfinished(group: Folder, results: Folder) -> bool:
 def _groups(folder: Folder) -> Iterator[Folder]:
     """Yield a group and all groups in it; the names of those that other writers are making begin with a dot."""
     yield folder
-    for inside in sorted(folder.iterdir()):
+    for inside in _inside(folder):
         if inside.is_dir() and not inside.name.startswith(".") and not (inside / "c").exists():
             node = inside / "zarr.json"
             if not node.exists() or _described(node).get("node_type") != "array":
                 yield from _groups(inside)
+
+
+def _inside(folder: Folder) -> list[Folder]:
+    found: list[Folder] = [*folder.iterdir()]
+    return sorted(found, key=str)
 
 
 def _check_group(folder: Folder) -> None:
@@ -71,7 +76,7 @@ def _check_group(folder: Folder) -> None:
         raise _damaged(folder / "zarr.json", f"it describes {shown(node.get('node_type'))}, expected a group")
     _parsed(folder / "zarr.json", node)
     arrays = {}
-    for inside in sorted(folder.iterdir()):
+    for inside in _inside(folder):
         if inside.is_dir() and not inside.name.startswith(".") and (file := inside / "zarr.json").exists():
             own = _described(file)
             if own.get("node_type") == "array":

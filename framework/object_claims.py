@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -32,6 +33,7 @@ class ObjectClaim:
         self._folder, self._name = folder, name
         self._content = json.dumps({"owner": Owner.this().name(), **statement()}).encode()
         self._tried: RemotePath | None = None
+        self._touching = threading.Lock()  # a claim that was released must not be written again
         self.file = folder / name
         self.holder: Holder | None = None
 
@@ -62,16 +64,17 @@ class ObjectClaim:
 
     def touch(self) -> bool:
         """Write the claim again; return whether it is still held."""
-        numbers = {file.url: number for number, file in _numbered(self._folder, self._name)}
-        if self.file.url not in numbers or numbers[self.file.url] < max(numbers.values()):
-            self.file.unlink(missing_ok=True)
-            return False
-        self.file.write_bytes(self._content)
-        return True
+        with self._touching:
+            numbers = {file.url: number for number, file in _numbered(self._folder, self._name)}
+            if self.file.url not in numbers or numbers[self.file.url] < max(numbers.values()):
+                self.file.unlink(missing_ok=True)
+                return False
+            self.file.write_bytes(self._content)
+            return True
 
     def release(self) -> None:
         """Remove the claim, and those of processes that have died."""
-        with suppress(RemoteError):  # an object store that is gone: the claim lapses
+        with suppress(RemoteError), self._touching:  # an object store that is gone: the claim lapses
             self.file.unlink(missing_ok=True)
             for holder in holders(self._folder):
                 if holder.has_lapsed(_now(self._folder, holder)):

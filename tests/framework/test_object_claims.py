@@ -12,6 +12,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from metamery.framework import MetameryError, claims, holders
+from metamery.framework.object_claims import ObjectClaim
 from metamery.framework.owners import Owner
 from metamery.framework.remote import RemotePath
 
@@ -106,6 +107,26 @@ def test_of_two_that_took_different_numbers_the_later_withdraws(folder: RemotePa
     with pytest.raises(MetameryError, match="process 4711 on elsewhere"), claims.work(folder):
         pass
     assert folder.objects() == [".claim-work.7.json"]
+
+
+def test_a_claim_that_is_released_while_it_is_touched_is_gone(
+    folder: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, began, original = ObjectClaim(folder, ".claim-work"), threading.Event(), RemotePath.write_bytes
+    assert claim.attempt()
+
+    def write_bytes(self: RemotePath, content: bytes) -> None:
+        began.set()
+        time.sleep(0.1)
+        original(self, content)
+
+    monkeypatch.setattr(RemotePath, "write_bytes", write_bytes)
+    toucher = threading.Thread(target=claim.touch)
+    toucher.start()
+    assert began.wait(10)
+    claim.release()
+    toucher.join()
+    assert folder.objects() == []
 
 
 class Careless(MemoryFileSystem):

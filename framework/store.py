@@ -329,7 +329,7 @@ def _consolidate(path: Folder) -> None:
     """Consolidate all metadata, which xarray reads first; stale consolidated metadata would hide new groups."""
     with quiet():
         zarr.consolidate_metadata(zarr_at(path))
-    if isinstance(path, RemotePath):  # so that readers see that groups changed: its content, or in which second
+    if isinstance(path, RemotePath):  # without this it is the same as before if an equal result was put in its place
         node = json.loads((path / "zarr.json").read_text())
         node["consolidated_metadata"]["changed"] = secrets.token_hex(8)
         (path / "zarr.json").write_text(json.dumps(node, indent=2))

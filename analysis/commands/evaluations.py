@@ -90,7 +90,7 @@ def evaluate(
     if remove:
         typer.echo(f"report:  {_remove(name, folder)}")
         return
-    of_study = len(what) == 1 and (is_study(folder) or (folder.is_dir() and not is_run(Path(what[0]))))
+    of_study = len(what) == 1 and (is_study(folder) or (folder.is_dir() and not is_run(Path(str(folder)))))
     if of_study and (stimuli or limit or skip_unreadable or background):
         raise MetameryError(
             f"'{folder}' is a study, which has its own stimuli: --stimuli, --limit, --skip-unreadable and --background "

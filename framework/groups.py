@@ -62,6 +62,15 @@ def check_removal(path: str) -> None:
         raise MetameryError(f"'{path}' belongs to the study or the run itself, and cannot be removed")
 
 
+def is_replaceable(path: str) -> bool:
+    """Whether a group, by its path, may be added, replaced and removed: a result of an evaluator, or a null.
+
+    >>> is_replaceable("models/net/null"), is_replaceable("accuracy"), is_replaceable("models/net/match")
+    (True, True, False)
+    """
+    return bool(path) and not _OWN.fullmatch(_folded(path))
+
+
 def check_variables(names: Iterable[object]) -> None:
     """Raise `MetameryError` if variables and coordinates cannot be stored in one group."""
     known: list[str] = []

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from .errors import MetameryError
+from .remote import Folder
 
 LARGEST_SETTINGS = 16 * 10**6
 """Largest size of a settings file in bytes: that of a study of thousands of models is far smaller."""
@@ -57,7 +58,7 @@ def check_disk(what: str, needed: int, folder: Path) -> None:
         raise MetameryError(f"{what} would take {size(needed)} on the disk of '{existing}', and {size(free)} are free")
 
 
-def text_of(path: Path, what: str) -> str:
+def text_of(path: Folder, what: str) -> str:
     """Read a settings file.
 
     Raises
@@ -66,7 +67,7 @@ def text_of(path: Path, what: str) -> str:
         There is no such file, it is not UTF-8, or it is far too large for settings; the message begins with `what`.
     """
     try:
-        if (length := path.stat().st_size) > LARGEST_SETTINGS:
+        if isinstance(path, Path) and (length := path.stat().st_size) > LARGEST_SETTINGS:
             most = size(LARGEST_SETTINGS)
             raise MetameryError(f"{what} '{path}': it has {size(length)}, expected at most {most}")
         return path.read_text(encoding="utf-8-sig")

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .folders import RESULTS
+from .remote import Folder, RemotePath
 
 T = TypeVar("T")
 
 _PATH = re.compile(r"(?P<family>[^/]+/(?:[^/]+/)*?)??(?P<path>/[^:\0]*)(?P<attribute>:[A-Za-z_]\w*)?")
 
 
-def found_again(table: T, folder: Path) -> T:
+def found_again(table: T, folder: Folder) -> T:
     """Replace absolute paths that no longer exist by those at the same position relative to a folder.
 
     Parameters
@@ -25,6 +26,8 @@ def found_again(table: T, folder: Path) -> T:
     folder
         Folder of the study or run, whose results record where it was made.
     """
+    if isinstance(folder, RemotePath):  # it is on none of the disks that the paths are on
+        return table
     before = _recorded(folder)
     now = folder.resolve()
     if before is None or before == str(now):

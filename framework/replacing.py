@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .errors import MetameryError
 from .owners import discard, owned
+from .remote import Folder
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def replaced(path: Path, partial: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def writing_to(folder: Path) -> Iterator[None]:
+def writing_to(folder: Folder) -> Iterator[None]:
     """Turn the error of a full or locked disk into a `MetameryError` that names the folder."""
     try:
         yield

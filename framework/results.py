@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +18,7 @@ from .claims import turn_holder
 from .errors import MetameryError
 from .folders import RESULTS, home
 from .groups import RESERVED
+from .remote import Folder, RemoteError, RemotePath, folder_at, zarr_at
 from .schema import SCHEMA_VERSION
 from .stored import check_stored
 
@@ -29,13 +29,13 @@ _READINGS = 3  # attempts, of which the last is accepted although results still 
 _REREAD_SECONDS = 30.0
 
 
-def open_study(path: str | Path) -> xr.DataTree:
+def open_study(path: str | Folder) -> xr.DataTree:
     """Open the results of a study, lazily; groups are sorted by name.
 
     Parameters
     ----------
     path
-        The study's folder, or the ``results.zarr`` in it.
+        The study's folder, or the ``results.zarr`` in it; also a URL such as ``s3://BUCKET/FOLDER``.
 
     Raises
     ------
@@ -46,17 +46,17 @@ def open_study(path: str | Path) -> xr.DataTree:
     --------
     ``open_study("study")["models/vision+efficientnet-lite0/metamers"].loss.isel(step=-1)``
     """
-    folder = Path(path)
+    folder = folder_at(path)
     folder = folder.parent if folder.name == RESULTS else folder
     return steady([folder], lambda: _open(folder))
 
 
-def _open(folder: Path) -> xr.DataTree:
-    check_version(folder)
+def _open(folder: Folder) -> xr.DataTree:
+    results = check_version(folder)
     # Unconsolidated, so that a study that is still being made, or was killed, is read as it stands.
     try:
         with quiet():
-            tree = xr.open_datatree(folder / RESULTS, engine="zarr", consolidated=False, chunks=None)
+            tree = xr.open_datatree(zarr_at(results), engine="zarr", zarr_format=3, consolidated=False, chunks=None)
         for node in list(tree.subtree):
             node.children = dict(sorted(node.children.items()))  # otherwise in the order of the disk
             dataset = plottable(node.to_dataset(inherit=False))
@@ -67,7 +67,7 @@ def _open(folder: Path) -> xr.DataTree:
     return tree
 
 
-def steady(paths: Sequence[Path], read: Callable[[], T]) -> T:
+def steady(paths: Sequence[Folder], read: Callable[[], T]) -> T:
     """Read from results, and again if a group was added, removed or replaced meanwhile.
 
     Parameters
@@ -77,7 +77,7 @@ def steady(paths: Sequence[Path], read: Callable[[], T]) -> T:
     read
         Function that opens them and returns what it reads.
     """
-    folders = [home(Path(path)) for path in paths]
+    folders = [home(folder_at(path)) for path in paths]
     limit = time.monotonic() + _REREAD_SECONDS
     for attempt in count(1):
         for folder in folders:
@@ -94,16 +94,19 @@ def steady(paths: Sequence[Path], read: Callable[[], T]) -> T:
     raise AssertionError
 
 
-def _state(folder: Path) -> tuple[int, int] | None:
+def _state(folder: Folder) -> tuple[int, int] | str | None:
     """Return values that change whenever a group is added or removed."""
+    root = folder / RESULTS / "zarr.json"
     try:
-        status = (folder / RESULTS / "zarr.json").stat()
+        if isinstance(root, RemotePath):
+            return root.state()
+        status = root.stat()
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns
 
 
-def _wait_for_changes(folder: Path, limit: float) -> None:
+def _wait_for_changes(folder: Folder, limit: float) -> None:
     """Wait while a process that has its turn adds or removes groups."""
     while time.monotonic() < limit and turn_holder(folder) is not None:
         try:
@@ -125,13 +128,21 @@ def plottable(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.assign_coords(texts)
 
 
-def check_version(folder: Path) -> None:
-    """Refuse a folder without results, with results of a newer schema, or with another Zarr store."""
+def check_version(folder: Folder) -> Folder:
+    """Refuse a folder without results, with results of a newer schema, or with another Zarr store.
+
+    Returns
+    -------
+    Path or RemotePath
+        Path of the results, see `check_stored`.
+    """
     if not (folder / RESULTS / "zarr.json").is_file():
         raise MetameryError(f"no results in '{folder}': expected a study's folder, with {RESULTS} in it")
     try:
-        attributes = zarr.open_group(folder / RESULTS, mode="r", use_consolidated=False).attrs
+        attributes = zarr.open_group(zarr_at(folder / RESULTS), mode="r", zarr_format=3, use_consolidated=False).attrs
         version = attributes["schema_version"]
+    except RemoteError:
+        raise
     except Exception as error:  # the format's own checks raise many kinds
         raise MetameryError(f"'{folder / RESULTS}' does not hold the results of a study: {error}") from None
     if not isinstance(version, int) or isinstance(version, bool) or version > SCHEMA_VERSION:
@@ -139,7 +150,7 @@ def check_version(folder: Path) -> None:
             f"'{folder / RESULTS}' has schema {version}; this metamery reads up to {SCHEMA_VERSION}: "
             "install a newer one"
         )
-    check_stored(folder / RESULTS)
+    return check_stored(folder / RESULTS)
 
 
 @contextmanager

@@ -1,15 +1,16 @@
 """The store of a study's results: one Zarr v3 hierarchy, created at once and then filled region by region.
 
 All arrays exist, with fill value and dimension names, before the first is written to; the hierarchy is built under a
-temporary name and renamed in one step, and Zarr replaces each chunk in one step. So the results on disk can be read
-whenever the program is killed. Chunks never span two regions. Groups are added and removed by one process at a time, by
-`claims.turn`.
+temporary name and renamed in one step (on an object store: uploaded, with what makes it visible last, see `staging`),
+and Zarr replaces each chunk in one step. So the results can be read whenever the program is killed. Chunks never span
+two regions. Groups are added and removed by one process at a time, by `claims.turn`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -23,13 +24,21 @@ from zarr.codecs import ZstdCodec
 
 from .claims import ensured, turn
 from .errors import MetameryError
-from .folders import RESULTS
+from .folders import RESULTS, has_results
 from .groups import check_addition, check_apart, check_removal
-from .owners import scratch
+from .remote import Folder, RemotePath, zarr_at
 from .replacing import replaced, writing_to
 from .results import check_version, quiet, steady
 from .schema import SCHEMA_VERSION, SIGNAL_DIMENSIONS, Variable, check_dataset
-from .staging import STAGED, clear_half_written, clear_leftovers, exchange
+from .staging import (
+    appear,
+    clear_half_written,
+    clear_leftovers,
+    disappear,
+    exchange,
+    staging_for,
+    take_out,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -83,7 +92,7 @@ class Group:
 class Draft:
     """Results that are being created, in a staging folder; made by `StudyStore.creating`."""
 
-    def __init__(self, folder: Path, path: Path) -> None:
+    def __init__(self, folder: Folder, path: Path) -> None:
         self._folder, self._root = folder, zarr.create_group(path)
 
     def add_group(self, path: str, group: Group) -> None:
@@ -99,7 +108,7 @@ class Draft:
     def write(self, path: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
         """Write one region of some variables or coordinates of a group, see `StudyStore.write`."""
         with writing_to(self._folder):
-            _write(self._root, path, region, values)
+            _write(self._root, path, region, values, {})
 
     def read_region(self, path: str, name: str, first: slice) -> NDArray[Any]:
         """Read a part of one variable: a slice of its first dimension."""
@@ -109,14 +118,15 @@ class Draft:
 class StudyStore:
     """Writes the results of a study; made by `create`, `creating` or `reopen`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder) -> None:
         self.path = folder / RESULTS
-        self._root = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+        self._root = zarr.open_group(zarr_at(self.path), mode="r+", zarr_format=3, use_consolidated=False)
+        self._arrays: dict[str, zarr.Array[Any]] = {}  # those that were written to
 
     @classmethod
     def create(
         cls,
-        folder: Path,
+        folder: Folder,
         groups: Mapping[str, Group],
         attributes: Mapping[str, Any],
         contents: Mapping[str, Mapping[str, ArrayLike]] | None = None,
@@ -149,7 +159,7 @@ class StudyStore:
 
     @classmethod
     @contextmanager
-    def creating(cls, folder: Path) -> Iterator[Draft]:
+    def creating(cls, folder: Folder) -> Iterator[Draft]:
         """Create the results of a study in a folder step by step; they appear there at the end, in one step.
 
         After an error nothing of them is left behind.
@@ -163,7 +173,7 @@ class StudyStore:
             with writing_to(folder):
                 stack.enter_context(ensured(folder))
                 _check_new(folder)
-                staging = stack.enter_context(scratch(folder, STAGED))
+                staging = stack.enter_context(staging_for(folder))
                 draft = Draft(folder, staging / RESULTS)
             yield draft
             with writing_to(folder):
@@ -171,10 +181,10 @@ class StudyStore:
                 with turn(folder):
                     clear_leftovers(folder)
                     _check_new(folder)
-                    os.rename(staging / RESULTS, folder / RESULTS)
+                    appear(staging, folder)
 
     @classmethod
-    def reopen(cls, folder: Path) -> StudyStore:
+    def reopen(cls, folder: Folder) -> StudyStore:
         """Open the results of a study to continue them; what a killed writer left unfinished is removed.
 
         Raises
@@ -183,12 +193,13 @@ class StudyStore:
             There are no results, they have a newer schema, or they cannot be written to.
         """
         steady([folder], lambda: check_version(folder))
-        if not os.access(folder / RESULTS, os.W_OK):
+        if isinstance(folder, Path) and not os.access(folder / RESULTS, os.W_OK):
             raise MetameryError(f"cannot write to '{folder / RESULTS}': permission denied")
         with writing_to(folder), turn(folder) as claim:
             clear_leftovers(folder)
             clear_half_written(folder, claim)
-            _consolidate(folder / RESULTS)  # a writer may have been killed just before this step
+            if not (isinstance(folder, RemotePath) and _is_consolidated(folder / RESULTS)):  # where it takes a while
+                _consolidate(folder / RESULTS)  # a writer may have been killed just before this step
         return cls(folder)
 
     @property
@@ -206,7 +217,7 @@ class StudyStore:
             The region cannot be written, for example because the disk is full.
         """
         with writing_to(self.path.parent):
-            _write(self._root, path, region, values)
+            _write(self._root, path, region, values, self._arrays)
 
     def read(self, path: str, name: str) -> NDArray[Any]:
         """Read one entire variable."""
@@ -218,7 +229,9 @@ class StudyStore:
 
     def dataset(self, path: str) -> xr.Dataset:
         """Open one group as a dataset, lazily."""
-        dataset: xr.Dataset = xr.open_zarr(self.path, group=path, consolidated=False, zarr_format=3, chunks=None)
+        dataset: xr.Dataset = xr.open_zarr(
+            zarr_at(self.path), group=path, consolidated=False, zarr_format=3, chunks=None
+        )
         return dataset
 
     def children(self, path: str = "") -> list[str]:
@@ -277,22 +290,22 @@ class StudyStore:
 
     def _take_out(self, path: str) -> None:
         with self._turn_with() as staging:
-            if not (self.path / path).is_dir():
+            if not _is_there(self.path / path):
                 raise MetameryError(f"'{self.path.parent}' holds nothing of '{path}'")
             _unconsolidate(self.path, staging)
-            os.rename(self.path / path, staging / "gone")
+            take_out(self.path, path, staging)
             _consolidate(self.path)
 
     def discard(self) -> None:
         """Remove all results, in one step; the store cannot be used afterwards."""
         with self._turn_with() as staging:
-            os.rename(self.path, staging / "gone")
+            disappear(self.path, staging)
 
     @contextmanager
     def _turn_with(self, prepare: Callable[[Path], None] = lambda _staging: None) -> Iterator[Path]:
         """Prepare a staging folder, and then wait for the turn."""
         folder = self.path.parent
-        with writing_to(folder), scratch(folder, STAGED) as staging:
+        with writing_to(folder), staging_for(folder) as staging:
             prepare(staging)
             with turn(folder):
                 clear_leftovers(folder)
@@ -307,23 +320,39 @@ def write_dataset(dataset: xr.Dataset, path: Path) -> None:
     variable.to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding)
 
 
-def _check_new(folder: Path) -> None:
-    if (folder / RESULTS).exists():
+def _check_new(folder: Folder) -> None:
+    if has_results(folder):
         raise MetameryError(f"'{folder}' already holds results")
 
 
-def _consolidate(path: Path) -> None:
+def _consolidate(path: Folder) -> None:
     """Consolidate all metadata, which xarray reads first; stale consolidated metadata would hide new groups."""
     with quiet():
-        zarr.consolidate_metadata(path)
+        zarr.consolidate_metadata(zarr_at(path))
+    if isinstance(path, RemotePath):  # without this it is the same as before if an equal result was put in its place
+        node = json.loads((path / "zarr.json").read_text())
+        node["consolidated_metadata"]["changed"] = secrets.token_hex(8)
+        (path / "zarr.json").write_text(json.dumps(node, indent=2))
 
 
-def _unconsolidate(path: Path, staging: Path) -> None:
+def _is_consolidated(path: Folder) -> bool:
+    return "consolidated_metadata" in json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+
+
+def _unconsolidate(path: Folder, staging: Path) -> None:
     """Remove the consolidated metadata while groups are added or removed, so that no reader sees a stale one."""
     node = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
     node.pop("consolidated_metadata", None)
+    text = json.dumps(node, indent=2)
+    if isinstance(path, RemotePath):
+        (path / "zarr.json").write_text(text)
+        return
     with replaced(path / "zarr.json", staging / "zarr.json") as partial:
-        partial.write_text(json.dumps(node, indent=2), encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
+
+
+def _is_there(group: Folder) -> bool:
+    return (group / "zarr.json").is_file() if isinstance(group, RemotePath) else group.is_dir()
 
 
 def _create_group(root: zarr.Group, path: str, group: Group) -> None:
@@ -349,9 +378,16 @@ def _create_group(root: zarr.Group, path: str, group: Group) -> None:
         )
 
 
-def _write(root: zarr.Group, path: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
+def _write(
+    root: zarr.Group,
+    path: str,
+    region: Mapping[str, slice],
+    values: Mapping[str, ArrayLike],
+    known: dict[str, zarr.Array[Any]],
+) -> None:
     for name, value in values.items():
-        array = _array(root, path, name)
+        if (array := known.get(f"{path}/{name}")) is None:
+            array = known[f"{path}/{name}"] = _array(root, path, name)
         dims = getattr(array.metadata, "dimension_names", None) or ()
         array[tuple(region.get(str(dim), slice(None)) for dim in dims)] = np.asarray(value, dtype=array.dtype)
 

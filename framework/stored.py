@@ -15,14 +15,25 @@ from typing import Any
 
 from .checks import shown
 from .errors import MetameryError
+from .groups import is_replaceable
 from .limits import check_memory
+from .remote import Folder, RemotePath
+from .snapshot import snapshot
 
 LARGEST_DESCRIPTION = 64 * 2**20
 """Largest size of a ``zarr.json`` in bytes, including the consolidated one of an entire study."""
 
 
-def check_stored(results: Path) -> None:
+def check_stored(results: Folder) -> Folder:
     """Read the description of every group and array, and check each against the format, its group and free memory.
+
+    On an object store, a result of an evaluator that has no description is one that a killed process was adding or
+    removing: there is no such result yet.
+
+    Returns
+    -------
+    Path or RemotePath
+        The path, which for an object store holds what was read, so that it need not be read again.
 
     Raises
     ------
@@ -31,27 +42,41 @@ def check_stored(results: Path) -> None:
         missing,
         or a coordinate or one chunk of an array is larger than the memory that is free.
     """
-    for folder in _groups(results):
-        _check_group(folder)
+    place = snapshot(results) if isinstance(results, RemotePath) else results
+    for folder in _groups(place):
+        if not (isinstance(place, RemotePath) and _is_unfinished(folder, place)):
+            _check_group(folder)
+    return place
 
 
-def _groups(folder: Path) -> Iterator[Path]:
+def _is_unfinished(group: Folder, results: Folder) -> bool:
+    """Whether a group of an object store may be missing, and has no description."""
+    inside = str(group).removeprefix(f"{results}").lstrip("/")
+    return is_replaceable(inside) and not (group / "zarr.json").exists()
+
+
+def _groups(folder: Folder) -> Iterator[Folder]:
     """Yield a group and all groups in it; the names of those that other writers are making begin with a dot."""
     yield folder
-    for inside in sorted(folder.iterdir()):
+    for inside in _inside(folder):
         if inside.is_dir() and not inside.name.startswith(".") and not (inside / "c").exists():
             node = inside / "zarr.json"
             if not node.exists() or _described(node).get("node_type") != "array":
                 yield from _groups(inside)
 
 
-def _check_group(folder: Path) -> None:
+def _inside(folder: Folder) -> list[Folder]:
+    found: list[Folder] = [*folder.iterdir()]
+    return sorted(found, key=str)
+
+
+def _check_group(folder: Folder) -> None:
     node = _described(folder / "zarr.json")
     if node.get("node_type") != "group":
         raise _damaged(folder / "zarr.json", f"it describes {shown(node.get('node_type'))}, expected a group")
     _parsed(folder / "zarr.json", node)
     arrays = {}
-    for inside in sorted(folder.iterdir()):
+    for inside in _inside(folder):
         if inside.is_dir() and not inside.name.startswith(".") and (file := inside / "zarr.json").exists():
             own = _described(file)
             if own.get("node_type") == "array":
@@ -73,7 +98,7 @@ def _check_group(folder: Path) -> None:
         _check_size(file, name, array)
 
 
-def _check_size(file: Path, name: str, array: Any) -> None:
+def _check_size(file: Folder, name: str, array: Any) -> None:
     each = getattr(array.data_type, "item_size", None) or 16  # text has no fixed size
     shape, chunk = array.shape, tuple(getattr(array.chunk_grid, "chunk_shape", array.shape))
     if not all(1 <= length < 2**62 for length in chunk):
@@ -85,15 +110,17 @@ def _check_size(file: Path, name: str, array: Any) -> None:
     check_memory(f"'{file}' is damaged or too large: one chunk of it", each * math.prod(chunk))
     if is_coordinate and math.prod(shape):
         expected = math.prod(-(-length // part) for length, part in zip(shape, chunk, strict=True))
-        present = sum(1 for part in (file.parent / "c").rglob("*") if part.is_file() and part.suffix != ".partial")
+        chunks = file.parent / "c"
+        inside = chunks.iterdir() if isinstance(chunks, RemotePath) else chunks.rglob("*")
+        present = sum(1 for part in inside if part.is_file() and part.suffix != ".partial")
         alone = math.prod(shape) == 1 or shape[0] % chunk[0] == 1  # a chunk of a single fill value is not written
         if expected - alone > present:
             raise _damaged(file.parent, f"{present} of its {expected} chunks exist")
 
 
-def _described(file: Path) -> dict[str, Any]:
+def _described(file: Folder) -> dict[str, Any]:
     try:
-        if file.stat().st_size > LARGEST_DESCRIPTION:
+        if isinstance(file, Path) and file.stat().st_size > LARGEST_DESCRIPTION:
             raise _damaged(file, f"it has {file.stat().st_size} bytes")
         node = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -107,7 +134,7 @@ def _described(file: Path) -> dict[str, Any]:
     return node
 
 
-def _parsed(file: Path, node: Mapping[str, Any]) -> Any:
+def _parsed(file: Folder, node: Mapping[str, Any]) -> Any:
     """Parse a description as Zarr does."""
     from zarr.core.group import GroupMetadata
     from zarr.core.metadata.v3 import ArrayV3Metadata
@@ -125,5 +152,5 @@ def _parsed(file: Path, node: Mapping[str, Any]) -> Any:
         raise _damaged(file, f"{type(error).__name__}: {error}") from None
 
 
-def _damaged(path: Path, why: str) -> MetameryError:
+def _damaged(path: Folder, why: str) -> MetameryError:
     return MetameryError(f"'{path}' is damaged: {why}")

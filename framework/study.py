@@ -17,6 +17,7 @@ from .errors import MetameryError, UnknownNameError, unknown
 from .limits import text_of
 from .moved import found_again
 from .registry import absolute, absolute_options
+from .remote import Folder, RemotePath
 
 if TYPE_CHECKING:
     from .manager import Plugins
@@ -94,7 +95,7 @@ class Study:
     synthesis: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     null_signals: int | None = None
-    source: Path | None = field(default=None, compare=False)
+    source: Folder | None = field(default=None, compare=False)
 
     @classmethod
     def from_toml(cls, text: str, base: Path = Path()) -> Study:
@@ -108,7 +109,7 @@ class Study:
         return cls._parsed(_table(text), base)
 
     @classmethod
-    def stored(cls, text: str, folder: Path) -> Study:
+    def stored(cls, text: str, folder: Folder) -> Study:
         """Read a study from the results in a folder; paths that were moved together with it are found again."""
         return cls._parsed(found_again(_table(text), folder))
 
@@ -140,8 +141,10 @@ class Study:
         )
 
     @classmethod
-    def read(cls, path: Path) -> Study:
+    def read(cls, path: Folder) -> Study:
         """Read a study file; folders and files in it are relative to the folder of the file.
+
+        In a file on an object store they are relative to the working directory.
 
         Raises
         ------
@@ -150,7 +153,7 @@ class Study:
         """
         folder = path.resolve().parent
         table = found_again(_table(text_of(path, "no study in")), folder)
-        return replace(cls._parsed(table, folder), source=path)
+        return replace(cls._parsed(table, Path() if isinstance(folder, RemotePath) else folder), source=path)
 
     def to_toml(self) -> str:
         table: dict[str, Any] = {"seed": self.seed, "stimuli": self.stimuli.table()}

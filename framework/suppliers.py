@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from .errors import MetameryError, UnknownNameError
-from .folders import RESULTS
+from .folders import has_results
 from .manager import Plugins
+from .remote import Folder
 
 
 def suppliers(names: Iterable[str], plugins: Plugins) -> list[str]:
@@ -18,7 +18,7 @@ def suppliers(names: Iterable[str], plugins: Plugins) -> list[str]:
 
 
 @contextmanager
-def naming_missing(folder: Path, plugins: Plugins) -> Iterator[None]:
+def naming_missing(folder: Folder, plugins: Plugins) -> Iterator[None]:
     """Turn an unknown name into the plugin that a folder's results record, where that one is not loaded.
 
     Raises
@@ -38,11 +38,11 @@ def naming_missing(folder: Path, plugins: Plugins) -> Iterator[None]:
         ) from None
 
 
-def _recorded(folder: Path) -> list[str]:
+def _recorded(folder: Folder) -> list[str]:
     """Return the suppliers that results record; none where there are no results that can be read."""
     from .results import open_study
 
-    if (folder / RESULTS).exists():
+    if has_results(folder):
         with suppress(MetameryError):
             return list(open_study(folder).attrs.get("plugins", ()))
     return []

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import MetameryError
+from .remote import Folder
 
 _STARTS = re.compile(r"(?:^|[\s\"'=\[,/:])(?=[^\s])")
 
@@ -31,7 +32,7 @@ class Trust:
         self.everything = os.environ.get("METAMERY_TRUST") == "1" if everything is None else everything
         self._given: set[str] = set()
         self._said: set[str] = set()
-        self._source: Path | None = None
+        self._source: Folder | None = None
 
     def give(self, arguments: Iterable[str]) -> None:
         """Note the files that arguments of the command line name, as they are or within a family or an option."""
@@ -42,7 +43,7 @@ class Trust:
                 self._given.add(os.path.realpath(os.path.expanduser(argument[: end.end()])))
 
     @contextmanager
-    def named_in(self, source: Path | None) -> Iterator[None]:
+    def named_in(self, source: Folder | None) -> Iterator[None]:
         """Look names up that were read from a file; None changes nothing."""
         before = self._source
         self._source = source or before

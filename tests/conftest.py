@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 import torch
 from hypothesis import settings
 from inputs import TINY, draw_pictures
-from metamery.framework import hookimpl, manager
+from metamery.framework import hookimpl, manager, remote
 from metamery.framework.cli import main
 
 # How long an example takes is not tested: other things may run beside it.
@@ -26,6 +27,39 @@ settings.register_profile("unhurried", settings.default, deadline=None)
 settings.load_profile("unhurried")
 
 collect_ignore = ["example_plugin"]  # a project of its own, tested where it is installed
+
+
+S3_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_MAX_ATTEMPTS": "1",
+}
+S3_SERVER = """
+import logging, sys
+from moto.server import ThreadedMotoServer
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print("http://%s:%d" % server.get_host_and_port(), flush=True)
+sys.stdin.read()
+"""
+
+
+def forget_object_stores() -> None:
+    """Close what is open of object stores, so that they are opened again in the environment of now."""
+    import fsspec.asyn
+    import s3fs
+    from zarr.core.sync import sync
+
+    for fs in s3fs.S3FileSystem._cache.values():
+        if fs._s3 is not None and fs.asynchronous:
+            sync(fs._s3.__aexit__(None, None, None))
+        elif fs._s3 is not None:
+            fsspec.asyn.sync(fs.loop, fs._s3.__aexit__, None, None, None)
+    remote._file_system.cache_clear()
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 @dataclass(frozen=True)
@@ -112,6 +146,32 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         for stream in (process.stdin, process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server, a process that ends with this one."""
+    for package in ("moto", "s3fs"):
+        pytest.importorskip(package)
+    options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, "-c", S3_SERVER], text=True, **options) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        assert server.stdin is not None
+        server.stdin.close()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of a new bucket, with the environment in which it can be used."""
+    import s3fs
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    for name, value in S3_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{secrets.token_hex(4)}"
+    s3fs.S3FileSystem(use_listings_cache=False, max_concurrency=1).mkdir(name)
+    return f"s3://{name}"
 
 
 @pytest.fixture

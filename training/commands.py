@@ -28,6 +28,7 @@ from ..framework.command_options import (
 from ..framework.hookspecs import hookimpl
 from ..framework.limits import size
 from ..framework.progress import duration
+from ..framework.remote import on_disk
 from ..framework.study import Reference
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, or a TOML file.")],
     model: Annotated[str, typer.Option(help="A model's name, or FILE.py:FUNCTION.")],
     stimuli: Annotated[str, typer.Option(help="A name, or a folder CLASS/FILE, or SPLIT/CLASS/FILE with train in it.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The run's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", parser=on_disk, help="The run's folder.")],
     validation: Annotated[
         str, typer.Option(help="Stimuli to measure on after each epoch; by default val or test beside train.")
     ] = "",

@@ -28,12 +28,15 @@ from ...framework.groups import check_result_name, result_name
 from ...framework.limits import size
 from ...framework.progress import duration
 from ...framework.registry import absolute, is_run
+from ...framework.remote import Folder, folder_at
 from ...framework.study import Reference
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from ..studies.cost import Cost
+
+OfEvaluations = Annotated[str, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of results and report.")]
 
 MAX_SHUFFLES = 10**8
 
@@ -49,9 +52,9 @@ def evaluate(
         str, typer.Option(help="Stimuli for models, a name or a folder; for runs by default their validation stimuli.")
     ] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Number of stimuli, for models.")] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of results and report, for models.")] = Path(
-        "evaluation"
-    ),
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FOLDER", help="Folder of results and report, for models.")
+    ] = "evaluation",
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the evaluator.")
     ] = None,
@@ -84,23 +87,23 @@ def evaluate(
     found = plugins.find("evaluator", evaluator)
     name, options = result_name(found.entry.name + found.member), read_options(set_)
     check_result_name(name)
-    folder = home(Path(what[0]))
+    folder, kept = home(folder_at(what[0])), folder_at(output)
     if remove:
         typer.echo(f"report:  {_remove(name, folder)}")
         return
-    of_study = len(what) == 1 and (is_study(folder) or (folder.is_dir() and not is_run(folder)))
+    of_study = len(what) == 1 and (is_study(folder) or (folder.is_dir() and not is_run(Path(str(folder)))))
     if of_study and (stimuli or limit or skip_unreadable or background):
         raise MetameryError(
             f"'{folder}' is a study, which has its own stimuli: --stimuli, --limit, --skip-unreadable and --background "
             "are for models"
         )
-    if len(what) > 1 and (studies := [each for each in what if is_study(Path(each))]):
+    if len(what) > 1 and (studies := [each for each in what if is_study(folder_at(each))]):
         raise MetameryError(f"'{studies[0]}' is a study, which is evaluated alone: give one study, or models")
     function = plugins.load("evaluator", evaluator, **options)
     where = resolve_device(device, elsewhere=is_elsewhere(scheduler))
     if of_study:
         check_input(folder, ("study", "damaged"), "a study, or models to evaluate")
-    check_group(folder if of_study else output, name, of_study)
+    check_group(folder if of_study else kept, name, of_study)
     if of_study:
         asked = Evaluation(evaluator, options, folder, seed=seed)
     else:
@@ -125,7 +128,7 @@ def evaluate(
             if planned is not None and planned.seconds >= WORTH_SAYING:
                 typer.echo(_stated(planned), err=True)
             dataset = asked.measure(function, plugins, measured)
-    folder = folder if of_study else output
+    folder = folder if of_study else kept
     keep(folder, name, dataset)
     for line in lines(dataset):
         typer.echo(line)
@@ -145,8 +148,8 @@ def _stated(planned: Cost | None) -> str:
 
 
 def compare(
-    studies: Annotated[list[Path], typer.Argument(metavar="STUDY STUDY…", help="Folders of studies.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of results and report.")] = Path("comparison"),
+    studies: Annotated[list[str], typer.Argument(metavar="STUDY STUDY…", help="Folders of studies.")],
+    output: OfEvaluations = "comparison",
 ) -> None:
     """Compare the models of several studies side by side, with intervals.
 
@@ -156,19 +159,20 @@ def compare(
     from ..studies.compare import compare as compare_studies
     from ..studies.damage import without_lost
 
-    check_output(output, "evaluations")
-    folders = [check_input(folder, ("study", "damaged"), "a study's folder").resolve() for folder in studies]
+    kept = folder_at(output)
+    check_output(kept, "evaluations")
+    folders = [check_input(folder_at(each), ("study", "damaged"), "a study's folder").resolve() for each in studies]
     if again := next((folder for folder in folders if folders.count(folder) > 1), None):
         raise MetameryError(f"'{again}' is given twice, expected different studies")
     short = [folder.name for folder in folders]
-    names = short if len({*short}) == len(short) else [str(folder) for folder in studies]
+    names = short if len({*short}) == len(short) else studies
     found = steady(
         folders,
         lambda: compare_studies(
             {name: without_lost(folder, open_study(folder)) for name, folder in zip(names, folders, strict=True)}
         ),
     )
-    _keep_and_print(found, output)
+    _keep_and_print(found, kept)
 
 
 def statistics(
@@ -181,7 +185,7 @@ def statistics(
     without: Annotated[str, typer.Option(metavar="A,B,…", help="Stages to leave out.")] = "",
     shuffles: Annotated[int, typer.Option(min=1, max=MAX_SHUFFLES, help="Permutations in each test.")] = 10_000,
     scheme: Annotated[str, typer.Option(help="Permutations: proper, or feather2023, as published.")] = "proper",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of results and report.")] = Path("statistics"),
+    output: OfEvaluations = "statistics",
     seed: Seed = 0,
 ) -> None:
     """Analyse people's recognition: alone, against each network, between networks, and as other networks predict it."""
@@ -197,7 +201,8 @@ def statistics(
         _between_commas(f"--{name}", given)
         for name, given in (("models", models), ("stages", stages), ("without", without))
     )
-    check_output(output, "evaluations")
+    kept = folder_at(output)
+    check_output(kept, "evaluations")
     found = overview(
         select_stages(read_participants(people), chosen, left_out),
         read_recognition(recognition) if recognition else None,
@@ -209,7 +214,7 @@ def statistics(
     about = {"people": people.name, "stages": chosen, "without": left_out}
     given = {name: value for name, value in about.items() if value}
     found = {name: dataset.assign_attrs(given) for name, dataset in found.items()}
-    _keep_and_print(found, output)
+    _keep_and_print(found, kept)
 
 
 def _between_commas(option: str, given: str) -> list[str]:
@@ -219,7 +224,7 @@ def _between_commas(option: str, given: str) -> list[str]:
     return names
 
 
-def _keep_and_print(found: Mapping[str, xr.Dataset], output: Path) -> None:
+def _keep_and_print(found: Mapping[str, xr.Dataset], output: Folder) -> None:
     """Store datasets in a folder of evaluations, and print them."""
     from ..report import write_report
     from ..report.terminal import lines
@@ -236,7 +241,7 @@ def _keep_and_print(found: Mapping[str, xr.Dataset], output: Path) -> None:
     typer.echo(f"report:  {write_report(output).resolve()}")
 
 
-def _remove(evaluator: str, folder: Path) -> Path:
+def _remove(evaluator: str, folder: Folder) -> Folder:
     """Remove an evaluator's results from a folder, and write its report again."""
     from ...framework.store import StudyStore
     from ..report import write_report

@@ -11,6 +11,7 @@ import typer
 from ...framework.command_options import Device, DryRun, Seed, Trust, loaded_plugins, read_options
 from ...framework.errors import MissingExtraError
 from ...framework.folders import RESULTS, home
+from ...framework.remote import on_disk
 
 if TYPE_CHECKING:
     from ...framework.manager import Plugins
@@ -41,8 +42,10 @@ experiment = typer.Typer(
 @experiment.command()
 def build(
     context: typer.Context,
-    study: Annotated[Path, typer.Argument(help="A study's folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the experiment.")] = Path("experiment"),
+    study: Annotated[Path, typer.Argument(metavar="STUDY", parser=on_disk, help="A study's folder.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", parser=on_disk, help="Folder of the experiment.")
+    ] = Path("experiment"),
     preset: Annotated[str, typer.Option(help="Published settings to begin with.")] = "",
     settings: Annotated[
         Path | None, typer.Option(help="A TOML file of settings, as `experiment settings` prints them.")
@@ -101,7 +104,7 @@ def import_(
         list[Path],
         typer.Argument(metavar="DIR|FILE…", help="The experiment's folder, and files or folders of results."),
     ],
-    study: Annotated[Path, typer.Argument(help="The study that it was built from.")],
+    study: Annotated[Path, typer.Argument(metavar="STUDY", parser=on_disk, help="The study that it was built from.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A rule of exclusion, such as catch=0.9.")
     ] = None,

@@ -31,6 +31,7 @@ from ...framework.errors import MetameryError
 from ...framework.folders import STUDY_FILE, home, kind
 from ...framework.limits import size
 from ...framework.registry import absolute
+from ...framework.remote import Folder, folder_at, on_disk
 from ...framework.study import ModelReference, Reference, Study
 from .experiments import demonstrate, require_server
 
@@ -50,7 +51,10 @@ EXPERIMENT_DEMO_STEPS = 100
 EXPERIMENT_DEMO_STIMULI = 10
 FEW_PAIRS = 1000
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="The study's folder.")]
+Output = Annotated[
+    str,
+    typer.Option("--output", "-o", metavar="FOLDER", help="The study's folder, or a URL such as s3://BUCKET/FOLDER."),
+]
 Part = Annotated[
     str,
     typer.Option(
@@ -67,9 +71,11 @@ def demo(
     ] = False,
     stimuli: Annotated[str, typer.Option(help="Use some of these stimuli instead: a name or a folder.")] = "",
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder; by default demo, or with the options, such as demo-audio."),
-    ] = None,
+        str,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Folder; by default demo, or with the options, such as demo-audio."
+        ),
+    ] = "",
     steps: Annotated[
         int | None,
         typer.Option(min=1, help=f"Updates of each metamer; {DEMO_STEPS}, or {EXPERIMENT_DEMO_STEPS} for --experiment"),
@@ -92,7 +98,7 @@ def demo(
         layers = EXPERIMENT_DEMO_LAYERS if experiment else DEMO_LAYERS
         model, bundled = ModelReference("vision:efficientnet-lite0", layers), "vision:natural"
     steps = steps or (EXPERIMENT_DEMO_STEPS if experiment else DEMO_STEPS)
-    folder = output or Path("-".join(["demo", *["audio"] * audio, *["experiment"] * experiment]))
+    folder = folder_at(output or "-".join(["demo", *["audio"] * audio, *["experiment"] * experiment]))
     plugins = loaded_plugins(context)
     named = reading(plugins, folder_or_name(plugins, Reference(stimuli or bundled)), skip_unreadable, background)
     study = Study(
@@ -106,10 +112,11 @@ def demo(
         null_signals=DEMO_NULL_SIGNALS if stimuli else None,
     )
     if experiment:
+        on_disk(folder)
         require_server()
     _make(context, study, folder / "study" if experiment else folder, device, dry_run)
     if experiment and not dry_run:
-        demonstrate(folder / "study", folder / "experiment", plugins)
+        demonstrate(on_disk(folder) / "study", on_disk(folder) / "experiment", plugins)
 
 
 def show(
@@ -231,15 +238,16 @@ def synthesise(
         null_signals=null_signals,
     )
     study = _with_reading(plugins, study, skip_unreadable, background)
-    _make(context, Study.from_toml(study.to_toml()), output, device, dry_run, part, scheduler, log)
+    _make(context, Study.from_toml(study.to_toml()), folder_at(output), device, dry_run, part, scheduler, log)
 
 
 def run(
     context: typer.Context,
-    study: Annotated[Path, typer.Argument(help="A study file, or the folder that contains it.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the folder that contains it.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The study's folder; by default the file's own.")
-    ] = None,
+        str,
+        typer.Option("--output", "-o", metavar="FOLDER", help="The study's folder or URL; default: the file's own."),
+    ] = "",
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
     device: Device = "auto",
@@ -253,19 +261,20 @@ def run(
 
     A file may name several models. The same command resumes an interrupted one.
     """
-    study = home(study)
-    file = study if kind(study) in ("file", "missing") else study / STUDY_FILE
+    named = home(folder_at(study))
+    file = named if kind(named) in ("file", "missing") else named / STUDY_FILE
     asked = _with_reading(loaded_plugins(context, trust), Study.read(file), skip_unreadable, background)
-    _make(context, asked, output or file.parent, device, dry_run, part, scheduler, log)
+    _make(context, asked, folder_at(output) if output else file.parent, device, dry_run, part, scheduler, log)
 
 
 def cluster(
-    study: Annotated[Path, typer.Argument(help="A study file, or the folder that contains it.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the folder that contains it.")],
     slurm: Annotated[bool, typer.Option("--slurm", help="For SLURM: a script for sbatch.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Number of jobs, each of which makes a part.")] = 4,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The study's folder; by default the file's own.")
-    ] = None,
+        str,
+        typer.Option("--output", "-o", metavar="FOLDER", help="The study's folder or URL; default: the file's own."),
+    ] = "",
     cores: Annotated[int, typer.Option(min=1, help="Cores of each job.")] = 4,
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Memory of each job.")] = "16G",
     time: Annotated[str, typer.Option(metavar="TIME", help="Time limit of each job.")] = "04:00:00",
@@ -280,27 +289,38 @@ def cluster(
 
     if not slurm:
         raise MetameryError("expected --slurm; jobs of PBS, LSF and SGE are asked for by run --scheduler FILE.toml")
-    study = home(study)
-    file = study if kind(study) in ("file", "missing") else study / STUDY_FILE
+    named = home(folder_at(study))
+    file = named if kind(named) in ("file", "missing") else named / STUDY_FILE
     arguments = [*(["--device", device] if device != "auto" else []), *(["--trust"] if trust else [])]
     script = array_script(
-        file, output or file.parent, workers, cores=cores, memory=memory, time=time, arguments=arguments
+        file,
+        folder_at(output) if output else file.parent,
+        workers,
+        cores=cores,
+        memory=memory,
+        time=time,
+        arguments=arguments,
     )
     typer.echo(script, nl=False)
 
 
 def report(
-    study: Annotated[Path, typer.Argument(help="Folder of a study, of evaluations or of a run.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="Folder of a study, of evaluations or of a run.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="File of the page; by default report.html beside it.")
+    ] = "",
 ) -> None:
     """Write a page that shows a study, evaluations or a run: one HTML file."""
     from ..report import write_report
 
-    typer.echo(f"report: {write_report(study).resolve()}")
+    typer.echo(f"report: {write_report(study, output or None).resolve()}")
 
 
 def export(
-    study: Annotated[Path, typer.Argument(help="A study's folder.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the files.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study's folder.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", parser=on_disk, help="Folder of the files.")
+    ],
     level: Annotated[
         float | None,
         typer.Option(metavar="DBFS", help="RMS of each sound, with peaks limited to full scale; by default as stored."),
@@ -334,7 +354,7 @@ def _with_reading(plugins: Plugins, study: Study, skip_unreadable: bool, backgro
 def _make(
     context: typer.Context,
     study: Study,
-    folder: Path,
+    folder: Folder,
     device: str,
     dry_run: bool,
     part: str = "",
@@ -391,7 +411,7 @@ def _count(store: StudyStore) -> tuple[int, int, int]:
     return missing, failed, sum(s.size for s in states)
 
 
-def _success(folder: Path) -> Iterator[str]:
+def _success(folder: Folder) -> Iterator[str]:
     """Yield lines with the proportion of metamers that succeed at each layer, with 95 % Wilson intervals."""
     from ...framework.model_results import models_of
     from ...framework.results import open_study

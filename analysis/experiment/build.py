@@ -26,6 +26,7 @@ from ...framework.limits import check_disk
 from ...framework.model_results import models_of
 from ...framework.owners import abandoned, clear, scratch
 from ...framework.progress import Progress
+from ...framework.remote import on_disk
 from ...framework.replacing import writing_to
 from ...framework.results import open_study
 from ..studies.damage import check_natural, damages, without_lost
@@ -98,7 +99,7 @@ def build(
         There is no study, the settings do not fit it, the text of the consent is missing, or the folder holds other
         things, or answers of participants.
     """
-    study = check_input(study, ("study", "damaged"), "a study's folder")
+    study = on_disk(check_input(study, ("study", "damaged"), "a study's folder"))
     check_output(out, "experiment", others=False)
     check_unused(out)
     lost = damages(study)

@@ -13,6 +13,7 @@ from ...framework.errors import MetameryError
 from ...framework.folders import READABLE, check_input
 from ...framework.model_results import ModelResults, models_of, stimulus_facts
 from ...framework.owners import clear, owned
+from ...framework.remote import Folder, RemotePath, folder_at
 from ...framework.replacing import replaced, writing_to
 from ...framework.results import open_study, steady
 from ..studies.damage import without_lost
@@ -43,7 +44,7 @@ _PROVENANCE = {
 }
 
 
-def write_report(results: Results, file: str | Path | None = None, count: int = 40) -> Path:
+def write_report(results: Results, file: str | Folder | None = None, count: int = 40) -> Folder:
     """Write a report of a study, of evaluations or of a training as one HTML file, in one step.
 
     Parameters
@@ -79,11 +80,11 @@ def write_report(results: Results, file: str | Path | None = None, count: int = 
     ...     write_report({"small": metamers}, os.path.join(folder, "small.html")).name
     'small.html'
     """
-    if not isinstance(results, str | Path):
+    if not isinstance(results, str | Path | RemotePath):
         if file is None:
             raise MetameryError("results in memory have no folder: expected write_report(RESULTS, FILE)")
-        return _written(render(study_tree(results), count), Path(file))
-    return _written(*_of_folder(Path(results), file, count))
+        return _written(render(study_tree(results), count), folder_at(file))
+    return _written(*_of_folder(folder_at(results), file, count))
 
 
 def _machines(models: list[ModelResults]) -> dict[str, str]:
@@ -93,7 +94,7 @@ def _machines(models: list[ModelResults]) -> dict[str, str]:
     return {"made on": "; ".join(f"{text} ({counts[text]})" for text in sorted(counts))} if len(counts) > 1 else {}
 
 
-def _of_folder(given: Path, file: str | Path | None, count: int) -> tuple[str, Path]:
+def _of_folder(given: Folder, file: str | Folder | None, count: int) -> tuple[str, Folder]:
     """Return the report of a folder's results, and the path to write it to."""
     folder = check_input(given, READABLE, "a study's folder, or that of evaluations or of a run")
 
@@ -101,10 +102,13 @@ def _of_folder(given: Path, file: str | Path | None, count: int) -> tuple[str, P
         with open_study(folder) as tree:
             return render(without_lost(folder, tree), count)
 
-    return steady([folder], page), Path(file) if file else folder / "report.html"
+    return steady([folder], page), folder_at(file) if file else folder / "report.html"
 
 
-def _written(text: str, report: Path) -> Path:
+def _written(text: str, report: Folder) -> Folder:
+    if isinstance(report, RemotePath):
+        report.write_text(text)
+        return report
     folder = report.parent
     with writing_to(folder), replaced(report, owned(folder, _PARTIAL)) as partial:
         clear(folder, _PARTIAL)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...framework.checks import whole, wrong
 from ...framework.errors import MetameryError
+from ...framework.remote import Folder, RemotePath
 from ...framework.study import Study
 from .units import MOST_SHARES
 
@@ -19,7 +20,7 @@ _TIME = re.compile(r"(\d{1,4}-\d{1,2}(:\d{1,2}){0,2}|\d{1,7}(:\d{1,2}){0,2})")
 
 
 def array_script(
-    file: Path, folder: Path, workers: int, *, cores: int, memory: str, time: str, arguments: list[str]
+    file: Folder, folder: Folder, workers: int, *, cores: int, memory: str, time: str, arguments: list[str]
 ) -> str:
     """Return a script for ``sbatch``.
 
@@ -53,7 +54,8 @@ def array_script(
     program = Path(sys.executable).with_name("metamery")
     command = [str(program)] if program.exists() else [sys.executable, "-m", "metamery.framework"]
     given = [*command, "run", str(file.resolve()), "--output", str(folder.resolve()), *arguments]
-    log = folder.resolve().with_name(f"{folder.resolve().name}-%A-%a.log")
+    beside = Path.cwd() if isinstance(folder, RemotePath) else folder.resolve().parent
+    log = beside / f"{folder.resolve().name}-%A-%a.log"
     return f"""\
 #!/bin/bash
 #SBATCH --job-name={shlex.quote(f"metamery-{folder.resolve().name}")}

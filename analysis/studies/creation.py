@@ -7,7 +7,6 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,9 @@ from ...framework.limits import check_disk, check_memory
 from ...framework.manager import Plugins, short
 from ...framework.progress import Progress
 from ...framework.provenance import provenance
+from ...framework.remote import Folder, RemotePath
 from ...framework.schema import fitted_variables, stimuli_variables
+from ...framework.staging import staging_disk
 from ...framework.stimuli import Stimuli, Stimulus, is_utf8
 from ...framework.store import Draft, Group, StudyStore
 from ...framework.study import Study, load_stimuli, qualified_tools
@@ -66,7 +67,7 @@ class _Known:
 
 def create(
     study: Study,
-    folder: Path,
+    folder: Folder,
     plugins: Plugins,
     parts: list[Part],
     settings: Settings,
@@ -150,7 +151,7 @@ def relus(part: Part, settings: Settings) -> NDArray[np.int8]:
     return np.array([int(relu and settings.modified_relu) for relu in part.relus], dtype=np.int8)
 
 
-def _check_room(parts: list[Part], stimuli: int, settings: Settings, folder: Path) -> None:
+def _check_room(parts: list[Part], stimuli: int, settings: Settings, folder: Folder) -> None:
     """Compare the size of a study's results with free memory and disk, before anything is allocated.
 
     Held in memory at once are the coordinates, the losses of a batch and, where success is judged, one model's match.
@@ -164,7 +165,11 @@ def _check_room(parts: list[Part], stimuli: int, settings: Settings, folder: Pat
         memory = max(memory, match + 2 * losses * min(settings.batch_size, stimuli) + 8 * settings.seeds)
     what = f"metamers of {stimuli} stimuli with {settings.seeds} seeds and {settings.steps} steps"
     check_memory(what, memory)
-    check_disk(what, disk, folder)
+    if isinstance(folder, RemotePath):
+        staged = sum(4 * stimuli * math.prod(part.model.domain.shape) for part in parts)
+        check_disk(f"{stimuli} stimuli, until they are uploaded,", staged, staging_disk(folder))
+    else:
+        check_disk(what, disk, folder)
 
 
 def _model_attributes(part: Part) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,9 @@ import zarr
 
 from ...framework.errors import MetameryError
 from ...framework.folders import RESULTS
+from ...framework.remote import Folder, RemoteError, RemotePath, zarr_at
 from ...framework.schema import STATES
+from ...framework.snapshot import snapshot
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -64,15 +65,19 @@ class Damage:
         return int(self.metamers.sum())
 
 
-def damages(folder: Path) -> dict[str, Damage]:
+def damages(folder: Folder) -> dict[str, Damage]:
     """Read all results of a study's models, and return what is lost of each, by the key of its group."""
-    models = _open(folder).get("models")
+    return _damages(_open_all(folder))
+
+
+def _damages(results: zarr.Group) -> dict[str, Damage]:
+    models = results.get("models")
     if not isinstance(models, zarr.Group):
         return {}
     return {key: _damage(group, f"models/{key}") for key, group in models.groups() if "metamers" in group}
 
 
-def without_lost(folder: Path, tree: xr.DataTree, found: Mapping[str, Damage] | None = None) -> xr.DataTree:
+def without_lost(folder: Folder, tree: xr.DataTree, found: Mapping[str, Damage] | None = None) -> xr.DataTree:
     """Return an open study in which lost metamers are marked as missing, with a warning that gives their number.
 
     Raises
@@ -80,8 +85,9 @@ def without_lost(folder: Path, tree: xr.DataTree, found: Mapping[str, Damage] | 
     MetameryError
         An array cannot be read at all.
     """
-    found = damages(folder) if found is None else found
-    unreadable = [path for damage in found.values() for path in damage.unreadable] + _others_unreadable(folder)
+    results = _open_all(folder)
+    found = _damages(results) if found is None else found
+    unreadable = [path for damage in found.values() for path in damage.unreadable] + _others_unreadable(results)
     if unreadable:
         more = f" and {len(unreadable) - 1} more" if len(unreadable) > 1 else ""
         mend = MEND if _is_made(unreadable[0]) else "restore it from a copy, or make it again"
@@ -98,7 +104,7 @@ def without_lost(folder: Path, tree: xr.DataTree, found: Mapping[str, Damage] | 
     return tree
 
 
-def readable(folder: Path, path: str) -> NDArray[Any]:
+def readable(folder: Folder, path: str) -> NDArray[Any]:
     """Read an array of a study; chunks that cannot be read have the fill value, as if they had not been written."""
     return _part(_array(_open(folder), path), ..., path, [])
 
@@ -113,7 +119,7 @@ def describe(damage: Damage) -> Iterator[str]:
         yield f"the null of '{damage.name}' is lost or incomplete; {MEND.replace('them', 'it')}"
 
 
-def check_natural(folder: Path, found: Mapping[str, Damage]) -> None:
+def check_natural(folder: Folder, found: Mapping[str, Damage]) -> None:
     """Raise `MetameryError` if natural signals are lost, without which nothing can be made or measured."""
     for damage in found.values():
         if damage.natural:
@@ -133,9 +139,14 @@ def listed(names: list[str], most: int = 3) -> str:
     return ", ".join(f"'{name}'" for name in names[:most]) + more
 
 
-def _open(folder: Path) -> zarr.Group:
+def _open(folder: Folder) -> zarr.Group:
     path = folder if folder.name == RESULTS else folder / RESULTS
-    return zarr.open_group(path, mode="r", use_consolidated=False)
+    return zarr.open_group(zarr_at(path), mode="r", zarr_format=3, use_consolidated=False)
+
+
+def _open_all(folder: Folder) -> zarr.Group:
+    """Open results of which all descriptions are needed; those on an object store are read at once."""
+    return _open(snapshot(folder / RESULTS) if isinstance(folder, RemotePath) else folder)
 
 
 def _damage(model: zarr.Group, path: str) -> Damage:
@@ -215,10 +226,10 @@ def _is_made(path: str) -> bool:
     return parts[0] == "models" and parts[2:] != ["stimuli", "signal"]
 
 
-def _others_unreadable(folder: Path) -> list[str]:
+def _others_unreadable(results: zarr.Group) -> list[str]:
     """Paths of other arrays that cannot be read: texts of the stimuli, and results of evaluators and trainings."""
     unreadable: list[str] = []
-    for path, array in _open(folder).members(max_depth=None):
+    for path, array in results.members(max_depth=None):
         inside = path.startswith("models/") and path.split("/")[2:3] in [["metamers"], ["match"], ["stimuli"], ["null"]]
         if isinstance(array, zarr.Array) and not inside:
             _part(array, ..., path, unreadable)
@@ -231,19 +242,29 @@ def _read(model: zarr.Group, name: str, path: str, unreadable: list[str]) -> NDA
 
 def _part(array: zarr.Array[Any], at: Any, path: str, unreadable: list[str]) -> NDArray[Any]:
     """Read part of an array; chunks that cannot be read have the fill value, as if they had not been written."""
-    try:
+    with _unless_unreadable():
         return np.asarray(array[at])
-    except Exception:  # codecs may raise anything
-        if path not in unreadable:
-            unreadable.append(path)
+    if path not in unreadable:
+        unreadable.append(path)
     is_text = array.dtype.kind not in "biuf"
     shape = np.broadcast_to(np.int8(0), array.shape)[at].shape
     found = np.full(shape, _LOST if is_text else array.fill_value, dtype=object if is_text else array.dtype)
     if at is ...:
         for region in product(*(_blocks(array, axis) for axis in range(array.ndim))):
-            with suppress(Exception):
+            with _unless_unreadable():
                 found[region] = array[region]
     return found
+
+
+@contextmanager
+def _unless_unreadable() -> Iterator[None]:
+    """Ignore that chunks cannot be read; an object store that does not answer has lost nothing."""
+    try:
+        yield
+    except RemoteError:
+        raise
+    except Exception:  # codecs may raise anything
+        return
 
 
 def _blocks(array: zarr.Array[Any], axis: int = 0) -> Iterator[slice]:

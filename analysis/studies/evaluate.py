@@ -15,7 +15,7 @@ import xarray as xr
 from ...framework.context import Context
 from ...framework.contract import examine, on_device
 from ...framework.errors import MetameryError, UnknownNameError, unknown
-from ...framework.folders import RESULTS, STUDY_FILE, check_input, check_output, home, kind
+from ...framework.folders import RESULTS, STUDY_FILE, check_input, check_output, has_results, home, kind
 from ...framework.groups import check_apart, check_result_name, numbered, result_name
 from ...framework.manager import Plugins
 from ...framework.model_results import models_of
@@ -24,6 +24,7 @@ from ...framework.progress import Progress
 from ...framework.protocols import Evaluator
 from ...framework.provenance import provenance
 from ...framework.registry import is_run
+from ...framework.remote import Folder, RemotePath, folder_at
 from ...framework.results import open_study
 from ...framework.run import Run
 from ...framework.schema import check_dataset
@@ -49,7 +50,7 @@ def evaluate(
     *,
     options: Mapping[str, Any] | None = None,
     plugins: Plugins | None = None,
-    output: str | Path | None = None,
+    output: str | Folder | None = None,
     name: str = "",
     seed: int = 0,
     device: str | torch.device = "cpu",
@@ -123,12 +124,12 @@ def evaluate(
         qualified = own = getattr(evaluator, "__qualname__", type(evaluator).__name__).partition(".")[0]
         function = evaluator
     if output is not None:
-        check_group(Path(output), name or own, kind(Path(output)) in ("study", "damaged"))
+        check_group(folder_at(output), name or own, kind(folder_at(output)) in ("study", "damaged"))
     context = _context(of, stimuli, models, plugins, torch.device(device), seed, progress or Progress())
     dataset = measure(qualified, function, given, context, {"seed": seed})
     check_dataset(dataset)
     if output is not None:
-        keep(Path(output), name or own, dataset)
+        keep(folder_at(output), name or own, dataset)
     return dataset
 
 
@@ -143,8 +144,8 @@ def _context(
 ) -> Context:
     """Return the context of a study, of metamers in memory, or of models."""
     generator = torch.Generator().manual_seed(seed)
-    if isinstance(of, str | Path):
-        folder = check_input(Path(of), ("study", "damaged"), "a study's folder")
+    if isinstance(of, str | Path | RemotePath):
+        folder = check_input(folder_at(of), ("study", "damaged"), "a study's folder")
         context = study_context(folder, plugins, device, generator, progress)
         return context if stimuli is None else replace(context, stimuli=stimuli)
     if _are_models(of):
@@ -176,13 +177,13 @@ def _on_device(models: Model | Mapping[str, Model], device: torch.device) -> dic
     return named
 
 
-def is_study(path: Path) -> bool:
+def is_study(path: Folder) -> bool:
     """Whether a folder holds the results of a study or of earlier evaluations, not those of a run."""
     return kind(home(path)) in ("study", "evaluations", "damaged")
 
 
 def study_context(
-    folder: Path, plugins: Plugins, device: torch.device, generator: torch.Generator, progress: Progress
+    folder: Folder, plugins: Plugins, device: torch.device, generator: torch.Generator, progress: Progress
 ) -> Context:
     """Return the context of a study.
 
@@ -227,7 +228,7 @@ def models_context(
     models: dict[str, Model] = {}
     qualified = qualified_names(names, plugins)
     for name in names:
-        if is_study(Path(name)):
+        if is_study(folder_at(name)):
             raise MetameryError(f"'{name}' is a study, which is evaluated alone: expected models")
         model: Model = plugins.load("model", name)
         on_device(model, device)
@@ -238,7 +239,7 @@ def models_context(
 
 def qualified_names(names: Sequence[str], plugins: Plugins) -> dict[str, str]:
     """Return the qualified names of models; runs of one name with as much of their folders as tells them apart."""
-    qualified = {name: "" if is_study(Path(name)) else plugins.find("model", name).qualified for name in names}
+    qualified = {name: "" if is_study(folder_at(name)) else plugins.find("model", name).qualified for name in names}
     alike: dict[str, list[str]] = {}
     for name, own in qualified.items():
         if is_run(Path(name)):
@@ -304,7 +305,7 @@ class Evaluation:
 
     evaluator: str
     options: Mapping[str, Any]
-    of: Path | Sequence[str]
+    of: Folder | Sequence[str]
     stimuli: Reference | None = None
     seed: int = 0
     source: Path | None = None
@@ -312,7 +313,7 @@ class Evaluation:
     def context(self, plugins: Plugins, device: torch.device, progress: Progress) -> Context:
         """Load what is measured; see `study_context` and `models_context`."""
         generator = torch.Generator().manual_seed(self.seed)
-        if isinstance(self.of, Path):
+        if isinstance(self.of, Path | RemotePath):
             return study_context(self.of, plugins, device, generator, progress)
         assert self.stimuli is not None
         with plugins.trust.named_in(self.source):
@@ -357,7 +358,7 @@ def measure(
     )
 
 
-def keep(folder: Path, name: str, dataset: xr.Dataset) -> None:
+def keep(folder: Folder, name: str, dataset: xr.Dataset) -> None:
     """Add a dataset to a folder's results, which are created if missing.
 
     Raises
@@ -365,16 +366,16 @@ def keep(folder: Path, name: str, dataset: xr.Dataset) -> None:
     MetameryError
         The dataset does not pass the schema, or cannot be written.
     """
-    if not (folder / RESULTS).exists():
+    if not has_results(folder):
         try:
             StudyStore.create(folder, {}, {"title": "Evaluations", **provenance()})
         except MetameryError:
-            if not (folder / RESULTS).exists():  # otherwise another process was first
+            if not has_results(folder):  # otherwise another process was first
                 raise
     StudyStore.reopen(folder).add(name, dataset)
 
 
-def check_group(folder: Path, name: str, of_study: bool = False) -> None:
+def check_group(folder: Folder, name: str, of_study: bool = False) -> None:
     """Check that a folder can take an evaluator's results under a name, before anything is measured.
 
     Raises

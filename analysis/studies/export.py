@@ -20,6 +20,7 @@ from ...framework.folders import EXPORT_TABLE, check_input, check_output
 from ...framework.groups import numbered
 from ...framework.model_results import STATE_NAMES, ModelResults, models_of, stimulus_facts
 from ...framework.owners import abandoned, clear, scratch
+from ...framework.remote import RemotePath, folder_at, on_disk
 from ...framework.replacing import writing_to
 from ...framework.schema import VERDICTS
 from ..proof.measures import NULL_METRICS
@@ -117,10 +118,11 @@ def export(study: Results, out_folder: str | Path, level: float | None = None) -
     """
     if level is not None and not -np.inf < level <= 0:
         raise MetameryError(f"the level is {level:g}, expected dBFS of at most 0, such as -23")
-    if isinstance(study, str | Path):
-        check_input(Path(study), ("study",), "a study's folder")
-    check_output(Path(out_folder), "export", others=False)
-    out = Path(out_folder).resolve()
+    if isinstance(study, str | Path | RemotePath):
+        check_input(folder_at(study), ("study",), "a study's folder")
+    out = on_disk(out_folder)
+    check_output(out, "export", others=False)
+    out = out.resolve()
     with opened(study) as tree:
         models, facts = models_of(tree), stimulus_facts(tree)
         if level is not None and all(isinstance(model.domain, ImageDomain) for model in models):

@@ -12,6 +12,7 @@ import xarray as xr
 from ...framework.errors import MetameryError, unknown
 from ...framework.folders import check_input
 from ...framework.groups import check_apart, check_result_name, result_name
+from ...framework.remote import RemotePath, folder_at
 from ...framework.results import open_study
 from ...framework.schema import (
     SCHEMA_VERSION,
@@ -27,7 +28,7 @@ from ...framework.store import Group
 from ..proof.success import judge
 from .damage import without_lost
 
-Results = str | Path | xr.DataTree | xr.Dataset | Mapping[str, xr.Dataset]
+Results = str | Path | RemotePath | xr.DataTree | xr.Dataset | Mapping[str, xr.Dataset]
 """A study's folder, an open study, what `synthesise` or an evaluator returned, or several of these by name."""
 
 _OF_STUDY = ("metamery_version", "torch_version", "device", "threads", "settings", "seed", "answers")
@@ -106,8 +107,8 @@ def opened(results: Results, kinds: Sequence[str] = ("study",)) -> Iterator[xr.D
     MetameryError
         The folder or the object is something else.
     """
-    if isinstance(results, str | Path):
-        folder = check_input(Path(results), kinds, "a study's folder")
+    if isinstance(results, str | Path | RemotePath):
+        folder = check_input(folder_at(results), kinds, "a study's folder")
         with open_study(folder) as tree:
             yield without_lost(folder, tree)
     else:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
@@ -16,9 +15,10 @@ import torch
 
 from ...framework.devices import resolve_device
 from ...framework.errors import MetameryError
-from ...framework.folders import RESULTS
+from ...framework.folders import has_results
 from ...framework.manager import Plugins
 from ...framework.progress import Progress
+from ...framework.remote import folder_at
 from ...framework.store import StudyStore
 from ...framework.study import Study
 from ..synthesis.procedure import Procedure
@@ -77,8 +77,8 @@ class StoredStudy:
         MetameryError
             There are none, or those of another study.
         """
-        folder = Path(self.folder)
-        if not (folder / RESULTS).exists():
+        folder = folder_at(self.folder)
+        if not has_results(folder):
             raise MetameryError(f"there are no results in '{folder}': expected a folder that all machines share")
         store = StudyStore(folder)
         if store.attributes["created"] != self.created:
@@ -158,6 +158,6 @@ def _as_worker(order: Order) -> Iterator[None]:
 @lru_cache(maxsize=1)  # units are sorted by model
 def _prepared(order: Order, study: StoredStudy, key: str) -> _Prepared:
     plugins, device, store = order.load_plugins(), resolve_device(order.device), study.open()
-    named = Study.stored(store.attributes["study"], Path(study.folder)).qualified(plugins)
+    named = Study.stored(store.attributes["study"], folder_at(study.folder)).qualified(plugins)
     procedure = Procedure.load(resolve_settings(named.synthesis), plugins)
     return _Prepared(named, plugins, procedure, load_part(named, key, plugins, device), device)

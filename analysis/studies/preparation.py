@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,11 +13,12 @@ from ...framework import owners
 from ...framework.claims import Claim
 from ...framework.devices import check_precision
 from ...framework.errors import MetameryError
-from ...framework.folders import RESULTS, STUDY_FILE, check_output
+from ...framework.folders import STUDY_FILE, check_output, has_results
 from ...framework.manager import Plugins, short
 from ...framework.progress import Progress
+from ...framework.remote import Folder, RemotePath
 from ...framework.replacing import replaced, writing_to
-from ...framework.staging import STAGED
+from ...framework.staging import STAGED, staging_for
 from ...framework.store import StudyStore
 from ...framework.study import Study, load_stimuli
 from ...framework.suppliers import naming_missing
@@ -68,7 +68,7 @@ class Prepared:
 
 def prepare(
     study: Study,
-    folder: Path,
+    folder: Folder,
     plugins: Plugins,
     device: torch.device,
     progress: Progress,
@@ -84,7 +84,7 @@ def prepare(
         A name is unknown, a stimulus does not fit, or the folder holds the results of another study. A new study then
         leaves nothing behind.
     """
-    stored = StudyStore.reopen(folder) if (folder / RESULTS).exists() else None
+    stored = StudyStore.reopen(folder) if has_results(folder) else None
     is_new = stored is None
     study = with_batch_size(study, plugins, device, stored)
     named = study if stored is None else study.qualified(plugins)
@@ -121,18 +121,18 @@ def prepare(
     return prepared
 
 
-def is_prepared(folder: Path) -> bool:
+def is_prepared(folder: Folder) -> bool:
     """Whether a study's results are there, with the null of each model."""
-    if not (folder / RESULTS).exists():
+    if not has_results(folder):
         return False
     store = StudyStore(folder)
     return all("null" in store.children(f"models/{key}") for key in store.children("models"))
 
 
-def check_folder(study: Study, folder: Path, plugins: Plugins) -> None:
+def check_folder(study: Study, folder: Folder, plugins: Plugins) -> None:
     """Raise `MetameryError` if a folder cannot take a study's results, before anything is computed."""
     check_output(folder, "study")
-    if (folder / STUDY_FILE).exists() and not (folder / RESULTS).exists():
+    if (folder / STUDY_FILE).exists() and not has_results(folder):
         asked = Study.read(folder / STUDY_FILE)
         if differences := study.differences(asked, plugins):
             raise MetameryError(
@@ -143,7 +143,7 @@ def check_folder(study: Study, folder: Path, plugins: Plugins) -> None:
 def _goes_on(
     store: StudyStore,
     study: Study,
-    folder: Path,
+    folder: Folder,
     plugins: Plugins,
     parts: list[Part],
     settings: Settings,
@@ -210,7 +210,7 @@ def measure_null(
         drawn = draw_signals(len(stimuli), most, study.seed)
         signals = ((each.name, part.model.domain.fit(each)) for each in map(stimuli.__getitem__, drawn))
         what = short(study.null_stimuli.name)
-    with owners.scratch(folder, STAGED) as scratch:
+    with staging_for(folder) as scratch:
         try:
             null = null_of_signals(
                 part.model,
@@ -229,7 +229,7 @@ def measure_null(
     return null.assign_attrs(stimuli=what)
 
 
-def _check_null(folder: Path, key: str, null: xr.Dataset, store: StudyStore) -> None:
+def _check_null(folder: Folder, key: str, null: xr.Dataset, store: StudyStore) -> None:
     """Raise `MetameryError` if the nulls of a study's models are not of the same signals."""
     own = store.group_attributes(f"models/{key}")
     for each in store.children("models"):
@@ -243,9 +243,14 @@ def _check_null(folder: Path, key: str, null: xr.Dataset, store: StudyStore) -> 
                 )
 
 
-def _keep_file(study: Study, folder: Path) -> None:
+def _keep_file(study: Study, folder: Folder) -> None:
     """Write the study's file in one step, unless it exists."""
-    if not (folder / STUDY_FILE).exists():
-        staged = owners.owned(folder, STAGED)  # by this name it is removed with the store's own leftovers
-        with writing_to(folder), replaced(folder / STUDY_FILE, staged) as partial:
-            partial.write_text(study.to_toml(), encoding="utf-8")
+    file = folder / STUDY_FILE
+    if not file.exists():
+        with writing_to(folder):
+            if isinstance(file, RemotePath):
+                file.write_text(study.to_toml())
+                return
+            staged = owners.owned(file.parent, STAGED)  # by this name it is removed with the store's own leftovers
+            with replaced(file, staged) as partial:
+                partial.write_text(study.to_toml(), encoding="utf-8")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ...framework.errors import MetameryError
 from ...framework.folders import STUDY_FILE
 from ...framework.manager import Plugins
 from ...framework.progress import Progress
+from ...framework.remote import Folder
 from ...framework.results import open_study
 from ...framework.schema import STATES
 from ...framework.store import StudyStore
@@ -27,7 +27,7 @@ from .units import Share, Unit, units
 
 def check_same(
     study: Study,
-    folder: Path,
+    folder: Folder,
     plugins: Plugins,
     parts: list[Part],
     settings: Settings,
@@ -63,7 +63,7 @@ def check_same(
 
 
 def _mend(
-    folder: Path, part: Part, store: StudyStore, damage: Damage, settings: Settings, mine: Sequence[Unit]
+    folder: Folder, part: Part, store: StudyStore, damage: Damage, settings: Settings, mine: Sequence[Unit]
 ) -> None:
     """Mark the lost metamers of some units of one model as missing, so that they are made again, with a warning."""
     for what in describe(damage):
@@ -85,7 +85,7 @@ def holds_results(store: StudyStore) -> bool:
     return any(bool((state != STATES["missing"]).any()) for state in states)
 
 
-def give_way(folder: Path, store: StudyStore) -> None:
+def give_way(folder: Folder, store: StudyStore) -> None:
     """Remove a study in which nothing was made, so that the folder is free for another."""
     file = folder / STUDY_FILE
     if file.exists() and file.read_text(encoding="utf-8") == store.attributes["study"]:  # written with the results

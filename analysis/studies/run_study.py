@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, nullcontext
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,9 +10,10 @@ import torch
 from ...framework import claims
 from ...framework.devices import here
 from ...framework.errors import MetameryError
-from ...framework.folders import RESULTS, STUDY_FILE
+from ...framework.folders import STUDY_FILE, has_results
 from ...framework.manager import Plugins
 from ...framework.progress import Progress
+from ...framework.remote import Folder, folder_at
 from ...framework.stopping import RESUMES, STARTS_AGAIN, say
 from ...framework.store import StudyStore
 from ...framework.study import Study
@@ -26,7 +26,7 @@ from .workers import Workers, open_workers
 
 def run_study(
     study: Study,
-    folder: str | Path,
+    folder: str | Folder,
     plugins: Plugins | None = None,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
@@ -43,7 +43,8 @@ def run_study(
     study
         Models, stimuli and settings, as names and numbers.
     folder
-        The study's folder; created if missing. The same call resumes an interrupted one.
+        The study's folder, or a URL such as ``s3://BUCKET/FOLDER``; created if missing. The same call resumes an
+        interrupted one.
     plugins
         Plugins in which names are looked up; all that are installed by default.
     device
@@ -85,12 +86,12 @@ def run_study(
     ...         dict(results["models/audio+coch-cnn-digits/metamers"].dataset.loss.sizes)
     {'layer': 1, 'stimulus': 2, 'seed': 1, 'step': 3}
     """
-    folder, plugins, device = Path(folder), plugins or Plugins(), torch.device(device)
+    folder, plugins, device = folder_at(folder), plugins or Plugins(), torch.device(device)
     progress, share = progress or Progress(), Share.parse(part) if part else None
     check_folder(study, folder, plugins)
     claimed = claims.work(folder) if share is None else claims.part(folder, f"{share.index}-of-{share.count}")
     with claimed as claim, plugins.trust.named_in(study.source):
-        is_new, has_no_file = not (folder / RESULTS).exists(), not (folder / STUDY_FILE).exists()
+        is_new, has_no_file = not has_results(folder), not (folder / STUDY_FILE).exists()
         try:
             with ExitStack() as stack:
                 workers = stack.enter_context(open_workers(scheduler, plugins, device)) if scheduler else None
@@ -99,13 +100,13 @@ def run_study(
                     prepared = prepare(study, folder, plugins, here(device), progress, claim, share, workers)
                 _make(prepared, share, workers, device, claim, progress)
         except KeyboardInterrupt:
-            say(RESUMES if (folder / RESULTS).exists() and holds_results(StudyStore(folder)) else STARTS_AGAIN)
+            say(RESUMES if has_results(folder) and holds_results(StudyStore(folder)) else STARTS_AGAIN)
             raise
         except MetameryError:
             raise
         except Exception:  # a fault, such as of a user's distance
             alone = is_new and share is None
-            if alone and (folder / RESULTS).exists() and not holds_results(store := StudyStore(folder)):
+            if alone and has_results(folder) and not holds_results(store := StudyStore(folder)):
                 store.discard()
                 if has_no_file:
                     (folder / STUDY_FILE).unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ...framework.domains import Domain, ImageDomain
 from ...framework.errors import MetameryError
 from ...framework.folders import STUDY_FILE
 from ...framework.models import Model
+from ...framework.remote import Folder
 from ...framework.stimuli import Stimuli, Stimulus
 from ...framework.study import Reference, load_stimuli
 from .unchanged import is_replaced, right_answers
@@ -48,7 +48,7 @@ class StoredStimuli:
 
     def __init__(
         self,
-        folder: Path | None,
+        folder: Folder | None,
         tree: xr.DataTree,
         models: Mapping[str, Model],
         use: Reference | None = None,

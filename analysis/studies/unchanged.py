@@ -15,6 +15,7 @@ from ...framework.domains import Domain
 from ...framework.errors import MetameryError
 from ...framework.models import Model
 from ...framework.progress import Progress
+from ...framework.remote import Folder
 from ...framework.stimuli import Stimulus
 from ...framework.study import Reference, load_stimuli
 from .damage import listed
@@ -44,7 +45,7 @@ def kept_activations(model: Model, signals: torch.Tensor, layers: Sequence[str])
     return {KEPT: json.dumps({name: [[float(f"{n:.9g}") for n in row] for row in own] for name, own in once.items()})}
 
 
-def check_models(folder: Path, parts: Sequence[Part], tree: xr.DataTree) -> None:
+def check_models(folder: Folder, parts: Sequence[Part], tree: xr.DataTree) -> None:
     """Compare models with what a study stores of them: weights, domain, labels and activations.
 
     Raises
@@ -60,7 +61,7 @@ def check_models(folder: Path, parts: Sequence[Part], tree: xr.DataTree) -> None
             )
 
 
-def check_layers(folder: Path, parts: Sequence[Part], tree: xr.DataTree) -> None:
+def check_layers(folder: Folder, parts: Sequence[Part], tree: xr.DataTree) -> None:
     """Raise `MetameryError` if the layers at which a study makes or measures metamers have changed."""
     for part in parts:
         group = tree[f"models/{part.key}"]
@@ -74,7 +75,7 @@ def check_layers(folder: Path, parts: Sequence[Part], tree: xr.DataTree) -> None
 
 
 def check_stimuli(
-    folder: Path, use: Reference, plugins: Plugins, models: Mapping[str, Model], tree: xr.DataTree, progress: Progress
+    folder: Folder, use: Reference, plugins: Plugins, models: Mapping[str, Model], tree: xr.DataTree, progress: Progress
 ) -> None:
     """Compare the stimuli that a study names with those that it stored, by name, right answers and signal.
 

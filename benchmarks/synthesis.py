@@ -7,8 +7,8 @@ On EfficientNet-Lite0 with scikit-image's photographs, at three layers, side by 
 (b) by hand    the network cut off behind the layer, a batch of eight, Adam: what an expert would write;
 (b') the same with the two things that metamery does to be fast on CPUs: the weights' channels last, and freed memory
      kept for the next update;
-(c) metamery   `match_layer` with the preset `fast`, the same batch and optimizer, run as `synthesise` does: as (b'), with
-               batch normalisations folded.
+(c) metamery   `match_layer` with the preset `fast`, the same batch and optimizer, run as `synthesise` does: as (b')
+               with batch normalisations folded.
 
 First the time of one update of one stimulus: medians over rounds in which the four take turns, and the medians of the
 rounds' ratios. Then the time until `fast` has the loss that (a) has after all its updates, for each stimulus.

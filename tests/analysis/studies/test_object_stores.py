@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from conftest import Said, forget_object_stores
 from metamery.analysis import to_table
@@ -54,12 +55,14 @@ def done(url: str) -> int:
 
 
 @pytest.fixture
-def made(bucket: str, monkeypatch: pytest.MonkeyPatch) -> RemotePath:
+def made(bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RemotePath:
     """A study with invented results, of which nothing that was read is kept."""
     monkeypatch.setattr(snapshot, "KEPT_SECONDS", 0.0)
+    make_study(tmp_path / "made", {"example:net": IMAGE}, finished=True)
     folder = folder_at(f"{bucket}/study")
     assert isinstance(folder, RemotePath)
-    make_study(folder, {"example:net": IMAGE}, finished=True)  # type: ignore[arg-type]
+    filesystem, path = fsspec.url_to_fs(str(folder))
+    filesystem.put(f"{tmp_path / 'made'}/", f"{path}/", recursive=True)
     return folder
 
 

@@ -229,10 +229,10 @@ class _CapturedPull:
     """`_pull` as a CUDA graph: what it reads and what it returns stay where they are."""
 
     def __init__(self, pull: Callable[[], Pull]) -> None:
-        beside = torch.cuda.Stream()  # libraries set themselves up in a pass outside the graph
+        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         beside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(beside):
-            pull()
+            pull()  # libraries set themselves up outside the graph
         torch.cuda.current_stream().wait_stream(beside)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):

@@ -115,9 +115,10 @@ def test_memory_and_disk_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         check_memory("it", 10**15)
     with pytest.raises(MetameryError, match=r"^it would take .* on the disk of '.*', and .* are free$"):
         check_disk("it", 10**18, tmp_path / "not" / "yet")
-    monkeypatch.setattr(limits, "free_memory", lambda: 1000)
-    with pytest.raises(MetameryError, match=r"it would take 2 kB of memory, and 1 kB are free"):
-        check_memory("it", 2000)
+    monkeypatch.setattr(limits, "free_memory", lambda: 10**7)
+    check_memory("it", limits.SMALL)
+    with pytest.raises(MetameryError, match=r"it would take 20 MB of memory, and 10 MB are free"):
+        check_memory("it", 2 * 10**7)
     monkeypatch.setattr(limits, "free_memory", lambda: None)
     check_memory("it", 10**18)
     assert size(1_500_000) == "1.5 MB"

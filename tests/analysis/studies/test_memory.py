@@ -121,8 +121,8 @@ for name in "few", "many":
 @on_linux
 @pytest.mark.slow
 def test_results_are_read_in_blocks(tmp_path: Path) -> None:
-    """Natural signals and metamers are 10 MB of the smaller study and 60 MB of the larger."""
-    for name, count in ("few", 20), ("many", 120):
+    """Natural signals and metamers are 20 MB of the smaller study and 80 MB of the larger."""
+    for name, count in ("few", 40), ("many", 160):
         stimuli = [f"s{index}" for index in range(count)]
         make_study(
             tmp_path / name, {"vision:net": ImageDomain(3, 144, 144)}, stimuli, True, layers=["output"], seeds=[0]
@@ -132,7 +132,7 @@ def test_results_are_read_in_blocks(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     few, many = map(int, done.stdout.split())
-    assert many - few < 20e6
+    assert many - few < 35e6  # the C library keeps more or less of what is freed
 
 
 def test_losses_at_some_updates_are_those_of_all(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def folded(model: Model, layers: Sequence[str]) -> Iterator[int]:
     >>> import torch
     >>> from metamery.framework import ImageDomain, Model
     >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).eval()
-    >>> with folded(Model(network, ImageDomain(3, 8, 8)), ["2"]) as count:
+    >>> with folded(Model(network, ImageDomain(3, 8, 8), ["2"]), ["2"]) as count:
     ...     count, network[1](torch.ones(1, 4, 1, 1)).flatten().tolist()
     (1, [1.0, 1.0, 1.0, 1.0])
     """

@@ -125,7 +125,7 @@ def test_what_is_left_out_registers_nothing(run: Run) -> None:
 def test_a_stolen_command_stays_whose_it_was(run: Run) -> None:
     done = run("export", "--help")
     assert done.status == 0
-    assert "Usage: metamery export [OPTIONS] {study}" in done.out
+    assert "Usage: metamery export [OPTIONS] {STUDY}" in done.out
     assert run("greet").out == "hello\n"
 
 

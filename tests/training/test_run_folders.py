@@ -117,6 +117,8 @@ def test_a_history_of_an_earlier_version_grows_to_its_whole_length(train: Any, s
     assert open_study(folder)["history"].sizes == {"epoch": 2}
 
 
+# Filters of warnings are the process's, so that a thread which restores them also does so for the others.
+@pytest.mark.filterwarnings("ignore:Consolidated metadata", "ignore:Object at")
 def test_epochs_to_come_are_nan_and_a_reader_is_never_disturbed(train: Any, folder: Path) -> None:
     problems: list[str] = []
     seen: set[int] = set()

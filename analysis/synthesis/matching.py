@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -132,7 +132,6 @@ def match_layer(
     rows = [row for row, reason in enumerate(reasons) if not reason]
     advance((batch - len(rows)) * settings.steps)
     pool = _Pool(finished, targets, rows, procedure.optimizer)
-    on_cpu = torch.get_default_device().type == "cpu"
     capture &= start.device.type == "cuda"
     captured: _CapturedPull | None = None
     unchanged = 0  # updates since the last signal left
@@ -161,7 +160,7 @@ def match_layer(
             break
         if capture and unchanged == SYNC_EVERY and settings.steps - update >= CAPTURE_FOR:
             captured = _capture(lambda: _pull(tap, pool, procedure, domain, differentiate=True), distances)
-        pool.step(gradient, settings.rate(update), torch.device("cpu") if not on_cpu else nullcontext())
+        pool.step(gradient, settings.rate(update))
         pool.signals.clamp_(domain.low, domain.high)
         advance(len(pool.rows))
         unchanged += 1
@@ -196,14 +195,15 @@ class _Pool:
             if not self._whole:
                 self._optimizer = make(list(self.signals.unbind()))
 
-    def step(self, gradient: torch.Tensor, rate: float, counting: AbstractContextManager[object]) -> None:
-        """Make one update; optimizers count their steps on the default device, which `counting` makes the CPU."""
+    def step(self, gradient: torch.Tensor, rate: float) -> None:
+        """Make one update."""
         (group,) = self._optimizer.param_groups
         group["lr"] = rate
         gradients = [gradient] if self._whole else gradient.unbind()
         for parameter, own in zip(group["params"], gradients, strict=True):
             parameter.grad = own
-        with counting:
+        on_cpu = torch.get_default_device().type == "cpu"
+        with nullcontext() if on_cpu else torch.device("cpu"):  # optimizers count steps there
             self._optimizer.step()
 
     def keep(self, indices: list[int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,10 +33,9 @@ from ...framework.registry import absolute
 from ...framework.remote import Folder, folder_at, on_disk
 from ...framework.study import ModelReference, Reference, Study
 from .experiments import demonstrate, require_server
+from .success_lines import success_lines
 
 if TYPE_CHECKING:
-    import xarray as xr
-
     from ...framework.manager import Plugins
     from ...framework.store import StudyStore
 
@@ -49,7 +47,6 @@ DEMO_NULL_SIGNALS = 200
 EXPERIMENT_DEMO_LAYERS = ("_blocks.1", "_blocks.8", "output")
 EXPERIMENT_DEMO_STEPS = 100
 EXPERIMENT_DEMO_STIMULI = 10
-FEW_PAIRS = 1000
 
 Output = Annotated[
     str,
@@ -394,7 +391,7 @@ def _make(
         typer.echo(f"results: {store.path.resolve()}")
         typer.echo(f"{total - missing} of {total} metamers are made; the other parts make the rest")
         return
-    for line in _success(folder):
+    for line in success_lines(folder):
         typer.echo(line)
     typer.echo(f"results: {store.path.resolve()}")
     typer.echo(f"report:  {write_report(folder).resolve()}")
@@ -409,40 +406,3 @@ def _count(store: StudyStore) -> tuple[int, int, int]:
     states = [store.read(f"models/{key}/metamers", "state") for key in store.children("models")]
     missing, failed = (sum(int((s == STATES[name]).sum()) for s in states) for name in ("missing", "failed"))
     return missing, failed, sum(s.size for s in states)
-
-
-def _success(folder: Folder) -> Iterator[str]:
-    """Yield lines with the proportion of metamers that succeed at each layer, with 95 % Wilson intervals."""
-    from ...framework.model_results import models_of
-    from ...framework.results import open_study
-    from ..proof.success import success_by_layer
-    from ..report.numbers import number
-
-    with open_study(folder) as tree:
-        for results in models_of(tree):
-            yield ""
-            if results.null is None or results.match is None:
-                yield f"{results.name}: no null, which requires two different signals; see --null-stimuli"
-                continue
-            null = results.null.attrs
-            few = ": few, see --null-stimuli" if null["pairs"] < FEW_PAIRS else ""
-            pairs = "1 pair" if null["pairs"] == 1 else f"{number(null['pairs'])} pairs"
-            yield f"{results.name}, against {pairs} of {number(null['signals'])} natural signals{few}"
-            yield f"{'layer':<24} {'success':<22} {'same label':<22} {'match':<22} 8-bit or 16-bit"
-            counts = success_by_layer(results.match)
-            for layer in counts["layer"].values:
-                here = counts.sel(layer=layer)
-                parts = [_share(here, part) for part in ("success", "agrees", "matches", "quantised_success")]
-                yield f"{layer:<24} " + " ".join(f"{part:<22}" for part in parts).rstrip()
-    yield ""
-
-
-def _share(counts: xr.Dataset, part: str) -> str:
-    """Format a proportion of `success_by_layer`."""
-    from ..report.numbers import interval
-
-    counted = int(counts[f"{part}_counted"])
-    if not counted:
-        return "unattainable" if int(counts["unattainable"]) and part != "agrees" else "–"
-    ends = interval(*(float(counts[f"{part}_{end}"]) for end in ("low", "high")))
-    return f"{round(counted * float(counts[part]))}/{counted} {ends}"

@@ -7,6 +7,7 @@ workers there are, nor on whether the training was interrupted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -16,9 +17,7 @@ from ..framework.domains import Domain
 from ..framework.errors import MetameryError, unknown
 from ..framework.progress import Progress
 from ..framework.randomness import derived_seed
-from ..framework.stimuli import Stimuli
-
-Augment = Callable[[torch.Tensor], torch.Tensor]
+from ..framework.stimuli import Stimuli, Stimulus
 
 MAX_CACHED_BYTES = 2 * 2**30
 """Largest size of a data set that is held in memory, decoded and fitted once."""
@@ -47,6 +46,27 @@ def categories(stimuli: Stimuli) -> Sequence[str]:
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """Random changes of one signal, drawn from the global generator of the CPU.
+
+    Parameters
+    ----------
+    original
+        Change of a stimulus as it was read, whose signal is then fitted to the domain; none by default.
+    fitted
+        Change of the signal in the domain; none by default.
+    """
+
+    original: Callable[[Stimulus], Stimulus] | None = None
+    fitted: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    def __call__(self, stimulus: Stimulus, domain: Domain) -> torch.Tensor:
+        """Return a stimulus's signal in the domain, changed."""
+        signal = domain.fit(self.original(stimulus) if self.original else stimulus)
+        return self.fitted(signal) if self.fitted else signal
+
+
+@dataclass(frozen=True)
 class Examples(Dataset[tuple[torch.Tensor, int]]):
     """Stimuli as ``(signal, class)``, indexed by ``(epoch, index)``.
 
@@ -66,38 +86,47 @@ class Examples(Dataset[tuple[torch.Tensor, int]]):
         All signals ``(N, …)``, where they are held in memory; otherwise None.
     names
         Names of the stimuli, where they are known without decoding.
+    classes
+        Number of classes.
     """
 
     stimuli: Stimuli
     targets: Sequence[int]
     domain: Domain
-    augment: Augment | None = None
+    augment: Augmentation | None = None
     seed: int = 0
     kept: torch.Tensor | None = None
     names: Sequence[str] | None = None
+    classes: int = 0
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[torch.Tensor, int]:
         epoch, index = item
-        signal = self.kept[index] if self.kept is not None else self.domain.fit(self.stimuli[index])
-        if self.augment is not None:
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(derived_seed(self.seed, "augment", epoch, index))
-                signal = self.augment(signal)
-        return signal, self.targets[index]
+        with _one_thread(), torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derived_seed(self.seed, "augment", epoch, index))
+            return self._signal(index), self.targets[index]
+
+    def _signal(self, index: int) -> torch.Tensor:
+        if self.kept is None:
+            stimulus = self.stimuli[index]
+            return self.domain.fit(stimulus) if self.augment is None else self.augment(stimulus, self.domain)
+        signal = self.kept[index]
+        return signal if self.augment is None or self.augment.fitted is None else self.augment.fitted(signal)
 
 
 def examples(
     stimuli: Stimuli,
     classes: Sequence[str],
     domain: Domain,
-    augment: Augment | None = None,
+    augment: Augmentation | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Examples:
     """Prepare stimuli for a network of these classes; small data sets are decoded now.
+
+    Signals that are augmented as they were read are decoded each time.
 
     Raises
     ------
@@ -111,7 +140,7 @@ def examples(
     targets = [indices[category] for category in categories(stimuli)]
     size = 4 * torch.Size(domain.shape).numel() * len(stimuli)
     kept, names = None, getattr(stimuli, "names", None)
-    if size <= MAX_CACHED_BYTES:
+    if size <= MAX_CACHED_BYTES and not (augment and augment.original):
         progress = progress or Progress()
         progress.start(len(stimuli), "reading signals")
         kept, names = torch.empty(len(stimuli), *domain.shape, dtype=torch.float32, device="cpu"), []
@@ -120,7 +149,7 @@ def examples(
             kept[index] = domain.fit(stimulus)
             names.append(stimulus.name)
             progress.advance()
-    return Examples(stimuli, targets, domain, augment, seed, kept, names)
+    return Examples(stimuli, targets, domain, augment, seed, kept, names, len(classes))
 
 
 @dataclass(frozen=True)
@@ -177,3 +206,17 @@ def batches(examples: Examples, order: Order, workers: int = 0) -> Iterator[tupl
         return
     own = torch.Generator()  # otherwise the loader draws a seed from the global one
     yield from DataLoader(examples, batch_sampler=order, num_workers=workers, generator=own)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread, as the loader's processes do: sums over several are rounded otherwise."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -11,7 +11,7 @@ import torch
 from metamery.framework import ImageDomain, MetameryError, Plugins, Stimulus, UnknownNameError
 from metamery.framework.study import Reference
 from metamery.training import data
-from metamery.training.data import Examples, Order, batches, classes_of, examples
+from metamery.training.data import Augmentation, Examples, Order, batches, classes_of, examples
 from metamery.training.splits import splits_of_name
 
 DOMAIN = ImageDomain(3, 6, 6)
@@ -24,8 +24,11 @@ def stimuli() -> list[Stimulus]:
     return [Stimulus(torch.rand(3, 6, 6, generator=generator), name, name=str(i)) for i, name in enumerate(names)]
 
 
-def noisy(signal: torch.Tensor) -> torch.Tensor:
+def _noisy(signal: torch.Tensor) -> torch.Tensor:
     return signal + torch.rand(1)
+
+
+noisy = Augmentation(fitted=_noisy)
 
 
 def everything(given: Examples, order: Order, workers: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -28,6 +28,10 @@ Background = Annotated[
     str, typer.Option(metavar="COLOUR", help="Background of partly transparent pictures of a folder, such as white.")
 ]
 Log = Annotated[Path | None, typer.Option(metavar="FILE", help="Append a line on the progress to a file, every 30 s.")]
+Profile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a profile of some steps, for ui.perfetto.dev: .json or .json.gz."),
+]
 Scheduler = Annotated[
     str,
     typer.Option(

@@ -28,7 +28,7 @@ FOLDER = "files:folder"
 
 
 SYNTHESIS = (
-    "preset", "distance", "optimizer", "step_size", "schedule", "steps", "tolerance", "modified_relu",
+    "preset", "distance", "optimizer", "step_size", "schedule", "steps", "tolerance", "stop", "modified_relu",
     "total_variation", "bounds", "noise", "precision", "seeds", "batch_size", "distance_options", "optimizer_options",
 )  # fmt: skip
 """Entries of the table ``synthesis``; `metamery.analysis` has their meaning."""

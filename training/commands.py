@@ -15,6 +15,7 @@ from ..framework.command_options import (
     DryRun,
     Log,
     ModelOptions,
+    Profile,
     Seed,
     SkipUnreadable,
     Trust,
@@ -72,6 +73,7 @@ def train(
         int | None, typer.Option(min=1, help="Updates between checkpoints within an epoch.")
     ] = None,
     log: Log = None,
+    profile: Profile = None,
     seed: Seed = 0,
     trust: Trust = False,
     dry_run: DryRun = False,
@@ -121,7 +123,7 @@ def train(
             f"{size(planned.memory_bytes)} of memory besides PyTorch, and {size(planned.disk_bytes)} on disk"
         )
         return
-    with ProgressBar(log) as progress, plugins.trust.named_in(source):
+    with ProgressBar(log, profile) as progress, plugins.trust.named_in(source):
         history = run_training(
             run, output, plugins, hardware, stimuli=loaded, checkpoint_every=checkpoint_every, progress=progress
         )

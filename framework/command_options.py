@@ -87,7 +87,7 @@ def folder_or_name(plugins: Plugins, use: Reference) -> Reference:
     try:
         plugins.find("stimuli", use.name)
     except MetameryError:
-        return located(Reference(f"{use.name}/", use.options)) if os.path.isdir(os.path.expanduser(use.name)) else use
+        return located(Reference(f"{use.name}/", use.options) if os.path.isdir(os.path.expanduser(use.name)) else use)
     return located(use)
 
 

@@ -34,6 +34,14 @@ TRANSFORMS = (
 )  # fmt: skip
 """Classes of `torchvision.transforms.v2` that change a picture and not its label."""
 
+_EIGHT_BIT = (
+    *SIZING, "flip", "crop", "AutoAugment", "ColorJitter", "GaussianBlur", "RandAugment", "RandomAdjustSharpness",
+    "RandomAffine", "RandomAutocontrast", "RandomChannelPermutation", "RandomEqualize", "RandomGrayscale",
+    "RandomHorizontalFlip", "RandomInvert", "RandomPerspective", "RandomPosterize", "RandomRotation",
+    "RandomVerticalFlip", "TrivialAugmentWide",
+)  # fmt: skip
+"""Transforms whose arguments mean the same for numbers of 8 bits as for those in [0, 1]."""
+
 _IDLE = ("ColorJitter",)  # does nothing without arguments
 
 _MAX_DRAWS = 20  # stretches of a sound that are drawn before one is known to be mostly silent
@@ -126,14 +134,17 @@ def _value(name: str, key: str, value: Any, default: Any) -> Any:
 def _applied(
     transforms: Sequence[Any], named: Sequence[tuple[str, Any]], domain: ImageDomain
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return a function of pictures in [0, 1] that checks what comes out."""
+    """Return a function of pictures, in [0, 1] or 8 bits, that checks what comes out."""
     names = [name for name, _ in named]
+    wide = [name not in _EIGHT_BIT or bool(given.get("fill")) for name, given in named]
 
     def apply(signal: torch.Tensor) -> torch.Tensor:
         changed = signal
         try:
             with torch.device("cpu"), float32_by_default():
-                for transform in transforms:
+                for transform, is_wide in zip(transforms, wide, strict=True):
+                    if is_wide and changed.dtype == torch.uint8:
+                        changed = changed.float() / 255
                     changed = transform(changed)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
             reason = " ".join(str(error).split())
@@ -156,7 +167,9 @@ def _original(
     apply = _applied(transforms, named, domain)
 
     def augment(stimulus: Stimulus) -> Stimulus:
-        values = picture(stimulus, domain.channels)
+        values = stimulus.signal
+        if values.dtype != torch.uint8 or len(values) not in (1, domain.channels):
+            values = picture(stimulus, domain.channels)
         return replace(stimulus, signal=apply(values.expand(domain.channels, -1, -1)))
 
     return augment
@@ -166,9 +179,15 @@ def _fitted(
     transforms: Sequence[Any], named: Sequence[tuple[str, Any]], domain: ImageDomain
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     apply, (low, high) = _applied(transforms, named, domain), (domain.low, domain.high)
-    if (low, high) == (0, 1):
-        return apply
-    return lambda signal: (low + (high - low) * apply((signal - low) / (high - low))).clamp(low, high)
+
+    def augment(signal: torch.Tensor) -> torch.Tensor:
+        if signal.dtype != torch.uint8 and (low, high) != (0, 1):
+            signal = (signal - low) / (high - low)
+        changed = apply(signal)
+        is_scaled = changed.dtype == torch.uint8 or (low, high) == (0, 1)
+        return changed if is_scaled else (low + (high - low) * changed).clamp(low, high)
+
+    return augment
 
 
 def _try(built: Augmentation, domain: ImageDomain) -> None:

@@ -28,7 +28,7 @@ from ..framework.randomness import derived_seed
 from ..framework.recipes import Recipe
 from ..framework.running import frozen
 from .activations import LayerModel, perturbed
-from .data import Examples, Order, batches
+from .data import Examples, Loader, Order, batches, in_domain
 from .fingerprints import Fingerprint
 from .mixing import mixing
 from .schedules import epsilon_share, learning_rate
@@ -77,7 +77,7 @@ def train(
     seed
         Seed of all random choices.
     workers
-        Number of processes that decode signals, unless all are in memory.
+        Number of processes that decode and augment signals, unless all are in memory and stay as they are.
     checkpoint_every
         Number of updates after which a checkpoint is written within an epoch, besides the one at its end.
     before_keeping
@@ -119,6 +119,7 @@ def train(
             before_keeping()
         state.save(folder, fabric)
 
+    read = Loader(examples, workers, pinned=fabric.device.type == "cuda")
     progress.start(recipe.epochs * updates, "training")
     progress.advance(state.epoch * updates + state.batch)
     while state.epoch < recipe.epochs:
@@ -126,7 +127,7 @@ def train(
         share = fabric.global_rank, fabric.world_size
         order = Order(len(examples), recipe.batch_size, state.epoch, seed, *share, first=state.batch)
         progress.describe(f"epoch {state.epoch + 1} of {recipe.epochs}")
-        for batch in batches(examples, order, workers):
+        for batch in read(order):
             update = state.epoch * updates + state.batch
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, update, updates)
@@ -134,6 +135,7 @@ def train(
             perturb = tools.check if state.has_fallen else tools.perturbation and tools.perturbation(size)
             randomness = derived_seed(seed, "update", update, fabric.global_rank)
             signals, labels = fabric.to_device(batch)
+            signals = in_domain(signals, model.domain)
             if tools.augment:
                 generator = torch.Generator().manual_seed(derived_seed(randomness, "augment"))
                 for augment in tools.augment:
@@ -204,6 +206,7 @@ def _measured(
     with frozen(model.module), torch.no_grad(), fabric.autocast():
         for batch in given:
             signals, labels = fabric.to_device(batch)
+            signals = in_domain(signals, model.domain)
             logits = logits_of(signals, labels).float()
             loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
             totals += torch.stack([loss, (logits.argmax(dim=1) == labels).sum(), loss.new_tensor(len(labels))])

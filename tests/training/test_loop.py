@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from metamery.framework import ImageDomain, MetameryError, Model, Recipe, Stimulus
 from metamery.framework.progress import Progress
+from metamery.training.augmentation import augmentation
 from metamery.training.checkpoints import load
 from metamery.training.data import Examples, Order, batches, examples
 from metamery.training.loop import BEST, LAST, evaluate, train
@@ -174,6 +175,22 @@ def test_a_mixed_training_stopped_and_resumed_is_never_stopped(tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "part", recipe, tools=tools(loss=smooth), checkpoint_every=2, progress=Stopping(8))
     resumed, again = run(tmp_path / "part", recipe, tools=tools(loss=smooth), checkpoint_every=2)
+    assert same(weights(whole), weights(resumed))
+    assert timeless(history) == timeless(again)
+
+
+def test_read_by_processes_stopped_and_resumed_is_one_process_never_stopped(tmp_path: Path) -> None:
+    augment = augmentation([("RandomResizedCrop", {"scale": [0.5, 1.0]}), ("flip", {})], network())
+    generator = torch.Generator().manual_seed(0)
+    stimuli = [
+        Stimulus(torch.rand(1, 9, 7 + index % 3, generator=generator), CLASSES[index % 2]) for index in range(40)
+    ]
+    data = examples(stimuli, CLASSES, DOMAIN, augment, seed=5)
+    recipe = Recipe(epochs=3, batch_size=8, learning_rate=0.1)
+    whole, history = run(tmp_path / "whole", recipe, data=data, checkpoint_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "part", recipe, data=data, checkpoint_every=2, workers=2, progress=Stopping(8))
+    resumed, again = run(tmp_path / "part", recipe, data=data, checkpoint_every=2, workers=2)
     assert same(weights(whole), weights(resumed))
     assert timeless(history) == timeless(again)
 

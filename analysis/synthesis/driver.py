@@ -150,7 +150,7 @@ def make_metamers(
         folded(model, measured) as merged,
         channels_last(module, model.domain),
         keeping_memory(),
-        repeatable(settings.precision),
+        repeatable("float32"),
     ):
         machine = f"{made_on(device)}{f', batch normalisations folded: {merged}' if merged else ''}"
         for batches in partition(len(layers), len(names), settings.seeds, settings.batch_size):
@@ -170,19 +170,19 @@ def make_metamers(
                 layer = layers[batch.layer]
                 progress.describe(f"{layer}, stimuli {block.start + 1} to {block.stop}")
                 noise = [starting_noise(model.domain, settings.noise, seed, batch.seed, name) for name in names[block]]
+                settled = None if null is None else _settling(model, targets[layer], natural_classes, null, layer)
                 with drawing(model, derived_seed(seed, layer, batch.seed, block.start)), model.tap([layer]) as tap:
-                    record = match_layer(
-                        tap,
-                        targets[layer],
-                        torch.stack(noise).to(device, dtype),
-                        procedure,
-                        model.domain,
-                        progress.advance,
-                        capture=not model.stochastic,
-                        settled=None
-                        if null is None
-                        else _settling(model, targets[layer], natural_classes, null, layer),
-                    )
+                    with repeatable(settings.precision):
+                        record = match_layer(
+                            tap,
+                            targets[layer],
+                            torch.stack(noise).to(device, dtype),
+                            procedure,
+                            model.domain,
+                            progress.advance,
+                            capture=not model.stochastic,
+                            settled=settled,
+                        )
                     answers = _match(model, record, targets, layer, natural_classes, metrics)
                 write("match", batch.region, answers)
                 write("metamers", batch.region, _in_region(_metamer_values(record, machine)))

@@ -52,9 +52,9 @@ class Settling:
         self._least = settled_from(null, layer)
         self._seen = np.zeros(len(classes), dtype=bool)
 
-    def __call__(self, signals: torch.Tensor, rows: Sequence[int]) -> list[bool]:
-        """Look at the metamers `rows` of the batch, whose signals are given; return which are settled."""
-        if not self._least:
+    def __call__(self, update: int, signals: torch.Tensor, _distances: torch.Tensor, rows: Sequence[int]) -> list[bool]:
+        """Look at the metamers `rows` of the batch every `LOOK_EVERY` updates; return which are settled."""
+        if not self._least or not update or update % LOOK_EVERY:
             return [False] * len(rows)
         activations, classes = self._read(signals)
         among = np.array(rows)

@@ -23,7 +23,7 @@ def test_nothing_is_settled_where_nothing_can_succeed(maximum):
     settling = Settling(
         lambda signals: (signals, np.zeros(2, int)), torch.rand(2, 9), np.zeros(2, int), null_of(*maximum), "1"
     )
-    assert settling(torch.rand(2, 9), [0, 1]) == [False, False]
+    assert settling(LOOK_EVERY, torch.rand(2, 9), torch.ones(2), [0, 1]) == [False, False]
 
 
 def test_the_margin_is_half_of_what_is_left_unexplained():
@@ -40,22 +40,27 @@ def test_two_looks_one_after_the_other_settle_it():
     classes = np.array([5, 6, 7])
     answers = classes.copy()
     settling = Settling(lambda signals: (signals, answers[rows]), target, classes, null_of(0.5, 0.5, 3.0), "1")
+
+    def look(signals, rows):
+        assert settling(LOOK_EVERY + 10, signals, torch.ones(len(rows)), rows) == [False] * len(rows)  # no look
+        return settling(LOOK_EVERY, signals, torch.ones(len(rows)), rows)
+
     rows = [0, 1, 2]
     good = target + 0.01
-    assert settling(good, rows) == [False] * 3  # the first look
+    assert look(good, rows) == [False] * 3  # the first look
     answers[1] = 0
     bad_third = good.clone()
     bad_third[2] = -target[2]
-    assert settling(bad_third, rows) == [True, False, False]  # another class; no match
+    assert look(bad_third, rows) == [True, False, False]  # another class; no match
     answers[1], rows = 6, [1, 2]
-    assert settling(good[1:], rows) == [False, False]  # its first look again
-    assert settling(good[1:], rows) == [True, True]
+    assert look(good[1:], rows) == [False, False]  # its first look again
+    assert look(good[1:], rows) == [True, True]
 
 
 def test_a_network_without_classes_is_judged_by_the_match_alone():
     target, none = torch.randn(1, 50, generator=torch.Generator().manual_seed(0)), np.array([-1])
     settling = Settling(lambda signals: (signals, none), target, none, null_of(0.5, 0.5, 3.0), "1")
-    assert [settling(target, [0]), settling(target, [0])] == [[False], [True]]
+    assert [settling(LOOK_EVERY, target, torch.ones(1), [0]) for _ in range(2)] == [[False], [True]]
 
 
 @pytest.fixture(scope="module")

@@ -73,6 +73,9 @@ def train(
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="Updates between checkpoints within an epoch.")
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write what TensorBoard shows, to FOLDER/tensorboard.")
+    ] = False,
     log: Log = None,
     profile: Profile = None,
     seed: Seed = 0,
@@ -89,6 +92,7 @@ def train(
     from .driver import prepare, run_training
     from .estimate import estimate
     from .hardware import Hardware
+    from .hardware import tensorboard as tensorboard_of
     from .keeping import epochs_done
     from .splits import splits, splits_of_name
 
@@ -124,10 +128,12 @@ def train(
             f"{size(planned.memory_bytes)} of memory besides PyTorch, and {size(planned.disk_bytes)} on disk"
         )
         return
+    loggers = [tensorboard_of(output)] if tensorboard else []
     with ProgressBar(log, profile) as progress, plugins.trust.named_in(source):
         history = run_training(
-            run, output, plugins, hardware, stimuli=loaded, checkpoint_every=checkpoint_every, progress=progress
-        )
+            run, output, plugins, hardware,
+            stimuli=loaded, checkpoint_every=checkpoint_every, loggers=loggers, progress=progress,
+        )  # fmt: skip
     shown = {"loss": "loss", "accuracy": "accuracy, training", "validation_accuracy": "accuracy, validation"}
     if os.environ.get("LOCAL_RANK", "0") != "0":  # only the first process prints
         return

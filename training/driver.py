@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers.logger import Logger
 
 from ..framework import claims, stopping
 from ..framework.errors import unknown
@@ -93,7 +94,7 @@ class Setup:
     fabric: Fabric
 
 
-def set_up(run: Run, plugins: Plugins, hardware: Hardware) -> Setup:
+def set_up(run: Run, plugins: Plugins, hardware: Hardware, loggers: Sequence[Logger] = ()) -> Setup:
     """Load the network of a run and what its recipe names.
 
     Raises
@@ -106,7 +107,7 @@ def set_up(run: Run, plugins: Plugins, hardware: Hardware) -> Setup:
     with torch.random.fork_rng(devices=[]):
         model = build(run, plugins)
     augment = augmentation(own_augmentations(run.recipe, plugins), model)
-    return Setup(model, tools, augment, hardware.fabric())
+    return Setup(model, tools, augment, hardware.fabric(loggers))
 
 
 def run_training(
@@ -117,6 +118,7 @@ def run_training(
     *,
     stimuli: TrainingStimuli | None = None,
     checkpoint_every: int | None = None,
+    loggers: Sequence[Logger] = (),
     progress: Progress | None = None,
 ) -> History:
     """Train a run, or continue it, and return its history.
@@ -135,6 +137,9 @@ def run_training(
         The run's stimuli where they are loaded already, as by `prepare`.
     checkpoint_every
         Number of updates between checkpoints within an epoch; by default there is one after each epoch.
+    loggers
+        Loggers of Lightning Fabric, such as `TensorBoardLogger`: they are given each row of ``updates.csv`` and of the
+        history.
     progress
         Display of the progress; none by default.
 
@@ -162,7 +167,7 @@ def run_training(
     if (folder / LAST).exists():
         run = run.qualified(plugins)
     with naming_missing(folder, plugins):
-        setup = set_up(run, plugins, hardware)
+        setup = set_up(run, plugins, hardware, loggers)
     fabric = setup.fabric
     with (
         _report_if_stopped(folder),

@@ -56,7 +56,7 @@ class State:
     sums
         Sums of the losses and accuracies over this epoch's batches.
     noted
-        Losses and accuracies of the batches since the last `look`, on the device.
+        Losses, accuracies and norms of the gradients of the batches since the last `look`, on the device.
     kept
         Numbers of epochs and batches of the last checkpoint; None before the first.
     """
@@ -93,33 +93,49 @@ class State:
         reached = [_reached(row) for row in self.history]
         return reached.index(max(reached)) + 1 if reached else 0
 
-    def move(self, module: nn.Module, fabric: Fabric) -> None:
-        """Update the weights by their gradients; `module` is the network as wrapped by Fabric."""
+    def move(self, module: nn.Module, fabric: Fabric) -> torch.Tensor:
+        """Update the weights by their gradients; return the gradients' norm, before they are clipped.
+
+        `module` is the network as wrapped by Fabric.
+        """
         if self.recipe.clip_norm:
-            fabric.clip_gradients(module, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False)
+            norm = fabric.clip_gradients(
+                module, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False
+            )
+            assert norm is not None
+        else:
+            fabric.strategy.precision.unscale_gradients(self.optimizer.optimizer)
+            gradients = [weight.grad for weight in self.module.parameters() if weight.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients)
         self.optimizer.step()
         if self.averaged is not None:
             _average(self.averaged, self.module, self.recipe.ema)
+        return norm.detach().float()
 
     def note(self, seen: torch.Tensor) -> None:
-        """Record the loss and accuracy of a batch that the weights were updated by."""
+        """Record the loss, the accuracy and the norm of the gradient of a batch that the weights were updated by."""
         if not self.epoch and not self.batch:
             checkpoints.flattened(self.optimizer.state_dict())  # refuses now what could not be saved after an epoch
         self.noted.append(seen)
         self.batch += 1
 
-    def look(self) -> None:
-        """Wait for the device, and raise where a loss is not finite: nothing computed after it is saved."""
+    def look(self, fabric: Fabric) -> torch.Tensor:
+        """Wait for the device, and raise where a loss is not finite: nothing computed after it is saved.
+
+        Return what was noted since the last time, the mean over all processes, ``(batches, 3)``.
+        """
         if not self.noted:
-            return
-        noted = torch.stack(self.noted).cpu()
+            return torch.empty(0, 3, device="cpu")
+        seen = torch.stack(self.noted)
+        noted = seen.cpu()
         if not (finite := noted[:, 0].isfinite()).all():
             update = self.epoch * self.updates + self.batch - len(noted) + int(finite.int().argmin()) + 1
             raise MetameryError(
                 f"the loss is not finite in update {update} (epoch {self.epoch + 1}); {self._what_is_kept()}. {_HELP}"
             )
-        self.sums = self.sums + noted.sum(dim=0)
+        self.sums = self.sums + noted[:, :2].sum(dim=0)
         self.noted.clear()
+        return (summed(seen, fabric) / fabric.world_size).cpu() if fabric.world_size > 1 else noted
 
     def row(self, fabric: Fabric) -> dict[str, float]:
         loss, accuracy = (summed(self.sums.to(fabric.device), fabric) / self.batch / fabric.world_size).tolist()

@@ -55,6 +55,7 @@ def train(
     seed: int = 0,
     workers: int = 0,
     checkpoint_every: int | None = None,
+    checkpoint_minutes: float | None = None,
     progress: Progress | None = None,
     before_keeping: Callable[[], None] = lambda: None,
     after_epoch: Callable[[History], None] = lambda _history: None,
@@ -81,6 +82,8 @@ def train(
         Number of processes that decode and augment signals, unless all are in memory and stay as they are.
     checkpoint_every
         Number of updates after which a checkpoint is written within an epoch, besides the one at its end.
+    checkpoint_minutes
+        Minutes after which one is written; over several processes at the next update at which the losses are checked.
     before_keeping
         Function called before each checkpoint is written; it may raise where the folder must not be written to.
     after_epoch
@@ -130,6 +133,7 @@ def train(
             _log(log.write(), fabric)
 
     read = Loader(examples, workers, pinned=fabric.device.type == "cuda")
+    saved = time.monotonic()
     progress.start(recipe.epochs * updates, "training")
     progress.advance(state.epoch * updates + state.batch)
     while state.epoch < recipe.epochs:
@@ -164,13 +168,18 @@ def train(
             state.note(seen)
             log.note(optimizer.param_groups[0]["lr"])
             progress.advance()
-            keeps = checkpoint_every and state.batch % checkpoint_every == 0 and state.batch < updates
-            if keeps or state.batch % SYNC_EVERY == 0 or state.batch == updates:
+            is_checked = state.batch % SYNC_EVERY == 0 or state.batch == updates
+            keeps = checkpoint_every is not None and state.batch % checkpoint_every == 0
+            if checkpoint_minutes and (is_checked or fabric.world_size == 1):
+                keeps |= bool(fabric.broadcast(time.monotonic() - saved > 60 * checkpoint_minutes))
+            keeps &= state.batch < updates
+            if keeps or is_checked:
                 log.add(state.look(fabric), update + 1)
                 if log.is_due:
                     tell()
             if keeps:
                 keep()
+                saved = time.monotonic()
                 log.start()
         row = state.row(fabric) | {"learning_rate": optimizer.param_groups[0]["lr"]}
         if validation is not None:
@@ -181,6 +190,7 @@ def train(
         row["seconds"] = time.perf_counter() - began
         state.close_epoch(row)
         keep()
+        saved = time.monotonic()
         fabric.log_dict({f"epoch/{name}": value for name, value in row.items()}, step=state.epoch * updates)
         if fabric.is_global_zero:
             after_epoch(state.history)

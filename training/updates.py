@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +18,7 @@ from ..framework.randomness import derived_seed
 from .activations import LayerModel, perturbed
 from .state import State
 from .tools import TrainingTools
+from .weight_perturbation import raised, unchanged_buffers
 
 
 @dataclass(frozen=True)
@@ -53,37 +54,76 @@ def update(
     Return the mean loss and accuracy on the signals as they were perturbed, and the norm of the gradient, ``(3,)``.
     """
     generator = torch.Generator().manual_seed(randomness)
+    parts = [
+        _perturbed(model, state, part, perturb, fabric, generator) for part in batch.parts(state.recipe.accumulate)
+    ]
+
+    def take_gradient() -> torch.Tensor:
+        state.optimizer.zero_grad()
+        return _sum_of_parts(model, state, parts, tools, fabric, randomness)
+
+    if state.recipe.awp:
+        with unchanged_buffers(state.module):
+            take_gradient()
+        with raised(state.module, state.recipe.awp):
+            seen = take_gradient()
+    else:
+        seen = take_gradient()
+    return torch.cat([seen, state.move(model.module, fabric)[None]])
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a batch, its signals as they were perturbed, and the model that takes them."""
+
+    learner: Model | LayerModel
+    shown: torch.Tensor
+    batch: Batch
+
+
+def _perturbed(
+    model: Model,
+    state: State,
+    part: Batch,
+    perturb: Perturbation | None,
+    fabric: Fabric,
+    generator: torch.Generator,
+) -> _Part:
+    if perturb is None:
+        return _Part(model, part.signals, part)
     bare = replace(model, module=state.module)
-    device = batch.signals.device
+    with fabric.autocast():
+        taking, shown = perturbed(bare, state.recipe.layer, perturb, part.signals, part.labels, generator)
+    is_inner = isinstance(taking, LayerModel)
+    return _Part(replace(taking, module=taking.module.around(model.module)) if is_inner else model, shown, part)
+
+
+def _sum_of_parts(
+    model: Model, state: State, parts: Sequence[_Part], tools: TrainingTools, fabric: Fabric, randomness: int
+) -> torch.Tensor:
+    """Add up the gradients of a batch's parts; return the mean loss and accuracy, ``(2,)``."""
+    device = parts[0].shown.device
     seen = torch.zeros(2, dtype=torch.float32, device=device)
-    state.optimizer.zero_grad()
-    parts = batch.parts(state.recipe.accumulate)
+    count = sum(len(part.shown) for part in parts)
     for number, part in enumerate(parts):
-        shown = part.signals
-        learner: Model | LayerModel = model
-        if perturb is not None:
-            with fabric.autocast():
-                taking, shown = perturbed(bare, state.recipe.layer, perturb, part.signals, part.labels, generator)
-            if isinstance(taking, LayerModel):
-                learner = replace(taking, module=taking.module.around(model.module))
-        more = {"natural": part.signals} if tools.compares else {}
-        more |= {} if part.targets is None else {"targets": part.targets}
+        more = {"natural": part.batch.signals} if tools.compares else {}
+        more |= {} if part.batch.targets is None else {"targets": part.batch.targets}
         with (
             fabric.no_backward_sync(model.module, enabled=number + 1 < len(parts)),  # type: ignore[arg-type]
-            _Logits(bare.module) as logits,
+            _Logits(state.module) as logits,
             _seeded(randomness, device),
         ):
-            share = len(shown) / len(batch.signals)
-            loss = tools.loss(learner, shown, part.labels, **more) * share
+            share = len(part.shown) / count
+            loss = tools.loss(part.learner, part.shown, part.batch.labels, **more) * share
             if not loss.requires_grad:
                 raise MetameryError(
                     "the loss has no gradient with respect to the weights: the network runs under no_grad or "
                     "inference_mode, or all of its weights are frozen"
                 )
             fabric.backward(loss)
-        right = (logits.last.argmax(dim=1) == part.labels).float().mean()
+        right = (logits.last.argmax(dim=1) == part.batch.labels).float().mean()
         seen += torch.stack([loss.detach(), right * share])
-    return torch.cat([seen, state.move(model.module, fabric)[None]])
+    return seen
 
 
 def replay(

@@ -142,6 +142,17 @@ def test_no_more_than_the_epoch_in_flight_is_lost(tmp_path: Path) -> None:
     assert (state["epoch"], state["batch"]) == (2, 2)
 
 
+def test_a_checkpoint_is_written_after_some_minutes(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, checkpoint_minutes=1e-9, progress=Stopping(3))
+    _, state = load(tmp_path / LAST)
+    assert (state["epoch"], state["batch"]) == (0, 2)
+    resumed, again = run(tmp_path, checkpoint_minutes=60)
+    whole, history = run(tmp_path / "whole")
+    assert same(weights(whole), weights(resumed))
+    assert timeless(history) == timeless(again)  # however often a sum was taken up
+
+
 def test_a_finished_training_is_left_alone(tmp_path: Path) -> None:
     model, history = run(tmp_path)
     kept = (tmp_path / LAST).read_bytes()

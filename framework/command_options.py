@@ -28,6 +28,10 @@ Background = Annotated[
     str, typer.Option(metavar="COLOUR", help="Background of partly transparent pictures of a folder, such as white.")
 ]
 Log = Annotated[Path | None, typer.Option(metavar="FILE", help="Append a line on the progress to a file, every 30 s.")]
+Profile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a profile of some steps, for ui.perfetto.dev: .json or .json.gz."),
+]
 Scheduler = Annotated[
     str,
     typer.Option(
@@ -83,7 +87,7 @@ def folder_or_name(plugins: Plugins, use: Reference) -> Reference:
     try:
         plugins.find("stimuli", use.name)
     except MetameryError:
-        return located(Reference(f"{use.name}/", use.options)) if os.path.isdir(os.path.expanduser(use.name)) else use
+        return located(Reference(f"{use.name}/", use.options) if os.path.isdir(os.path.expanduser(use.name)) else use)
     return located(use)
 
 

@@ -38,7 +38,8 @@ def register_stimuli(register: Register) -> None:
 def register_losses(register: Register) -> None:
     """Add training objectives. The factory returns ``loss(model, signals, labels) -> ()``, a scalar tensor.
 
-    A loss that has a parameter `natural` is also given the signals as they were before they were perturbed.
+    A loss that has a parameter `natural` is also given the signals as they were before they were perturbed; one that
+    has `targets`, by default None, the probabilities of the classes, ``(B, classes)``, where a recipe mixes signals.
     """
 
 

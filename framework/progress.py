@@ -48,25 +48,31 @@ class ProgressBar(Progress):
     ----------
     log
         File to which lines are appended as well, with the time, and how the work ended.
+    profile
+        File for a profile of some steps, see `Profile`.
 
     Raises
     ------
     MetameryError
-        The file cannot be written to.
+        One of the files cannot be written to.
 
     Examples
     --------
     ``with ProgressBar() as progress: metamers = synthesise(model, stimuli, progress=progress)``
     """
 
-    def __init__(self, log: str | Path | None = None) -> None:
+    def __init__(self, log: str | Path | None = None, profile: str | Path | None = None) -> None:
         from rich.console import Console
+
+        from .profiling import Profile
 
         console = Console(stderr=True)
         shows_bars = console.is_terminal or console.is_jupyter
         self._shown: list[Progress] = [_Bar(console) if shows_bars else ProgressLines(sys.stderr)]
         if log is not None:
             self._shown.append(_Log(Path(log)))
+        if profile is not None:
+            self._shown.append(Profile(Path(profile)))
 
     def start(self, total: int, description: str = "") -> None:
         for shown in self._shown:

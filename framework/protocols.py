@@ -34,7 +34,11 @@ class Loss(Protocol):
     """A training objective: ``loss(model, signals, labels)``, with labels ``(B,)``, returns a scalar tensor."""
 
     def __call__(self, *args: Any, **natural: Any) -> torch.Tensor:
-        """Return the loss; if it has a parameter `natural`, it is also given the unperturbed signals."""
+        """Return the loss.
+
+        If it has a parameter `natural`, it is also given the unperturbed signals. Where a recipe mixes signals, it is
+        given the probabilities of the classes, ``(B, classes)``, as `targets`.
+        """
         ...
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from .checks import MANY, names, number, one_of, shown, text, whole, wrong
+from .checks import MANY, number, one_of, shown, text, whole, wrong
 from .errors import MetameryError, unknown
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ MAX_BATCH_SIZE = 2**31 - 1
 """Largest number of signals in a batch."""
 
 Options = Mapping[str, float | str | bool]
+
+Augmentation = str | Mapping[str, Any]
+"""Name of an augmentation, or a table of its ``name`` and its arguments."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class Recipe:
     ema
         Decay per update of an average of the weights, which is then evaluated and saved; 0 for no average.
     augment
-        Names of augmentations of pictures, and of perturbations that are applied to each batch first, in order.
+        Augmentations of single signals, ``mixup`` and ``cutmix``, and perturbations that are applied to each batch
+        first, in order: each a name, or a table with a ``name`` and its arguments.
     loss_options, optimizer_options, perturbation_options, check_options
         Options of the factories.
     augment_options
@@ -95,7 +99,7 @@ class Recipe:
     accumulate: int = 1
     clip_norm: float = 0.0
     ema: float = 0.0
-    augment: Sequence[str] = ()
+    augment: Sequence[Augmentation] = ()
     loss_options: Options = field(default_factory=dict)
     optimizer_options: Options = field(default_factory=dict)
     perturbation_options: Options = field(default_factory=dict)
@@ -106,6 +110,14 @@ class Recipe:
         for entry in dataclasses.fields(self):
             object.__setattr__(self, entry.name, _checked(entry.name, getattr(self, entry.name)))
         one_of("schedule", self.schedule, SCHEDULES)
+
+    @property
+    def augmentations(self) -> list[tuple[str, dict[str, Any]]]:
+        """The name and the arguments of each augmentation, in order."""
+        return [
+            (entry, {}) if isinstance(entry, str) else (entry["name"], {k: v for k, v in entry.items() if k != "name"})
+            for entry in self.augment
+        ]
 
     def changed(self, changes: Mapping[str, Any]) -> Recipe:
         """Return this recipe with some values changed; ``perturbation_options.epsilon`` sets one option.
@@ -139,16 +151,20 @@ class Recipe:
             for name in ("loss", "optimizer", "perturbation", "check")
             if changes.get(name, getattr(self, name)) != getattr(self, name)
         }
-        if isinstance(augment := changes.get("augment"), Sequence) and self.augment_options:
+        if "augment" in changes and self.augment_options:
+            kept = [name for name, _ in dataclasses.replace(self, augment=changes["augment"]).augmentations]
             options = self.augment_options.items()
-            dropped["augment_options"] = {key: value for key, value in options if key.rpartition(".")[0] in augment}
+            dropped["augment_options"] = {key: value for key, value in options if key.rpartition(".")[0] in kept}
         return dropped
 
     def qualified(self, plugins: Plugins) -> Recipe:
         """Return a stored recipe with each registered name as `Plugins.qualified` gives it."""
         kinds = {"loss": "loss", "optimizer": "optimizer", "perturbation": "perturbation", "check": "perturbation"}
         own: dict[str, Any] = {entry: plugins.qualified(kind, getattr(self, entry)) for entry, kind in kinds.items()}
-        augment = tuple(plugins.qualified("perturbation", name, only_bundled=True) for name in self.augment)
+        named = [
+            (plugins.qualified("perturbation", name, only_bundled=True), given) for name, given in self.augmentations
+        ]
+        augment = [{"name": name, **given} if given else name for name, given in named]
         return dataclasses.replace(self, **own, augment=augment)
 
     def check_warmup(self, given: Mapping[str, Any]) -> None:
@@ -160,10 +176,14 @@ class Recipe:
             if name in given and getattr(self, name) > self.epochs:
                 raise wrong(f"recipe entry {name}", given[name], f"at most the number of epochs, {self.epochs}")
 
+    def table(self) -> dict[str, Any]:
+        """Return every value, by the name of its entry."""
+        values = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
     def to_toml(self) -> str:
         """Return the recipe as TOML, with every value."""
-        table = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
-        return tomli_w.dumps({name: list(v) if isinstance(v, tuple) else v for name, v in table.items()})
+        return tomli_w.dumps(self.table())
 
     @classmethod
     def from_toml(cls, text: str) -> Recipe:
@@ -204,7 +224,7 @@ def _checked(name: str, value: Any) -> Any:
             raise wrong(what, value, "a table")
         return dict(value)
     if name == "augment":
-        return names(what, value)
+        return _augment(what, value)
     if name == "layer" and isinstance(value, int) and not isinstance(value, bool):
         return shown(value)  # a path that is a number, which the command line reads as one
     if name in _WHOLE:
@@ -212,3 +232,18 @@ def _checked(name: str, value: Any) -> Any:
     if isinstance(Recipe.__dataclass_fields__[name].default, str):
         return text(what, value)
     return number(what, value, **_BOUNDS.get(name, {"least": 0}))
+
+
+def _augment(what: str, value: Any) -> tuple[Augmentation, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise wrong(what, value, "a list of names, or of tables with a name")
+    return tuple(_augmentation(what, entry) for entry in value)
+
+
+def _augmentation(what: str, entry: Any) -> Augmentation:
+    """Return an augmentation; a table without arguments becomes its name."""
+    if isinstance(entry, str):
+        return entry
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+        raise wrong(f"{what}: an augmentation", entry, 'a name or a table such as { name = "ColorJitter", hue = 0.1 }')
+    return dict(entry) if len(entry) > 1 else str(entry["name"])

@@ -64,7 +64,7 @@ class Run:
         table |= {"start": self.start} if self.start else {}
         table |= {"freeze": list(self.freeze)} if self.freeze else {}
         table["model"] = self.model.table()
-        return tomli_w.dumps(table) + "\n[recipe]\n" + self.recipe.to_toml().replace("\n[", "\n[recipe.")
+        return tomli_w.dumps({**table, "recipe": self.recipe.table()})
 
     @classmethod
     def read(cls, folder: Path) -> Run:
@@ -97,8 +97,9 @@ class Run:
         """Return all registered names: of the model, of the stimuli, and in the recipe."""
         stimuli = [each.name for each in (self.stimuli, self.validation) if each is not None]
         recipe = self.recipe
-        named = (recipe.loss, recipe.optimizer, recipe.perturbation, recipe.check, *recipe.augment)
-        return [self.model.name, *stimuli, *filter(None, named)]
+        named = (recipe.loss, recipe.optimizer, recipe.perturbation, recipe.check)
+        augmented = [name for name, _ in recipe.augmentations]
+        return [self.model.name, *stimuli, *filter(None, named), *augmented]
 
     def differences(self, other: Run, plugins: Plugins) -> list[str]:
         """Return the differences from a stored run, each as ``entry (this, stored that)``."""

@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 FOLDER = "files:folder"
 """Name of the stimuli that are read from a folder."""
 
+FILES = {".prepared": "files:prepared"}
+"""Names of the stimuli that are read from one file, by its ending."""
+
 
 SYNTHESIS = (
-    "preset", "distance", "optimizer", "step_size", "schedule", "steps", "tolerance", "modified_relu",
+    "preset", "distance", "optimizer", "step_size", "schedule", "steps", "tolerance", "stop", "modified_relu",
     "total_variation", "bounds", "noise", "precision", "seeds", "batch_size", "distance_options", "optimizer_options",
 )  # fmt: skip
 """Entries of the table ``synthesis``; `metamery.analysis` has their meaning."""
@@ -195,13 +198,20 @@ def qualified_tools(plugins: Plugins, synthesis: Mapping[str, Any]) -> dict[str,
 
 
 def located(use: Reference, base: Path = Path()) -> Reference:
-    """Replace the name of an existing folder by a reference to ``files:folder``; make paths absolute."""
-    if use.name in ("folder", FOLDER) and isinstance(path := use.options.get("path"), str):
+    """Replace the name of an existing folder, or of a file of `FILES`, by what reads it; make paths absolute."""
+    if use.name in ("folder", FOLDER, *FILES.values()) and isinstance(path := use.options.get("path"), str):
         return Reference(use.name, {**use.options, "path": os.path.realpath(base / path) if "\0" not in path else path})
     folder = base / os.path.expanduser(use.name)
     if ":" not in use.name and os.path.isdir(folder) and (use.name[0] in "./~" or use.name.endswith("/")):
         return Reference(FOLDER, {**use.options, "path": str(folder.resolve())})
+    if (kind := file_kind(folder)) and ":" not in use.name:
+        return Reference(kind, {**use.options, "path": str(folder.resolve())})
     return Reference(absolute(use.name, base), use.options)
+
+
+def file_kind(path: Path) -> str:
+    """Return the registered name that reads a file of stimuli, by its ending; empty for other files and none."""
+    return FILES.get(path.suffix, "") if os.path.isfile(path) else ""
 
 
 def _table(text: str) -> dict[str, Any]:
@@ -226,6 +236,8 @@ def load_stimuli(plugins: Plugins, use: Reference) -> Stimuli:
     except UnknownNameError as error:
         if os.path.isdir(use.name):
             use = Reference(FOLDER, {**use.options, "path": str(Path(use.name).resolve())})
+        elif kind := file_kind(Path(use.name)):
+            use = Reference(kind, {**use.options, "path": str(Path(use.name).resolve())})
         elif os.path.isfile(use.name):
             raise MetameryError(f"'{use.name}' is a file, expected stimuli by name, or a folder of files") from None
         else:

@@ -262,7 +262,7 @@ def check_recipe(recipe: Recipe) -> None:
     """Check a recipe.
 
     1. It is a `Recipe`, or a frozen dataclass derived from it.
-    2. Its values are names, numbers, or mappings or tuples of these.
+    2. Its values are names, numbers, or mappings or tuples of these, and augmentations also tables.
     """
     from .recipes import Recipe
 
@@ -270,6 +270,7 @@ def check_recipe(recipe: Recipe) -> None:
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
         values = value.values() if hasattr(value, "values") else value if isinstance(value, tuple) else [value]
+        values = [v for v in values if not (field.name == "augment" and isinstance(v, dict))]
         _check(2, all(isinstance(v, (str, int, float, bool)) for v in values), f"{field.name} = {value!r}")
 
 

@@ -15,6 +15,7 @@ from ..framework.command_options import (
     DryRun,
     Log,
     ModelOptions,
+    Profile,
     Seed,
     SkipUnreadable,
     Trust,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @hookimpl
 def register_commands(app: typer.Typer) -> None:
     app.command()(train)
+    app.command()(prepare)
 
 
 def train(
@@ -72,6 +74,7 @@ def train(
         int | None, typer.Option(min=1, help="Updates between checkpoints within an epoch.")
     ] = None,
     log: Log = None,
+    profile: Profile = None,
     seed: Seed = 0,
     trust: Trust = False,
     dry_run: DryRun = False,
@@ -121,7 +124,7 @@ def train(
             f"{size(planned.memory_bytes)} of memory besides PyTorch, and {size(planned.disk_bytes)} on disk"
         )
         return
-    with ProgressBar(log) as progress, plugins.trust.named_in(source):
+    with ProgressBar(log, profile) as progress, plugins.trust.named_in(source):
         history = run_training(
             run, output, plugins, hardware, stimuli=loaded, checkpoint_every=checkpoint_every, progress=progress
         )
@@ -130,6 +133,41 @@ def train(
         return
     typer.echo("  ".join(f"{text} {history[-1][name]:.3f}" for name, text in shown.items() if name in history[-1]))
     typer.echo(f"model: {output}")
+
+
+def prepare(
+    context: typer.Context,
+    stimuli: Annotated[str, typer.Argument(help="A name, or a folder of pictures CLASS/FILE.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", parser=on_disk, help="File to write, NAME.prepared.")
+    ],
+    side: Annotated[
+        int, typer.Option(min=1, help="Side length in pixels; RandomResizedCrop takes its crops from it.")
+    ] = 256,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of pictures, evenly spread.")] = None,
+    skip_unreadable: SkipUnreadable = False,
+    background: Background = "",
+    workers: Annotated[int, typer.Option(min=0, max=1024, help="Processes that decode pictures.")] = 0,
+    log: Log = None,
+    trust: Trust = False,
+) -> None:
+    """Decode pictures once, into a file that trainings map into memory.
+
+    Each is scaled until it just covers a square, and cropped about its centre. The file can then be given wherever
+    stimuli can. The same command on the same file resumes where it was stopped.
+    """
+    from ..framework.progress import ProgressBar
+    from ..framework.study import load_stimuli
+    from .prepared import prepare as written
+
+    plugins = loaded_plugins(context, trust)
+    use = reading(plugins, folder_or_name(plugins, Reference(stimuli)), skip_unreadable, background)
+    use = Reference(use.name, {**use.options, "limit": limit} if limit is not None else use.options)
+    with ProgressBar(log) as progress:
+        made = written(load_stimuli(plugins, use), output, side, workers=workers, progress=progress)
+    classes = len({category for category in made.categories if category})
+    held = f"{len(made)} pictures of {made.side} × {made.side} pixels, {classes} classes"
+    typer.echo(f"{held}, {size(output.stat().st_size)}: {output}")
 
 
 def _recipe(plugins: Plugins, name: str) -> Recipe:

@@ -25,14 +25,14 @@ from ..framework.stimuli import Stimuli
 from ..framework.study import Reference, load_stimuli
 from ..framework.suppliers import naming_missing, suppliers
 from .augmentation import augmentation
-from .data import Augment, Examples, categories, classes_of, examples
+from .data import Augmentation, Examples, categories, classes_of, examples
 from .hardware import Hardware
 from .keeping import Keeper, check
 from .loop import train
 from .processes import together
 from .runs import build
 from .state import LAST, History
-from .tools import TrainingTools, is_augmentation, load_tools
+from .tools import TrainingTools, load_tools, own_augmentations
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Setup:
 
     model: Model
     tools: TrainingTools
-    augment: Augment | None
+    augment: Augmentation | None
     fabric: Fabric
 
 
@@ -105,7 +105,7 @@ def set_up(run: Run, plugins: Plugins, hardware: Hardware) -> Setup:
         tools = load_tools(run.recipe, plugins)
     with torch.random.fork_rng(devices=[]):
         model = build(run, plugins)
-    augment = augmentation([name for name in run.recipe.augment if is_augmentation(plugins, name)], model)
+    augment = augmentation(own_augmentations(run.recipe, plugins), model)
     return Setup(model, tools, augment, hardware.fabric())
 
 
@@ -195,7 +195,7 @@ def fit(
     recipe: Recipe,
     stimuli: TrainingStimuli,
     tools: TrainingTools,
-    augment: Augment | None,
+    augment: Augmentation | None,
     folder: Path,
     *,
     fabric: Fabric,
@@ -210,14 +210,14 @@ def fit(
     classes
         Names of the network's outputs, in order.
     augment
-        Change of single signals before each is seen.
+        Random change of single signals.
     folder
         Folder of the checkpoints.
     **how
         Further keywords of the loop.
     """
 
-    def prepared(stimuli: Stimuli, augment: Augment | None = None) -> Examples:
+    def prepared(stimuli: Stimuli, augment: Augmentation | None = None) -> Examples:
         return examples(stimuli, classes, model.domain, augment, seed, progress)
 
     layout = channels_last(model.module, model.domain) if fabric.device.type == "cpu" else nullcontext()

@@ -24,7 +24,7 @@ from .driver import TrainingStimuli, fit
 from .hardware import Hardware
 from .history import history_dataset
 from .runs import load_weights
-from .tools import is_augmentation, load_tools
+from .tools import load_tools, own_augmentations
 
 
 def train(
@@ -98,7 +98,7 @@ def train(
     resolved: Recipe = plugins.load("recipe", recipe) if isinstance(recipe, str) else recipe
     resolved = resolved.changed(changes)
     tools = load_tools(resolved, plugins)
-    augment = augmentation([name for name in resolved.augment if is_augmentation(plugins, name)], model)
+    augment = augmentation(own_augmentations(resolved, plugins), model)
     classes = _classes(model, stimuli)
     with TemporaryDirectory(prefix="metamery-") as name:
         folder = Path(name)

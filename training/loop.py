@@ -28,8 +28,9 @@ from ..framework.randomness import derived_seed
 from ..framework.recipes import Recipe
 from ..framework.running import frozen
 from .activations import LayerModel, perturbed
-from .data import Examples, Order, batches
+from .data import Examples, Loader, Order, batches, in_domain
 from .fingerprints import Fingerprint
+from .mixing import mixing
 from .schedules import epsilon_share, learning_rate
 from .state import BEST, LAST, History, State, refuse_unkept, summed  # noqa: F401
 from .tools import TrainingTools
@@ -76,7 +77,7 @@ def train(
     seed
         Seed of all random choices.
     workers
-        Number of processes that decode signals, unless all are in memory.
+        Number of processes that decode and augment signals, unless all are in memory and stay as they are.
     checkpoint_every
         Number of updates after which a checkpoint is written within an epoch, besides the one at its end.
     before_keeping
@@ -98,6 +99,8 @@ def train(
     """
     progress = progress or Progress()
     updates = len(Order(len(examples), recipe.batch_size, 0, seed))  # per epoch
+    whole = min(recipe.batch_size, len(examples))
+    mix = mixing(recipe.augmentations, model.domain, fabric.world_size, whole)
     refuse_unkept(model.module)
     module, optimizer = fabric.setup(model.module, _optimizer(model.module, tools, recipe))
     _train_mode(model.module)
@@ -116,6 +119,7 @@ def train(
             before_keeping()
         state.save(folder, fabric)
 
+    read = Loader(examples, workers, pinned=fabric.device.type == "cuda")
     progress.start(recipe.epochs * updates, "training")
     progress.advance(state.epoch * updates + state.batch)
     while state.epoch < recipe.epochs:
@@ -123,7 +127,7 @@ def train(
         share = fabric.global_rank, fabric.world_size
         order = Order(len(examples), recipe.batch_size, state.epoch, seed, *share, first=state.batch)
         progress.describe(f"epoch {state.epoch + 1} of {recipe.epochs}")
-        for batch in batches(examples, order, workers):
+        for batch in read(order):
             update = state.epoch * updates + state.batch
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, update, updates)
@@ -131,14 +135,21 @@ def train(
             perturb = tools.check if state.has_fallen else tools.perturbation and tools.perturbation(size)
             randomness = derived_seed(seed, "update", update, fabric.global_rank)
             signals, labels = fabric.to_device(batch)
+            signals = in_domain(signals, model.domain)
             if tools.augment:
                 generator = torch.Generator().manual_seed(derived_seed(randomness, "augment"))
                 for augment in tools.augment:
                     signals = augment(model, signals, labels, generator)
+            targets = None
+            if mix is not None:
+                shares = torch.nn.functional.one_hot(labels, examples.classes).to(signals)
+                signals, targets = mix(signals, shares, derived_seed(seed, "mix", update))
+                labels = targets.argmax(dim=1)
             if recipe.replays and not state.has_fallen:
-                seen = _replay(learner, state, signals, labels, size * recipe.replay_epsilon, tools, fabric, randomness)
+                epsilon = size * recipe.replay_epsilon
+                seen = _replay(learner, state, signals, labels, targets, epsilon, tools, fabric, randomness)
             else:
-                seen = _update(learner, state, signals, labels, perturb, tools, fabric, randomness)
+                seen = _update(learner, state, signals, labels, targets, perturb, tools, fabric, randomness)
             state.note(seen)
             progress.advance()
             if state.batch % SYNC_EVERY == 0 or state.batch == updates:
@@ -195,6 +206,7 @@ def _measured(
     with frozen(model.module), torch.no_grad(), fabric.autocast():
         for batch in given:
             signals, labels = fabric.to_device(batch)
+            signals = in_domain(signals, model.domain)
             logits = logits_of(signals, labels).float()
             loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
             totals += torch.stack([loss, (logits.argmax(dim=1) == labels).sum(), loss.new_tensor(len(labels))])
@@ -207,18 +219,24 @@ def _update(
     state: State,
     signals: torch.Tensor,
     labels: torch.Tensor,
+    targets: torch.Tensor | None,
     perturb: Perturbation | None,
     tools: TrainingTools,
     fabric: Fabric,
     randomness: int,
 ) -> torch.Tensor:
-    """Make one update; return the mean loss and accuracy on the signals as they were perturbed, ``(2,)``."""
+    """Make one update; return the mean loss and accuracy on the signals as they were perturbed, ``(2,)``.
+
+    Where signals are mixed, `labels` are the classes with the largest shares, and `targets` the shares.
+    """
     generator = torch.Generator().manual_seed(randomness)
     bare = replace(model, module=state.module)
     seen = torch.zeros(2, dtype=torch.float32, device=signals.device)
     state.optimizer.zero_grad()
-    parts = list(zip(signals.chunk(state.recipe.accumulate), labels.chunk(state.recipe.accumulate), strict=True))
-    for number, (natural, wanted) in enumerate(parts):
+    count = state.recipe.accumulate
+    shares = [None] * count if targets is None else targets.chunk(count)
+    parts = list(zip(signals.chunk(count), labels.chunk(count), shares, strict=False))
+    for number, (natural, wanted, share_of_classes) in enumerate(parts):
         part = natural
         learner: Model | LayerModel = model
         if perturb is not None:
@@ -226,14 +244,15 @@ def _update(
                 taking, part = perturbed(bare, state.recipe.layer, perturb, natural, wanted, generator)
             if isinstance(taking, LayerModel):
                 learner = replace(taking, module=taking.module.around(model.module))
-        compared = {"natural": natural} if tools.compares else {}
+        more = {"natural": natural} if tools.compares else {}
+        more |= {} if share_of_classes is None else {"targets": share_of_classes}
         with (
             fabric.no_backward_sync(model.module, enabled=number + 1 < len(parts)),  # type: ignore[arg-type]
             _Logits(bare.module) as logits,
             _seeded(randomness, signals.device),
         ):
             share = len(part) / len(signals)
-            loss = tools.loss(learner, part, wanted, **compared) * share
+            loss = tools.loss(learner, part, wanted, **more) * share
             if not loss.requires_grad:
                 raise MetameryError(
                     "the loss has no gradient with respect to the weights: the network runs under no_grad or "
@@ -251,6 +270,7 @@ def _replay(
     state: State,
     signals: torch.Tensor,
     labels: torch.Tensor,
+    targets: torch.Tensor | None,
     epsilon: float,
     tools: TrainingTools,
     fabric: Fabric,
@@ -266,7 +286,7 @@ def _replay(
     for replay in range(state.recipe.replays):
         moved = state.moved.requires_grad_()
         shown = (signals + moved).clamp(model.domain.low, model.domain.high)
-        seen += _update(model, state, shown, labels, None, tools, fabric, derived_seed(randomness, replay))
+        seen += _update(model, state, shown, labels, targets, None, tools, fabric, derived_seed(randomness, replay))
         assert moved.grad is not None
         direction = moved.grad.nan_to_num().sign()  # float16 may overflow
         state.moved = (moved.detach() + epsilon * direction).clamp_(-epsilon, epsilon)

@@ -31,7 +31,7 @@ def splits_of_name(plugins: Plugins, use: Reference) -> tuple[Reference, Referen
     try:
         found = plugins.find("stimuli", use.name)
     except UnknownNameError:
-        return use, None  # refused when it is loaded
+        return located(use), None  # a prepared file, or refused when it is loaded
     options = inspect.signature(found.entry.factory()).parameters
     if "split" not in options or "/" in found.member:
         return use, None

@@ -15,6 +15,7 @@ from ..framework.manager import Plugins, short
 from ..framework.protocols import Loss, Perturbation
 from ..framework.recipes import Recipe
 from .augmentation import known_augmentations
+from .mixing import MIXTURES
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class TrainingTools:
     Parameters
     ----------
     loss
-        Training objective; one with a parameter `natural` is also given the unperturbed signals.
+        Training objective; one with a parameter `natural` is also given the unperturbed signals, one with a parameter
+        `targets` the probabilities of the classes where signals are mixed.
     optimizer
         Function of the parameters that makes the optimizer.
     perturbation
@@ -75,6 +77,12 @@ def load_tools(recipe: Recipe, plugins: Plugins) -> TrainingTools:
     if recipe.perturbation:
         perturbation(1.0)
     loss: Any = plugins.load("loss", recipe.loss, **recipe.loss_options)
+    mixes = [name for name, _ in recipe.augmentations if name in MIXTURES]
+    if mixes and "targets" not in inspect.signature(loss).parameters:
+        raise MetameryError(
+            f"augmentation '{mixes[0]}' mixes labels, and loss '{short(recipe.loss)}' takes one class for each signal: "
+            "expected a loss with a parameter targets, such as cross_entropy or trades"
+        )
     optimizer: Callable[[Any], torch.optim.Optimizer] = plugins.load(
         "optimizer", recipe.optimizer, lr=recipe.learning_rate, **recipe.optimizer_options
     )
@@ -87,10 +95,10 @@ def load_tools(recipe: Recipe, plugins: Plugins) -> TrainingTools:
 
 
 def _augmentations(recipe: Recipe, plugins: Plugins) -> tuple[Perturbation, ...]:
-    """Load the perturbations among a recipe's augmentations; the others act on single pictures."""
-    names = [name for name in recipe.augment if not is_augmentation(plugins, name)]
+    """Load the perturbations among a recipe's augmentations; the others act on single signals, or mix them."""
+    options = {name: dict(given) for name, given in recipe.augmentations if not is_augmentation(plugins, name)}
+    names = [name for name, _ in recipe.augmentations if name in options]
     short = {name.partition(":")[2]: name for name in names}
-    options: dict[str, dict[str, Any]] = {name: {} for name in names}
     for key, value in recipe.augment_options.items():
         given, _, option = key.rpartition(".")
         name = given if given in options else short.get(given, "")
@@ -100,8 +108,13 @@ def _augmentations(recipe: Recipe, plugins: Plugins) -> tuple[Perturbation, ...]
     return tuple(plugins.load("perturbation", name, **options[name]) for name in names)
 
 
+def own_augmentations(recipe: Recipe, plugins: Plugins) -> list[tuple[str, dict[str, Any]]]:
+    """Return the name and the arguments of a recipe's augmentations that are not registered perturbations."""
+    return [(name, given) for name, given in recipe.augmentations if is_augmentation(plugins, name)]
+
+
 def is_augmentation(plugins: Plugins, name: str) -> bool:
-    """Whether a name among a recipe's augmentations is one of single pictures, not a registered perturbation.
+    """Whether a name among a recipe's augmentations is one of training's own, not a registered perturbation.
 
     Augmentations come first, so that a plugin that registers one of their names changes nothing.
     """

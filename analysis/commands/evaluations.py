@@ -13,6 +13,7 @@ from ...framework.command_options import (
     Device,
     DryRun,
     Log,
+    Profile,
     Scheduler,
     Seed,
     SkipUnreadable,
@@ -66,6 +67,7 @@ def evaluate(
     device: Device = "auto",
     scheduler: Scheduler = "",
     log: Log = None,
+    profile: Profile = None,
     seed: Seed = 0,
     trust: Trust = False,
     dry_run: DryRun = False,
@@ -114,7 +116,7 @@ def evaluate(
         with plugins.trust.named_in(source):
             use = reading(plugins, use, skip_unreadable, background)
         asked = Evaluation(evaluator, options, names, use, seed, source)
-    with ProgressBar(log) as progress:
+    with ProgressBar(log, profile) as progress:
         if scheduler and not dry_run:
             with open_workers(scheduler, plugins, where) as workers:
                 dataset = workers.call(asked, progress, name)

@@ -15,6 +15,7 @@ from ...framework.command_options import (
     DryRun,
     Log,
     ModelOptions,
+    Profile,
     Scheduler,
     Seed,
     SkipUnreadable,
@@ -204,6 +205,7 @@ def synthesise(
     part: Part = "",
     scheduler: Scheduler = "",
     log: Log = None,
+    profile: Profile = None,
     seed: Seed = 0,
     trust: Trust = False,
     dry_run: DryRun = False,
@@ -235,7 +237,7 @@ def synthesise(
         null_signals=null_signals,
     )
     study = _with_reading(plugins, study, skip_unreadable, background)
-    _make(context, Study.from_toml(study.to_toml()), folder_at(output), device, dry_run, part, scheduler, log)
+    _make(context, Study.from_toml(study.to_toml()), folder_at(output), device, dry_run, part, scheduler, log, profile)
 
 
 def run(
@@ -251,6 +253,7 @@ def run(
     part: Part = "",
     scheduler: Scheduler = "",
     log: Log = None,
+    profile: Profile = None,
     trust: Trust = False,
     dry_run: DryRun = False,
 ) -> None:
@@ -261,7 +264,7 @@ def run(
     named = home(folder_at(study))
     file = named if kind(named) in ("file", "missing") else named / STUDY_FILE
     asked = _with_reading(loaded_plugins(context, trust), Study.read(file), skip_unreadable, background)
-    _make(context, asked, folder_at(output) if output else file.parent, device, dry_run, part, scheduler, log)
+    _make(context, asked, folder_at(output) if output else file.parent, device, dry_run, part, scheduler, log, profile)
 
 
 def cluster(
@@ -357,6 +360,7 @@ def _make(
     part: str = "",
     scheduler: str = "",
     log: Path | None = None,
+    profile: Path | None = None,
 ) -> None:
     from ...framework.devices import here, resolve_device
     from ...framework.progress import ProgressBar, duration
@@ -384,7 +388,7 @@ def _make(
             f"at most {size(planned.disk_bytes)} on disk, and {size(planned.scratch_bytes)} temporarily"
         )
         return
-    with ProgressBar(log) as progress:
+    with ProgressBar(log, profile) as progress:
         store = run_study(study, folder, plugins, where, progress, part, scheduler)
     missing, failed, total = _count(store)
     if missing:

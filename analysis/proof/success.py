@@ -7,6 +7,7 @@ without classes, such as an encoder, (b) alone decides.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 UNATTAINABLE_FROM = 0.999
 """Correlation of the null's best pair at or above which no metamer can be distinguished from it."""
+
+SETTLED_AT = 0.5
+"""Part of what the null's best pair leaves unexplained that a metamer may leave whose success is settled."""
 
 _PARTS = ("success", "agrees", "matches", "quantised_success", "quantised_agrees", "quantised_matches")
 _EACH = ("layer", "stimulus", "seed")
@@ -62,6 +66,31 @@ def judge(metamers: xr.Dataset, null: xr.Dataset) -> xr.Dataset:
     variables = success_variables()
     data = {name: (variables[name].dims, values, variables[name].attributes()) for name, values in results.items()}
     return xr.Dataset(data, {dim: own[dim] for dim in own.dims})
+
+
+def settled_from(null: xr.Dataset, layer: str) -> dict[str, float]:
+    """Return the least measures of match with which a metamer's success at a layer is settled, by metric.
+
+    It leaves at most `SETTLED_AT` of what the null's best pair leaves unexplained: of 1 − r, of 1 − ρ, and of the power
+    of the difference, for which the SNR is 3 dB above the maximum. Empty where no metamer can succeed, or where the
+    null does not have the layer.
+
+    >>> import numpy as np
+    >>> coordinates = {"layer": ["1"], "metric": list(NULL_METRICS)}
+    >>> null = xr.Dataset({"maximum": (("layer", "metric"), [[0.6, 0.4, 2.0]])}, coordinates)
+    >>> {metric: round(least, 2) for metric, least in settled_from(null, "1").items()}
+    {'pearson': 0.8, 'spearman': 0.7, 'snr_db': 5.01}
+    """
+    if layer not in null["layer"].values:
+        return {}
+    maximum = {metric: float(null["maximum"].sel(layer=layer, metric=metric)) for metric in NULL_METRICS}
+    values = np.array([*maximum.values()])
+    if np.isnan(values).any() or _indistinct(values):
+        return {}
+    return {
+        metric: value - 10 * math.log10(SETTLED_AT) if metric == "snr_db" else 1 - SETTLED_AT * (1 - value)
+        for metric, value in maximum.items()
+    }
 
 
 def success_by_layer(match: xr.Dataset) -> xr.Dataset:
@@ -129,9 +158,14 @@ def _judge(fit: xr.DataArray, agrees: NDArray[np.int8], null: xr.Dataset) -> dic
         verdict = (values > maximum).all(axis=-1).astype(np.int8)
         if np.isnan(maximum).any():
             verdict[:] = VERDICTS["missing"]
-        if (maximum[:2] >= UNATTAINABLE_FROM).any() or np.isposinf(maximum).any():
+        if _indistinct(maximum):
             verdict[:] = VERDICTS["unattainable"]
         matches[row] = np.where(np.isnan(values).any(axis=-1), VERDICTS["missing"], verdict)
     differs = (agrees == 0) & (matches != VERDICTS["missing"])
     success = np.where(differs, VERDICTS["no"], matches)
     return {"margin": margin, "percentile": percentile, "matches": matches, "success": success.astype(np.int8)}
+
+
+def _indistinct(maximum: NDArray[np.floating]) -> bool:
+    """Whether no metamer can match better than the null's best pair; `maximum` is in the order of `NULL_METRICS`."""
+    return bool((maximum[:2] >= UNATTAINABLE_FROM).any() or np.isposinf(maximum).any())

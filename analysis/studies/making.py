@@ -78,6 +78,7 @@ def make_units(
         seed=seed,
         write=write,
         done=others,
+        null=judge.null,
         metrics=[str(name) for name in store.read(f"{path}/match", "metric")],
         device=device,
         progress=progress,

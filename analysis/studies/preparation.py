@@ -25,6 +25,7 @@ from ...framework.suppliers import naming_missing
 from ..proof.null import MAX_SIGNALS, TooFewSignalsError, cache_folder, draw_signals, null_of_signals
 from ..synthesis.procedure import Procedure
 from ..synthesis.settings import Settings, resolve_settings
+from ..synthesis.settling import NEEDS_NULL
 from .batch_size import with_batch_size
 from .creation import create
 from .parts import Part, load_parts
@@ -109,6 +110,8 @@ def prepare(
             if null is not None:
                 _check_null(folder, key, null, store)
                 store.add(f"models/{key}/null", null)
+        if settings.stop == "verdict" and any("null" not in store.children(f"models/{part.key}") for part in parts):
+            raise MetameryError(NEEDS_NULL)
     except MetameryError:
         if is_new and not holds_results(store):
             store.discard()

@@ -40,7 +40,8 @@ def check_same(
     A process with a share marks its own, since others may have made the rest again meanwhile.
     """
     differences = study.differences(Study.stored(store.attributes["study"], folder), plugins)
-    stored, own = json.loads(store.attributes["settings"]), settings.table()
+    stored = {**Settings("").table(), **json.loads(store.attributes["settings"])}  # an earlier version had fewer
+    own = settings.table()
     if not differences and qualified_tools(plugins, stored) != qualified_tools(plugins, own):
         differences = ["the preset, which another version of metamery defines differently"]
     if differences:

@@ -38,7 +38,8 @@ class Judge:
     path: str
 
     @cached_property
-    def _null(self) -> xr.Dataset | None:
+    def null(self) -> xr.Dataset | None:
+        """The null of the model, if it was measured."""
         return self.store.dataset(f"{self.path}/null").load() if "null" in self.store.children(self.path) else None
 
     @cached_property
@@ -47,17 +48,17 @@ class Judge:
 
     def verdicts(self, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
         """Return the verdicts of a region of the group ``match``, from the values that are written there."""
-        if self._null is None:
+        if self.null is None:
             return {}
         coordinates = {dim: (dim, own[region.get(dim, slice(None))]) for dim, own in self._coordinates.items()}
         variables = match_variables()
         match = xr.Dataset({name: (variables[name].dims, np.asarray(values[name])) for name in _JUDGED}, coordinates)
-        verdicts = judge(match, self._null)
+        verdicts = judge(match, self.null)
         return {name: verdicts[name].values for name in success_variables()}
 
     def again(self, units: Sequence[Unit], state: NDArray[np.int8]) -> None:
         """Judge the metamers that exist; only those units are written whose verdicts change, and no unfinished one."""
-        if self._null is None or not (state != STATES["missing"]).any():
+        if self.null is None or not (state != STATES["missing"]).any():
             return
         verdicts = self.verdicts({}, {name: self._stored(name) for name in _JUDGED})
         changed = np.zeros(state.shape, dtype=bool)

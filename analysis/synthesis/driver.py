@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import xarray as xr
 
 from ...framework.contract import examine, on_device
 from ...framework.devices import made_on, repeatable
 from ...framework.domains import Domain
+from ...framework.errors import MetameryError
 from ...framework.folding import folded
 from ...framework.models import Model
 from ...framework.progress import Progress
@@ -24,6 +26,7 @@ from ..proof.measures import METRICS, measure
 from .matching import Record, match_layer
 from .procedure import Procedure
 from .settings import Settings
+from .settling import NEEDS_NULL, Settling
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -109,6 +112,7 @@ def make_metamers(
     write: Write,
     done: NDArray[np.bool_],
     metrics: Sequence[str] = METRICS,
+    null: xr.Dataset | None = None,
     device: torch.device = torch.device("cpu"),
     progress: Progress | None = None,
 ) -> None:
@@ -125,7 +129,18 @@ def make_metamers(
         Called with the results; the metamers' ``state`` comes last.
     metrics
         Measures of the match, by name.
+    null
+        The null, for settings with ``stop = "verdict"``.
+
+    Raises
+    ------
+    MetameryError
+        The settings have ``stop = "verdict"``, and there is no null.
     """
+    if procedure.settings.stop != "verdict":
+        null = None
+    elif null is None:
+        raise MetameryError(NEEDS_NULL)
     progress = progress or Progress()
     names, settings = natural.names, procedure.settings
     module = on_device(model, device)
@@ -135,7 +150,7 @@ def make_metamers(
         folded(model, measured) as merged,
         channels_last(module, model.domain),
         keeping_memory(),
-        repeatable(settings.precision),
+        repeatable("float32"),
     ):
         machine = f"{made_on(device)}{f', batch normalisations folded: {merged}' if merged else ''}"
         for batches in partition(len(layers), len(names), settings.seeds, settings.batch_size):
@@ -155,16 +170,19 @@ def make_metamers(
                 layer = layers[batch.layer]
                 progress.describe(f"{layer}, stimuli {block.start + 1} to {block.stop}")
                 noise = [starting_noise(model.domain, settings.noise, seed, batch.seed, name) for name in names[block]]
+                settled = None if null is None else _settling(model, targets[layer], natural_classes, null, layer)
                 with drawing(model, derived_seed(seed, layer, batch.seed, block.start)), model.tap([layer]) as tap:
-                    record = match_layer(
-                        tap,
-                        targets[layer],
-                        torch.stack(noise).to(device, dtype),
-                        procedure,
-                        model.domain,
-                        progress.advance,
-                        capture=not model.stochastic,
-                    )
+                    with repeatable(settings.precision):
+                        record = match_layer(
+                            tap,
+                            targets[layer],
+                            torch.stack(noise).to(device, dtype),
+                            procedure,
+                            model.domain,
+                            progress.advance,
+                            capture=not model.stochastic,
+                            settled=settled,
+                        )
                     answers = _match(model, record, targets, layer, natural_classes, metrics)
                 write("match", batch.region, answers)
                 write("metamers", batch.region, _in_region(_metamer_values(record, machine)))
@@ -242,6 +260,16 @@ def _match(
         "quantised_match": rounded[None, :, None],
         **{prefix + name: values for prefix, own in responses.items() for name, values in _in_region(own).items()},
     }
+
+
+def _settling(
+    model: Model, targets: torch.Tensor, classes: NDArray[np.int64], null: xr.Dataset, layer: str
+) -> Settling:
+    def read(signals: torch.Tensor) -> tuple[torch.Tensor, NDArray[np.int64]]:
+        activations, predicted, _ = _pass(model, model.domain.quantise(signals), [layer])
+        return activations[layer], predicted
+
+    return Settling(read, targets, classes, null, layer)
 
 
 def _answered(

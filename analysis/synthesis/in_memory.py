@@ -42,6 +42,7 @@ def synthesise(
     seed: int = 0,
     distance: Distance | str | None = None,
     optimizer: OptimizerFactory | str | None = None,
+    null: xr.Dataset | None = None,
     plugins: Plugins | None = None,
     device: str | torch.device = "cpu",
     progress: Progress | None = None,
@@ -66,6 +67,8 @@ def synthesise(
     optimizer
         A registered name, or ``make(parameters) -> torch.optim.Optimizer`` in place of the one that the settings name;
         the learning rate is that of the settings.
+    null
+        From `null_distribution`, for ``stop="verdict"``.
     plugins
         Plugins in which the distance and the optimizer that the settings name are looked up; all that are installed by
         default.
@@ -87,7 +90,8 @@ def synthesise(
     Raises
     ------
     MetameryError
-        A name is unknown, a stimulus does not fit the domain, there are no stimuli, or two have the same name.
+        A name is unknown, a stimulus does not fit the domain, there are no stimuli, two have the same name, or
+        ``stop="verdict"`` is given without a null.
 
     Examples
     --------
@@ -135,6 +139,7 @@ def synthesise(
         seed=seed,
         write=write,
         done=np.zeros((len(layers), len(names), settings.seeds), dtype=bool),
+        null=null,
         device=device,
         progress=progress,
     )

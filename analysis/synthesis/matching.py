@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 Pull = tuple[torch.Tensor, torch.Tensor | None]
 """Each signal's distance ``(B,)``, and the gradient of its own objective ``(B, …)``, if there is one."""
 
+Settled = Callable[[int, torch.Tensor, torch.Tensor, Sequence[int]], Sequence[bool]]
+"""``settled(update, signals, distances, rows)`` returns for each signal whether it is done."""
+
 SYNC_EVERY = 10
 """Number of updates between two checks of the losses, each of which waits for the device."""
 
@@ -77,6 +80,7 @@ def match_layer(
     advance: Callable[[int], None] = lambda _updates: None,
     *,
     capture: bool = False,
+    settled: Settled | None = None,
 ) -> Record:
     """Move signals until their activations at a layer match the targets.
 
@@ -97,6 +101,9 @@ def match_layer(
     capture
         Whether the pass may be captured as a CUDA graph, where the signals are on CUDA: the network must do the same
         in every pass. Where it cannot be captured, or gives something else then, it runs as it is.
+    settled
+        Called every `SYNC_EVERY` updates with their number, and with the signals that are still worked on, their
+        distances and their rows in the batch; those for which it returns True leave the batch. By default none does.
 
     Returns
     -------
@@ -146,6 +153,9 @@ def match_layer(
         losses[pool.index, update] = distances
         if update % SYNC_EVERY == 0 or last:
             leaving = _leaving(distances, gradient, settings, update)
+            if settled is not None and not last:
+                done = settled(update, pool.signals, distances, pool.rows)
+                leaving = {index: "" for index, is_done in enumerate(done) if is_done} | leaving
             for index, reason in leaving.items():
                 row = pool.rows[index]
                 reasons[row], steps[row] = reason, update

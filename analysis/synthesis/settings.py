@@ -37,6 +37,8 @@ MAX_COUNT = 2**31 - 2
 
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
+STOPS = ("steps", "verdict")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -56,6 +58,10 @@ class Settings:
         Number of updates.
     tolerance
         A metamer whose distance is at most this leaves the batch; checked every 10 updates. 0 means never.
+    stop
+        ``steps``: each metamer gets all updates. ``verdict``: one leaves the batch as soon as its success is settled,
+        as `Settling` defines it, which needs a null. It says at which layers metamers succeed in less time, but its
+        metamers match less closely.
     modified_relu
         Whether the ReLU at the end of the matched layer lets gradients of units that are off pass.
     total_variation, bounds
@@ -83,6 +89,7 @@ class Settings:
     schedule: str = "cosine"
     steps: int = 1000
     tolerance: float = 0.0
+    stop: str = "steps"
     modified_relu: bool = True
     total_variation: float = 0.0
     bounds: float = 0.0
@@ -96,6 +103,7 @@ class Settings:
     def __post_init__(self) -> None:
         one_of("schedule", self.schedule, SCHEDULES)
         one_of("precision", self.precision, PRECISIONS)
+        one_of("stop", self.stop, STOPS)
         for name in ("steps", "seeds", "batch_size"):
             object.__setattr__(self, name, whole(name, getattr(self, name), 1, MAX_COUNT))
         for name in ("tolerance", "total_variation", "bounds", "noise"):

@@ -121,3 +121,11 @@ def register_recipes(register: Register) -> None:
         f"{module}:random_cochleagram_l2",
         "on cochleagrams with random perturbations of L2 1: the control of adversarial-cochleagram-l2",
     )
+    register("word-standard", f"{module}:word_standard", "sound-in-noise with the batches and rate of CochResNet50")
+    for kind in ("waveform-l2", "waveform-linf", "cochleagram-l2"):
+        for training in ("adversarial", "random"):
+            register(
+                f"word-{training}-{kind}",
+                f"{module}:word_{training}_{kind.replace('-', '_')}",
+                f"{training}-{kind} with the batches and rate of CochResNet50 (Feather et al. 2023)",
+            )

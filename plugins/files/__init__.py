@@ -15,3 +15,8 @@ def register_stimuli(register: Register) -> None:
         f"{_HERE}.folder:folder",
         summary="pictures or sounds of your own: path/CLASS/FILE, or path/FILE",
     )
+    register(
+        "prepared",
+        "metamery.training.prepared:prepared",
+        summary="pictures decoded once by metamery prepare, in one file that is mapped into memory",
+    )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -19,6 +20,8 @@ from ...framework.stimuli import Stimulus, is_utf8, spread
 from ..audio import sounds
 from ..vision import imagenet, pictures
 from .listing import Contents, check_classes, check_names, contents, summary, warn_of_others
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,23 @@ class FolderStimuli:
         MetameryError
             The file cannot be decoded to its end, or holds a sound that is not mono or not in [−1, 1].
         """
-        file = self.files[index]
+        return self._stimulus(index, self.kind.read)
+
+    def eight_bit(self, index: int) -> Stimulus | None:
+        """Return a picture with its signal in 8 bits, `pictures.read_pixels`; None for other files."""
+        if self.kind.name != "picture" or (pixels := self._read(index, pictures.read_pixels)) is None:
+            return None
+        return self._stimulus(index, lambda _path: (pixels, None))
+
+    def _read(self, index: int, read: Callable[[Path], T]) -> T:
         try:
-            signal, sample_rate = self.kind.read(file.path)
+            return read(self.files[index].path)
         except MetameryError as error:
             raise MetameryError(f"{error} (--skip-unreadable leaves such {self.kind.name}s out)") from error
+
+    def _stimulus(self, index: int, read: Callable[[Path], tuple[torch.Tensor, int | None]]) -> Stimulus:
+        file = self.files[index]
+        signal, sample_rate = self._read(index, read)
         number = self.numbers.get(file.category)
         return Stimulus(
             signal,

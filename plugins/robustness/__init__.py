@@ -54,3 +54,23 @@ def register_recipes(register: Register) -> None:
     register(
         "trades", f"{module}:trades", "on accuracy and a prediction that attacks change little (Zhang et al. 2019)"
     )
+    module = "metamery.plugins.robustness.imagenet"
+    register("imagenet-standard", f"{module}:standard", "on pictures like ImageNet's, as they are, for 90 epochs")
+    register(
+        "imagenet-adversarial-linf", f"{module}:adversarial_linf", "on adversarial ones of 224 pixels (PGD, Linf 4/255)"
+    )
+    register("imagenet-adversarial-l2", f"{module}:adversarial_l2", "on adversarial ones of 224 pixels (PGD, L2 3)")
+    register(
+        "imagenet-random-linf",
+        f"{module}:random_linf",
+        "with random perturbations of ±4/255: the control of imagenet-adversarial-linf",
+    )
+    register(
+        "imagenet-random-l2",
+        f"{module}:random_l2",
+        "with random perturbations of L2 length 3: the control of imagenet-adversarial-l2",
+    )
+    register("imagenet-fast", f"{module}:fast", "on single steps within Linf 4/255 for 15 epochs (Wong et al. 2020)")
+    register(
+        "imagenet-free", f"{module}:free", "four times on each batch while it is attacked, Linf 4/255 (Shafahi et al.)"
+    )

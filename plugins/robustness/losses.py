@@ -11,14 +11,17 @@ from ...framework.protocols import Loss
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> Loss:
-    """Mean cross-entropy of the logits, in nats; labels ``(B,)`` are class indices.
+    """Mean cross-entropy of the logits, in nats; labels ``(B,)`` are class indices, targets their probabilities.
 
     `label_smoothing` is the fraction of the target, from 0 to 1, that is spread over all classes.
     """
     number("label_smoothing", label_smoothing, 0, 1)
 
-    def loss(model: Model, signals: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(model.module(signals), labels, label_smoothing=label_smoothing)
+    def loss(
+        model: Model, signals: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        wanted = labels if targets is None else targets
+        return torch.nn.functional.cross_entropy(model.module(signals), wanted, label_smoothing=label_smoothing)
 
     return loss
 
@@ -31,10 +34,17 @@ def trades(beta: float = 6.0) -> Loss:
     """
     number("beta", beta, 0)
 
-    def loss(model: Model, signals: torch.Tensor, labels: torch.Tensor, natural: torch.Tensor) -> torch.Tensor:
+    def loss(
+        model: Model,
+        signals: torch.Tensor,
+        labels: torch.Tensor,
+        natural: torch.Tensor,
+        targets: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         before = model.module(natural)  # (B, classes)
         after = model.module(signals)
         change = kl_div(log_softmax(after, 1), log_softmax(before, 1), reduction="batchmean", log_target=True)
-        return torch.nn.functional.cross_entropy(before, labels) + beta * change
+        wanted = labels if targets is None else targets
+        return torch.nn.functional.cross_entropy(before, wanted) + beta * change
 
     return loss

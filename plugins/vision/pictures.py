@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -41,10 +43,36 @@ def read_picture(path: Path, background: Colour | None = None) -> torch.Tensor:
     MetameryError
         The file cannot be decoded to its end, with the reason.
     """
+    with _decoded(path) as image:
+        return picture_signal(image, background)
+
+
+def read_pixels(path: Path) -> torch.Tensor | None:
+    """Decode a picture file as `read_picture` does, into the 8 bits that it has; None where it has others.
+
+    Returns
+    -------
+    torch.Tensor or None
+        ``(C, H, W)`` uint8, 255 times the signal that `read_picture` returns. None for pictures of more bits, and those
+        with transparency.
+
+    Raises
+    ------
+    MetameryError
+        The file cannot be decoded to its end, with the reason.
+    """
+    with _decoded(path) as image:
+        if image.mode.startswith("I") or image.mode == "F" or image.has_transparency_data:
+            return None
+        return _pixels(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+@contextmanager
+def _decoded(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             _check_size(image, path.stat().st_size)
-            return picture_signal(ImageOps.exif_transpose(image), background)
+            yield ImageOps.exif_transpose(image)
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise MetameryError(f"the picture '{path}' cannot be read: {reason}") from error
@@ -124,9 +152,13 @@ def _on_background(signal: torch.Tensor, background: Colour) -> torch.Tensor:
 
 
 def _scaled(image: Image.Image) -> torch.Tensor:
+    return _pixels(image).float().div_(255)
+
+
+def _pixels(image: Image.Image) -> torch.Tensor:
     values = torch.from_numpy(np.array(image))  # (H, W) or (H, W, C), 8 bits
     values = values.unsqueeze(-1) if values.ndim == 2 else values
-    return values.permute(2, 0, 1).contiguous().float().div_(255)
+    return values.permute(2, 0, 1).contiguous()
 
 
 def _high_range(image: Image.Image) -> torch.Tensor:

@@ -17,7 +17,9 @@ RECIPES = st.builds(
     epochs=st.integers(1, 500),
     learning_rate=st.floats(0, 10),
     schedule=st.sampled_from(["constant", "steps", "cosine"]),
-    augment=st.lists(st.sampled_from(["flip", "crop"]), max_size=2),
+    augment=st.lists(
+        st.sampled_from(["flip", "crop", {"name": "RandomResizedCrop", "scale": [0.35, 1.0]}]), max_size=3
+    ),
     perturbation_options=st.dictionaries(st.sampled_from(["epsilon", "steps"]), st.floats(0, 1) | st.integers(0, 9)),
 )
 
@@ -49,6 +51,14 @@ def test_options_belong_to_a_name_and_another_name_comes_without_them() -> None:
     assert recipe.changed({"augment": ["shift"]}).augment_options == {"shift.maximum": 2}
 
 
+def test_an_augmentation_is_a_name_or_a_table_of_its_arguments() -> None:
+    recipe = Recipe(augment=["flip", {"name": "ColorJitter", "hue": 0.1}, {"name": "mixup"}])
+    assert recipe.augment == ("flip", {"name": "ColorJitter", "hue": 0.1}, "mixup")
+    assert recipe.augmentations == [("flip", {}), ("ColorJitter", {"hue": 0.1}), ("mixup", {})]
+    long = Recipe(augment=[{"name": "x" * 99, "y": 1}])  # too long for one line
+    assert Recipe.from_toml(long.to_toml()) == long
+
+
 def test_values_and_single_options_are_set_otherwise() -> None:
     recipe = Recipe(perturbation_options={"epsilon": 0.1, "steps": 7})
     changed = recipe.changed({"epochs": 8, "perturbation_options.epsilon": 0.2, "learning_rate": 1})
@@ -71,6 +81,7 @@ def test_values_and_single_options_are_set_otherwise() -> None:
         ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean 'cosine'"),
         ({"loss": 3}, "loss is 3, expected text"),
         ({"augment": "flip"}, "augment is 'flip', expected a list of names"),
+        ({"augment": [{"hue": 0.1}]}, "an augmentation is {'hue': 0.1}, expected a name or a table"),
         ({"perturbation_options": 3}, "perturbation_options is 3, expected a table"),
     ],
 )

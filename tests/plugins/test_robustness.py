@@ -71,6 +71,17 @@ def test_cross_entropy_is_the_mean_of_minus_the_log_probability() -> None:
     check_loss(Plugins().load("loss", "cross_entropy", label_smoothing=0.1))
 
 
+def test_cross_entropy_of_shares_is_that_of_their_classes_in_these_shares() -> None:
+    model = example_model()
+    signals, labels, others = example_signals(model, 5), torch.tensor([0, 3, 1, 1, 2]), torch.tensor([1, 3, 0, 2, 2])
+    shares = 0.7 * torch.eye(4)[labels] + 0.3 * torch.eye(4)[others]
+    for options in ({}, {"label_smoothing": 0.2}):
+        loss = Plugins().load("loss", "cross_entropy", **options)
+        with torch.no_grad():
+            expected = 0.7 * loss(model, signals, labels) + 0.3 * loss(model, signals, others)
+            assert float(loss(model, signals, labels, targets=shares)) == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_trades_is_the_published_sum() -> None:
     model = example_model()
     natural = example_signals(model, 5)

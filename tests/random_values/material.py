@@ -41,8 +41,8 @@ STUDY = {
     "models": [{"name": "networks.py:picture", "layers": ["1"], "options": {"seed": 0, "scale": 1.0}}],
     "synthesis": {
         "preset": "fast", "steps": 1, "seeds": 1, "batch_size": 2, "distance": "relative_l2", "optimizer": "adam",
-        "step_size": 0.01, "schedule": "cosine", "tolerance": 0.0, "modified_relu": True, "total_variation": 0.0,
-        "bounds": 0.0, "noise": 0.05, "precision": "float32", "distance_options": {},
+        "step_size": 0.01, "schedule": "cosine", "tolerance": 0.0, "stop": "steps", "modified_relu": True,
+        "total_variation": 0.0, "bounds": 0.0, "noise": 0.05, "precision": "float32", "distance_options": {},
         "optimizer_options": {"beta1": 0.9, "beta2": 0.9, "weight_decay": 0.0},
     },
 }  # fmt: skip

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from metamery.framework import ImageDomain, MetameryError, Plugins, Stimulus, UnknownNameError
+from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Stimulus, UnknownNameError
 from metamery.framework.study import Reference
 from metamery.training import data
-from metamery.training.data import Examples, Order, batches, classes_of, examples
+from metamery.training.augmentation import augmentation
+from metamery.training.data import Augmentation, Examples, Loader, Order, batches, classes_of, examples, in_domain
 from metamery.training.splits import splits_of_name
+from PIL import Image
 
 DOMAIN = ImageDomain(3, 6, 6)
 
@@ -24,8 +28,11 @@ def stimuli() -> list[Stimulus]:
     return [Stimulus(torch.rand(3, 6, 6, generator=generator), name, name=str(i)) for i, name in enumerate(names)]
 
 
-def noisy(signal: torch.Tensor) -> torch.Tensor:
+def _noisy(signal: torch.Tensor) -> torch.Tensor:
     return signal + torch.rand(1)
+
+
+noisy = Augmentation(fitted=_noisy)
 
 
 def everything(given: Examples, order: Order, workers: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -161,3 +168,108 @@ def test_a_split_is_looked_for_where_its_files_are_and_in_no_name_that_has_none(
     assert splits_of_name(plugins, Reference("whole")) == (Reference("whole"), None)
     assert splits_of_name(plugins, Reference("torchvision/DTD/train")) == (Reference("torchvision/DTD/train"), None)
     assert splits_of_name(plugins, Reference("nothing")) == (Reference("nothing"), None)
+
+
+def sizes(signals: Any) -> list[Stimulus]:
+    return [Stimulus(signal, "ab"[index % 2], name=str(index)) for index, signal in enumerate(signals)]
+
+
+@dataclass(frozen=True)
+class EightBit:
+    """Stimuli that are also there in 8 bits, as those of a folder are."""
+
+    pixels: list[torch.Tensor]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> Stimulus:
+        return replace(self.eight_bit(index), signal=self.pixels[index].float() / 255)
+
+    def __iter__(self) -> Iterator[Stimulus]:
+        return (self[index] for index in range(len(self)))
+
+    def eight_bit(self, index: int) -> Stimulus:
+        return Stimulus(self.pixels[index], "ab"[index % 2], name=str(index))
+
+
+CHAIN = [
+    ("RandomResizedCrop", {"scale": [0.3, 1.0]}),
+    ("flip", {}),
+    ("ColorJitter", {"contrast": 0.4}),
+    ("RandAugment", {}),
+]
+
+
+@pytest.fixture
+def pixels() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(256, (3, 14 + i, 20 - i), generator=generator, dtype=torch.uint8) for i in range(7)]
+
+
+def test_batches_do_not_depend_on_processes_and_threads_nor_on_those_that_stay(pixels: list[torch.Tensor]) -> None:
+    model = Model(torch.nn.Flatten(), ImageDomain(3, 8, 8), ["output"])
+    large = [torch.nn.functional.interpolate(p[None].float(), 260)[0].to(torch.uint8) for p in pixels]
+    threads = torch.get_num_threads()
+    for stimuli in (EightBit(large), sizes(each.float() / 255 for each in large)):
+        given = examples(stimuli, ["a", "b"], model.domain, augmentation(CHAIN, model), seed=3)
+        assert given.kept is None
+        loaders = [Loader(given), Loader(given, 2)]
+        for epoch in range(2):
+            order = Order(7, 3, epoch, seed=1)
+            torch.set_num_threads(2)
+            found = [[(signals.clone(), classes) for signals, classes in loader(order)] for loader in loaders]
+            torch.set_num_threads(threads)
+            assert same(*found)
+            assert {signals.dtype for signals, _ in found[0]} == {
+                torch.uint8 if isinstance(stimuli, EightBit) else torch.float32
+            }
+
+
+def test_pictures_in_eight_bits_are_those_in_thirty_two(pixels: list[torch.Tensor]) -> None:
+    """They are scaled in two steps, each rounded to 8 bits."""
+    domain = ImageDomain(3, 8, 8, -1.0, 2.0)
+    model = Model(torch.nn.Flatten(), domain, ["output"])
+    square = [each[:, :8, :8] for each in pixels]
+    for chain, stimuli, tolerance in (([("flip", {})], square, 1e-6), (CHAIN[:2], pixels, 3 * 1.1 / 255)):
+        narrow, wide = (
+            Examples(given, [0, 1] * 4, domain, augmentation(chain, model), seed=2)
+            for given in (EightBit(stimuli), sizes(each.float() / 255 for each in stimuli))
+        )
+        for index in range(7):
+            eight, other = narrow[1, index][0], wide[1, index][0]
+            assert (eight.dtype, other.dtype) == (torch.uint8, torch.float32)
+            torch.testing.assert_close(in_domain(eight, domain), other, rtol=0, atol=tolerance)
+
+
+def test_a_transform_that_counts_from_0_to_1_gets_no_bytes(pixels: list[torch.Tensor]) -> None:
+    model = Model(torch.nn.Flatten(), ImageDomain(3, 8, 8), ["output"])
+    augment = augmentation([("flip", {}), ("RandomSolarize", {"threshold": 0.5, "p": 1.0})], model)
+    square = pixels[0][:, :8, :8]
+    signal, _ = Examples(EightBit([square]), [0], model.domain, augment)[0, 0]
+    assert signal.dtype == torch.float32
+    assert float(signal.max()) <= 0.5
+
+
+def test_a_file_of_a_folder_is_read_in_eight_bits_where_it_has_eight(pictures: Path, tmp_path: Path) -> None:
+    folder = Plugins().load("stimuli", "folder", path=str(pictures))
+    for index, stimulus in enumerate(folder):
+        narrow = folder.eight_bit(index)
+        assert torch.equal(narrow.signal.float() / 255, stimulus.signal)
+        assert (narrow.name, narrow.category) == (stimulus.name, stimulus.category)
+    (tmp_path / "odd" / "a").mkdir(parents=True)
+    Image.new("RGBA", (9, 9), (200, 100, 50, 128)).save(tmp_path / "odd" / "a" / "clear.png")
+    Image.new("I;16", (9, 9), 3000).save(tmp_path / "odd" / "a" / "deep.png")
+    odd = Plugins().load("stimuli", "folder", path=str(tmp_path / "odd"), background="white")
+    assert [odd.eight_bit(index) for index in range(2)] == [None, None]
+
+
+def test_an_error_of_a_process_that_reads_is_one_line(pixels: list[torch.Tensor]) -> None:
+    class Broken(EightBit):
+        def eight_bit(self, index: int) -> Stimulus:
+            raise MetameryError(f"the picture {index} is cut off")
+
+    given = Examples(Broken(pixels), [0] * 7, ImageDomain(3, 8, 8))
+    with pytest.raises(MetameryError) as raised:
+        list(Loader(given, 1)(Order(7, 3, 0)))
+    assert str(raised.value) == "the picture 0 is cut off"

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from metamery.framework import ImageDomain, MetameryError, Model, Recipe, Stimulus
 from metamery.framework.progress import Progress
+from metamery.training.augmentation import augmentation
 from metamery.training.checkpoints import load
 from metamery.training.data import Examples, Order, batches, examples
 from metamery.training.loop import BEST, LAST, evaluate, train
@@ -141,6 +142,57 @@ def test_stopped_and_resumed_is_never_stopped_bit_for_bit(tmp_path: Path, after:
     assert same(weights(whole), weights(resumed))
     assert timeless(history) == timeless(again)
     assert (tmp_path / "whole" / BEST).read_bytes() == (tmp_path / "part" / BEST).read_bytes()
+
+
+def test_mixed_labels_reach_the_loss_and_an_attack_gets_the_larger_part(tmp_path: Path) -> None:
+    attacked, learned = [], []
+
+    def attack(epsilon: float) -> Any:
+        def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: Any) -> torch.Tensor:
+            attacked.append(labels)
+            return signals
+
+        return perturb
+
+    def loss(model: Model, signals: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        learned.append(targets)
+        return torch.nn.functional.cross_entropy(model.module(signals), targets)
+
+    recipe = Recipe(epochs=2, batch_size=8, augment=["mixup"], accumulate=2)
+    run(tmp_path, recipe, tools=tools(loss=loss, perturbation=attack))
+    shares = torch.cat(learned)
+    torch.testing.assert_close(shares.sum(dim=1), torch.ones(80))
+    assert ((shares > 0.01).all(dim=1)).any()
+    assert torch.equal(torch.cat(attacked), shares.argmax(dim=1))
+
+
+def test_a_mixed_training_stopped_and_resumed_is_never_stopped(tmp_path: Path) -> None:
+    def smooth(model: Model, signals: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(model.module(signals), targets, label_smoothing=0.1)
+
+    recipe = Recipe(epochs=3, batch_size=8, learning_rate=0.1, augment=["mixup", "cutmix"])
+    whole, history = run(tmp_path / "whole", recipe, tools=tools(loss=smooth), checkpoint_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "part", recipe, tools=tools(loss=smooth), checkpoint_every=2, progress=Stopping(8))
+    resumed, again = run(tmp_path / "part", recipe, tools=tools(loss=smooth), checkpoint_every=2)
+    assert same(weights(whole), weights(resumed))
+    assert timeless(history) == timeless(again)
+
+
+def test_read_by_processes_stopped_and_resumed_is_one_process_never_stopped(tmp_path: Path) -> None:
+    augment = augmentation([("RandomResizedCrop", {"scale": [0.5, 1.0]}), ("flip", {})], network())
+    generator = torch.Generator().manual_seed(0)
+    stimuli = [
+        Stimulus(torch.rand(1, 9, 7 + index % 3, generator=generator), CLASSES[index % 2]) for index in range(40)
+    ]
+    data = examples(stimuli, CLASSES, DOMAIN, augment, seed=5)
+    recipe = Recipe(epochs=3, batch_size=8, learning_rate=0.1)
+    whole, history = run(tmp_path / "whole", recipe, data=data, checkpoint_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "part", recipe, data=data, checkpoint_every=2, workers=2, progress=Stopping(8))
+    resumed, again = run(tmp_path / "part", recipe, data=data, checkpoint_every=2, workers=2)
+    assert same(weights(whole), weights(resumed))
+    assert timeless(history) == timeless(again)
 
 
 def test_no_more_than_the_epoch_in_flight_is_lost(tmp_path: Path) -> None:

@@ -66,6 +66,10 @@ run_training(Run.read(Path("asked")), Path("run"), Plugins(), Hardware(devices=2
 """
 
 REPLAYS = "replays = 2\nreplay_epsilon = 0.01"
+MIXED = """
+augment = [{ name = "RandomResizedCrop", scale = [0.5, 1.0] }, "flip", { name = "mixup", alpha = 0.5 }, "cutmix"]
+loss_options = { label_smoothing = 0.1 }
+"""
 TRADES = 'loss = "trades"\nperturbation = "pgd_kl"\nperturbation_options = { steps = 2 }\ncheck = "fgsm"'
 
 pytestmark = [
@@ -97,7 +101,7 @@ def trained_on_two(run: Run, folder: Path) -> Any:
     return load(folder / "run" / LAST)
 
 
-@pytest.mark.parametrize("recipe", ["", REPLAYS], ids=["standard", "free"])
+@pytest.mark.parametrize("recipe", ["", REPLAYS, MIXED], ids=["standard", "free", "mixed"])
 def test_two_processes_are_one_with_the_same_batches(
     run: Callable[[str, str], Run], tmp_path: Path, recipe: str
 ) -> None:

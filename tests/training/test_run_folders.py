@@ -66,7 +66,7 @@ def stopped(train: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
                     raise KeyboardInterrupt
 
         with monkeypatch.context() as patched:
-            patched.setattr("metamery.framework.progress.ProgressBar", lambda _log: Stopping())
+            patched.setattr("metamery.framework.progress.ProgressBar", lambda _log, _profile: Stopping())
             return train(*more)
 
     return run

@@ -36,12 +36,9 @@ the ratios by processor time are steadier; they mean something with one thread a
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import copy
 import io
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -51,7 +48,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -59,7 +56,6 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
-import torchattacks
 from lightning_fabric import Fabric
 from metamery.framework import Model, Plugins
 from metamery.framework.recipes import Recipe
@@ -67,6 +63,7 @@ from metamery.framework.running import channels_last, frozen
 from metamery.training.data import Examples
 from metamery.training.loop import train
 from metamery.training.tools import TrainingTools, load_tools
+from table import Benchmark, Column, Table, skip
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -74,7 +71,15 @@ PEER = ("robustness==1.2.1.post2", "cox==0.2", "dill==0.4.1", "tensorboardX==2.6
 EPSILON, STEP_SIZE, STEPS = 8 / 255, 2 / 255, 7
 RATE, MOMENTUM = 0.01, 0.9
 UPDATES = 4  # of each contestant in each round
-WANTED = {"by hand": 0.97, "by hand, channels last": 0.97, "robustness": 1.5}
+COLUMNS = (
+    Column("updates with images", "1/s", "higher"),
+    Column("metamery / it", "×", "higher", peer="loops by hand, torchattacks and robustness"),
+    Column("lower quartile", "×", ""),
+    Column("upper quartile", "×", ""),
+    Column("by processor time", "×", ""),
+)
+BARE = (Column("a gradient of the pictures", "ms"), Column("a step of training", "ms"))
+AGREEMENT = (Column("largest difference"), Column("samples that differ by more than 10⁻⁶", "share"))
 
 Attack = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -140,6 +145,8 @@ def pgd_by_hand(network: nn.Module) -> Attack:
 
 
 def pgd_of_torchattacks(network: nn.Module) -> Attack:
+    import torchattacks
+
     return torchattacks.PGD(network, eps=EPSILON, alpha=STEP_SIZE, steps=STEPS)
 
 
@@ -217,7 +224,7 @@ def fresh(model: Model) -> Model:
     return replace(model, module=copy.deepcopy(model.module))
 
 
-def check_same_work(made: TrainingTools, model: Model, x: torch.Tensor, y: torch.Tensor) -> None:
+def check_same_work(table: Table, made: TrainingTools, model: Model, x: torch.Tensor, y: torch.Tensor) -> None:
     """Stop unless all attacks find the same pictures."""
 
     def pgd_of_metamery(network: nn.Module) -> Attack:
@@ -233,7 +240,7 @@ def check_same_work(made: TrainingTools, model: Model, x: torch.Tensor, y: torch
     for name, pictures in found.items():
         distance = (pictures - reference).abs()
         share = (distance > 1e-6).double().mean().item()
-        print(f"{name} and by hand: largest difference {distance.max():.1e}, above 1e-6 in {share:.1e} of the samples")
+        table.row(name, distance.max().item(), share)
         if share > 1e-3:
             raise SystemExit("these do not do the same work")
 
@@ -242,36 +249,31 @@ def add_peer(folder: Path) -> None:
     """Make robustness importable, behind everything that the environment has."""
     if not (folder / "robustness").exists():
         install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, *PEER]
-        subprocess.run(install, check=True)
+        if subprocess.run(install, check=False).returncode:
+            skip(f"needs {PEER[0]}, which pip does not install here")
     sys.path.append(str(folder))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it would like apex to be there
         import robustness.train  # noqa: F401
 
 
-def show(times: dict[str, list[tuple[float, float]]], count: int) -> None:
-    print("\n| | images per second | metamery / it | its quartiles | by processor time | wanted |")
-    print("|---|---|---|---|---|---|")
+def show(table: Table, times: dict[str, list[tuple[float, float]]], count: int) -> None:
     for name, rounds in times.items():
-        line = f"| {name} | {count / median(wall for wall, _ in rounds):.1f} |"
-        if name == "metamery":
-            print(f"{line} | | | |")
-            continue
         ratios = torch.tensor(rounds) / torch.tensor(times["metamery"])  # (rounds, 2)
         low, middle, high = ratios[:, 0].quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
-        processor = ratios[:, 1].quantile(0.5)
-        print(f"{line} {middle:.2f} | {low:.2f} to {high:.2f} | {processor:.2f} | {WANTED.get(name, '')} |")
+        found = [None] * 4 if name == "metamery" else [middle, low, high, ratios[:, 1].quantile(0.5).item()]
+        table.row(name, count / median(wall for wall, _ in rounds), *found)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--network", default="small-cnn", choices=("small-cnn", "cifar-resnet20"))
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--environment", type=Path, default=Path.home() / ".cache" / "metamery" / "robustness")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    benchmark = Benchmark(__doc__)
+    benchmark.option("--rounds", type=int, default=15)
+    benchmark.option("--batch-size", type=int, default=128)
+    benchmark.option("--network", default="small-cnn", choices=("small-cnn", "cifar-resnet20"))
+    benchmark.option("--environment", type=Path, default=Path.home() / ".cache" / "metamery" / "robustness")
+    given = benchmark.parse()
+    if not find_spec("torchattacks"):
+        skip("needs torchattacks (pip install --no-deps torchattacks)")
     add_peer(given.environment)
     plugins = Plugins(installed=())
     model = plugins.load("model", given.network)
@@ -280,10 +282,9 @@ def main() -> None:
     pictures = torch.rand(count, *model.domain.shape, generator=generator)
     labels = torch.randint(10, (count,), generator=generator)
     first = pictures[: given.batch_size], labels[: given.batch_size]
-    print(f"{platform.machine()}, {os.cpu_count()} cores, threads: {given.threads}, Python {platform.python_version()}")
-    print(", ".join([*(f"{name} {version(name)}" for name in ("metamery", "torch", "torchattacks")), *PEER[:1]]))
-    print(f"{given.network}, batch {given.batch_size}, {given.rounds} rounds of {UPDATES} updates")
-    check_same_work(made, model, *first)
+    benchmark.head("torchattacks")
+    benchmark.note(f"robustness {PEER[0].rpartition('=')[2]}; {given.rounds} rounds of {UPDATES} updates")
+    check_same_work(benchmark.table("Attacks beside one by hand", ["attack"], AGREEMENT), made, model, *first)
     parts: list[tuple[float, float]] = []  # of the bare passes
     by_hand, same_work = partial(epoch_by_hand, pgd_by_hand), partial(epoch_of_robustness, False)
     epochs = {
@@ -307,9 +308,9 @@ def main() -> None:
             times.clear()
             parts.clear()
         order = [*order[1:], order[0]]
-    gradients, steps = zip(*parts, strict=True)
-    print(f"one gradient {1e3 * median(gradients):.1f} ms, one step of training {1e3 * median(steps):.1f} ms")
-    show({name: times[name] for name in epochs}, count)
+    title = f"Adversarial training of {given.network}, batches of {given.batch_size}"
+    show(benchmark.table(title, ["loop"], COLUMNS), {name: times[name] for name in epochs}, count)
+    benchmark.table("Bare passes", ["of"], BARE).row("a batch", *(1e3 * median(s) for s in zip(*parts, strict=True)))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@ For each network: `check_model` (finite logits, default layers, the same activat
 not, gradients), and `examine` at all of its default layers. The result of each is added to a file of JSON lines, and a
 network that is there already is left out, so the run can be interrupted; ``--table`` prints the file as Markdown,
 which docs/networks.md holds: ``python benchmarks/architectures.py RESULTS.jsonl``. Each network has a process of its
-own, so that its memory is returned: the largest take 20 GB.
+own, so that its memory is returned: the largest take 20 GB. All of them take hours; ``--networks`` tries some.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import time
@@ -26,6 +25,7 @@ import torchvision
 from metamery.framework import ImageDomain, MetameryError, Model, Plugins, examine
 from metamery.framework.outline import default_layers
 from metamery.framework.testing import check_model
+from table import Benchmark, Column
 
 SIDES = (64, 96, 128)
 """Sides of pictures that are tried first, in pixels."""
@@ -35,6 +35,9 @@ LIMIT_SECONDS = 600
 
 TIMM = (Path(__file__).parent / "architectures.txt").read_text(encoding="utf-8").split()
 """For nearly each of timm's modules, one of its smallest networks, and a few more."""
+
+
+COLUMNS = (Column("time", "s"), Column("outcome"))
 
 
 def names() -> Iterator[str]:
@@ -94,17 +97,22 @@ def table(lines: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("results", type=Path)
-    parser.add_argument("--table", action="store_true")
-    arguments = parser.parse_args()
-    known = arguments.results.read_text(encoding="utf-8").splitlines() if arguments.results.exists() else []
+    benchmark = Benchmark(__doc__)
+    benchmark.option("results", type=Path, nargs="?", help="file that is added to; nothing is kept by default")
+    benchmark.option("--table", action="store_true")
+    benchmark.option("--networks", nargs="+", help="all by default")
+    arguments = benchmark.parse()
+    results = arguments.results
+    known = results.read_text(encoding="utf-8").splitlines() if results and results.exists() else []
     lines = {line["name"]: line for line in map(json.loads, known)}
     if arguments.table:
         print(*table([lines[name] for name in names() if name in lines]), sep="\n")
         return
     warnings.simplefilter("ignore")
-    for name in sorted({*names()} - lines.keys(), key=lambda name: name.partition("/")[2]):
+    benchmark.head("torchvision")
+    tried_ones = benchmark.table("Architectures", ["network"], COLUMNS)
+    asked = {*(arguments.networks or names())} - lines.keys()
+    for name in sorted(asked, key=lambda name: name.partition("/")[2]):
         began = time.perf_counter()
         with ProcessPoolExecutor(1, multiprocessing.get_context("fork"), _give_way) as pool:
             try:
@@ -118,8 +126,10 @@ def main() -> None:
             except Exception as error:
                 found = {"problem": f"is not built: {type(error).__name__}: {error}".splitlines()[0][:300]}
         line = {"name": name, **found, "seconds": round(time.perf_counter() - began, 1)}
-        with arguments.results.open("a", encoding="utf-8") as file:
-            print(json.dumps(line), file=file, flush=True)
+        tried_ones.row(name, line["seconds"], found.get("problem", "works"))
+        if results:
+            with results.open("a", encoding="utf-8") as file:
+                print(json.dumps(line), file=file, flush=True)
 
 
 if __name__ == "__main__":

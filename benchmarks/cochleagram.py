@@ -18,22 +18,20 @@ glibc only). The difference is the largest of the compressed values to those of 
 
 from __future__ import annotations
 
-import argparse
-import ctypes
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 import torch
 import torchaudio
+from memory import forget_peak, peak
 from metamery.plugins.audio.cochleagram import Cochleagram
 from metamery.plugins.audio.envelopes import low_pass
 from metamery.plugins.audio.erb import half_cosine_bands
+from table import Benchmark, Column
 from torch import nn
 
 SAMPLES, SAMPLE_RATE = 40_000, 20_000
@@ -83,6 +81,14 @@ def forward_and_backward(front_end: nn.Module, signals: torch.Tensor) -> torch.T
 
 
 WORK = {"forward": forward, "backward": forward_and_backward}
+COLUMNS = (
+    Column("forward", "ms"),
+    Column("with backward", "ms"),
+    Column("whole matrices / this", "×", "higher", peer="whole matrices"),
+    Column("forward", "MB"),
+    Column("with backward", "MB"),
+    Column("difference"),
+)
 
 
 def times(rounds: int, batch: int) -> dict[tuple[str, str], float]:
@@ -99,10 +105,10 @@ def times(rounds: int, batch: int) -> dict[tuple[str, str], float]:
     return {key: median(values) for key, values in taken.items()}
 
 
-def peak(name: str, kind: str, batch: int, threads: int) -> float:
-    """Megabytes, in a process of its own; NaN where the system does not say."""
-    if not Path("/proc/self/clear_refs").exists():
-        return float("nan")
+def taken_memory(name: str, kind: str, batch: int, threads: int) -> float | None:
+    """Megabytes, in a process of its own; None where the system does not say."""
+    if sys.platform != "linux":
+        return None
     command = [sys.executable, __file__, "--peak", name, kind, "--batch", str(batch), "--threads", str(threads)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -110,44 +116,31 @@ def peak(name: str, kind: str, batch: int, threads: int) -> float:
 def own_peak(name: str, kind: str, batch: int) -> float:
     front_end, signals = BUILD[name](), noise(batch)
     WORK[kind](front_end, signals[:1])  # libraries load their parts on first use
-    ctypes.CDLL(None).malloc_trim(0)
-    before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = forget_peak()
     WORK[kind](front_end, signals)
-    return (_status("VmHWM") - before) / 1024
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))  # kB
+    return peak() - before
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    benchmark = Benchmark(__doc__)
+    benchmark.option("--rounds", type=int, default=9)
+    benchmark.option("--batch", type=int, default=4)
+    benchmark.option("--peak", nargs=2, help="front end and work, of which the memory alone is measured")
+    arguments = benchmark.parse()
     if arguments.peak:
         print(own_peak(*arguments.peak, arguments.batch))
         return
-    print(
-        f"{platform.processor() or platform.machine()}, {arguments.threads} threads, torch {torch.__version__}, "
-        f"torchaudio {torchaudio.__version__}; batch {arguments.batch}, median of {arguments.rounds} rounds\n"
-    )
-    print("| front end | forward, ms | with backward, ms | forward, MB | with backward, MB | difference |")
-    print("|---|---|---|---|---|---|")
+    benchmark.head("torchaudio")
+    table = benchmark.table(f"One sound of 2 s, in batches of {arguments.batch}", ["front end"], COLUMNS)
     taken = times(arguments.rounds, arguments.batch)
     signals = noise(1)
-    reference = forward(WholeMatrices(), signals)
+    reference, threads = forward(WholeMatrices(), signals), torch.get_num_threads()
     for name, build in BUILD.items():
         found = forward(build(), signals)
-        difference = f"{(found - reference).abs().max():.0e}" if found.shape == reference.shape else "–"
-        row = [f"{taken[name, kind]:.1f}" for kind in WORK]
-        row += [f"{peak(name, kind, arguments.batch, arguments.threads):.0f}" for kind in WORK]
-        print(f"| {name} | {' | '.join(row)} | {difference} |", flush=True)
+        memory = [taken_memory(name, kind, arguments.batch, threads) for kind in WORK]
+        shorter = taken["whole matrices", "backward"] / taken[name, "backward"] if "coch" in name else None
+        difference = (found - reference).abs().max().item() if found.shape == reference.shape else None
+        table.row(name, *(taken[name, kind] for kind in WORK), shorter, *memory, difference)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ At the end the database is compared with what was answered; any difference is an
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -22,12 +21,14 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from metamery.analysis.experiment.key import Item, Key
 from metamery.analysis.experiment.server.sessions import read
+from table import Benchmark, Column, skip
 
 CHOICES = ("cat", "dog", "bird")
 REPEATED = 0.1
@@ -35,6 +36,17 @@ REPEATED = 0.1
 
 HEARTBEAT_SECONDS = 5.0
 PERCENTILES = (50, 95, 99, 100)
+SERVER = (
+    Column("answers", "1/s", ""),  # participants pause
+    Column("processor time, its start included", "s"),
+)
+REQUESTS = (
+    Column("number", "", ""),
+    Column("median", "ms"),
+    Column("95 %", "ms"),
+    Column("99 %", "ms", ""),
+    Column("most", "ms", ""),
+)
 
 
 @dataclass
@@ -181,13 +193,16 @@ def check(folder: Path, key: Key, measured: Measured) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--participants", type=int, default=200)
-    parser.add_argument("--lists", type=int, default=24)
-    parser.add_argument("--trials", type=int, default=50)
-    parser.add_argument("--pause", type=float, default=1.5, help="mean seconds between a picture and its answer")
-    parser.add_argument("--picture", type=int, default=100_000, help="bytes of a picture")
-    given = parser.parse_args()
+    benchmark = Benchmark(__doc__)
+    benchmark.option("--participants", type=int, default=200)
+    benchmark.option("--lists", type=int, default=24)
+    benchmark.option("--trials", type=int, default=50)
+    benchmark.option("--pause", type=float, default=1.5, help="mean seconds between a picture and its answer")
+    benchmark.option("--picture", type=int, default=100_000, help="bytes of a picture")
+    given = benchmark.parse()
+    if not find_spec("uvicorn"):
+        skip("needs uvicorn (pip install metamery[experiment])")
+    benchmark.head("starlette", "uvicorn")
     with tempfile.TemporaryDirectory(dir=".") as name:
         folder = Path(name)
         key = write_experiment(folder, given.lists, given.trials, given.picture)
@@ -203,13 +218,13 @@ def main() -> None:
         check(folder, key, measured)
     count = sum(map(len, measured.seconds.values()))
     saved = len(measured.seconds["answers saved"])
-    print(f"{given.participants} participants, {saved} answers: none lost, doubled or misassigned")
-    print(f"lists filled to within one; {count} requests in {seconds:.0f} s, {saved / seconds:.0f} answers a second")
-    print(f"the server used {used.ru_utime + used.ru_stime:.0f} s of processor time, its start included")
-    print(f"\n{'ms':<18}{'number':>8}{'median':>8}{'95 %':>8}{'99 %':>8}{'most':>8}")
+    benchmark.note(f"{given.participants} participants, {saved} answers: none lost, doubled or misassigned")
+    benchmark.note(f"lists filled to within one; {count} requests in {seconds:.0f} s")
+    table = benchmark.table(f"The server with {given.participants} participants", ["of"], SERVER)
+    table.row("all", saved / seconds, used.ru_utime + used.ru_stime)
+    table = benchmark.table("How long answers take", ["request"], REQUESTS)
     for kind, times in sorted(measured.seconds.items()):
-        values = "".join(f"{1000 * value:>8.1f}" for value in np.percentile(times, PERCENTILES))
-        print(f"{kind:<18}{len(times):>8}{values}")
+        table.row(kind, len(times), *(1000 * np.percentile(times, PERCENTILES)).tolist())
 
 
 if __name__ == "__main__":

@@ -8,22 +8,28 @@ which the page does not see), and of the sound's first sample on the audio clock
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
+import shutil
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from metamery.analysis.experiment.server.sessions import read
+from table import Benchmark, Column, Table, skip
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "analysis" / "experiment"))
-from pages import SECONDS, Participant, chromium, make_experiment, served
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from experiment_pages import SECONDS, Participant, chromium, make_experiment, served
 
 SIGNAL_MS = 300
 FRAME_MS = 16.7
+PERCENTILES = (0, 5, 50, 95, 100)
+COLUMNS = (
+    Column("asked for", "ms", ""),
+    *(Column(title, "ms", "") for title in ("min", "5 %", "median", "95 %", "max")),
+    Column("within a frame of 60 Hz", "share", "higher"),
+)
 DURATIONS = {"fixation": SIGNAL_MS, "signal": SIGNAL_MS, "mask": SIGNAL_MS, "practice": [0, 0, 0], "slow_practice": 0}
 
 # Listens to what is played, on the audio thread: the time of the first sample that is not silent.
@@ -59,16 +65,19 @@ AudioBufferSourceNode.prototype.start = function (at) {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=50)
-    trials = parser.parse_args().trials
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    benchmark = Benchmark(__doc__)
+    benchmark.option("--trials", type=int, default=50)
+    trials = benchmark.parse().trials
+    if not find_spec("playwright") or not shutil.which("chromium"):
+        skip("needs playwright and Debian's chromium")
+    benchmark.head("playwright")
     with chromium() as browser, tempfile.TemporaryDirectory() as folder:
-        print(f"Chromium {browser.version}, without a window")
+        benchmark.note(f"Chromium {browser.version}, without a window")
+        table = benchmark.table(f"Times of {trials} trials", ["what"], COLUMNS)
         told, seen = pictures(browser, Path(folder) / "pictures", trials)
-        show(f"picture, asked for {SIGNAL_MS} ms: recorded by the page", told, SIGNAL_MS)
-        show("the same, from the compositor's frames", seen, SIGNAL_MS)
-        sounds(browser, Path(folder) / "sounds", trials)
+        show(table, "picture, as the page records it", told, SIGNAL_MS)
+        show(table, "picture, by the compositor's frames", seen, SIGNAL_MS)
+        sounds(table, browser, Path(folder) / "sounds", trials)
 
 
 def pictures(browser: Any, folder: Path, trials: int) -> tuple[list[float], list[float]]:
@@ -111,7 +120,7 @@ def _second_last_interval(frames: list[float]) -> float:
     return changes[-2] - changes[-3] if len(changes) >= 3 else float("nan")
 
 
-def sounds(browser: Any, folder: Path, trials: int) -> None:
+def sounds(table: Table, browser: Any, folder: Path, trials: int) -> None:
     make_experiment(folder, "sound", trials=trials, parts=["main"])
     (folder / "site" / "listener.js").write_text(LISTENER)
     with served(folder) as address:
@@ -128,20 +137,14 @@ def sounds(browser: Any, folder: Path, trials: int) -> None:
         starts = page.evaluate("starts")
         page.context.close()
     told = [record.shown_ms for record in read(folder)[0].records if record.part == "main"]
-    show(f"sound of {1000 * SECONDS:.0f} ms: recorded by the page", told, 1000 * SECONDS)
-    show("its first sample after the scheduled start", [1000 * (each["first"] - each["at"]) for each in starts], 0)
+    show(table, "sound, as the page records it", told, 1000 * SECONDS)
+    show(table, "first sample after the scheduled start", [1000 * (each["first"] - each["at"]) for each in starts], 0)
 
 
-def show(what: str, values: list[float], expected: float) -> None:
+def show(table: Table, what: str, values: list[float], expected: float) -> None:
     known = np.array(values)[~np.isnan(values)]
     within = np.mean(np.abs(known - expected) <= FRAME_MS)
-    parts = "  ".join(
-        f"{name} {value:.2f}"
-        for name, value in zip(
-            ("min", "5 %", "median", "95 %", "max"), np.percentile(known, (0, 5, 50, 95, 100)), strict=True
-        )
-    )
-    print(f"{what}\n  {parts} ms; within a frame of 60 Hz: {within:.0%} of {len(known)}")
+    table.row(what, expected, *np.percentile(known, PERCENTILES), within)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ studies, so that it is the same work. With ``--files`` a folder of that many tin
 
 from __future__ import annotations
 
-import argparse
 import io
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from memory import peak, resident
 from metamery.analysis.report import write_report
 from metamery.analysis.studies.creation import create
 from metamery.analysis.studies.parts import load_parts
@@ -29,6 +29,7 @@ from metamery.framework import ImageDomain, Model, Plugins, Stimulus, Study, hoo
 from metamery.framework.progress import Progress
 from metamery.framework.study import ModelReference, Reference, load_stimuli
 from PIL import Image
+from table import Benchmark, Column, Table
 
 SIDE = 224
 CPU = torch.device("cpu")
@@ -67,54 +68,59 @@ def register_stimuli(register: Callable[..., None]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stimuli", type=int, nargs="+", default=[200, 2000])
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="in this order")
-    parser.add_argument("--folder", type=Path, help="of the studies, on a disk with room; removed afterwards")
-    parser.add_argument("--files", type=int, help="number of files of a folder to list")
-    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    benchmark = Benchmark(__doc__)
+    benchmark.option("--stimuli", type=int, nargs="+", default=[200, 2000])
+    benchmark.option("--stages", nargs="+", choices=STAGES, default=STAGES, help="in this order")
+    benchmark.option("--folder", type=Path, help="of the studies, on a disk with room; removed afterwards")
+    benchmark.option("--files", type=int, help="number of files of a folder to list")
+    benchmark.option("--stage", choices=STAGES, help="that this process measures")
+    arguments = benchmark.parse()
     if arguments.stage:
         measure(arguments.stage, arguments.stimuli[0], arguments.folder)
-    elif arguments.files:
-        list_files(arguments.files)
+        return
+    benchmark.head()
+    if arguments.files:
+        columns = Column("listed", "", ""), Column("time", "s")
+        list_files(benchmark.table("Listing a folder of pictures", ["files", "limit"], columns), arguments.files)
     else:
-        compare(arguments.stimuli, arguments.stages, arguments.folder)
+        units = (("at the start", "MB"), ("at most", "MB"), ("time", "s"))
+        columns = [Column(f"{stage}: {what}", unit) for stage in arguments.stages for what, unit in units]
+        columns.append(Column("disk", "GB"))
+        table = benchmark.table("Stages of a study", ["stimuli"], columns, across="stimuli")
+        compare(table, arguments.stimuli, arguments.stages, arguments.folder)
 
 
-def compare(counts: list[int], stages: list[str], folder: Path | None) -> None:
-    print("| stimuli | " + " | ".join(f"{stage}, MB (of which at the start) | s" for stage in stages) + " | disk, GB |")
-    print("|---" * (2 + 2 * len(stages)) + "|")
+def compare(table: Table, counts: list[int], stages: list[str], folder: Path | None) -> None:
     for count in counts:
         with tempfile.TemporaryDirectory(dir=folder) as held:
-            cells = [f"{count:,}"]
+            cells: list[float] = []
             for stage in stages:
                 if stage == "make":  # from the start, as the command does
                     shutil.rmtree(Path(held) / "study", ignore_errors=True)
                 asked = [sys.executable, __file__, "--stage", stage, "--stimuli", str(count), "--folder", held]
-                took, peak, start = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
-                cells += [f"{float(peak):.0f} ({float(start):.0f})", f"{float(took):.0f}"]
+                said = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True).stdout
+                cells += map(float, said.split())
             disk = sum(path.stat().st_size for path in Path(held).rglob("*") if path.is_file())
-            print("| " + " | ".join([*cells, f"{disk / 1e9:.2f}"]) + " |", flush=True)
+            table.row(count, *cells, disk / 1e9)
 
 
 def measure(stage: str, count: int, held: Path) -> None:
-    """Run one stage of a study, and print its seconds, its peak memory and that at its start in MB."""
+    """Run one stage of a study, and print the memory at its start and its peak in MB, and its seconds."""
     plugins, folder = Plugins([sys.modules["__main__"]], installed=()), held / "study"
     stimuli = Reference("squares", {"count": count})
     study = Study((ModelReference("network"),), stimuli, None, {"steps": 1}, null_signals=100)
     parts, settings = load_parts(study, plugins, CPU), resolve_settings(study.synthesis)
-    start, began = status("VmRSS"), time.perf_counter()
+    start, began = resident(), time.perf_counter()
     if stage == "create":
         create(study, folder, plugins, parts, settings, CPU, Progress())
     elif stage == "report":
         write_report(folder)
     else:
         run_study(study, folder, plugins)
-    print(time.perf_counter() - began, status("VmHWM"), start)
+    print(start, peak(), time.perf_counter() - began)
 
 
-def list_files(count: int) -> None:
+def list_files(table: Table, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         picture = io.BytesIO()
         Image.new("RGB", (8, 8)).save(picture, "PNG")
@@ -127,13 +133,7 @@ def list_files(count: int) -> None:
             load_stimuli(plugins, Reference("folder", {"path": folder, **options}))  # the system's cache is warm
             began = time.perf_counter()
             found = load_stimuli(plugins, Reference("folder", {"path": folder, **options}))
-            print(f"{len(found):,} of {count:,} files listed in {time.perf_counter() - began:.2f} s")
-
-
-def status(name: str) -> float:
-    """Return a number of /proc/self/status in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024 / 1e6
+            table.row(count, options.get("limit", "none"), len(found), time.perf_counter() - began)
 
 
 if __name__ == "__main__":

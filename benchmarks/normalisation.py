@@ -18,7 +18,6 @@ Usage: python benchmarks/normalisation.py CIFAR10_TEST_FOLDER [--per-class N]
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import torch
@@ -26,7 +25,16 @@ from metamery.framework import Plugins
 from metamery.framework.models import Model
 from metamery.framework.normalisation import Normalise
 from metamery.framework.stimuli import Stimulus
+from table import Benchmark, Column
 
+COLUMNS = (
+    Column("statistics: distance of means", "", ""),
+    Column("ratio of variances", "", ""),
+    Column("CIFAR-10: right", "share", ""),
+    Column("CIFAR-10: p(right)", "", ""),
+    Column("photographs: right", "share", ""),
+    Column("photographs: p(right)", "", ""),
+)
 CANDIDATES = {
     "ImageNet's colours": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "(x*255 - 127) / 128": ((127 / 255,) * 3, (128 / 255,) * 3),
@@ -48,25 +56,25 @@ CIFAR10 = {
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", help="CLASS/FILE, the ten classes of CIFAR-10")
-    parser.add_argument("--per-class", type=int, default=20)
-    options = parser.parse_args()
+    benchmark = Benchmark(__doc__)
+    benchmark.option("folder", help="CLASS/FILE, the ten classes of CIFAR-10")
+    benchmark.option("--per-class", type=int, default=20)
+    benchmark.option("--sizes", type=int, nargs="+", default=[0, 1, 2], help="of EfficientNet-Lite")
+    options = benchmark.parse()
+    benchmark.head()
     plugins = Plugins(installed=())
     cifar = [s for s in plugins.load("stimuli", "folder", path=options.folder) if s.category in CIFAR10]
     cifar = [s for name in CIFAR10 for s in [s for s in cifar if s.category == name][: options.per_class]]
     photographs = list(plugins.load("stimuli", "natural"))
     photographs = [s for s in photographs if s.category not in ("galaxies", "tissue", "retina", "moon")]
-    print(f"torch {torch.__version__}; {len(cifar)} CIFAR-10 pictures, {len(photographs)} photographs")
-    print(f"{'':20}{'':22}{'statistics':^19}{'CIFAR-10':^19}{'photographs':^19}")
-    print(f"{'':20}{'':22}{'means':>9}{'variances':>10}{'right':>9}{'p(right)':>10}{'right':>9}{'p(right)':>10}")
-    for size in range(3):
+    title = f"{len(cifar)} CIFAR-10 pictures, {len(photographs)} photographs"
+    table = benchmark.table(title, ["network", "normalisation"], COLUMNS)
+    for size in options.sizes:
         for candidate, (mean, std) in CANDIDATES.items():
             model = plugins.load("model", f"efficientnet-lite{size}")
             model.module.normalise = Normalise(mean, std)
             figures = [*statistics(model, photographs), *accuracy(model, cifar), *recognised(model, photographs)]
-            row = "".join(f"{figure:{9 + i % 2}.3f}" for i, figure in enumerate(figures))
-            print(f"efficientnet-lite{size:<4}{candidate:22}{row}", flush=True)
+            table.row(f"efficientnet-lite{size}", candidate, *figures)
 
 
 @torch.no_grad()

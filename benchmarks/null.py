@@ -1,87 +1,157 @@
-"""How long does the null of a million pairs take, and how much memory?
+"""How long does the null of a million pairs take, beside its bare arithmetic, and how much memory?
 
 For each layer of EfficientNet-Lite0: the time for all pairs of the signals beyond the forward passes, which are
-shared by all layers, and what the same pairs would take one after the other (a sample of them is timed). At the end
-the largest memory the process had: ``python benchmarks/null.py FOLDER``, with a folder of pictures, ``CLASS/FILE``.
+shared by all layers, and of that
+
+bare        what no null can do without: two float64 products of the K × D matrix of activations with itself, for
+            Pearson's r and Spearman's ρ, and a sort of each of its rows, by NumPy, of values that are in memory. Some
+            columns and the rows of some signals are timed, right after the layer's null, and taken as often as needed;
+one by one  what the same pairs would take one after the other, of which a sample is timed.
+
+At the end the largest memory the process had. Without a folder of pictures, ``CLASS/FILE``, the signals are coarse
+random ones.
+
+    python benchmarks/null.py FOLDER
 """
 
 from __future__ import annotations
 
-import argparse
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
+import numpy as np
 import torch
 from metamery.analysis import null_distribution
 from metamery.analysis.proof.measures import NULL_METRICS, measure, snr_db
-from metamery.framework import Model, Plugins, Stimuli, Tap
+from metamery.analysis.proof.pairs import BLOCK_BYTES
+from metamery.framework import Model, Plugins, Stimuli, Stimulus, Tap
 from metamery.framework.progress import Progress
 from metamery.framework.running import channels_last, frozen
+from table import Benchmark, Column
 
-SAMPLE = 24  # signals whose pairs are taken one by one
+SAMPLE = 24  # signals whose rows are sorted, and whose pairs are taken one by one
+PAIRS = "null: pairs at "
+COLUMNS = (
+    Column("units", "", ""),
+    Column("all pairs", "s"),
+    Column("bare", "s", ""),
+    Column("of which sorting", "s", ""),
+    Column("all pairs / bare", "×", limit="bare matrix products and sort"),
+    Column("one by one", "h", ""),
+    Column("one by one / all pairs", "×", "higher", peer="pairs one by one"),
+    *(Column(f"largest {metric}", "", "") for metric in NULL_METRICS),
+)
+
+
+class Coarse:
+    """Random pictures of 8 × 8 squares, made when they are read."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Stimulus:
+        coarse = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(index))
+        return Stimulus(torch.nn.functional.interpolate(coarse, size=224)[0], name=str(index))
 
 
 class Clock(Progress):
-    """Notes when each part of the work begins."""
+    """Notes how long each part of the work takes; what `between` does before the next part is not in it."""
 
-    def __init__(self) -> None:
-        self.began: dict[str, float] = {}
+    def __init__(self, between: Callable[[str], None]) -> None:
+        self.seconds: dict[str, float] = {}
+        self._between, self._part, self._began = between, "", 0.0
 
     def start(self, total: int, description: str = "") -> None:
         self.describe(description)
 
     def describe(self, description: str) -> None:
-        self.began[description] = time.perf_counter()
-
-    def seconds(self) -> dict[str, float]:
-        """How long each part took."""
-        self.describe("")
-        times = list(self.began.values())
-        return {part: after - before for part, before, after in zip(self.began, times, times[1:], strict=False)}
+        self.seconds[self._part] = time.perf_counter() - self._began
+        self._between(self._part)
+        self._part, self._began = description, time.perf_counter()
 
 
-def one_by_one(model: Model, stimuli: Stimuli, layer: str) -> float:
-    """Seconds for one pair, both orders, without the forward passes."""
+def activations(model: Model, stimuli: Stimuli, layer: str) -> torch.Tensor:
+    """Rows of the first signals, ``(SAMPLE, D)``."""
     signals = torch.stack([model.domain.fit(stimuli[index]) for index in range(SAMPLE)])
-    with frozen(model.module), channels_last(model.module, model.domain), Tap(model.module, [layer]) as tap:
-        with torch.no_grad():
-            activations = tap(signals)[layer]
+    with (
+        torch.no_grad(),
+        frozen(model.module),
+        channels_last(model.module, model.domain),
+        Tap(model.module, [layer]) as tap,
+    ):
+        return tap(signals)[layer].flatten(1).contiguous()
+
+
+def bare(rows: torch.Tensor, count: int) -> tuple[float, float]:
+    """Seconds for the products and for the sort of `count` rows like these."""
+    width = rows.shape[1]
+    block = torch.rand(count, min(width, BLOCK_BYTES // (4 * count)), dtype=torch.float64)
+    gram = torch.zeros(count, count, dtype=torch.float64)
+    product = timed(lambda: gram.addmm_(block, block.T))
+    return 2 * product * width / block.shape[1], timed(lambda: np.sort(rows.numpy(), axis=1)) * count / len(rows)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Median seconds of three times, after one."""
+    times = []
+    for _ in range(4):
         began = time.perf_counter()
-        for one, two in zip(activations[:-1, None], activations[1:, None], strict=True):
-            measure(one, two)
-            snr_db(two, one)
-    return (time.perf_counter() - began) / (SAMPLE - 1)
+        work()
+        times.append(time.perf_counter() - began)
+    return median(times[1:])
+
+
+def one_by_one(rows: torch.Tensor) -> float:
+    """Seconds for one pair, both orders, without the forward passes."""
+    began = time.perf_counter()
+    for one, two in zip(rows[:-1, None], rows[1:, None], strict=True):
+        measure(one, two)
+        snr_db(two, one)
+    return (time.perf_counter() - began) / (len(rows) - 1)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--signals", type=int, default=1415)
-    parser.add_argument("--layers", default="", help="between commas; the model's own by default")
-    parser.add_argument("--scratch", type=Path, help="where activations are kept meanwhile")
-    given = parser.parse_args()
-
+    benchmark = Benchmark(__doc__)
+    benchmark.option("folder", type=Path, nargs="?")
+    benchmark.option("--signals", type=int, default=1415)
+    benchmark.option("--layers", nargs="+", help="the model's own by default")
+    benchmark.option("--scratch", type=Path, help="where activations are kept meanwhile")
+    given = benchmark.parse()
+    benchmark.head()
     plugins = Plugins(installed=())
     model: Model = plugins.load("model", "efficientnet-lite0")
-    stimuli = plugins.load("stimuli", "folder", path=str(given.folder))
-    layers = given.layers.split(",") if given.layers else list(model.layers)
-    clock = Clock()
+    stimuli = plugins.load("stimuli", "folder", path=str(given.folder)) if given.folder else Coarse(given.signals)
+    layers = given.layers or list(model.layers)
+    limits: dict[str, tuple[int, float, float, float]] = {}
+
+    def measure_limits(part: str) -> None:
+        if (layer := part.removeprefix(PAIRS)) in layers:
+            rows = activations(model, stimuli, layer)
+            limits[layer] = rows.shape[1], *bare(rows, min(given.signals, len(stimuli))), one_by_one(rows)
+
+    clock = Clock(measure_limits)
     null = null_distribution(model, stimuli, layers, signals=given.signals, progress=clock, scratch=given.scratch)
-    parts = clock.seconds()
+    clock.describe("")
     pairs = null.attrs["pairs"]
-    print(f"{null.attrs['signals']} signals, {pairs:,} pairs, {torch.get_num_threads()} threads")
-    print(f"near-duplicates left out: {', '.join(null.attrs['left_out']) or 'none'}\n")
-    print(f"{'reading the signals, and near-duplicates':<44} {parts['null: reading signals']:8.1f} s")
-    print(f"{'forward passes, all layers':<44} {parts['null: activations']:8.1f} s\n")
-    heads = [f"max {metric}" for metric in NULL_METRICS]
-    print(f"{'layer':<12} {'all pairs':>10} {'one by one':>12} {'shorter':>9}  " + " ".join(f"{h:>13}" for h in heads))
+    benchmark.note(f"near-duplicates left out: {', '.join(null.attrs['left_out']) or 'none'}")
+    parts = Column("reading the signals, and near-duplicates", "s"), Column("forward passes, all layers", "s")
+    shared = (clock.seconds[f"null: {part}"] for part in ("reading signals", "activations"))
+    benchmark.table(f"{null.attrs['signals']:,} signals, {pairs:,} pairs", ["of"], parts).row("the null", *shared)
+    table = benchmark.table(f"The null of {pairs:,} pairs", ["layer"], COLUMNS)
     for layer in layers:
-        together, slowly = parts[f"null: pairs at {layer}"], pairs * one_by_one(model, stimuli, layer)
-        maxima = " ".join(f"{float(null['maximum'].sel(layer=layer, metric=m)):13.4f}" for m in NULL_METRICS)
-        print(f"{layer:<12} {together:8.1f} s {slowly / 3600:10.1f} h {slowly / together:8.0f}×  {maxima}")
+        together, (units, products, sorting, one) = clock.seconds[PAIRS + layer], limits[layer]
+        least, slowly = products + sorting, pairs * one
+        maxima = (float(null["maximum"].sel(layer=layer, metric=metric)) for metric in NULL_METRICS)
+        ratios = together / least, slowly / 3600, slowly / together
+        table.row(layer, units, together, least, sorting, *ratios, *maxima)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"\npeak memory {peak:.2f} GiB")
+    benchmark.table("Memory of the process", ["of"], [Column("at most", "GiB")]).row("the null", peak)
 
 
 if __name__ == "__main__":

@@ -15,17 +15,17 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
-import s3fs
-import torch
 from metamery.analysis import evaluate, run_study, write_report
 from metamery.framework import Plugins, Study, open_study
+from table import Benchmark, Column, skip
 
 STUDY = """
-stimuli = { name = "spoken-digits", limit = 32 }
-models = [{ name = "coch-cnn-digits", layers = ["relu1", "relu3"] }]
-synthesis = { steps = 10, batch_size = 8 }
+stimuli = {{ name = "spoken-digits", limit = {limit} }}
+models = [{{ name = "coch-cnn-digits", layers = ["relu1", "relu3"] }}]
+synthesis = {{ steps = {steps}, batch_size = 8 }}
 """
 SERVER = """
 import logging, sys
@@ -36,11 +36,19 @@ server.start()
 print("http://%s:%d" % server.get_host_and_port(), flush=True)
 sys.stdin.read()
 """
+COLUMNS = (
+    Column("disk", "s"),
+    Column("S3", "s"),
+    Column("S3 / disk", "×", limit="the same on the disk"),
+    *(Column(kind, "requests") for kind in ("read", "written", "listed", "others")),
+)
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 def counting(requests: Counter[str]) -> None:
     """Count the requests of this process by their kind."""
+    import s3fs
+
     original = s3fs.S3FileSystem._call_s3
 
     async def call(self: Any, method: Any, *arguments: Any, **more: Any) -> Any:
@@ -50,10 +58,10 @@ def counting(requests: Counter[str]) -> None:
     s3fs.S3FileSystem._call_s3 = call
 
 
-def steps(folder: str) -> dict[str, Callable[[], Any]]:
-    study, plugins = Study.from_toml(STUDY), Plugins()
+def steps(folder: str, study: Study) -> dict[str, Callable[[], Any]]:
+    plugins = Plugins()
     return {
-        "make 64 metamers": lambda: run_study(study, folder, plugins),
+        "make metamers": lambda: run_study(study, folder, plugins),
         "resume, with all made": lambda: run_study(study, folder, plugins),
         "open, with all arrays": lambda: open_study(folder).load(),
         "evaluate accuracy": lambda: evaluate("accuracy", folder, output=folder, plugins=plugins),
@@ -62,7 +70,15 @@ def steps(folder: str) -> dict[str, Callable[[], Any]]:
 
 
 def main() -> None:
-    torch.set_num_threads(2)
+    benchmark = Benchmark(__doc__)
+    benchmark.option("--words", type=int, default=32)
+    benchmark.option("--steps", type=int, default=10, help="updates")
+    given = benchmark.parse()
+    if not find_spec("s3fs") or not find_spec("moto"):
+        skip("needs s3fs and moto (pip install metamery[s3] moto[server])")
+    import s3fs
+
+    benchmark.head("moto")
     requests: Counter[str] = Counter()
     counting(requests)
     with (
@@ -75,9 +91,10 @@ def main() -> None:
         assert server.stdout is not None
         os.environ.update(ENVIRONMENT, AWS_ENDPOINT_URL=server.stdout.readline().strip())
         s3fs.S3FileSystem().mkdir("bucket")
-        run_study(Study.from_toml(STUDY.replace("10", "1")), f"{disk}/warm", Plugins())
-        print("| step | disk | S3 | requests: read | written | listed | others |\n|---|---|---|---|---|---|---|")
-        here, there = steps(f"{disk}/study"), steps("s3://bucket/study")
+        run_study(Study.from_toml(STUDY.format(limit=given.words, steps=1)), f"{disk}/warm", Plugins())
+        study = Study.from_toml(STUDY.format(limit=given.words, steps=given.steps))
+        table = benchmark.table(f"A study of {given.words} words, {given.steps} updates", ["step"], COLUMNS)
+        here, there = steps(f"{disk}/study", study), steps("s3://bucket/study", study)
         for name, step in here.items():
             began = time.perf_counter()
             step()
@@ -86,7 +103,7 @@ def main() -> None:
             there[name]()
             remote = time.perf_counter() - began - local
             kinds = [requests.pop(kind, 0) for kind in ("get", "put", "list")] + [requests.total()]
-            print(f"| {name} | {local:.1f} s | {remote:.1f} s | {' | '.join(map(str, kinds))} |", flush=True)
+            table.row(name, local, remote, remote / local, *kinds)
         server.stdin.close()
 
 

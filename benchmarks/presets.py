@@ -10,7 +10,6 @@ The two studies stay in FOLDER and are resumed: ``python benchmarks/presets.py F
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +21,22 @@ from metamery.framework import Model, Plugins, Stimulus, Study, Tap, models_of
 from metamery.framework.progress import ProgressBar
 from metamery.framework.running import channels_last, frozen
 from metamery.framework.study import ModelReference, Reference
+from table import Benchmark, Column, Table
 
 GENERATOR = "efficientnet-lite0"
 OTHERS = ("efficientnet-lite1", "efficientnet-lite2")
 LAYERS = ("_blocks.1", "_blocks.8", "_blocks.15")
 PRESETS = ("feather2023", "fast")
+COLUMNS = (
+    Column("updates", "", ""),
+    Column("loss"),
+    Column("later"),
+    Column("own label", "share", ""),
+    Column("others' label", "share", ""),
+    Column("to photo", "", ""),
+    Column("std", "", ""),
+    Column("slope", "", ""),
+)
 
 
 @torch.no_grad()
@@ -65,14 +75,12 @@ def slope(pictures: np.ndarray) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--layers", default=",".join(LAYERS), help="between commas")
-    parser.add_argument("--limit", type=int, default=2, help="photographs")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--only", choices=PRESETS, help="make one of the two studies and compare nothing")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    benchmark = Benchmark(__doc__)
+    benchmark.option("folder", type=Path)
+    benchmark.option("--layers", default=",".join(LAYERS), help="between commas")
+    benchmark.option("--limit", type=int, default=2, help="photographs")
+    benchmark.option("--only", choices=PRESETS, help="make one of the two studies and compare nothing")
+    arguments = benchmark.parse()
     layers = tuple(arguments.layers.split(","))
     plugins = Plugins(installed=())
     trees: dict[str, xr.DataTree] = {}
@@ -86,14 +94,13 @@ def main() -> None:
             store = run_study(study, arguments.folder / preset, plugins, progress=progress)
         trees[preset] = xr.open_datatree(store.path, engine="zarr", consolidated=False)
     if not arguments.only:
-        compare(plugins, trees, layers)
+        benchmark.head()
+        compare(benchmark.table("The presets", ["layer", "preset"], COLUMNS), plugins, trees, layers)
 
 
-def compare(plugins: Plugins, trees: dict[str, xr.DataTree], layers: tuple[str, ...]) -> None:
+def compare(table: Table, plugins: Plugins, trees: dict[str, xr.DataTree], layers: tuple[str, ...]) -> None:
     generator = plugins.load("model", GENERATOR)
     others = [plugins.load("model", name) for name in OTHERS]
-    columns = ("updates", "loss", "later", "own label", "others' label", "to photo", "std", "slope")
-    print(f"{'layer':<12}{'preset':<14}" + "".join(f"{column:>14}" for column in columns))
     for layer in layers:
         for preset, tree in trees.items():
             (model,) = models_of(tree)
@@ -101,17 +108,18 @@ def compare(plugins: Plugins, trees: dict[str, xr.DataTree], layers: tuple[str, 
             signals, natural = (torch.from_numpy(data.values) for data in (made.signal, model.natural.signal))
             own = classes(generator, signals) == classes(generator, natural)
             same = torch.stack([classes(other, signals) == classes(other, natural) for other in others])
-            values = (
-                f"{made.sizes['step'] - 1}",
-                f"{float(made.loss.isel(step=-1).mean()):.4f}",
-                f"{later_distance(generator, layer, signals, natural):.4f}",
-                f"{int(own.sum())}/{own.numel()}",
-                f"{int(same.sum())}/{same.numel()}",
-                f"{float((signals - natural).square().mean().sqrt()):.3f}",
-                f"{float(signals.std()):.3f}",
-                f"{slope(signals.numpy()):.2f}",
+            table.row(
+                layer,
+                preset,
+                made.sizes["step"] - 1,
+                float(made.loss.isel(step=-1).mean()),
+                later_distance(generator, layer, signals, natural),
+                float(own.float().mean()),
+                float(same.float().mean()),
+                float((signals - natural).square().mean().sqrt()),
+                float(signals.std()),
+                slope(signals.numpy()),
             )
-            print(f"{layer:<12}{preset:<14}" + "".join(f"{value:>14}" for value in values))
 
 
 if __name__ == "__main__":

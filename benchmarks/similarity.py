@@ -23,11 +23,20 @@ from metamery.framework import Tap
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
+from table import Benchmark, Column
 from torch import nn
 
 LAYERS = ["0", "2"]
 MEASURES = ("cka_linear", "cka_rbf", "rsa_correlation_spearman")
 BATCH = 25
+COLUMNS = (
+    Column("time", "s"),
+    Column("memory", "GiB"),
+    Column("planned", "GiB", ""),
+    Column("time: all in memory / this", "×", "higher", peer="all in memory"),
+    Column("memory: all in memory / this", "×", "higher", peer="all in memory"),
+    *(Column(measure, "", "") for measure in MEASURES),
+)
 
 
 def network(channels: int, size: int) -> nn.Module:
@@ -110,27 +119,35 @@ def peak() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--signals", type=int, default=500)
-    parser.add_argument("--channels", type=int, default=24)
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--memory", type=float, default=0.4, help="of the streamed one, in GiB")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", choices=["streamed", "plain", "draws"])
-    given = parser.parse_args()
+    benchmark = Benchmark(__doc__)
+    benchmark.option("--signals", type=int, default=500)
+    benchmark.option("--channels", type=int, default=24)
+    benchmark.option("--size", type=int, default=64)
+    benchmark.option("--memory", type=float, default=0.4, help="of the streamed one, in GiB")
+    benchmark.option("--only", choices=["streamed", "plain", "draws"])
+    given = benchmark.parse()
     if given.only:
-        torch.set_num_threads(given.threads)
         before, began = peak(), time.perf_counter()
         with torch.no_grad():
             found = {"streamed": streamed, "plain": plain, "draws": draws}[given.only](given)
         print(json.dumps(found | {"seconds": time.perf_counter() - began, "GiB": peak() - before}))
         return
-    units = given.channels * given.size**2
-    print(f"{given.signals} signals, {len(LAYERS)} layers of {units:,} units, {given.threads} threads")
-    for name in ("plain", "streamed", "draws"):
-        command = [sys.executable, __file__, *sys.argv[1:], "--only", name]
-        said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-        print(f"{name:>9}: " + ", ".join(f"{what} {value:.6g}" for what, value in said.items()))
+    benchmark.head()
+    title = f"{given.signals:,} signals, {len(LAYERS)} layers of {given.channels * given.size**2:,} units"
+    table = benchmark.table(title, ["implementation"], COLUMNS)
+    plainly = separately("plain")
+    for name, found in (("all in memory", plainly), ("streamed", separately("streamed"))):
+        ratios = [None, None] if found is plainly else [plainly[what] / found[what] for what in ("seconds", "GiB")]
+        table.row(name, found["seconds"], found["GiB"], found.get("planned"), *ratios, *(found[m] for m in MEASURES))
+    drawn = separately("draws")
+    columns = [Column(name, "s") for name in MEASURES]
+    benchmark.table("A draw of the bootstrap at 20 sites", ["of"], columns).row("all", *(drawn[m] for m in MEASURES))
+
+
+def separately(name: str) -> dict[str, float]:
+    """Return what a process of its own finds."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--only", name]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 if __name__ == "__main__":

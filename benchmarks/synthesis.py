@@ -19,8 +19,6 @@ rounds' ratios. Then the time until `fast` has the loss that (a) has after all i
 
 from __future__ import annotations
 
-import argparse
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -36,10 +34,27 @@ from metamery.analysis.synthesis.settings import resolve_settings
 from metamery.framework import Model, Plugins, Tap
 from metamery.framework.folding import folded
 from metamery.framework.running import channels_last, frozen, keeping_memory
+from table import Benchmark, Column
 from torch import nn
 
 LAYERS = ("_blocks.1", "_blocks.8", "_blocks.15")
-WANTED = {"_blocks.1": 4.0, "_blocks.8": 2.2, "_blocks.15": 1.8}
+PER_UPDATE = (
+    Column("(a) published", "ms"),
+    Column("(b) by hand", "ms"),
+    Column("(b′)", "ms"),
+    Column("(c) metamery", "ms"),
+    Column("(a) / (c)", "×", "higher", peer="the published procedure"),
+    Column("(c) / (b)", "×", peer="a loop by hand"),
+    Column("(c) / (b′)", "×", limit="a loop by hand in the same memory layout"),
+)
+TO_LOSS = (
+    Column("loss of (a)", "", ""),
+    Column("its time", "s"),
+    Column("updates of `fast`", "", ""),
+    Column("their time", "s"),
+    Column("shorter", "×", "higher", peer="the published procedure"),
+    Column("last loss of `fast`"),
+)
 
 
 def published(model: Model, layer: str, target: torch.Tensor, start: torch.Tensor, updates: int, rounds: int = 8):
@@ -115,13 +130,11 @@ def activations(model: Model, layer: str, signals: torch.Tensor) -> torch.Tensor
         return tap(signals)[layer].clone()
 
 
-def per_update(model: Model, signals: torch.Tensor, start: torch.Tensor, rounds: int, updates: int) -> None:
+def per_update(
+    benchmark: Benchmark, model: Model, signals: torch.Tensor, start: torch.Tensor, rounds: int, updates: int
+) -> None:
     batch = len(signals)
-    print(
-        f"\nmilliseconds for one update of one stimulus, batch {batch}: median of {rounds} rounds of {updates} updates"
-    )
-    print(f"{'layer':<12}{'(a) published':>14}{'(b) by hand':>13}{'(b′)':>8}{'(c) metamery':>14}", end="")
-    print(f"{'(a)/(c)':>10}{'wanted':>8}{'(c)/(b)':>9}{'(c)/(b′)':>10}")
+    table = benchmark.table(f"One update of one stimulus, in batches of {batch}", ["layer"], PER_UPDATE)
     fast = resolve_settings("fast", steps=updates)
     procedure = Procedure(fast, relative_l2, adam(fast.step_size, **fast.optimizer_options))
     for layer in LAYERS:
@@ -150,28 +163,16 @@ def per_update(model: Model, signals: torch.Tensor, start: torch.Tensor, rounds:
                 )
                 times += [(a, b, b_last, c)] if turn else []
         a, b, b_last, c = (median(column) * 1e3 for column in zip(*times, strict=True))
-        ratios = [median(x(t) for t in times) for x in (_a_to_c, _c_to_b, _c_to_b_last)]
-        print(f"{layer:<12}{a:>14.1f}{b:>13.1f}{b_last:>8.1f}{c:>14.1f}", end="")
-        print(f"{ratios[0]:>9.1f}×{WANTED[layer]:>7.1f}×{ratios[1]:>9.2f}{ratios[2]:>10.2f}", flush=True)
+        ratios = zip(*((t[0] / t[3], t[3] / t[1], t[3] / t[2]) for t in times), strict=True)
+        table.row(layer, a, b, b_last, c, *map(median, ratios))
 
 
-def _a_to_c(times: tuple[float, float, float, float]) -> float:
-    return times[0] / times[3]
-
-
-def _c_to_b(times: tuple[float, float, float, float]) -> float:
-    return times[3] / times[1]
-
-
-def _c_to_b_last(times: tuple[float, float, float, float]) -> float:
-    return times[3] / times[2]
-
-
-def time_to_loss(model: Model, signals: torch.Tensor, names: list[str], updates: int, stimuli: int) -> None:
+def time_to_loss(
+    benchmark: Benchmark, model: Model, signals: torch.Tensor, names: list[str], updates: int, stimuli: int
+) -> None:
     batch = len(signals)
-    print(f"\ntime until `fast` (a batch of {batch}) has the loss of (a) after {updates} updates; wanted: 15×")
-    print(f"{'layer':<12}{'stimulus':<14}{'loss of (a)':>12}{'seconds':>9}{'fast: updates':>15}{'seconds':>9}", end="")
-    print(f"{'shorter':>9}{'last loss':>11}")
+    title = f"Until `fast`, in a batch of {batch}, has the loss of (a) after {updates:,} updates"
+    table = benchmark.table(title, ["layer", "stimulus"], TO_LOSS)
     for layer in LAYERS:
         began = time.perf_counter()
         made = synthesise(model, [_stimulus(s, n) for s, n in zip(signals, names, strict=True)], [layer], "fast")
@@ -186,13 +187,9 @@ def time_to_loss(model: Model, signals: torch.Tensor, names: list[str], updates:
                     reference = published(model, layer, target, start, updates)
                     taken = time.perf_counter() - began
             reached = (history[index] <= reference).nonzero()[0]
-            line = f"{layer:<12}{names[index]:<14}{reference:>12.4f}{taken:>9.1f}"
-            if len(reached):
-                ours = each * reached[0] / (history.shape[1] - 1)
-                line += f"{reached[0]:>15}{ours:>9.2f}{taken / ours:>8.1f}×"
-            else:
-                line += f"{'not reached':>15}{each:>9.2f}{'–':>9}"
-            print(f"{line}{history[index, -1]:>11.4f}", flush=True)
+            ours = each * reached[0] / (history.shape[1] - 1) if len(reached) else each
+            found = (int(reached[0]), ours, taken / ours) if len(reached) else ("not reached", ours, None)
+            table.row(layer, names[index], reference, taken, *found, float(history[index, -1]))
 
 
 def _stimulus(signal: torch.Tensor, name: str):
@@ -202,23 +199,23 @@ def _stimulus(signal: torch.Tensor, name: str):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--updates", type=int, default=40, help="in each round")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--updates-of-a", type=int, default=3000)
-    parser.add_argument("--stimuli", type=int, default=2, help="of the second part")
-    arguments = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    benchmark = Benchmark(__doc__)
+    benchmark.option("--rounds", type=int, default=7)
+    benchmark.option("--updates", type=int, default=40, help="in each round")
+    benchmark.option("--batch", type=int, default=8)
+    benchmark.option("--updates-of-a", type=int, default=3000)
+    benchmark.option("--stimuli", type=int, default=2, help="of the second part")
+    arguments = benchmark.parse()
+    benchmark.head()
     plugins = Plugins(installed=())
     model = plugins.load("model", "efficientnet-lite0")
     chosen = plugins.load("stimuli", "natural", limit=arguments.batch)
     signals = torch.stack([model.domain.fit(stimulus) for stimulus in chosen])
     names = [stimulus.name for stimulus in chosen]
     start = torch.stack([starting_noise(model.domain, None, 0, 0, name) for name in names])
-    per_update(model, signals, start, arguments.rounds, arguments.updates)
+    per_update(benchmark, model, signals, start, arguments.rounds, arguments.updates)
     if arguments.updates_of_a:
-        time_to_loss(model, signals, names, arguments.updates_of_a, arguments.stimuli)
+        time_to_loss(benchmark, model, signals, names, arguments.updates_of_a, arguments.stimuli)
 
 
 if __name__ == "__main__":

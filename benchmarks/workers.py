@@ -8,10 +8,10 @@ last, without the start of the processes; rounds alternate. All stores are compa
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
@@ -19,6 +19,7 @@ from metamery.analysis import run_study
 from metamery.framework import Study
 from metamery.framework.folders import RESULTS
 from metamery.framework.progress import Progress
+from table import Benchmark, Column, skip
 
 STUDY = """
 stimuli = {{ name = "natural", limit = 12 }}
@@ -41,11 +42,14 @@ class Timed(Progress):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=300)
-    asked = parser.parse_args()
+    benchmark = Benchmark(__doc__)
+    benchmark.option("--workers", type=int, nargs="+", default=[1, 2])
+    benchmark.option("--rounds", type=int, default=3)
+    benchmark.option("--steps", type=int, default=300)
+    asked = benchmark.parse()
+    if not find_spec("distributed"):
+        skip("needs Dask (pip install metamery[distributed])")
+    benchmark.head("distributed")
     study = Study.from_toml(STUDY.format(steps=asked.steps))
     rates: dict[int, list[float]] = {count: [] for count in asked.workers}
     stores = []
@@ -60,11 +64,12 @@ def main() -> None:
                 rates[count].append(units * asked.steps / (timed.ended[-1] - timed.ended[count - 1]))
         same = len({_contents(store) for store in stores}) == 1
     first = asked.workers[0]
-    print(f"{'workers':>8} {'updates/s':>10} {'times ' + str(first):>10}")
+    columns = Column("updates", "1/s", "higher"), Column(f"of those of {first}", "×", "higher")
+    table = benchmark.table("Updates of local workers", ["workers"], columns, across="workers")
     for count, measured in rates.items():
         ratio = median(own / base for own, base in zip(measured, rates[first], strict=True))
-        print(f"{count:>8} {median(measured):>10.1f} {ratio:>10.2f}")
-    print("the stores are", "the same, byte for byte" if same else "NOT the same")
+        table.row(count, median(measured), ratio)
+    benchmark.note("the stores are the same, byte for byte" if same else "the stores are NOT the same")
 
 
 def _contents(folder: Path) -> tuple[tuple[str, bytes], ...]:

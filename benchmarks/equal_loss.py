@@ -10,9 +10,10 @@ signal, with the differences in pairs and their 95 % intervals over stimuli.
 
 from __future__ import annotations
 
-import argparse
 import time
+from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from metamery.framework.devices import repeatable, resolve_device
 from metamery.framework.folding import folded
 from metamery.framework.running import channels_last, frozen
 from others import interval, networks, recognised, stimuli_of
+from table import Benchmark, Column
 
 
 class Until:
@@ -44,16 +46,66 @@ def final(record: Record) -> torch.Tensor:
     return record.losses.gather(1, record.steps[:, None].long()).squeeze(1)
 
 
-def compare(model: Model, layer: str, natural: torch.Tensor, names: Sequence[str], arguments: argparse.Namespace):
-    """Make the metamers of one layer by `feather2023`, `fast`, and `fast` until the loss of the first."""
-    device = resolve_device(arguments.device)
+COLUMNS = (
+    Column("loss: published"),
+    Column("fast"),
+    Column("fast until then"),
+    Column("its updates"),
+    Column("recognised: published", better=""),
+    Column("fast minus it", better=""),
+    Column("fast until then minus it", better=""),
+    Column("time", "s"),
+)
+
+
+def main() -> None:
+    benchmark = Benchmark(__doc__)
+    benchmark.option("networks", nargs="+", help="names or run folders")
+    benchmark.option("--others", nargs="*", default=[], help="networks that only recognise")
+    benchmark.option("--layers", nargs="+", default=["stages.2", "stages.3", "output"])
+    benchmark.option("--stimuli", default="natural", help="a folder or a name")
+    benchmark.option("--limit", type=int, default=100)
+    benchmark.option("--published-steps", type=int, default=24_000, help="updates of feather2023")
+    benchmark.option("--fast-steps", type=int, default=2000, help="updates of fast")
+    benchmark.option("--device", default="auto")
+    given = benchmark.parse()
+    plugins, device = Plugins(installed=()), resolve_device(given.device)
+    made, others = networks(given.networks, plugins), networks(given.others, plugins)
+    items = stimuli_of(given.stimuli, given.limit, plugins)
+    published, fast = (
+        Procedure.load(resolve_settings(preset, steps=steps), plugins)
+        for preset, steps in (("feather2023", given.published_steps), ("fast", given.fast_steps))
+    )
+    benchmark.head()
+    table = benchmark.table("The presets at equal loss", ["network", "layer"], COLUMNS)
+    pooled: dict[str, list[np.ndarray]] = defaultdict(list)
+    for name, model in made.items():
+        natural = torch.stack([model.domain.fit(item) for item in items])
+        asked = {other: each for other, each in {**made, **others}.items() if other != name}
+        for layer in given.layers:
+            began = time.perf_counter()
+            records = make(model, layer, natural, [item.name for item in items], published, fast, device)
+            seconds = time.perf_counter() - began
+            seen = [recognised(asked, model.domain, record.signals, natural, device) for record in records]
+            pooled[layer].append(np.stack(seen))
+            losses = [float(final(record).mean()) for record in records]
+            table.row(name, layer, *losses, float(records[2].steps.float().median()), *compared(seen), seconds)
+    for layer, each in pooled.items():
+        table.row("all", layer, None, None, None, None, *compared(np.mean(each, axis=0)), None)
+
+
+def make(
+    model: Model,
+    layer: str,
+    natural: torch.Tensor,
+    names: Sequence[str],
+    published: Procedure,
+    fast: Procedure,
+    device: torch.device,
+) -> tuple[Record, Record, Record]:
+    """Make metamers by the published procedure, by `fast`, and by `fast` until the loss of the first."""
     noise = torch.stack([starting_noise(model.domain, None, 0, 0, name) for name in names]).to(device)
     model.module.to(device)
-    changes = [{"steps": steps} if steps else {} for steps in (arguments.published_steps, arguments.fast_steps)]
-    published, fast = (
-        Procedure.load(resolve_settings(preset, **own), Plugins(installed=()))
-        for preset, own in zip(("feather2023", "fast"), changes, strict=True)
-    )
     with (
         frozen(model.module),
         channels_last(model.module, model.domain),
@@ -63,55 +115,15 @@ def compare(model: Model, layer: str, natural: torch.Tensor, names: Sequence[str
     ):
         with torch.no_grad():
             target = tap(natural.to(device))[layer].clone()
-
-        def make(procedure: Procedure, settled: Until | None = None) -> Record:
-            return match_layer(tap, target, noise, procedure, model.domain, capture=True, settled=settled)
-
-        first = make(published)
-        return first, make(fast), make(fast, Until(final(first)))
+        matched = partial(match_layer, tap, target, noise, domain=model.domain, capture=True)
+        first = matched(published)
+        return first, matched(fast), matched(fast, settled=Until(final(first)))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="+", help="names or run folders")
-    parser.add_argument("--others", nargs="*", default=[], help="networks that only recognise")
-    parser.add_argument("--layers", nargs="+", default=["stages.2", "stages.3", "output"])
-    parser.add_argument("--stimuli", default="natural", help="a folder or a name")
-    parser.add_argument("--limit", type=int, default=100)
-    parser.add_argument("--published-steps", type=int, help="updates of feather2023 in place of 24,000")
-    parser.add_argument("--fast-steps", type=int, help="updates of fast in place of 2,000")
-    parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args()
-    plugins, device = Plugins(installed=()), resolve_device(arguments.device)
-    made, others = networks(arguments.networks, plugins), networks(arguments.others, plugins)
-    stimuli = stimuli_of(arguments.stimuli, arguments.limit, plugins)
-    items = [stimuli[index] for index in range(len(stimuli))]
-    print("| network | layer | s | loss: published | fast | fast until then | its updates | recognised: published | "
-          "fast minus it | fast until then minus it |\n|" + "---|" * 10)  # fmt: skip
-    pooled: dict[str, list[np.ndarray]] = {}
-    for name, model in made.items():
-        natural = torch.stack([model.domain.fit(item) for item in items])
-        asked = {other: each for other, each in {**made, **others}.items() if other != name}
-        for layer in arguments.layers:
-            began = time.perf_counter()
-            records = compare(model, layer, natural, [item.name for item in items], arguments)
-            seconds = time.perf_counter() - began
-            seen = [recognised(asked, model.domain, record.signals, natural, device) for record in records]
-            losses = [float(final(record).mean()) for record in records]
-            pooled.setdefault(layer, []).append(np.stack(seen))
-            updates = records[2].steps.float()
-            print(
-                f"| {name} | `{layer}` | {seconds:.0f} | {losses[0]:.4f} | {losses[1]:.4f} | {losses[2]:.4f} | "
-                f"{int(updates.median())} | {interval(seen[0])} | {interval(seen[1] - seen[0])} | "
-                f"{interval(seen[2] - seen[0])} |",
-                flush=True,
-            )
-    for layer, each in pooled.items():
-        published, fast, until = np.mean(each, axis=0)
-        print(
-            f"| all | `{layer}` | | | | | | {interval(published)} | {interval(fast - published)} | "
-            f"{interval(until - published)} |"
-        )
+def compared(seen: Sequence[np.ndarray]) -> list[str]:
+    """How much is recognised of the published metamers, and by how much more of the others."""
+    published, fast, until = seen
+    return [interval(published), interval(fast - published), interval(until - published)]
 
 
 if __name__ == "__main__":

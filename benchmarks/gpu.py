@@ -4,20 +4,19 @@ For some networks, each at one layer, batches and precisions, milliseconds for o
 
 raw        the truncated pass forward and back as PyTorch runs it, without an optimizer;
 eager      `match_layer` with the preset `fast`, of the network as it is, kernel by kernel;
-metamery   the same as `synthesise` runs it: batch normalisations folded, the pass captured as a CUDA graph.
+metamery   the same as `synthesise` runs it: batch normalisations folded, the pass captured as a CUDA graph;
+compiled   with the setting ``compiled``, captured as well, for some sizes of batch.
 
-Updates are timed after the first 15, so that what happens once (warming up, capturing) is not in it.
-``share`` is raw / metamery; ``metamers/s`` are those of 2,000 updates. plenoptic, where it is installed, makes one
+Updates are timed after the first 15, so that what happens once (warming up, capturing, compiling) is not in it.
+``metamers a second`` are those of 2,000 updates, by the faster way. plenoptic, where it is installed, makes one
 metamer at a time: its `Metamer` of its `DeepNetFeatures`, for the first network at its layer.
 
-    python benchmarks/gpu.py                    every network, batch and precision: about three minutes on an H100
+    python benchmarks/gpu.py                    every network, batch and precision: about five minutes on an H100
     python benchmarks/gpu.py --device cpu --batches 1 --precisions float32 --updates 4    whether it runs
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,12 +25,14 @@ from importlib.util import find_spec
 
 import torch
 from metamery.analysis import match_layer
+from metamery.analysis.synthesis.passes import Compiled
 from metamery.analysis.synthesis.procedure import Procedure
 from metamery.analysis.synthesis.settings import resolve_settings
 from metamery.framework import Model, Plugins
 from metamery.framework.devices import repeatable, synchronize
 from metamery.framework.folding import folded
 from metamery.framework.running import frozen
+from table import Benchmark, Column, skip
 
 NETWORKS = {
     "efficientnet-lite0": "_blocks.8",
@@ -73,7 +74,10 @@ def per_update(work: Callable[[Clock], object], updates: int, device: torch.devi
     return clock.milliseconds
 
 
-def row(model: Model, layer: str, batch: int, precision: str, updates: int, device: torch.device) -> dict[str, float]:
+def measured(
+    model: Model, layer: str, batch: int, precision: str, updates: int, device: torch.device, compiles: bool
+) -> dict[str, float]:
+    """Milliseconds for one update of a batch: raw, eager, as `synthesise` runs it, and compiled if wanted."""
     generator = torch.Generator().manual_seed(0)
     natural, start = (torch.rand(batch, *model.domain.shape, generator=generator).to(device) for _ in range(2))
     procedure = Procedure.load(resolve_settings("fast", precision=precision), Plugins(installed=()))
@@ -91,20 +95,18 @@ def row(model: Model, layer: str, batch: int, precision: str, updates: int, devi
                 torch.autograd.grad(loss.sum(), signals)
                 clock()
 
-    def matched(clock: Clock, capture: bool) -> None:
+    def matched(clock: Clock, capture: bool, compiled: Compiled | None = None) -> None:
         with model.tap([layer]) as tap:
-            match_layer(tap, target, start, procedure, model.domain, clock, capture=capture)
+            match_layer(tap, target, start, procedure, model.domain, clock, capture=capture, compiled=compiled)
 
     with frozen(model.module), repeatable(precision):
         found = {"raw": per_update(raw, updates, device)}
         found["eager"] = per_update(partial(matched, capture=False), updates, device)
         with folded(model, [layer]):
             found["metamery"] = per_update(partial(matched, capture=True), updates, device)
-    return found | {
-        "share": found["raw"] / found["metamery"],
-        "of eager": found["eager"] / found["metamery"],
-        "metamers/s": batch / (found["metamery"] * procedure.settings.steps / 1e3),
-    }
+            if compiles:
+                found["compiled"] = per_update(partial(matched, capture=True, compiled=Compiled()), updates, device)
+    return found
 
 
 def plenoptic(model: Model, layer: str, updates: int, device: torch.device) -> float:
@@ -129,36 +131,59 @@ def plenoptic(model: Model, layer: str, updates: int, device: torch.device) -> f
         return (seconds(FIRST + updates) - first) / updates * 1e3
 
 
+COLUMNS = (
+    Column("raw", "ms"),
+    Column("eager", "ms"),
+    Column("metamery", "ms"),
+    Column("compiled", "ms"),
+    Column("raw / metamery", better="higher", limit="the raw pass"),
+    Column("metamery / compiled", better="higher"),
+    Column("metamers a second", better="higher"),
+    Column("plenoptic / metamery, for a stimulus", better="higher", peer="plenoptic"),
+)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 64, 256])
-    parser.add_argument("--precisions", nargs="+", default=["float32", "tf32", "bfloat16"])
-    parser.add_argument("--updates", type=int, default=40, help="that are timed; fewer of large batches")
-    given = parser.parse_args()
+    benchmark = Benchmark(__doc__)
+    benchmark.option("--device", default="cuda")
+    benchmark.option("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    benchmark.option("--batches", type=int, nargs="+", default=[1, 8, 64, 256])
+    benchmark.option("--compiled", type=int, nargs="*", default=[64], help="batches that are compiled too")
+    benchmark.option("--precisions", nargs="+", default=["float32", "tf32", "bfloat16"])
+    benchmark.option("--updates", type=int, default=40, help="that are timed; fewer of large batches")
+    given = benchmark.parse()
+    if given.device == "cuda" and not torch.cuda.is_available():
+        skip("there is no GPU")
     device = torch.device(given.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
-    print(f"{name}, torch {torch.__version__}; milliseconds for one update of the batch\n")
-    print(f"{'network':<22}{'batch':>6}{'precision':>11}", end="")
-    print("".join(f"{column:>12}" for column in ("raw", "eager", "metamery", "share", "of eager", "metamers/s")))
+    benchmark.head(*(["plenoptic"] if find_spec("plenoptic") else []))
+    labels = ["network", "batch", "precision"]
+    table = benchmark.table("One update of a batch on a GPU", labels, COLUMNS, across="batch")
     for network in given.networks:
         options = {} if network.startswith("efficientnet") else {"weights": "none"}
         model, layer = Plugins(installed=()).load("model", network, **options), NETWORKS[network]
         model.module.to(device)
+        peer = None
+        if network == given.networks[0] and find_spec("plenoptic"):
+            peer = plenoptic(model, layer, given.updates, device)
+            benchmark.note(f"plenoptic, {network}: {peer:.3g} ms for an update of one stimulus")
         for batch in given.batches:
             updates = max(4, given.updates // (1 + batch // 64))
             for precision in given.precisions:
-                found = row(model, layer, batch, precision, updates, device)
-                print(
-                    f"{network:<22}{batch:>6}{precision:>11}" + "".join(f"{v:>12.4g}" for v in found.values()),
-                    flush=True,
+                found = measured(model, layer, batch, precision, updates, device, batch in given.compiled)
+                own, best = found["metamery"], found.get("compiled")
+                table.row(
+                    network,
+                    batch,
+                    precision,
+                    found["raw"],
+                    found["eager"],
+                    own,
+                    best,
+                    found["raw"] / own,
+                    best and own / best,
+                    batch / (min(own, best or own) * resolve_settings().steps / 1e3),
+                    peer and peer * batch / own,
                 )
-        if network == given.networks[0] and find_spec("plenoptic"):
-            print(
-                f"{network:<22}{1:>6}{'plenoptic':>11}{plenoptic(model, layer, given.updates, device):>36.4g}",
-                flush=True,
-            )
 
 
 if __name__ == "__main__":

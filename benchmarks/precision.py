@@ -8,53 +8,66 @@ loss relative to that of float32 (geometric mean over metamers), and how many me
 
 from __future__ import annotations
 
-import argparse
-
 import numpy as np
 from metamery.analysis import judge, null_distribution, synthesise
 from metamery.analysis.proof.success import at_own_layer
 from metamery.framework import MetameryError, Plugins
 from metamery.framework.devices import PRECISIONS, check_precision, resolve_device
 from others import stimuli_of
+from table import Benchmark, Column
+
+COLUMNS = (
+    Column("loss"),
+    Column("loss", "of float32's"),
+    Column("succeed", better="higher"),
+    Column("unattainable", better=""),
+    Column("metamers", better=""),
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("network", help="name or run folder")
-    parser.add_argument("--layers", nargs="+", help="the network's own by default")
-    parser.add_argument("--stimuli", default="natural", help="a folder or a name")
-    parser.add_argument("--limit", type=int, default=16)
-    parser.add_argument("--null-signals", type=int, default=400)
-    parser.add_argument("--null", help="stimuli of the null; the same by default")
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args()
-    plugins, device = Plugins(installed=()), resolve_device(arguments.device)
-    model = plugins.load("model", arguments.network)
-    layers = arguments.layers or list(model.layers)
-    stimuli = stimuli_of(arguments.stimuli, arguments.limit, plugins)
-    unrelated = stimuli_of(arguments.null or arguments.stimuli, arguments.null_signals, plugins)
-    null = null_distribution(model, unrelated, layers, device=device)
-    print("| layer | precision | loss | of float32's | succeed | unattainable |\n|" + "---|" * 6)
-    reference = None
+    benchmark = Benchmark(__doc__)
+    benchmark.option("network", help="name or run folder")
+    benchmark.option("--layers", nargs="+", help="the network's own by default")
+    benchmark.option("--stimuli", default="natural", help="a folder or a name")
+    benchmark.option("--limit", type=int, default=16)
+    benchmark.option("--null", help="stimuli of the null; the same by default")
+    benchmark.option("--null-signals", type=int, default=400)
+    benchmark.option("--steps", type=int, default=2000)
+    benchmark.option("--device", default="auto")
+    given = benchmark.parse()
+    plugins, device = Plugins(installed=()), resolve_device(given.device)
+    model = plugins.load("model", given.network)
+    layers = given.layers or list(model.layers)
+    stimuli = stimuli_of(given.stimuli, given.limit, plugins)
+    null = null_distribution(
+        model, stimuli_of(given.null or given.stimuli, given.null_signals, plugins), layers, device=device
+    )
+    benchmark.head()
+    table = benchmark.table("Precision", ["layer", "precision"], COLUMNS)
+    reference: np.ndarray | None = None
     for precision in PRECISIONS:
         try:
             check_precision(precision, device)
         except MetameryError:
             continue
-        given = {"precision": precision, "steps": arguments.steps, "batch_size": len(stimuli), "device": device}
-        made = synthesise(model, stimuli, layers, **given)
+        made = synthesise(
+            model, stimuli, layers, precision=precision, steps=given.steps, batch_size=len(stimuli), device=device
+        )
         verdicts = judge(made, null)["quantised_success"]
         losses = at_own_layer(made["match"]).sel(metric="relative_l2").transpose("layer", ...).values
         losses = losses.reshape(len(layers), -1)
         reference = losses if reference is None else reference
         for index, layer in enumerate(layers):
-            ratio = np.exp(np.log(losses[index] / reference[index]).mean())
             found = verdicts.sel(layer=layer).values
-            print(
-                f"| `{layer}` | {precision} | {losses[index].mean():.4f} | {ratio:.3f} | "
-                f"{(found == 1).sum()}/{found.size} | {(found == 2).sum()} |",
-                flush=True,
+            table.row(
+                layer,
+                precision,
+                float(losses[index].mean()),
+                float(np.exp(np.log(losses[index] / reference[index]).mean())),
+                int((found == 1).sum()),
+                int((found == 2).sum()),
+                found.size,
             )
 
 

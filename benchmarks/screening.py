@@ -9,66 +9,88 @@ give a metamer the class that they give its natural signal.
 
 from __future__ import annotations
 
-import argparse
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import torch
+import xarray as xr
 from metamery.analysis import judge, null_distribution, synthesise
-from metamery.framework import Plugins
+from metamery.framework import Model, Plugins
 from metamery.framework.devices import resolve_device
 from others import interval, networks, recognised, stimuli_of
+from table import Benchmark, Column
+
+COLUMNS = (
+    Column("metamers", better=""),
+    Column("succeed: full", better="higher"),
+    Column("screened", better="higher"),
+    Column("equal verdicts", better="higher"),
+    Column("updates", "of the full run's"),
+    Column("time", "of the full run's"),
+    Column("loss: full"),
+    Column("screened"),
+    Column("recognised: full", better=""),
+    Column("screened minus it", better=""),
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("networks", nargs="+", help="names or run folders")
-    parser.add_argument("--others", nargs="*", default=[], help="networks that only recognise")
-    parser.add_argument("--layers", nargs="+", help="the networks' own by default")
-    parser.add_argument("--stimuli", default="natural", help="a folder or a name")
-    parser.add_argument("--limit", type=int, default=100)
-    parser.add_argument("--null-signals", type=int, default=400)
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args()
-    plugins, device = Plugins(installed=()), resolve_device(arguments.device)
-    made, others = networks(arguments.networks, plugins), networks(arguments.others, plugins)
-    stimuli = stimuli_of(arguments.stimuli, arguments.limit, plugins)
-    unrelated = stimuli_of(arguments.stimuli, arguments.null_signals, plugins)
-    print("| network | layer | metamers | succeed: full | screened | equal verdicts | updates | time | loss: full | "
-          "screened | recognised: full | screened minus it |\n|" + "---|" * 12)  # fmt: skip
-    total, equal = 0, 0
+    benchmark = Benchmark(__doc__)
+    benchmark.option("networks", nargs="+", help="names or run folders")
+    benchmark.option("--others", nargs="*", default=[], help="networks that only recognise")
+    benchmark.option("--layers", nargs="+", help="the networks' own by default")
+    benchmark.option("--stimuli", default="natural", help="a folder or a name")
+    benchmark.option("--limit", type=int, default=100)
+    benchmark.option("--null-signals", type=int, default=400)
+    benchmark.option("--steps", type=int, default=2000)
+    benchmark.option("--seeds", type=int, default=1)
+    benchmark.option("--device", default="auto")
+    given = benchmark.parse()
+    plugins, device = Plugins(installed=()), resolve_device(given.device)
+    made, others = networks(given.networks, plugins), networks(given.others, plugins)
+    stimuli = stimuli_of(given.stimuli, given.limit, plugins)
+    unrelated = stimuli_of(given.stimuli, given.null_signals, plugins)
+    benchmark.head()
+    table = benchmark.table("Screening", ["network", "layer"], COLUMNS)
+    equal = total = 0
     for name, model in made.items():
         asked = {other: each for other, each in {**made, **others}.items() if other != name}
-        layers = arguments.layers or list(model.layers)
+        layers = given.layers or list(model.layers)
         null = null_distribution(model, unrelated, layers, device=device)
         for layer in layers:
-            given = {"steps": arguments.steps, "seeds": arguments.seeds, "batch_size": len(stimuli), "device": device}
             took, results = [], []
             for changes in ({}, {"stop": "verdict", "null": null}):
                 began = time.perf_counter()
-                results.append(synthesise(model, stimuli, [layer], **given, **changes))
+                made_so = {"steps": given.steps, "seeds": given.seeds, "batch_size": len(stimuli), "device": device}
+                results.append(synthesise(model, stimuli, [layer], **made_so, **changes))
                 took.append(time.perf_counter() - began)
-            verdicts = [judge(result, null)["quantised_success"].values.ravel() for result in results]
-            losses = [float(r.loss.isel(step=r.steps).mean()) for r in results]
-            seen = []
-            for result in results:
-                natural = torch.from_numpy(result["natural"].values)
-                each = [
-                    recognised(asked, model.domain, torch.from_numpy(seed.values), natural, device)
-                    for seed in result["signal"].isel(layer=0).transpose("seed", "stimulus", ...)
-                ]
-                seen.append(np.mean(each, axis=0))
-            total, equal = total + len(verdicts[0]), equal + int((verdicts[0] == verdicts[1]).sum())
-            updates = results[1].steps.values.mean() / arguments.steps
-            print(
-                f"| {name} | `{layer}` | {len(verdicts[0])} | {(verdicts[0] == 1).sum()} | {(verdicts[1] == 1).sum()} |"
-                f" {(verdicts[0] == verdicts[1]).sum()} | {updates:.0%} | {took[1] / took[0]:.0%} | {losses[0]:.4f} | "
-                f"{losses[1]:.4f} | {interval(seen[0])} | {interval(seen[1] - seen[0])} |",
-                flush=True,
+            full, screened = (judge(result, null)["quantised_success"].values.ravel() for result in results)
+            seen = [by_others(asked, model, result, device) for result in results]
+            same = int((full == screened).sum())
+            equal, total = equal + same, total + full.size
+            table.row(
+                name,
+                layer,
+                full.size,
+                int((full == 1).sum()),
+                int((screened == 1).sum()),
+                same,
+                float(results[1].steps.mean()) / given.steps,
+                took[1] / took[0],
+                *(float(result.loss.isel(step=result.steps).mean()) for result in results),
+                interval(seen[0]),
+                interval(seen[1] - seen[0]),
             )
-    print(f"\n{equal} of {total} verdicts are equal")
+    benchmark.note(f"{equal} of {total} verdicts are equal")
+
+
+def by_others(asked: Mapping[str, Model], model: Model, made: xr.Dataset, device: torch.device) -> np.ndarray:
+    """How many of the networks recognise the metamers of each stimulus; ``(N,)``."""
+    natural = torch.from_numpy(made["natural"].values)
+    each_seed = made["signal"].isel(layer=0).transpose("seed", "stimulus", ...).values
+    signals = [torch.from_numpy(one) for one in each_seed]
+    return np.mean([recognised(asked, model.domain, one, natural, device) for one in signals], axis=0)
 
 
 if __name__ == "__main__":

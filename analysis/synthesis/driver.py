@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from ...framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, meta
 from ...framework.store import Group
 from ..proof.measures import METRICS, measure
 from .matching import Record, match_layer
+from .passes import Compiled
 from .procedure import Procedure
 from .settings import Settings
 from .settling import NEEDS_NULL, Settling
@@ -135,12 +137,15 @@ def make_metamers(
     Raises
     ------
     MetameryError
-        The settings have ``stop = "verdict"``, and there is no null.
+        The settings have ``stop = "verdict"``, and there is no null; or the network cannot be compiled, and they ask
+        for it.
     """
     if procedure.settings.stop != "verdict":
         null = None
     elif null is None:
         raise MetameryError(NEEDS_NULL)
+    if procedure.settings.compiled and model.stochastic:
+        raise MetameryError("the network is stochastic and cannot be compiled: expected compiled = false")
     progress = progress or Progress()
     names, settings = natural.names, procedure.settings
     module = on_device(model, device)
@@ -153,6 +158,7 @@ def make_metamers(
         repeatable("float32"),
     ):
         machine = f"{made_on(device)}{f', batch normalisations folded: {merged}' if merged else ''}"
+        compiled: dict[str, Compiled] = defaultdict(Compiled)
         for batches in partition(len(layers), len(names), settings.seeds, settings.batch_size):
             waiting = [batch for batch in batches if not done[batch.layer, batch.stimuli, batch.seed].all()]
             if not waiting:
@@ -182,6 +188,7 @@ def make_metamers(
                             progress.advance,
                             capture=not model.stochastic,
                             settled=settled,
+                            compiled=compiled[layer] if settings.compiled else None,
                         )
                     answers = _match(model, record, targets, layer, natural_classes, metrics)
                 write("match", batch.region, answers)

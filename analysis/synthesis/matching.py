@@ -13,22 +13,21 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
 from ...framework.domains import Domain
-from ...framework.layers import Tap, before_relu
+from ...framework.layers import Tap
 from ...framework.schema import STATES
-from .priors import bounds, total_variation
+from . import passes
+from .passes import Compiled, Pass, Pull
 from .procedure import Procedure
 from .settings import Settings
 
 if TYPE_CHECKING:
     from ...framework.protocols import OptimizerFactory
-
-Pull = tuple[torch.Tensor, torch.Tensor | None]
-"""Each signal's distance ``(B,)``, and the gradient of its own objective ``(B, …)``, if there is one."""
 
 Settled = Callable[[int, torch.Tensor, torch.Tensor, Sequence[int]], Sequence[bool]]
 """``settled(update, signals, distances, rows)`` returns for each signal whether it is done."""
@@ -40,10 +39,7 @@ ELEMENTWISE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim
 """Optimizers that treat every number by itself, so that a batch of signals can be one parameter."""
 
 CAPTURE_FOR = 50
-"""Smallest number of updates for which a pass is captured, which takes about as long as some of them."""
-
-CAPTURED_RTOL = 1e-3
-"""Largest relative difference between the distances of a captured pass and of the pass that it was captured from."""
+"""Smallest number of updates for which a pass is captured or compiled, which takes about as long as some of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +77,7 @@ def match_layer(
     *,
     capture: bool = False,
     settled: Settled | None = None,
+    compiled: Compiled | None = None,
 ) -> Record:
     """Move signals until their activations at a layer match the targets.
 
@@ -104,6 +101,8 @@ def match_layer(
     settled
         Called every `SYNC_EVERY` updates with their number, and with the signals that are still worked on, their
         distances and their rows in the batch; those for which it returns True leave the batch. By default none does.
+    compiled
+        Compiles the pass, which then is used until the first signal leaves; by default it runs as it is.
 
     Returns
     -------
@@ -140,16 +139,20 @@ def match_layer(
     advance((batch - len(rows)) * settings.steps)
     pool = _Pool(finished, targets, rows, procedure.optimizer)
     capture &= start.device.type == "cuda"
-    captured: _CapturedPull | None = None
+    captured: Callable[[], Pull] | None = None
+    plain = partial(passes.pull, tap=tap, procedure=procedure, domain=domain)
+    run: Pass = plain
     unchanged = 0  # updates since the last signal left
     for update in range(settings.steps + 1):
         if not pool.rows:
             break
         last = update == settings.steps
-        if captured is not None and not last:
+        if last:
+            distances, gradient = plain(pool.signals, pool.targets, differentiate=False)
+        elif captured is not None:
             distances, gradient = captured()
         else:
-            distances, gradient = _pull(tap, pool, procedure, domain, differentiate=not last)
+            distances, gradient = run(pool.signals, pool.targets)
         losses[pool.index, update] = distances
         if update % SYNC_EVERY == 0 or last:
             leaving = _leaving(distances, gradient, settings, update)
@@ -165,11 +168,14 @@ def match_layer(
                 kept = [index for index in range(len(pool.rows)) if index not in leaving]
                 gradient = None if gradient is None else gradient[kept]
                 pool.keep(kept)
-                captured, unchanged = None, 0
+                captured, compiled, run, unchanged = None, None, plain, 0
         if not pool.rows or gradient is None:
             break
-        if capture and unchanged == SYNC_EVERY and settings.steps - update >= CAPTURE_FOR:
-            captured = _capture(lambda: _pull(tap, pool, procedure, domain, differentiate=True), distances)
+        if unchanged == SYNC_EVERY and settings.steps - update >= CAPTURE_FOR:
+            if compiled is not None:
+                run = compiled(plain, pool.signals, pool.targets, distances)
+            if capture:
+                captured = passes.capture(partial(run, pool.signals, pool.targets), distances)
         pool.step(gradient, settings.rate(update))
         pool.signals.clamp_(domain.low, domain.high)
         advance(len(pool.rows))
@@ -233,74 +239,6 @@ class _Pool:
             group["params"] = [group["params"][index] for index in indices]
             for parameter, signal in zip(group["params"], self.signals, strict=True):
                 parameter.grad, parameter.data = None, signal
-
-
-class _CapturedPull:
-    """`_pull` as a CUDA graph: what it reads and what it returns stay where they are."""
-
-    def __init__(self, pull: Callable[[], Pull]) -> None:
-        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            pull()  # libraries set themselves up outside the graph
-        torch.cuda.current_stream().wait_stream(beside)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._result = pull()
-
-    def __call__(self) -> Pull:
-        self._graph.replay()
-        return self._result
-
-
-def _capture(pull: Callable[[], Pull], distances: torch.Tensor) -> _CapturedPull | None:
-    """Capture a pass whose result is known; None where that fails, as in a network that waits for the device."""
-    try:
-        captured = _CapturedPull(pull)
-    except RuntimeError:
-        return None
-    found, _ = captured()
-    return captured if torch.allclose(found, distances, rtol=CAPTURED_RTOL, equal_nan=True) else None
-
-
-def _pull(tap: Tap, pool: _Pool, procedure: Procedure, domain: Domain, *, differentiate: bool) -> Pull:
-    """Return each signal's distance, and the gradient of its own objective.
-
-    The gradient is None where the activation does not depend on the signals, or `differentiate` is False.
-    """
-    settings, distance = procedure.settings, procedure.distance
-    signals = pool.signals.detach().requires_grad_(differentiate)
-    reduced = getattr(torch, settings.precision, None) if settings.precision != "float32" else None  # not of tf32
-    with (
-        torch.set_grad_enabled(differentiate),
-        torch.autocast(signals.device.type, reduced, enabled=reduced is not None),
-    ):
-        (activations,) = tap(signals).values()
-    if not differentiate:
-        return distance(activations.to(pool.targets.dtype), pool.targets), None
-    leaf = activations.detach().to(pool.targets.dtype).requires_grad_()
-    with torch.enable_grad():
-        distances = distance(leaf, pool.targets)
-        (pull,) = torch.autograd.grad(distances.sum(), leaf)
-        if not activations.requires_grad:
-            return distances.detach(), None
-        point = before_relu(activations) if settings.modified_relu else activations
-        if activations.dtype == torch.float16:  # its smallest numbers are larger than many gradients
-            scale = pull.flatten(1).abs().amax(dim=1).clamp_min(torch.finfo(pull.dtype).tiny)
-            per_signal = scale.reshape(-1, *[1] * (signals.ndim - 1))
-            pull = pull / scale.reshape(-1, *[1] * (pull.ndim - 1))
-        else:
-            per_signal = None
-        (gradient,) = torch.autograd.grad(point, signals, pull.to(activations.dtype), allow_unused=True)
-        if gradient is None:  # something in between passes no gradient on, such as a quantised layer
-            return distances.detach(), None
-        if per_signal is not None:
-            gradient = gradient * per_signal
-        for prior, weight in ((total_variation, settings.total_variation), (bounds, settings.bounds)):
-            if weight:
-                penalty = prior(signals, domain.low, domain.high).sum()
-                gradient = gradient + weight * torch.autograd.grad(penalty, signals)[0]
-    return distances.detach(), gradient
 
 
 def _unfit(target: torch.Tensor) -> str:

@@ -72,6 +72,9 @@ class Settings:
     precision
         Precision of the forward and backward pass: ``float32``, ``tf32`` on CUDA, ``bfloat16`` or ``float16``; the
         signal, the distance and the update stay in float32.
+    compiled
+        Whether the pass is compiled (`torch.compile`), once for each layer and size of batch, which takes seconds. It
+        shortens updates on a GPU, not those on a CPU.
     seeds
         Number of metamers of each stimulus and layer, from different noise.
     batch_size
@@ -95,6 +98,7 @@ class Settings:
     bounds: float = 0.0
     noise: float | None = None
     precision: str = "float32"
+    compiled: bool = False
     seeds: int = 1
     batch_size: int = 8
     distance_options: Mapping[str, Any] = field(default_factory=dict)
@@ -117,7 +121,8 @@ class Settings:
                 raise wrong(f"{name}_options", options, "a table, such as { beta2 = 0.9 }")
         if "lr" in self.optimizer_options:
             raise MetameryError("optimizer_options has lr: the learning rate is step_size")
-        flag("modified_relu", self.modified_relu)
+        for name in ("modified_relu", "compiled"):
+            flag(name, getattr(self, name))
 
     def rate(self, update: int) -> float:
         """The learning rate at one update, counted from 0."""

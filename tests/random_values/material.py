@@ -42,8 +42,8 @@ STUDY = {
     "synthesis": {
         "preset": "fast", "steps": 1, "seeds": 1, "batch_size": 2, "distance": "relative_l2", "optimizer": "adam",
         "step_size": 0.01, "schedule": "cosine", "tolerance": 0.0, "stop": "steps", "modified_relu": True,
-        "total_variation": 0.0, "bounds": 0.0, "noise": 0.05, "precision": "float32", "distance_options": {},
-        "optimizer_options": {"beta1": 0.9, "beta2": 0.9, "weight_decay": 0.0},
+        "total_variation": 0.0, "bounds": 0.0, "noise": 0.05, "precision": "float32", "compiled": False,
+        "distance_options": {}, "optimizer_options": {"beta1": 0.9, "beta2": 0.9, "weight_decay": 0.0},
     },
 }  # fmt: skip
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from metamery.analysis import match_layer, synthesise
-from metamery.analysis.synthesis import matching
+from metamery.analysis.synthesis import passes
+from metamery.analysis.synthesis.matching import Record
 from metamery.analysis.synthesis.procedure import Procedure
 from metamery.analysis.synthesis.settings import resolve_settings
 from metamery.framework import ImageDomain, Model, Plugins
@@ -37,7 +38,7 @@ def network(*more: nn.Module) -> Model:
     return Model(layers.eval().to(CUDA), ImageDomain(3, 24, 24), ("4", "output") if more else ("2", "output"))
 
 
-def matched(model: Model, layer: str, capture: bool, **changes: Any) -> matching.Record:
+def matched(model: Model, layer: str, capture: bool, **changes: Any) -> Record:
     generator = torch.Generator().manual_seed(1)
     natural, start = (torch.rand(5, 3, 24, 24, generator=generator).to(CUDA) for _ in range(2))
     procedure = Procedure.load(resolve_settings({"steps": 120, **changes}), Plugins())
@@ -59,12 +60,22 @@ def test_a_captured_pass_gives_the_same_bits(changes: dict[str, Any]) -> None:
 
 def test_passes_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     captures = []
-    capture = matching._capture
-    monkeypatch.setattr(matching, "_capture", lambda *given: captures.append(capture(*given)) or captures[-1])
+    capture = passes.capture
+    monkeypatch.setattr(passes, "capture", lambda *given: captures.append(capture(*given)) or captures[-1])
     matched(network(), "2", capture=True)
-    assert [type(each) for each in captures] == [matching._CapturedPull]
+    assert [type(each) for each in captures] == [passes._Captured]
     matched(network(Waiting()), "4", capture=True)
     assert captures[1:] == [None]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_compiled_pass_is_captured_and_gives_the_same_up_to_rounding(precision: str) -> None:
+    model = Plugins(installed=()).load("model", "small-cnn")
+    given: dict[str, Any] = {"steps": 100, "precision": precision, "device": CUDA}
+    plain, made = (synthesise(model, example_stimuli(model, 4), ["output"], compiled=c, **given) for c in (False, True))
+    rtol = 0.02 if precision == "float32" else 0.1
+    np.testing.assert_allclose(made.loss.values[..., :20], plain.loss.values[..., :20], rtol=rtol)
+    assert made.loss.values[..., -1].mean() < 1.2 * plain.loss.values[..., -1].mean()
 
 
 def test_a_network_that_waits_for_the_device_runs_as_it_is() -> None:

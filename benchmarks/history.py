@@ -48,7 +48,7 @@ class Figure:
     @property
     def number(self) -> float:
         """Its value; NaN where that is no number."""
-        return self.value if isinstance(self.value, float) else math.nan
+        return self.value if isinstance(self.value, int | float) else math.nan
 
 
 @dataclass(frozen=True)

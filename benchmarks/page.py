@@ -159,8 +159,10 @@ def _bars(sections: list[Section]) -> Iterator[Bar]:
         yield Bar(section.name, section.anchor, cell, min(50, end), max(50, end))
 
 
-def _growth(sections: list[Section]) -> Iterator[tuple[Section, str, list[tuple[str, Markup]]]]:
-    """Draw the tables along numbers: for each, a chart of each column."""
+def _growth(
+    sections: list[Section],
+) -> Iterator[tuple[Section, str, list[tuple[str, Markup]], list[tuple[str, str]]]]:
+    """Draw the tables along numbers: for each, a chart of each column, and the styles and names of the lines."""
     for section in sections:
         for table in section.tables:
             columns: dict[str, list[Cell]] = {}
@@ -170,17 +172,33 @@ def _growth(sections: list[Section]) -> Iterator[tuple[Section, str, list[tuple[
                         columns.setdefault(_head(cell.figure), []).append(cell)
             charts = [(head, _growth_chart(cells)) for head, cells in columns.items() if len(cells) > 1]
             if charts:
-                yield section, table.title, charts
+                lines = _lines(next(iter(columns.values())))
+                legend = [(f"s{number}", line) for number, line in enumerate(lines, 1)] if len(lines) > 1 else []
+                yield section, table.title, charts, legend
+
+
+def _lines(cells: list[Cell]) -> dict[str, list[Cell]]:
+    """Figures of a column by their labels but the one that they are drawn along."""
+    lines: dict[str, list[Cell]] = {}
+    for cell in cells:
+        others = (str(label) for name, label in cell.figure.labels.items() if name != cell.figure.across)
+        lines.setdefault(", ".join(others), []).append(cell)
+    return dict(list(lines.items())[:STYLES])
 
 
 def _growth_chart(cells: list[Cell]) -> Markup:
     figure = cells[0].figure
-    at = [float(cell.figure.labels[figure.across]) for cell in cells]
-    values = [cell.figure.number for cell in cells]
-    chart = Chart(linear(figure.across, 0, max(at), whole=True), linear(figure.unit, 0, 1.05 * max(values)), *LARGE)
-    chart.line(at, values, "series s1")
-    chart.points(at, values, "series s1")
+    most, highest = (max(_at(cell) for cell in cells), max(cell.figure.number for cell in cells))
+    chart = Chart(linear(figure.across, 0, most, whole=True), linear(figure.unit, 0, 1.05 * highest), *LARGE)
+    for style, line in enumerate(_lines(cells).values(), 1):
+        across, values = [_at(cell) for cell in line], [cell.figure.number for cell in line]
+        chart.line(across, values, f"series s{style}")
+        chart.points(across, values, f"series s{style}")
     return chart.svg(f"{_head(figure)} against {figure.across}; the numbers are in the table")
+
+
+def _at(cell: Cell) -> float:
+    return float(cell.figure.labels[cell.figure.across])
 
 
 def _course(runs: Sequence[Run], of: Key, machines: list[str]) -> Markup:

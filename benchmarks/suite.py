@@ -5,7 +5,7 @@ and the rest goes on; the exit status is 1 then. One that needs what is not ther
 pictures) is skipped, with the reason on the page.
 
     python benchmarks/suite.py                                       small: about ten minutes on two slow cores
-    python benchmarks/suite.py --size full --pictures CIFAR10_TEST   about thirteen hours
+    python benchmarks/suite.py --size full --pictures CIFAR10_TEST   about sixteen hours
     python benchmarks/suite.py --only synthesis null                 some of them
 
 Results are written to ``benchmarks/results/``, ``TIME.json`` and ``index.html``. They hold no path and no name of the
@@ -52,7 +52,7 @@ PACKAGES = (
 PATIENCE, LEAST_SECONDS = 10, 300
 """A benchmark is stopped after this multiple of the stated seconds, but not before so many."""
 
-_PATH = re.compile(r"(?:~|\.{1,2})?(?:/[\w.@+-]+)+/(?=[\w.@+-])")
+_PATH = re.compile(r"(?<![\w:/])(?:~|\.{1,2})?(?:/[\w.@+-]+)+/(?=[\w.@+-])")
 
 
 @dataclass(frozen=True)
@@ -66,16 +66,14 @@ class Entry:
     small, full
         Options, and seconds on two slow cores; None where it is not run at a size. ``PICTURES`` stands for the folder
         of pictures, ``FOLDER`` for one for what is made meanwhile.
-    cuda
-        Whether it needs a GPU.
     """
 
     script: str
     small: tuple[str, int] | None
     full: tuple[str, int]
-    cuda: bool = False
 
 
+DIGITS = "coch-cnn-digits --others coch-cnn-digits-adversarial --stimuli spoken-digits"
 SUITE = (
     Entry("synthesis", ("--rounds 3 --updates 10 --updates-of-a 0", 45), ("", 2400)),
     Entry("peers", ("--updates 0 --layers _blocks.8 --rounds 1", 60), ("", 7200)),
@@ -96,7 +94,18 @@ SUITE = (
     Entry("normalisation", ("PICTURES --per-class 2 --sizes 0", 20), ("PICTURES --per-class 60", 300)),
     Entry("architectures", ("--networks torchvision/squeezenet1_1 timm/test_vit", 15), ("", 14400)),
     Entry("presets", None, ("FOLDER", 14400)),
-    Entry("gpu", ("--networks efficientnet-lite0 --batches 1 64", 60), ("", 240), cuda=True),
+    Entry(
+        "equal_loss",
+        (f"{DIGITS} --layers relu3 --limit 4 --published-steps 80 --fast-steps 40", 30),
+        (f"{DIGITS} --layers relu1 relu3 output", 3600),
+    ),
+    Entry("screening", (f"{DIGITS} --layers relu3 --limit 8 --null-signals 40 --steps 60", 30), (DIGITS, 3600)),
+    Entry(
+        "precision",
+        ("efficientnet-lite0 --layers _blocks.8 --limit 2 --steps 20", 40),
+        ("efficientnet-lite0 --layers _blocks.1 _blocks.8 _blocks.15", 5400),
+    ),
+    Entry("gpu", ("--networks efficientnet-lite0 --batches 1 8 64", 60), ("", 300)),
 )
 
 
@@ -173,10 +182,6 @@ def _missing(entry: Entry, size: str, pictures: Path | None) -> str:
         return f"takes hours, and is run at the size {SIZES[1]} alone"
     if "PICTURES" in asked[0] and pictures is None:
         return "needs a folder of pictures, CLASS/FILE (--pictures)"
-    if entry.cuda:
-        import torch
-
-        return "" if torch.cuda.is_available() else "needs a GPU"
     return ""
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SCHEDULES = ("constant", "steps", "cosine", "linear")
 
+KEEP = ("best", "last", "all")
+
 MAX_BATCH_SIZE = 2**31 - 1
 """Largest number of signals in a batch."""
 
@@ -60,12 +62,18 @@ class Recipe:
     check_drop
         Fall of that accuracy from its maximum at which the training changes to the check's perturbation
         (catastrophic overfitting, Wong et al. 2020); 0 for never.
+    awp
+        Length by which each layer's weights are moved to raise the loss, before the gradient is taken that moves them,
+        relative to their own length (adversarial weight perturbation, Wu et al. 2020); 0 for none.
     accumulate
         Number of parts into which each batch is divided; their gradients add up to that of the batch.
     clip_norm
         Largest norm of the weights' gradient; 0 for no limit.
     ema
         Decay per update of an average of the weights, which is then evaluated and saved; 0 for no average.
+    keep
+        Weights that a run is used with: ``best``, those of the epoch with the highest accuracy; ``last``, those of the
+        last epoch; or ``all``, where the best are used and those of every epoch are kept.
     augment
         Augmentations of single signals, ``mixup`` and ``cutmix``, and perturbations that are applied to each batch
         first, in order: each a name, or a table with a ``name`` and its arguments.
@@ -96,9 +104,11 @@ class Recipe:
     replay_epsilon: float = 8 / 255
     check: str = ""
     check_drop: float = 0.0
+    awp: float = 0.0
     accumulate: int = 1
     clip_norm: float = 0.0
     ema: float = 0.0
+    keep: str = "best"
     augment: Sequence[Augmentation] = ()
     loss_options: Options = field(default_factory=dict)
     optimizer_options: Options = field(default_factory=dict)
@@ -110,6 +120,7 @@ class Recipe:
         for entry in dataclasses.fields(self):
             object.__setattr__(self, entry.name, _checked(entry.name, getattr(self, entry.name)))
         one_of("schedule", self.schedule, SCHEDULES)
+        one_of("recipe entry keep", self.keep, KEEP)
 
     @property
     def augmentations(self) -> list[tuple[str, dict[str, Any]]]:
@@ -210,6 +221,7 @@ _WHOLE = {
 """Smallest and largest value of each integer."""
 
 _BOUNDS: Mapping[str, Mapping[str, Any]] = {
+    "awp": {"least": 0, "below": 1},
     "check_drop": {"least": 0, "below": 1},  # a fall of an accuracy
     "decay_factor": {"least": 1},
     "ema": {"least": 0, "below": 1},

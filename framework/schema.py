@@ -31,7 +31,7 @@ DIMENSIONS: Mapping[str, str] = {
     "transformation": "kinds of change of a signal",
     "strength": "how strong a transformation is",
     "category": "what a stimulus shows",
-    "answer": "what people answer, one of the choices of an experiment",
+    "answer": "what people answer, one of the choices of an experiment, or a network",
     "site": "a layer of a model, named by the coordinates `model` and `layer`",
     "other_site": "the layer that it is compared with, named by `other_model` and `other_layer`",
     "component": "singular values and directions, the largest first",

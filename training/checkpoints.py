@@ -51,7 +51,7 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], state: Mapping[str, An
 
 def clear(folder: Path) -> None:
     """Remove what a killed writer left incomplete."""
-    owners.clear(folder, *(f".{name}.safetensors." for name in ("last", "best")))
+    owners.clear(folder, *(f".{name}" for name in ("last.safetensors.", "best.safetensors.", "epoch-")))
 
 
 def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

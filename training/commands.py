@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,6 +74,12 @@ def train(
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="Updates between checkpoints within an epoch.")
     ] = None,
+    checkpoint_minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Minutes between checkpoints within an epoch.")
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write what TensorBoard shows, to FOLDER/tensorboard.")
+    ] = False,
     log: Log = None,
     profile: Profile = None,
     seed: Seed = 0,
@@ -89,6 +96,7 @@ def train(
     from .driver import prepare, run_training
     from .estimate import estimate
     from .hardware import Hardware
+    from .hardware import tensorboard as tensorboard_of
     from .keeping import epochs_done
     from .splits import splits, splits_of_name
 
@@ -123,10 +131,25 @@ def train(
             f"{planned.updates} updates, at least {duration(planned.seconds)}; at least "
             f"{size(planned.memory_bytes)} of memory besides PyTorch, and {size(planned.disk_bytes)} on disk"
         )
+        held = "all signals are in memory" if planned.read == math.inf else f"{planned.read:.3g} a second are read"
+        epoch = planned.epoch_seconds
+        typer.echo(
+            f"{duration(epoch) if epoch > 10 else f'{epoch:.2g} s'} an epoch: the network takes {planned.trained:.3g} "
+            f"signals a second, and {held}, so that the {planned.binds} binds"
+        )
         return
+    loggers = [tensorboard_of(output)] if tensorboard else []
     with ProgressBar(log, profile) as progress, plugins.trust.named_in(source):
         history = run_training(
-            run, output, plugins, hardware, stimuli=loaded, checkpoint_every=checkpoint_every, progress=progress
+            run,
+            output,
+            plugins,
+            hardware,
+            stimuli=loaded,
+            checkpoint_every=checkpoint_every,
+            checkpoint_minutes=checkpoint_minutes,
+            loggers=loggers,
+            progress=progress,
         )
     shown = {"loss": "loss", "accuracy": "accuracy, training", "validation_accuracy": "accuracy, validation"}
     if os.environ.get("LOCAL_RANK", "0") != "0":  # only the first process prints

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers.logger import Logger
 
 from ..framework import claims, stopping
 from ..framework.errors import unknown
@@ -26,6 +27,7 @@ from ..framework.study import Reference, load_stimuli
 from ..framework.suppliers import naming_missing, suppliers
 from .augmentation import augmentation
 from .data import Augmentation, Examples, categories, classes_of, examples
+from .findings import add_findings
 from .hardware import Hardware
 from .keeping import Keeper, check
 from .loop import train
@@ -93,7 +95,7 @@ class Setup:
     fabric: Fabric
 
 
-def set_up(run: Run, plugins: Plugins, hardware: Hardware) -> Setup:
+def set_up(run: Run, plugins: Plugins, hardware: Hardware, loggers: Sequence[Logger] = ()) -> Setup:
     """Load the network of a run and what its recipe names.
 
     Raises
@@ -106,7 +108,7 @@ def set_up(run: Run, plugins: Plugins, hardware: Hardware) -> Setup:
     with torch.random.fork_rng(devices=[]):
         model = build(run, plugins)
     augment = augmentation(own_augmentations(run.recipe, plugins), model)
-    return Setup(model, tools, augment, hardware.fabric())
+    return Setup(model, tools, augment, hardware.fabric(loggers))
 
 
 def run_training(
@@ -117,6 +119,8 @@ def run_training(
     *,
     stimuli: TrainingStimuli | None = None,
     checkpoint_every: int | None = None,
+    checkpoint_minutes: float | None = None,
+    loggers: Sequence[Logger] = (),
     progress: Progress | None = None,
 ) -> History:
     """Train a run, or continue it, and return its history.
@@ -135,6 +139,11 @@ def run_training(
         The run's stimuli where they are loaded already, as by `prepare`.
     checkpoint_every
         Number of updates between checkpoints within an epoch; by default there is one after each epoch.
+    checkpoint_minutes
+        Number of minutes between them.
+    loggers
+        Loggers of Lightning Fabric, such as `TensorBoardLogger`: they are given each row of ``updates.csv`` and of the
+        history.
     progress
         Display of the progress; none by default.
 
@@ -162,7 +171,7 @@ def run_training(
     if (folder / LAST).exists():
         run = run.qualified(plugins)
     with naming_missing(folder, plugins):
-        setup = set_up(run, plugins, hardware)
+        setup = set_up(run, plugins, hardware, loggers)
     fabric = setup.fabric
     with (
         _report_if_stopped(folder),
@@ -171,7 +180,7 @@ def run_training(
     ):
         with plugins.trust.named_in(run.source):
             loaded = stimuli or TrainingStimuli.load(plugins, run.stimuli, run.validation)
-        return fit(
+        history = fit(
             setup.model,
             run.classes,
             run.recipe,
@@ -183,10 +192,19 @@ def run_training(
             seed=run.seed,
             workers=hardware.workers,
             checkpoint_every=checkpoint_every,
+            checkpoint_minutes=checkpoint_minutes,
             progress=progress if fabric.is_global_zero else None,
             before_keeping=keeper.before if keeper else lambda: None,
             after_epoch=keeper.after if keeper else lambda _history: None,
         )
+        if keeper is not None:
+            keeper.before()
+            stimuli_of = loaded.validation or loaded.training
+            add_findings(
+                setup.model, folder, run.classes, stimuli_of, run.recipe, setup.tools, fabric, run.seed,
+                hardware.workers,
+            )  # fmt: skip
+        return history
 
 
 def fit(

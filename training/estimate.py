@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,9 +17,9 @@ from ..framework.folders import check_output
 from ..framework.manager import Plugins
 from ..framework.progress import Progress
 from ..framework.run import Run
-from ..framework.stimuli import Stimuli, Stimulus
+from ..framework.stimuli import Selection, Stimuli, Stimulus
 from .data import MAX_CACHED_BYTES, Examples, Order, examples
-from .driver import TrainingStimuli, fit, set_up
+from .driver import Setup, TrainingStimuli, fit, set_up
 from .hardware import Hardware
 from .keeping import compare
 from .loop import CHECKED, checked, evaluate
@@ -26,6 +27,9 @@ from .state import BEST, LAST
 
 UPDATES = 3
 """Number of updates that are made; the first is the warm-up."""
+
+READ = 16
+"""Number of signals that are read to measure how long that takes."""
 
 SIGNALS = 8
 """Number of signals in such an update on the CPU, which takes a time in proportion to it."""
@@ -46,12 +50,25 @@ class Estimate:
         memory, and what autograd keeps of a batch.
     disk_bytes
         Size of the run's folder; while a checkpoint is written, its last one is there twice.
+    epoch_seconds
+        Time of an epoch: of its updates, or of reading its signals where that takes longer, and of the evaluation.
+    trained, read
+        Signals a second that the network is trained on, and that are read by all processes together; `read` is
+        infinite where all signals are in memory as they are used.
     """
 
     updates: int
     seconds: float
     memory_bytes: int
     disk_bytes: int
+    epoch_seconds: float = 0.0
+    trained: float = 0.0
+    read: float = math.inf
+
+    @property
+    def binds(self) -> str:
+        """What the speed of the training depends on: ``network`` or ``data``."""
+        return "data" if self.read < self.trained else "network"
 
 
 def estimate(run: Run, folder: Path, plugins: Plugins, hardware: Hardware, stimuli: TrainingStimuli) -> Estimate:
@@ -81,34 +98,67 @@ def estimate(run: Run, folder: Path, plugins: Plugins, hardware: Hardware, stimu
     clock = _Clock(fabric.device)
     with TemporaryDirectory(prefix="metamery-") as name:
         fit(
-            model, run.classes, trial, some, setup.tools, setup.augment, Path(name),
+            model, run.classes, trial, some, setup.tools, None, Path(name),
             fabric=fabric, seed=run.seed, progress=clock,
         )  # fmt: skip
         last, best = ((Path(name) / file).stat().st_size for file in (LAST, BEST))
     updates = len(Order(len(stimuli.training), recipe.batch_size, 0, run.seed))
     batch = min(recipe.batch_size, len(stimuli.training))
     shared = hardware.devices if fabric.device.type != "cpu" else 1
-    epoch = updates * clock.step() * batch / size / shared
+    trained = size / clock.step() * shared
     held_out = stimuli.validation or stimuli.training
     given = examples(some.validation or _some(stimuli.training, size), run.classes, model.domain)
+    checking = 0.0
     if stimuli.validation is not None:
         taken = _seconds(lambda: evaluate(model, given, size, fabric), fabric)
-        epoch += taken * len(held_out) / len(given) / shared
+        checking += taken * len(held_out) / len(given) / shared
     if (check := setup.tools.check) is not None:
         taken = _seconds(lambda: checked(model, given, check, trial, fabric, run.seed), fabric)
-        epoch += taken * min(CHECKED, len(held_out)) / len(given) / shared
+        checking += taken * min(CHECKED, len(held_out)) / len(given) / shared
     counts = [len(stimuli.training), len(stimuli.validation or ())]
     signal = 4 * signals[0].numel()
-    held = [count * signal if count * signal <= MAX_CACHED_BYTES else 0 for count in counts]
-    read = sum(count * (1 if kept else recipe.epochs) for count, kept in zip(counts, held, strict=True))
+    fits = [count * signal <= MAX_CACHED_BYTES for count in counts]
+    is_original = setup.augment is not None and setup.augment.original is not None
+    held = [
+        count * signal if fit else 0 for count, fit in zip(counts, (fits[0] and not is_original, fits[1]), strict=True)
+    ]
+    speed = _reading(stimuli.training, run, setup, bool(held[0])) * max(hardware.workers, 1) * hardware.devices
+    once = sum(count * reading for count, kept in zip(counts, held, strict=True) if kept) / max(hardware.workers, 1)
+    again = 0.0 if held[1] else counts[1] * reading / max(hardware.workers, 1)
+    training, input_ = updates * batch / trained, updates * batch / speed
+    epoch = (max(training, input_) if hardware.workers else training + input_) + checking + again
     weights = sum(weight.numel() * weight.element_size() for weight in model.module.parameters())
     passing = _kept_bytes(setup.model.module, given, size, fabric) * -(-batch // recipe.accumulate)
     return Estimate(
         recipe.epochs * updates * max(recipe.replays, 1),
-        recipe.epochs * epoch + read * reading / max(hardware.workers, 1),
+        recipe.epochs * epoch + once,
         2 * last + weights + sum(held) + passing,
-        last + best,
+        last + best + (recipe.epochs * best if recipe.keep == "all" else 0),
+        epoch,
+        trained,
+        speed,
     )
+
+
+def _reading(stimuli: Stimuli, run: Run, setup: Setup, is_held: bool) -> float:
+    """Return how many signals a second one process reads and augments, once they are held in memory if they are."""
+    if is_held and setup.augment is None:
+        return math.inf
+    indices = [index * len(stimuli) // READ for index in range(READ)]
+    kept = torch.stack([setup.model.domain.fit(stimuli[index]) for index in indices]) if is_held else None
+    given = Examples(_Some(stimuli, indices), [0] * READ, setup.model.domain, setup.augment, run.seed, kept)
+    began = time.perf_counter()
+    for index in range(READ):
+        given[0, index]
+    return READ / (time.perf_counter() - began)
+
+
+class _Some(Selection):
+    """Some stimuli, in 8 bits where the others are."""
+
+    def eight_bit(self, index: int) -> Stimulus | None:
+        read: Callable[[int], Stimulus | None] | None = getattr(self.stimuli, "eight_bit", None)
+        return None if read is None else read(self.positions[index])
 
 
 class _Clock(Progress):

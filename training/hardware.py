@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from lightning_fabric import Fabric
+from lightning_fabric.loggers.logger import Logger
 
 from ..framework.checks import one_of, whole
 from ..framework.devices import check_precision, resolve_device
-from ..framework.errors import MetameryError, unknown
+from ..framework.errors import MetameryError, MissingExtraError, unknown
 
 MAX_PROCESSES = 1024
 """Largest number of processes of each kind on one machine."""
@@ -69,14 +73,36 @@ class Hardware:
             )
         return kind
 
-    def fabric(self) -> Fabric:
-        """Make the `Fabric` that runs a training on these devices, or raise `MetameryError` as `kind` does."""
+    def fabric(self, loggers: Sequence[Logger] = ()) -> Fabric:
+        """Make the `Fabric` that runs a training on these devices, or raise `MetameryError` as `kind` does.
+
+        `loggers` are those of Lightning Fabric, which are given each row of the run's log.
+        """
         kind = self.kind()
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings(
                     "ignore", message="The `srun` command is available"
                 )  # not needed on one machine
-                return Fabric(accelerator=kind, devices=self.devices, precision=_FABRIC[self.precision])  # type: ignore[arg-type]
+                precision: Any = _FABRIC[self.precision]
+                return Fabric(accelerator=kind, devices=self.devices, precision=precision, loggers=list(loggers))
         except (ValueError, RuntimeError) as error:
             raise MetameryError(f"{self.devices} devices '{self.device}' are not available: {error}") from None
+
+
+def tensorboard(folder: Path) -> Logger:
+    """Make the logger whose files TensorBoard shows, in the folder ``tensorboard`` of a run.
+
+    Raises
+    ------
+    MissingExtraError
+        TensorBoard is not installed.
+    """
+    from lightning_fabric.loggers import TensorBoardLogger
+
+    try:
+        return TensorBoardLogger(folder.parent, folder.name, "tensorboard")
+    except ModuleNotFoundError:
+        raise MissingExtraError(
+            "--tensorboard needs the package tensorboard: pip install 'metamery[tensorboard]'"
+        ) from None

@@ -72,7 +72,8 @@ def _about(names: Sequence[str]) -> dict[str, Any]:
     return {
         "title": "Training by epoch",
         "reading_order": [name for name in first if name in names],
-        "read_first": "The weights that are used are those of the epoch with the highest accuracy in the first figure.",
+        "read_first": "The weights that are used are those of the epoch with the highest accuracy in the first figure, "
+        "unless the recipe keeps the last.",
     }
 
 

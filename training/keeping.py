@@ -21,6 +21,7 @@ from ..framework.run import Run
 from . import checkpoints
 from .history import write_history
 from .state import BEST, LAST, History
+from .update_log import LOG
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def check(run: Run, folder: Path, plugins: Plugins) -> None:
     """
     check_output(folder, "run")
     checkpoints.clear(folder)
-    owners.clear(folder, f".{RUN_FILE}.")
+    owners.clear(folder, f".{RUN_FILE}.", f".{LOG}.")
     compare(run, folder, plugins)
 
 

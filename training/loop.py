@@ -8,12 +8,10 @@ interrupted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -27,13 +25,16 @@ from ..framework.protocols import Perturbation
 from ..framework.randomness import derived_seed
 from ..framework.recipes import Recipe
 from ..framework.running import frozen
-from .activations import LayerModel, perturbed
+from . import updates as updating
+from .activations import perturbed
 from .data import Examples, Loader, Order, batches, in_domain
 from .fingerprints import Fingerprint
 from .mixing import mixing
 from .schedules import epsilon_share, learning_rate
 from .state import BEST, LAST, History, State, refuse_unkept, summed  # noqa: F401
 from .tools import TrainingTools
+from .update_log import COLUMNS, UpdateLog
+from .updates import Batch
 
 SYNC_EVERY = 50
 """Number of updates between two checks of the losses: each check waits for the device."""
@@ -54,6 +55,7 @@ def train(
     seed: int = 0,
     workers: int = 0,
     checkpoint_every: int | None = None,
+    checkpoint_minutes: float | None = None,
     progress: Progress | None = None,
     before_keeping: Callable[[], None] = lambda: None,
     after_epoch: Callable[[History], None] = lambda _history: None,
@@ -80,6 +82,8 @@ def train(
         Number of processes that decode and augment signals, unless all are in memory and stay as they are.
     checkpoint_every
         Number of updates after which a checkpoint is written within an epoch, besides the one at its end.
+    checkpoint_minutes
+        Minutes after which one is written; over several processes at the next update at which the losses are checked.
     before_keeping
         Function called before each checkpoint is written; it may raise where the folder must not be written to.
     after_epoch
@@ -112,14 +116,24 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
         if state.history:
             after_epoch(state.history)  # a writer may have been killed just before
+    log = UpdateLog(folder, updates, whole)
+    if fabric.is_global_zero:
+        log.resume(state.epoch * updates + state.batch)
     learner, kept = replace(model, module=module), replace(model, module=state.averaged or model.module)
 
     def keep() -> None:
         if fabric.is_global_zero:
             before_keeping()
+            _log(log.write(), fabric)
         state.save(folder, fabric)
 
+    def tell() -> None:
+        if fabric.is_global_zero and (folder / LAST).exists():
+            before_keeping()
+            _log(log.write(), fabric)
+
     read = Loader(examples, workers, pinned=fabric.device.type == "cuda")
+    saved = time.monotonic()
     progress.start(recipe.epochs * updates, "training")
     progress.advance(state.epoch * updates + state.batch)
     while state.epoch < recipe.epochs:
@@ -127,49 +141,68 @@ def train(
         share = fabric.global_rank, fabric.world_size
         order = Order(len(examples), recipe.batch_size, state.epoch, seed, *share, first=state.batch)
         progress.describe(f"epoch {state.epoch + 1} of {recipe.epochs}")
-        for batch in read(order):
+        log.start()
+        for given in log.timed(read(order)):
             update = state.epoch * updates + state.batch
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, update, updates)
             size = epsilon_share(recipe, update, updates)
             perturb = tools.check if state.has_fallen else tools.perturbation and tools.perturbation(size)
             randomness = derived_seed(seed, "update", update, fabric.global_rank)
-            signals, labels = fabric.to_device(batch)
+            signals, labels = fabric.to_device(given)
             signals = in_domain(signals, model.domain)
             if tools.augment:
                 generator = torch.Generator().manual_seed(derived_seed(randomness, "augment"))
                 for augment in tools.augment:
                     signals = augment(model, signals, labels, generator)
-            targets = None
+            batch = Batch(signals, labels)
             if mix is not None:
                 shares = torch.nn.functional.one_hot(labels, examples.classes).to(signals)
                 signals, targets = mix(signals, shares, derived_seed(seed, "mix", update))
-                labels = targets.argmax(dim=1)
+                batch = Batch(signals, targets.argmax(dim=1), targets)
             if recipe.replays and not state.has_fallen:
                 epsilon = size * recipe.replay_epsilon
-                seen = _replay(learner, state, signals, labels, targets, epsilon, tools, fabric, randomness)
+                seen = updating.replay(learner, state, batch, epsilon, tools, fabric, randomness)
             else:
-                seen = _update(learner, state, signals, labels, targets, perturb, tools, fabric, randomness)
+                seen = updating.update(learner, state, batch, perturb, tools, fabric, randomness)
             state.note(seen)
+            log.note(optimizer.param_groups[0]["lr"])
             progress.advance()
-            if state.batch % SYNC_EVERY == 0 or state.batch == updates:
-                state.look()
-            if checkpoint_every and state.batch % checkpoint_every == 0 and state.batch < updates:
-                state.look()
+            is_checked = state.batch % SYNC_EVERY == 0 or state.batch == updates
+            keeps = checkpoint_every is not None and state.batch % checkpoint_every == 0
+            if checkpoint_minutes and (is_checked or fabric.world_size == 1):
+                keeps |= bool(fabric.broadcast(time.monotonic() - saved > 60 * checkpoint_minutes))
+            keeps &= state.batch < updates
+            if keeps or is_checked:
+                log.add(state.look(fabric), update + 1)
+                if log.is_due:
+                    tell()
+            if keeps:
                 keep()
+                saved = time.monotonic()
+                log.start()
         row = state.row(fabric) | {"learning_rate": optimizer.param_groups[0]["lr"]}
         if validation is not None:
             row |= evaluate(kept, validation, recipe.batch_size, fabric, workers)
         if tools.check is not None:
             row["checked_accuracy"] = checked(kept, validation or examples, tools.check, recipe, fabric, seed)
             state.guard(row["checked_accuracy"], fabric)
-        state.close_epoch(row | {"seconds": time.perf_counter() - began})
+        row["seconds"] = time.perf_counter() - began
+        state.close_epoch(row)
         keep()
+        saved = time.monotonic()
+        fabric.log_dict({f"epoch/{name}": value for name, value in row.items()}, step=state.epoch * updates)
         if fabric.is_global_zero:
             after_epoch(state.history)
     if state.averaged is not None:
         model.module.load_state_dict(state.averaged.state_dict())
     return state.history
+
+
+def _log(rows: list[dict[str, float]], fabric: Fabric) -> None:
+    """Give rows of the log to Fabric's loggers."""
+    for row in rows:
+        fabric.log_dict({f"update/{name}": row[name] for name in COLUMNS[2:]}, step=int(row["update"]))
 
 
 def evaluate(model: Model, examples: Examples, batch_size: int, fabric: Fabric, workers: int = 0) -> dict[str, float]:
@@ -212,110 +245,6 @@ def _measured(
             totals += torch.stack([loss, (logits.argmax(dim=1) == labels).sum(), loss.new_tensor(len(labels))])
     loss_sum, right, count = summed(totals, fabric).tolist()
     return loss_sum / count, right / count
-
-
-def _update(
-    model: Model,
-    state: State,
-    signals: torch.Tensor,
-    labels: torch.Tensor,
-    targets: torch.Tensor | None,
-    perturb: Perturbation | None,
-    tools: TrainingTools,
-    fabric: Fabric,
-    randomness: int,
-) -> torch.Tensor:
-    """Make one update; return the mean loss and accuracy on the signals as they were perturbed, ``(2,)``.
-
-    Where signals are mixed, `labels` are the classes with the largest shares, and `targets` the shares.
-    """
-    generator = torch.Generator().manual_seed(randomness)
-    bare = replace(model, module=state.module)
-    seen = torch.zeros(2, dtype=torch.float32, device=signals.device)
-    state.optimizer.zero_grad()
-    count = state.recipe.accumulate
-    shares = [None] * count if targets is None else targets.chunk(count)
-    parts = list(zip(signals.chunk(count), labels.chunk(count), shares, strict=False))
-    for number, (natural, wanted, share_of_classes) in enumerate(parts):
-        part = natural
-        learner: Model | LayerModel = model
-        if perturb is not None:
-            with fabric.autocast():
-                taking, part = perturbed(bare, state.recipe.layer, perturb, natural, wanted, generator)
-            if isinstance(taking, LayerModel):
-                learner = replace(taking, module=taking.module.around(model.module))
-        more = {"natural": natural} if tools.compares else {}
-        more |= {} if share_of_classes is None else {"targets": share_of_classes}
-        with (
-            fabric.no_backward_sync(model.module, enabled=number + 1 < len(parts)),  # type: ignore[arg-type]
-            _Logits(bare.module) as logits,
-            _seeded(randomness, signals.device),
-        ):
-            share = len(part) / len(signals)
-            loss = tools.loss(learner, part, wanted, **more) * share
-            if not loss.requires_grad:
-                raise MetameryError(
-                    "the loss has no gradient with respect to the weights: the network runs under no_grad or "
-                    "inference_mode, or all of its weights are frozen"
-                )
-            fabric.backward(loss)
-        right = (logits.last.argmax(dim=1) == wanted).float().mean()
-        seen += torch.stack([loss.detach(), right * share])
-    state.move(model.module, fabric)
-    return seen
-
-
-def _replay(
-    model: Model,
-    state: State,
-    signals: torch.Tensor,
-    labels: torch.Tensor,
-    targets: torch.Tensor | None,
-    epsilon: float,
-    tools: TrainingTools,
-    fabric: Fabric,
-    randomness: int,
-) -> torch.Tensor:
-    """Make updates on one batch whose gradients also move the signals (Shafahi et al. 2019, algorithm 1).
-
-    The change of the signals is carried over from batch to batch. Return the mean of the results of `_update`.
-    """
-    if state.moved is None:
-        state.moved = torch.zeros_like(signals)
-    seen = torch.zeros(2, dtype=torch.float32, device=signals.device)
-    for replay in range(state.recipe.replays):
-        moved = state.moved.requires_grad_()
-        shown = (signals + moved).clamp(model.domain.low, model.domain.high)
-        seen += _update(model, state, shown, labels, targets, None, tools, fabric, derived_seed(randomness, replay))
-        assert moved.grad is not None
-        direction = moved.grad.nan_to_num().sign()  # float16 may overflow
-        state.moved = (moved.detach() + epsilon * direction).clamp_(-epsilon, epsilon)
-    return seen / state.recipe.replays
-
-
-class _Logits:
-    """Records what a network returned in its last forward pass."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-
-    def __enter__(self) -> _Logits:
-        self._handle = self.module.register_forward_hook(self._see)
-        return self
-
-    def __exit__(self, *_raised: object) -> None:
-        self._handle.remove()
-
-    def _see(self, _module: nn.Module, _arguments: Any, output: torch.Tensor) -> None:
-        self.last = output.detach()
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators, which dropout draws from; afterwards their states are restored."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def _optimizer(module: nn.Module, tools: TrainingTools, recipe: Recipe) -> torch.optim.Optimizer:

@@ -27,7 +27,7 @@ from ..framework.suppliers import naming_missing
 from ..framework.weight_files import WeightFile, read_weights
 from ..framework.weights import fit, misfit
 from . import checkpoints
-from .state import BEST, LAST
+from .state import BEST, LAST, of_epoch
 
 
 def build(run: Run, plugins: Plugins) -> Model:
@@ -63,7 +63,7 @@ def trained(
     plugins
         Plugins in which its names are looked up.
     weights
-        ``best``: those with the highest accuracy on the validation signals; or ``last``.
+        ``best``: those that the recipe's ``keep`` asks for; ``last``; or ``epoch-N`` where it keeps all.
     num_classes
         Number of logits; by default the run's. Any other number gives a new, random last layer.
     seed
@@ -74,9 +74,10 @@ def trained(
     MetameryError
         The folder does not hold a run, or has no weights yet.
     """
-    if weights not in ("best", "last"):
-        raise unknown("weights of a run:", weights, ("best", "last"))
-    run, file = Run.read(Path(path)).qualified(plugins), BEST if weights == "best" else LAST
+    epochs = sorted(each.stem for each in Path(path).glob(of_epoch("*")))
+    if weights not in ("best", "last", *epochs):
+        raise unknown("weights of a run:", weights, ("best", "last", *epochs))
+    run, file = Run.read(Path(path)).qualified(plugins), f"{weights}.safetensors"
     with naming_missing(Path(path), plugins):
         if num_classes in (None, len(run.classes)):
             with warnings.catch_warnings():  # every layer gets the run's weights

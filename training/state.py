@@ -25,6 +25,12 @@ History = list[dict[str, float]]
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 
+
+def of_epoch(epoch: int | str) -> str:
+    """Return the name of the file with the weights of an epoch, counted from 1, or a pattern of such names."""
+    return f"epoch-{epoch}.safetensors"
+
+
 _COUNTS = ("epoch", "batch", "checked", "has_fallen", "history")
 _HELP = "A lower learning_rate or clip_norm may help"
 
@@ -56,7 +62,7 @@ class State:
     sums
         Sums of the losses and accuracies over this epoch's batches.
     noted
-        Losses and accuracies of the batches since the last `look`, on the device.
+        Losses, accuracies and norms of the gradients of the batches since the last `look`, on the device.
     kept
         Numbers of epochs and batches of the last checkpoint; None before the first.
     """
@@ -73,7 +79,7 @@ class State:
     moved: torch.Tensor | None = None
     checked: float = -1.0
     has_fallen: bool = False
-    sums: torch.Tensor = field(default_factory=lambda: torch.zeros(2, dtype=torch.float32, device="cpu"))
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0])
     noted: list[torch.Tensor] = field(default_factory=list)
     kept: tuple[int, int] | None = None
 
@@ -89,40 +95,60 @@ class State:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch with the best weights, counted from 1; 0 before the first."""
+        """The epoch whose weights are used, counted from 1, the best or the last; 0 before the first."""
+        if self.recipe.keep == "last":
+            return len(self.history)
         reached = [_reached(row) for row in self.history]
         return reached.index(max(reached)) + 1 if reached else 0
 
-    def move(self, module: nn.Module, fabric: Fabric) -> None:
-        """Update the weights by their gradients; `module` is the network as wrapped by Fabric."""
+    def move(self, module: nn.Module, fabric: Fabric) -> torch.Tensor:
+        """Update the weights by their gradients; return the gradients' norm, before they are clipped.
+
+        `module` is the network as wrapped by Fabric.
+        """
         if self.recipe.clip_norm:
-            fabric.clip_gradients(module, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False)
+            norm = fabric.clip_gradients(
+                module, self.optimizer, max_norm=self.recipe.clip_norm, error_if_nonfinite=False
+            )
+            assert norm is not None
+        else:
+            fabric.strategy.precision.unscale_gradients(self.optimizer.optimizer)
+            gradients = [weight.grad for weight in self.module.parameters() if weight.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients)
         self.optimizer.step()
         if self.averaged is not None:
             _average(self.averaged, self.module, self.recipe.ema)
+        return norm.detach().float()
 
     def note(self, seen: torch.Tensor) -> None:
-        """Record the loss and accuracy of a batch that the weights were updated by."""
+        """Record the loss, the accuracy and the norm of the gradient of a batch that the weights were updated by."""
         if not self.epoch and not self.batch:
             checkpoints.flattened(self.optimizer.state_dict())  # refuses now what could not be saved after an epoch
         self.noted.append(seen)
         self.batch += 1
 
-    def look(self) -> None:
-        """Wait for the device, and raise where a loss is not finite: nothing computed after it is saved."""
+    def look(self, fabric: Fabric) -> torch.Tensor:
+        """Wait for the device, and raise where a loss is not finite: nothing computed after it is saved.
+
+        Return what was noted since the last time, the mean over all processes, ``(batches, 3)``.
+        """
         if not self.noted:
-            return
-        noted = torch.stack(self.noted).cpu()
+            return torch.empty(0, 3, device="cpu")
+        seen = torch.stack(self.noted)
+        noted = seen.cpu()
         if not (finite := noted[:, 0].isfinite()).all():
             update = self.epoch * self.updates + self.batch - len(noted) + int(finite.int().argmin()) + 1
             raise MetameryError(
                 f"the loss is not finite in update {update} (epoch {self.epoch + 1}); {self._what_is_kept()}. {_HELP}"
             )
-        self.sums = self.sums + noted.sum(dim=0)
+        for loss, accuracy, _ in noted.tolist():  # one by one: sums of parts are rounded otherwise
+            self.sums = [self.sums[0] + loss, self.sums[1] + accuracy]
         self.noted.clear()
+        return (summed(seen, fabric) / fabric.world_size).cpu() if fabric.world_size > 1 else noted
 
     def row(self, fabric: Fabric) -> dict[str, float]:
-        loss, accuracy = (summed(self.sums.to(fabric.device), fabric) / self.batch / fabric.world_size).tolist()
+        sums = torch.tensor(self.sums, dtype=torch.float32, device=fabric.device)
+        loss, accuracy = (summed(sums, fabric) / self.batch / fabric.world_size).tolist()
         return {"loss": loss, "accuracy": accuracy}
 
     def guard(self, accuracy: float, fabric: Fabric) -> None:
@@ -141,7 +167,7 @@ class State:
     def close_epoch(self, row: dict[str, float]) -> None:
         """Record an epoch, and go to the next."""
         self.history.append(row)
-        self.epoch, self.batch, self.sums = self.epoch + 1, 0, torch.zeros(2, dtype=torch.float32, device="cpu")
+        self.epoch, self.batch, self.sums = self.epoch + 1, 0, [0.0, 0.0]
 
     def save(self, folder: Path, fabric: Fabric) -> None:
         """Save all that the training continues from, and then the best weights, if the last epoch's are.
@@ -169,12 +195,14 @@ class State:
         counts = {name: getattr(self, name) for name in _COUNTS}
         data = {what: seen.table() for what, seen in self.data.items()}
         scaler = getattr(fabric.strategy.precision, "scaler", None)
-        state = {**counts, "sums": self.sums.tolist(), "optimizer": numbers, "others": others, "data": data}
+        state = {**counts, "sums": self.sums, "optimizer": numbers, "others": others, "data": data}
         tensors = {f"{part}/{name}": tensor for part, own in parts.items() for name, tensor in own.items()}
         checkpoints.save(folder / LAST, tensors, state | ({"scaler": scaler.state_dict()} if scaler else {}))
         self.kept = (self.epoch, self.batch)
         if self.batch == 0 and self.best_epoch == self.epoch:
             self._save_best(folder)
+        if self.batch == 0 and self.recipe.keep == "all":
+            self._save_weights(folder / of_epoch(self.epoch))
 
     def resume(self, folder: Path, fabric: Fabric) -> None:
         """Load what an earlier call saved, if it saved anything.
@@ -210,6 +238,13 @@ class State:
         self.kept = (self.epoch, self.batch)
         if fabric.is_global_zero:
             self._settle_best(folder)
+            if (
+                self.batch == 0
+                and self.epoch
+                and self.recipe.keep == "all"
+                and not (folder / of_epoch(self.epoch)).exists()
+            ):
+                self._save_weights(folder / of_epoch(self.epoch))  # a writer may have been killed just before
 
     def _take_over(self, parts: Mapping[str, Any], state: Mapping[str, Any], fabric: Fabric) -> None:
         others = state.get("others", {})
@@ -229,7 +264,7 @@ class State:
             scaler.load_state_dict(state["scaler"])
         for name in _COUNTS:
             setattr(self, name, state.get(name, getattr(self, name)))
-        self.sums = torch.tensor(state["sums"], dtype=torch.float32, device="cpu")
+        self.sums = [float(value) for value in state["sums"]]
 
     def _check(self, path: Path, state: Mapping[str, Any]) -> None:
         """Check that the numbers of a checkpoint are consistent."""
@@ -267,9 +302,12 @@ class State:
         )
 
     def _save_best(self, folder: Path) -> None:
+        self._save_weights(folder / BEST)
+
+    def _save_weights(self, path: Path) -> None:
         weights, extra = checkpoints.packed((self.averaged or self.module).state_dict())
         facts = {"epoch": self.epoch, "accuracy": _reached(self.history[-1])}
-        checkpoints.save(folder / BEST, weights, facts | ({"others": extra} if extra else {}))
+        checkpoints.save(path, weights, facts | ({"others": extra} if extra else {}))
 
     def _weights(self) -> dict[str, torch.Tensor]:
         """Return all tensors of the network, by their names in checkpoints."""

@@ -63,6 +63,8 @@ def load_tools(recipe: Recipe, plugins: Plugins) -> TrainingTools:
         raise MetameryError(
             f"replays move the signals by themselves: expected no perturbation, not '{short(recipe.perturbation)}'"
         )
+    if recipe.replays and recipe.awp:
+        raise MetameryError("awp takes the gradient twice, and replays move the signals by it: expected one of the two")
     if recipe.check_drop and not recipe.check:
         raise MetameryError("check_drop needs check, the perturbation under which the network is evaluated")
 

@@ -22,7 +22,19 @@ from .terminal import APART, reading_order
 if TYPE_CHECKING:
     import xarray as xr
 
-FIRST = ("synthesis", "agreement", "recognition", "accuracy", "human", "stages", "observers", "between_models")
+FIRST = (
+    "history",
+    "confusion",
+    "attacked",
+    "synthesis",
+    "agreement",
+    "recognition",
+    "accuracy",
+    "human",
+    "stages",
+    "observers",
+    "between_models",
+)
 """Groups whose results the others are read with, in the order of the page."""
 
 _OWN = {"stimuli", "metamers", "match", "null"}  # a model's groups that other sections show

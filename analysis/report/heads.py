@@ -54,6 +54,8 @@ def _of_run(run: Mapping[str, Any], history: xr.DataTree | None) -> Head:
     }
     if history is not None:
         facts |= _of_history(history.to_dataset(inherit=False))
+    if recipe.get("keep") == "last":
+        facts["Weights"] = "those of the last epoch, as the recipe asks"
     title = f"Training of {model}" if model else "A training run"
     return Head("report of a training", title, "History", {name: fact for name, fact in facts.items() if fact})
 

@@ -13,6 +13,7 @@ def register_losses(register: Register) -> None:
     register(
         "trades", f"{module}:trades", "cross-entropy, plus the change of the prediction under perturbation (TRADES)"
     )
+    register("mart", f"{module}:mart", "boosted cross-entropy, and the change where the prediction is wrong (MART)")
 
 
 @hookimpl
@@ -54,6 +55,8 @@ def register_recipes(register: Register) -> None:
     register(
         "trades", f"{module}:trades", "on accuracy and a prediction that attacks change little (Zhang et al. 2019)"
     )
+    register("mart", f"{module}:mart", "most where the prediction is wrong anyway (Wang et al. 2020)")
+    register("awp", f"{module}:awp", "on adversarial signals, with adversarial weights (Wu et al. 2020)")
     module = "metamery.plugins.robustness.imagenet"
     register("imagenet-standard", f"{module}:standard", "on pictures like ImageNet's, as they are, for 90 epochs")
     register(

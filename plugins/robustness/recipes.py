@@ -91,3 +91,37 @@ def trades() -> Recipe:
         decay_every=75,
         **_CHECK,
     )
+
+
+def mart() -> Recipe:
+    """Weight the change under perturbation by how wrong the prediction is, beta 5 (Wang et al. 2020, ResNet-18).
+
+    Their rate also falls after epochs 90 and 100.
+    """
+    return Recipe(
+        loss="robustness:mart",
+        loss_options={"beta": 5.0},
+        perturbation="robustness:pgd_linf",
+        perturbation_options={"epsilon": _EPSILON, "steps": 10, "step_size": 2 / 255},
+        optimizer_options={**_SGD, "weight_decay": 3.5e-3},
+        learning_rate=0.01,
+        epochs=120,
+        decay_every=75,
+        **_CHECK,
+    )
+
+
+def awp() -> Recipe:
+    """Train on adversarial signals and adversarial weights, gamma 0.01 (Wu et al. 2020, AT-AWP).
+
+    Their rate also falls after epoch 150.
+    """
+    return Recipe(
+        perturbation="robustness:pgd_linf",
+        perturbation_options={"epsilon": _EPSILON, "steps": 10, "step_size": 2 / 255},
+        optimizer_options=_SGD,
+        awp=0.01,
+        epochs=200,
+        decay_every=100,
+        **_CHECK,
+    )

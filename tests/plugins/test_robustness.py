@@ -96,6 +96,35 @@ def test_trades_is_the_published_sum() -> None:
     check_loss(Plugins().load("loss", "trades"))
 
 
+def test_mart_is_the_published_sum() -> None:
+    """Signal by signal, in double precision."""
+    model = example_model()
+    natural = example_signals(model, 5)
+    labels = torch.tensor([0, 3, 1, 1, 2])
+    signals = (natural + 0.05).clamp(0, 1)
+    with torch.no_grad():
+        found = Plugins().load("loss", "mart", beta=2.5)(model, signals, labels, natural=natural)
+        before, after = (model.module(shown).double().softmax(dim=1).tolist() for shown in (natural, signals))
+    expected = 0.0
+    for p, q, label in zip(before, after, labels.tolist(), strict=True):
+        other = max(value for index, value in enumerate(q) if index != label)
+        divergence = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+        expected += -math.log(q[label]) - math.log(1 - other) + 2.5 * divergence * (1 - p[label])
+    assert float(found) == pytest.approx(expected / 5, rel=1e-5)
+    check_loss(Plugins().load("loss", "mart"))
+
+
+def test_mart_is_finite_where_a_network_is_sure_and_wrong() -> None:
+    model = Model(torch.nn.Linear(50, 3), WaveformDomain(50, 8000), ["output"])
+    with torch.no_grad():
+        model.module.bias.copy_(torch.tensor([300.0, 0.0, 0.0]))
+    signals = torch.zeros(2, 50)
+    loss = Plugins().load("loss", "mart")(model, signals, torch.tensor([0, 1]), natural=signals)
+    loss.backward()
+    assert loss.isfinite()
+    assert all(weight.grad.isfinite().all() for weight in model.module.parameters())  # type: ignore[union-attr]
+
+
 def test_pgd_kl_moves_the_prediction_further_than_chance_and_asks_for_no_label() -> None:
     model = shifted_model()
     natural = example_signals(model, 8)

@@ -31,11 +31,12 @@ from metamery.framework.study import Reference
 from metamery.training import checkpoints
 from metamery.training.driver import run_training
 from metamery.training.loop import BEST, LAST
+from metamery.training.update_log import LOG
 
 _EARLY = torch._dynamo
 
 CHANGES = ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "os.truncate")
-EXPECTED = {RUN_FILE, LAST, BEST, "results.zarr"}
+EXPECTED = {RUN_FILE, LAST, BEST, LOG, "results.zarr"}
 
 torch.set_num_threads(1)
 
@@ -118,6 +119,7 @@ def content(folder: Path) -> dict[str, Any]:
         "state": state | {"history": rows},
         "best": (folder / BEST).read_bytes().hex(),
         "history": {str(name): column.values.tolist() for name, column in history.variables.items()},
+        "log": [line.rsplit(",", 2)[0] for line in (folder / LOG).read_text(encoding="utf-8").splitlines()],
         "file": (folder / RUN_FILE).read_text(encoding="utf-8"),
         "left over": sorted(
             {path.name for path in folder.iterdir()} - EXPECTED | {path.name for path in folder.rglob("*.partial")}

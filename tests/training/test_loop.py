@@ -9,77 +9,27 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
-from metamery.framework import ImageDomain, MetameryError, Model, Recipe, Stimulus
-from metamery.framework.progress import Progress
+from metamery.framework import MetameryError, Model, Recipe, Stimulus
 from metamery.training.augmentation import augmentation
 from metamery.training.checkpoints import load
-from metamery.training.data import Examples, Order, batches, examples
-from metamery.training.loop import BEST, LAST, evaluate, train
+from metamery.training.data import Order, batches, examples
+from metamery.training.loop import BEST, LAST, evaluate
 from metamery.training.schedules import learning_rate
-from metamery.training.tools import TrainingTools
-
-CLASSES = ["bright", "dark"]
-DOMAIN = ImageDomain(1, 4, 4)
-
-
-def network() -> Model:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        module = torch.nn.Sequential(
-            torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.Dropout(0.2),
-            torch.nn.Flatten(), torch.nn.Linear(64, 2),
-        )  # fmt: skip
-    return Model(module, DOMAIN, ["output"], CLASSES)
-
-
-def pictures(count: int = 40, seed: int = 0) -> Examples:
-    generator = torch.Generator().manual_seed(seed)
-    values = 0.5 * torch.rand(count, 1, 4, 4, generator=generator)
-    values[::2] += 0.4
-    stimuli = [Stimulus(value, CLASSES[index % 2], name=str(index)) for index, value in enumerate(values)]
-    return examples(stimuli, CLASSES, DOMAIN)
-
-
-def cross_entropy(model: Model, signals: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.cross_entropy(model.module(signals), labels)
-
-
-def noise(epsilon: float) -> Any:
-    def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        return (signals + 0.1 * epsilon * torch.randn(signals.shape, generator=generator)).clamp(0, 1)
-
-    return perturb
-
-
-def tools(**changes: Any) -> TrainingTools:
-    def sgd(parameters: Any) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
-
-    return TrainingTools(**{"loss": cross_entropy, "optimizer": sgd, "perturbation": noise, **changes})
-
-
-RECIPE = Recipe(epochs=4, batch_size=8, learning_rate=0.1, schedule="cosine", ema=0.9, epsilon_warmup=1)
-
-
-def run(folder: Path, recipe: Recipe = RECIPE, model: Model | None = None, **more: Any) -> tuple[Model, Any]:
-    model = model or network()
-    fabric = Fabric(accelerator="cpu", devices=1)
-    with_tools = more.pop("tools", tools())
-    data = more.pop("data", pictures())
-    validation = more.pop("validation", pictures(20, seed=1))
-    return model, train(model, data, validation, recipe, with_tools, folder, fabric=fabric, **more)
-
-
-def weights(model: Model) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def timeless(history: Any) -> Any:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in history]
+from small_training import (
+    CLASSES,
+    DOMAIN,
+    RECIPE,
+    Stopping,
+    cross_entropy,
+    network,
+    noise,
+    pictures,
+    run,
+    same,
+    timeless,
+    tools,
+    weights,
+)
 
 
 def test_a_network_learns(tmp_path: Path) -> None:
@@ -118,19 +68,6 @@ def test_accumulating_is_the_same_update(tmp_path: Path) -> None:
         ends.append(weights(model))
     for name, tensor in ends[0].items():
         torch.testing.assert_close(ends[1][name], tensor, rtol=1e-4, atol=1e-6)
-
-
-class Stopping(Progress):
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def start(self, total: int, description: str = "") -> None:
-        self.total = total
-
-    def advance(self, steps: int = 1) -> None:
-        self.left -= steps
-        if self.left <= 0:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(("after", "every"), [(3, None), (7, None), (13, 2), (19, 3)])
@@ -203,6 +140,17 @@ def test_no_more_than_the_epoch_in_flight_is_lost(tmp_path: Path) -> None:
         run(tmp_path / "often", checkpoint_every=2, progress=Stopping(13))
     _, state = load(tmp_path / "often" / LAST)
     assert (state["epoch"], state["batch"]) == (2, 2)
+
+
+def test_a_checkpoint_is_written_after_some_minutes(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, checkpoint_minutes=1e-9, progress=Stopping(3))
+    _, state = load(tmp_path / LAST)
+    assert (state["epoch"], state["batch"]) == (0, 2)
+    resumed, again = run(tmp_path, checkpoint_minutes=60)
+    whole, history = run(tmp_path / "whole")
+    assert same(weights(whole), weights(resumed))
+    assert timeless(history) == timeless(again)  # however often a sum was taken up
 
 
 def test_a_finished_training_is_left_alone(tmp_path: Path) -> None:

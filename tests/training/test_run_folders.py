@@ -76,7 +76,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-WHOLE = [BEST, LAST, "results.zarr", RUN_FILE]
+WHOLE = [BEST, LAST, "results.zarr", RUN_FILE, "updates.csv"]
 
 
 # ---------------------------------------------------------------------------------------------- killed in between

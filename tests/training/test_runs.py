@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from metamery.framework.study import Reference, load_stimuli
 from metamery.framework.testing import check_model
 from metamery.training.checkpoints import load
 from metamery.training.driver import TrainingStimuli, run_training
-from metamery.training.estimate import estimate
+from metamery.training.estimate import Estimate, estimate
 from metamery.training.hardware import Hardware
 from metamery.training.loop import BEST, LAST
+from metamery.training.runs import trained
 from metamery.training.tools import load_tools
 from safetensors.torch import save_file
 
@@ -223,6 +225,39 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(train: Any, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_says_whether_data_or_network_binds(train: Any, tmp_path: Path) -> None:
+    said = train("--dry-run")
+    takes = r"\n[\d.e-]+ s an epoch: the network takes [\d.e+]+ signals a second, and "
+    assert re.search(f"{takes}all signals are in memory, so that the network binds\n", said.out)
+    said = train("--dry-run", "--setting", "augment=['RandomResizedCrop']")
+    assert re.search(rf"{takes}[\d.e+]+ a second are read, so that the (data|network) binds\n", said.out)
+    slow = Estimate(1, 1.0, 1, 1, 1.0, trained=100.0, read=99.0)
+    assert (slow.binds, replace(slow, read=101.0).binds) == ("data", "network")
+
+
+def test_the_weights_that_a_recipe_keeps_are_those_that_are_used(train: Any, tmp_path: Path) -> None:
+    plugins = Plugins()
+    assert train("--setting", "keep=all", output=tmp_path / "all").status == 0
+    files = sorted(path.name for path in (tmp_path / "all").glob("epoch-*"))
+    assert files == ["epoch-1.safetensors", "epoch-2.safetensors"]
+    stored = [load(tmp_path / "all" / name) for name in files]
+    best = load(tmp_path / "all" / BEST)[1]["epoch"]
+    model = trained(tmp_path / "all", plugins=plugins, weights=f"epoch-{best}")
+    used = trained(tmp_path / "all", plugins=plugins)
+    assert model.weights_sha256() == used.weights_sha256()
+    with pytest.raises(MetameryError, match="unknown weights of a run: 'epoch-3'; did you mean 'epoch-"):
+        trained(tmp_path / "all", plugins=plugins, weights="epoch-3")
+    (tmp_path / "all" / files[-1]).unlink()  # a kill between the last checkpoint and this file
+    assert train("--setting", "keep=all", output=tmp_path / "all").status == 0
+    again = load(tmp_path / "all" / files[-1])
+    assert again[1] == stored[-1][1]
+    assert all(torch.equal(again[0][name], tensor) for name, tensor in stored[-1][0].items())
+    assert train("--setting", "keep=last", output=tmp_path / "last").status == 0
+    tensors, facts = load(tmp_path / "last" / BEST)
+    assert facts["epoch"] == 2
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in stored[-1][0].items())
+
+
 def test_the_disk_that_a_dry_run_states_is_that_of_the_run(train: Any, tmp_path: Path) -> None:
     run = Run.read(tmp_path / "run") if train().status == 0 else None
     assert run is not None
@@ -236,6 +271,7 @@ def test_the_disk_that_a_dry_run_states_is_that_of_the_run(train: Any, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--setting", "keep=worst"], "unknown recipe entry keep 'worst'. Known: best, last, all"),
         (["--setting", "epoch=3"], "unknown recipe entry 'epoch'; did you mean 'epochs'"),
         (["--setting", "perturbation_options.epsilon=-1", "--setting", "perturbation='random_linf'"], "epsilon"),
         (["--setting", "augment=['flipp']"], "unknown augmentation 'flipp'; did you mean 'flip'"),

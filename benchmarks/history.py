@@ -35,8 +35,10 @@ class Figure:
 
     @property
     def case(self) -> str:
-        """Its row in words."""
-        return ", ".join(str(label) for label in self.labels.values())
+        """Its row in words: its labels, numbers with what they are of."""
+        return ", ".join(
+            label if isinstance(label, str) else f"{name} {label:,}" for name, label in self.labels.items()
+        )
 
     @property
     def gain(self) -> float | None:

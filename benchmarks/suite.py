@@ -102,7 +102,7 @@ SUITE = (
     Entry("screening", (f"{DIGITS} --layers relu3 --limit 8 --null-signals 40 --steps 60", 30), (DIGITS, 3600)),
     Entry(
         "precision",
-        ("efficientnet-lite0 --layers _blocks.8 --limit 2 --steps 20", 40),
+        ("efficientnet-lite0 --layers _blocks.8 --limit 2 --null-signals 8 --steps 5", 30),
         ("efficientnet-lite0 --layers _blocks.1 _blocks.8 _blocks.15", 5400),
     ),
     Entry("gpu", ("--networks efficientnet-lite0 --batches 1 8 64", 60), ("", 300)),

@@ -4,7 +4,7 @@ Each benchmark is a process of its own. One that fails, or takes more than ten t
 and the rest goes on; the exit status is 1 then. One that needs what is not there (a GPU, another package, a folder of
 pictures) is skipped, with the reason on the page.
 
-    python benchmarks/suite.py                                       small: about ten minutes on two slow cores
+    python benchmarks/suite.py                                       small: about a quarter of an hour on two slow cores
     python benchmarks/suite.py --size full --pictures CIFAR10_TEST   about sixteen hours
     python benchmarks/suite.py --only synthesis null                 some of them
 
@@ -245,7 +245,11 @@ def main() -> None:
     if given.pictures and not given.pictures.is_dir():
         parser.error(f"--pictures: '{given.pictures}' is not a folder")
     entries = [entry for entry in SUITE if not given.only or entry.script in given.only]
-    suite = run_suite(entries, given.results, given.size, given.pictures)
+    try:
+        suite = run_suite(entries, given.results, given.size, given.pictures)
+    except KeyboardInterrupt:
+        print("\nstopped; the figures of those that ended are kept")
+        sys.exit(128 + signal.SIGINT)
     failed = [found["benchmark"] for found in suite["benchmarks"] if found["outcome"] == "failed"]
     print(f"{given.results / 'index.html'}" + (f"; failed: {', '.join(failed)}" if failed else ""))
     sys.exit(bool(failed))

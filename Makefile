@@ -6,7 +6,7 @@ BIN := .venv/bin
 FOLDERS := framework analysis training plugins
 PACKAGES := $(FOLDERS:%=-p metamery.%)
 
-.PHONY: demo train-demo test check lint types docs clean
+.PHONY: demo train-demo bench test check lint types docs clean
 
 DATA ?= torchvision/CIFAR10
 
@@ -22,6 +22,12 @@ train-demo: .venv/demo
 # Published data are looked for in METAMERY_TEST_DATA, or ../shared/data; without them some tests skip.
 test: .venv/test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
+SIZE ?= small
+
+# With PICTURES=FOLDER also those benchmarks that need pictures, CLASS/FILE; with SIZE=full for half a day.
+bench: .venv/test
+	$(BIN)/python benchmarks/suite.py --size $(SIZE) $(if $(PICTURES),--pictures "$(PICTURES)")
 
 check: lint types test
 

@@ -83,8 +83,8 @@ def main() -> None:
         columns = Column("listed", "", ""), Column("time", "s")
         list_files(benchmark.table("Listing a folder of pictures", ["files", "limit"], columns), arguments.files)
     else:
-        units = (("at the start", "MB"), ("at most", "MB"), ("time", "s"))
-        columns = [Column(f"{stage}: {what}", unit) for stage in arguments.stages for what, unit in units]
+        parts = (("at the start", "MB", ""), ("at most", "MB", "lower"), ("time", "s", "lower"))
+        columns = [Column(f"{stage}: {what}", *more) for stage in arguments.stages for what, *more in parts]
         columns.append(Column("disk", "GB"))
         table = benchmark.table("Stages of a study", ["stimuli"], columns, across="stimuli")
         compare(table, arguments.stimuli, arguments.stages, arguments.folder)

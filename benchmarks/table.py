@@ -128,16 +128,13 @@ class Table:
         padded = (text.ljust(len(head)) for text, head in zip(texts, self._heads, strict=True))
         print(f"| {' | '.join(padded)} |", flush=True)
         for column, value in zip(self._columns, values, strict=True):
-            if value is not None:
-                self._benchmark.keep(
-                    {
-                        "table": self._title,
-                        "across": self._across,
-                        "labels": dict(zip(self._labels, labels, strict=True)),
-                        **column.__dict__,
-                        "value": value if isinstance(value, str) else float(f"{value:.6g}"),
-                    }
-                )
+            record = {
+                "table": self._title,
+                "across": self._across,
+                "labels": dict(zip(self._labels, labels, strict=True)),
+            }
+            is_number = value is not None and not isinstance(value, str)
+            self._benchmark.keep(record | column.__dict__ | {"value": float(f"{value:.6g}") if is_number else value})
 
 
 def shown(value: str | float | None) -> str:

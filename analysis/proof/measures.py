@@ -67,15 +67,24 @@ METRICS = ("pearson", "spearman", "snr_db", "relative_l2")
 
 
 def measure(activations: torch.Tensor, targets: torch.Tensor, metrics: Sequence[str] = METRICS) -> NDArray[np.float32]:
-    """Take measures of a batch of activations ``(B, …)`` by name: ``(B, metric)``."""
-    a, b = activations.detach().cpu(), targets.detach().cpu()
-    return torch.stack([MEASURES[name](a, b) for name in metrics], dim=1).float().numpy()
+    """Take measures of a batch of activations ``(B, …)`` by name: ``(B, metric)``; on CUDA they are computed there."""
+    a, b = activations.detach(), targets.detach()
+    if a.device.type != "cuda":  # other devices may have no float64
+        a, b = a.cpu(), b.cpu()
+    return torch.stack([MEASURES[name](a, b) for name in metrics], dim=1).float().cpu().numpy()
 
 
 def average_ranks(values: torch.Tensor) -> torch.Tensor:
     """Rank each row ``(B, D)`` from 1, in float64; ties take the average of their ranks."""
     wide = values if values.dtype == torch.float64 else values.float()  # NumPy has no bfloat16
-    return torch.from_numpy(rankdata(wide.numpy(), axis=1))
+    return torch.from_numpy(rankdata(wide.numpy(), axis=1)) if wide.device.type == "cpu" else _sorted_ranks(wide)
+
+
+def _sorted_ranks(values: torch.Tensor) -> torch.Tensor:
+    """`average_ranks` on any device: the mean of the first and the last place of each value among the sorted ones."""
+    ordered = values.sort(dim=1).values
+    below, up_to = torch.searchsorted(ordered, values), torch.searchsorted(ordered, values, right=True)
+    return (below + 1 + up_to).double() / 2
 
 
 def _standardised(values: torch.Tensor) -> torch.Tensor:

@@ -16,13 +16,16 @@ import numpy as np
 import torch
 
 from ...framework.errors import MetameryError
-from .measures import average_ranks, pearson, snr_db
+from .measures import pearson, snr_db
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK_BYTES = 64 * 2**20
 """Bytes of float32 in memory at once; processing a block takes about four times as much."""
+
+CACHED_BYTES = 4 * 2**20
+"""Bytes of float64 that are gone through several times at once: as many as processors hold in their caches."""
 
 ROUNDING = 1e-11
 """Difference of a correlation from 1 below which rounding decides, and pairs are computed again directly."""
@@ -97,7 +100,7 @@ def pair_matrices(rows: RowFile, ranks: Path) -> Iterator[tuple[str, NDArray[np.
     yield "pearson", correlations.float().numpy()
     ranked = RowFile(ranks, rows.block_bytes)
     for block in rows.blocks():
-        ranked.append(average_ranks(torch.from_numpy(block)).float().numpy())
+        ranked.append(np.stack([ranks_of(row) for row in block]))
     yield "spearman", _gram(ranked, _moments(ranked)).float().numpy()
 
 
@@ -122,12 +125,14 @@ def near_duplicates(rows: RowFile, correlation: float) -> list[tuple[int, int]]:
 
 def _moments(rows: RowFile) -> _Moments:
     means, norms = [], []
+    step = max(1, CACHED_BYTES // (8 * rows.width))
     for block in rows.blocks():
-        values = torch.from_numpy(block).double()
-        constant = values.amin(dim=1) == values.amax(dim=1)
-        means.append(values.mean(dim=1))
-        norm = torch.linalg.vector_norm(values.sub_(means[-1][:, None]), dim=1)
-        norms.append(norm.masked_fill(constant, 0))
+        for part in torch.from_numpy(block).split(step):
+            values = part.double()
+            constant = values.amin(dim=1) == values.amax(dim=1)
+            means.append(values.mean(dim=1))
+            norm = torch.linalg.vector_norm(values.sub_(means[-1][:, None]), dim=1)
+            norms.append(norm.masked_fill(constant, 0))
     return _Moments(torch.cat(means), torch.cat(norms))
 
 
@@ -161,6 +166,23 @@ def _snr(correlations: torch.Tensor, moments: _Moments, rows: RowFile) -> torch.
     for natural, other in ((one, two), (two, one)):
         found[natural, other] = _directly(rows, natural, other, snr_db)
     return found.fill_diagonal_(-torch.inf)
+
+
+def ranks_of(row: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rank finite values ``(D,)`` from 1, ties by their average, as `average_ranks` does in up to six times the time.
+
+    NumPy sorts integers much faster than it finds their order. So the bits of each value, which are in the order of
+    the values once those of negative ones are inverted, and its position become one integer.
+    """
+    bits = (row + np.float32(0)).view(np.int32)  # −0 becomes 0
+    keys = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    packed = (keys.astype(np.int64) << 32) | np.arange(len(row))
+    packed.sort()
+    values = packed >> 32
+    starts = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(row)]])
+    ranks = np.empty(len(row), np.float32)
+    ranks[packed & 0xFFFFFFFF] = np.repeat(((starts[:-1] + starts[1:] + 1) / 2).astype(np.float32), np.diff(starts))
+    return ranks
 
 
 def _nearly_equal(gram: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..proof.measures import MEASURES
+from ..proof.measures import measure
 from ..proof.success import settled_from
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Settling:
         passing = np.flatnonzero(classes == self._classes[among])
         for metric, least in self._least.items():
             here = torch.from_numpy(passing)
-            values = MEASURES[metric](activations[here].cpu(), self._targets[among[passing]].cpu()).numpy()
-            passing = passing[values >= least]
+            values = measure(activations[here], self._targets[among[passing]], [metric])
+            passing = passing[values[:, 0] >= least]
         settled = np.zeros(len(rows), dtype=bool)
         settled[passing] = self._seen[among[passing]]
         self._seen[among] = np.isin(np.arange(len(rows)), passing)

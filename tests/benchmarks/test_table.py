@@ -30,11 +30,12 @@ def test_rows_are_printed_and_kept_as_records(
         "| 8       | 1,235        |                    |",
         "all the same",
     ]
-    figure, note = map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    figure, empty, note = map(json.loads, file.read_text(encoding="utf-8").splitlines())
     assert figure == {
         "table": "Updates", "across": "stimuli", "labels": {"stimuli": 8}, "title": "metamery", "unit": "ms",
         "better": "lower", "peer": "", "limit": "", "value": 1234.57,
     }  # fmt: skip
+    assert (empty["title"], empty["value"]) == ("peer / metamery", None)
     assert note == {"note": "all the same"}
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from metamery.analysis.proof.measures import pearson, snr_db, spearman
-from metamery.analysis.proof.pairs import BLOCK_BYTES, RowFile, near_duplicates, pair_matrices
+from metamery.analysis.proof.measures import average_ranks, pearson, snr_db, spearman
+from metamery.analysis.proof.pairs import BLOCK_BYTES, RowFile, near_duplicates, pair_matrices, ranks_of
 
 SLOW = {"pearson": pearson, "spearman": spearman, "snr_db": snr_db}
 
@@ -50,6 +50,31 @@ def test_every_pair_in_both_orders_is_what_the_slow_way_gives(values: torch.Tens
             wanted = float(take(values[other][None], values[natural][None]))
             found = matrices[name][natural, other]
             assert found == pytest.approx(wanted, abs=1e-3 if name == "snr_db" else 1e-6), (name, natural, other)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        activations(5, 3, 1000),
+        activations(6, 3, 1000).relu(),
+        activations(7, 3, 1000).round(),
+        torch.tensor([[0.0, -0.0, 1e-45, -1e-45, 3e38, -3e38, 1.0, 0.0, -1.0, 1.0]]),
+        torch.full((2, 5), -1.5),
+        torch.ones(1, 1),
+    ],
+    ids=["distinct", "half of them 0", "many ties", "extreme", "constant", "one unit"],
+)
+def test_ranks_are_the_slower_ones(values: torch.Tensor) -> None:
+    assert np.array_equal(np.stack([ranks_of(row) for row in values.numpy()]), average_ranks(values).float().numpy())
+
+
+def test_moments_do_not_depend_on_what_fits_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = written(activations(8, 20, 300), tmp_path)
+    matrices = []
+    for size in (1, 10**6):
+        monkeypatch.setattr("metamery.analysis.proof.pairs.CACHED_BYTES", size)
+        matrices.append([matrix.copy() for _, matrix in pair_matrices(rows, tmp_path / f"ranks{size}")])
+    assert np.array_equal(*matrices)
 
 
 def test_the_best_pairs_are_exact(tmp_path: Path) -> None:

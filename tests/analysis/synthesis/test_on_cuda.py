@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from metamery.analysis import match_layer, synthesise
+from metamery.analysis.proof.measures import average_ranks, measure
 from metamery.analysis.synthesis import passes
 from metamery.analysis.synthesis.matching import Record
 from metamery.analysis.synthesis.procedure import Procedure
@@ -102,3 +103,11 @@ def test_lower_precisions_end_near(precision: str) -> None:
     assert precision == "tf32" or not np.array_equal(full["signal"], lower["signal"])
     assert all(each["made_on"].values.ravel()[0].endswith(", batch normalisations folded: 1") for each in (full, lower))
     assert np.allclose(full["loss"][..., -1], lower["loss"][..., -1], atol=0.05)
+
+
+def test_the_match_is_measured_there_as_on_the_processor() -> None:
+    generator = torch.Generator().manual_seed(2)
+    target = torch.randn(3, 5000, generator=generator).relu()
+    near = (target + 0.1 * torch.randn(3, 5000, generator=generator)).relu()  # with ties
+    np.testing.assert_array_equal(average_ranks(near.to(CUDA)).cpu(), average_ranks(near))
+    np.testing.assert_allclose(measure(near.to(CUDA), target.to(CUDA)), measure(near, target), rtol=1e-6)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from enum import Enum
 from typing import Any
@@ -85,7 +86,7 @@ def augmentation(named: Sequence[tuple[str, dict[str, Any]]], model: Model) -> A
     return built
 
 
-def _transform(name: str, given: dict[str, Any], domain: ImageDomain) -> Callable[[torch.Tensor], torch.Tensor]:
+def _transform(name: str, given: dict[str, Any], domain: ImageDomain) -> Any:
     from torchvision.transforms import v2
 
     known = ("flip", "crop", *MIXTURES, *(each for each in TRANSFORMS if hasattr(v2, each)))
@@ -141,7 +142,7 @@ def _applied(
     def apply(signal: torch.Tensor) -> torch.Tensor:
         changed = signal
         try:
-            with torch.device("cpu"), float32_by_default():
+            with _defaults():
                 for transform, is_wide in zip(transforms, wide, strict=True):
                     if is_wide and changed.dtype == torch.uint8:
                         changed = changed.float() / 255
@@ -155,6 +156,16 @@ def _applied(
         return changed if changed.dtype == torch.uint8 else changed.clamp(0, 1)
 
     return apply
+
+
+@contextmanager
+def _defaults() -> Iterator[None]:
+    """Make what transforms draw float32 and on the CPU; a context of PyTorch is entered only where it has an effect."""
+    if torch.get_default_dtype() == torch.float32 and torch.get_default_device().type == "cpu":
+        yield
+        return
+    with torch.device("cpu"), float32_by_default():
+        yield
 
 
 def _size(of: Any) -> str:

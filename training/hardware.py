@@ -98,7 +98,7 @@ def tensorboard(folder: Path) -> Logger:
     MissingExtraError
         TensorBoard is not installed.
     """
-    from lightning_fabric.loggers import TensorBoardLogger
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
     try:
         return TensorBoardLogger(folder.parent, folder.name, "tensorboard")

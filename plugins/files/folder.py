@@ -84,30 +84,33 @@ class FolderStimuli:
         MetameryError
             The file cannot be decoded to its end, or holds a sound that is not mono or not in [−1, 1].
         """
-        return self._stimulus(index, self.kind.read)
+        file = self.files[index]
+        path = file.path
+        return self._stimulus(file, path, *self._read(path, self.kind.read))
 
     def eight_bit(self, index: int) -> Stimulus | None:
         """Return a picture with its signal in 8 bits, `pictures.read_pixels`; None for other files."""
-        if self.kind.name != "picture" or (pixels := self._read(index, pictures.read_pixels)) is None:
+        if self.kind.name != "picture":
             return None
-        return self._stimulus(index, lambda _path: (pixels, None))
+        file = self.files[index]
+        path = file.path
+        pixels = self._read(path, pictures.read_pixels)
+        return None if pixels is None else self._stimulus(file, path, pixels, None)
 
-    def _read(self, index: int, read: Callable[[Path], T]) -> T:
+    def _read(self, path: Path, read: Callable[[Path], T]) -> T:
         try:
-            return read(self.files[index].path)
+            return read(path)
         except MetameryError as error:
             raise MetameryError(f"{error} (--skip-unreadable leaves such {self.kind.name}s out)") from error
 
-    def _stimulus(self, index: int, read: Callable[[Path], tuple[torch.Tensor, int | None]]) -> Stimulus:
-        file = self.files[index]
-        signal, sample_rate = self._read(index, read)
+    def _stimulus(self, file: ListedFile, path: Path, signal: torch.Tensor, sample_rate: int | None) -> Stimulus:
         number = self.numbers.get(file.category)
         return Stimulus(
             signal,
             file.category,
             {} if number is None else {imagenet.IMAGENET_1K: frozenset({number})},
             name=file.name,
-            source=str(file.path),
+            source=str(path),
             group=file.group,
             sample_rate=sample_rate,
         )

@@ -53,8 +53,8 @@ def read_pixels(path: Path) -> torch.Tensor | None:
     Returns
     -------
     torch.Tensor or None
-        ``(C, H, W)`` uint8, 255 times the signal that `read_picture` returns. None for pictures of more bits, and those
-        with transparency.
+        ``(C, H, W)`` uint8, 255 times the signal that `read_picture` returns, the channels last in memory. None for
+        pictures of more bits, and those with transparency.
 
     Raises
     ------
@@ -64,7 +64,8 @@ def read_pixels(path: Path) -> torch.Tensor | None:
     with _decoded(path) as image:
         if image.mode.startswith("I") or image.mode == "F" or image.has_transparency_data:
             return None
-        return _pixels(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+        mode = "L" if image.mode in ("1", "L") else "RGB"
+        return _pixels(image if image.mode == mode else image.convert(mode))
 
 
 @contextmanager
@@ -152,13 +153,13 @@ def _on_background(signal: torch.Tensor, background: Colour) -> torch.Tensor:
 
 
 def _scaled(image: Image.Image) -> torch.Tensor:
-    return _pixels(image).float().div_(255)
+    return _pixels(image).contiguous().float().div_(255)
 
 
 def _pixels(image: Image.Image) -> torch.Tensor:
     values = torch.from_numpy(np.array(image))  # (H, W) or (H, W, C), 8 bits
     values = values.unsqueeze(-1) if values.ndim == 2 else values
-    return values.permute(2, 0, 1).contiguous()
+    return values.permute(2, 0, 1)
 
 
 def _high_range(image: Image.Image) -> torch.Tensor:

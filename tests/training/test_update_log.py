@@ -122,6 +122,6 @@ def test_tensorboard_is_asked_for_where_it_is_not_installed(monkeypatch: pytest.
     def missing(*_given: Any) -> None:
         raise ModuleNotFoundError("No module named 'tensorboard'")
 
-    monkeypatch.setattr("lightning_fabric.loggers.TensorBoardLogger", missing)
+    monkeypatch.setattr("lightning_fabric.loggers.tensorboard.TensorBoardLogger", missing)
     with pytest.raises(MissingExtraError, match=r"pip install 'metamery\[tensorboard\]'"):
         tensorboard(tmp_path)

@@ -49,7 +49,7 @@ PACKAGES = (
     "plenoptic",
     "torchattacks",
 )
-PATIENCE, LEAST_SECONDS = 10, 300
+PATIENCE, LEAST_SECONDS = 10, 600
 """A benchmark is stopped after this multiple of the stated seconds, but not before so many."""
 
 _PATH = re.compile(r"(?<![\w:/])(?:~|\.{1,2})?(?:/[\w.@+-]+)+/(?=[\w.@+-])")
@@ -75,7 +75,7 @@ class Entry:
 
 DIGITS = "coch-cnn-digits --others coch-cnn-digits-adversarial --stimuli spoken-digits"
 SUITE = (
-    Entry("synthesis", ("--rounds 3 --updates 10 --updates-of-a 0", 45), ("", 2400)),
+    Entry("synthesis", ("--rounds 2 --updates 6 --batch 4 --updates-of-a 0", 30), ("", 2400)),
     Entry("peers", ("--updates 0 --layers _blocks.8 --rounds 1", 60), ("", 7200)),
     Entry("adversarial_training", ("--rounds 3 --batch-size 16", 40), ("", 900)),
     Entry("null", ("--signals 400 --layers _blocks.1 _blocks.8 output", 60), ("", 900)),

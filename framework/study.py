@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 FOLDER = "files:folder"
 """Name of the stimuli that are read from a folder."""
 
-FILES = {".prepared": "files:prepared"}
-"""Names of the stimuli that are read from one file, by its ending."""
+FILES = {".prepared": "files:prepared", ".tar": "files:shards"}
+"""Names of the stimuli that are read from one file, or several by a pattern, by its ending."""
 
 
 SYNTHESIS = (
@@ -212,7 +212,8 @@ def located(use: Reference, base: Path = Path()) -> Reference:
 
 def file_kind(path: Path) -> str:
     """Return the registered name that reads a file of stimuli, by its ending; empty for other files and none."""
-    return FILES.get(path.suffix, "") if os.path.isfile(path) else ""
+    is_pattern = any(sign in path.name for sign in "*{")
+    return FILES.get(path.suffix, "") if is_pattern or os.path.isfile(path) else ""
 
 
 def _table(text: str) -> dict[str, Any]:

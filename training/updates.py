@@ -94,8 +94,9 @@ def _perturbed(
     bare = replace(model, module=state.module)
     with fabric.autocast():
         taking, shown = perturbed(bare, state.recipe.layer, perturb, part.signals, part.labels, generator)
-    is_inner = isinstance(taking, LayerModel)
-    return _Part(replace(taking, module=taking.module.around(model.module)) if is_inner else model, shown, part)
+    if isinstance(taking, LayerModel):
+        return _Part(replace(taking, module=taking.module.around(model.module)), shown, part)
+    return _Part(model, shown, part)
 
 
 def _sum_of_parts(

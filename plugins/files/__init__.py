@@ -20,3 +20,8 @@ def register_stimuli(register: Register) -> None:
         "metamery.training.prepared:prepared",
         summary="pictures decoded once by metamery prepare, in one file that is mapped into memory",
     )
+    register(
+        "shards",
+        f"{_HERE}.shards:shards",
+        summary="pictures in tar files as WebDataset writes them, train-{000..146}.tar",
+    )

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ _BROKEN = (
 """Errors that Pillow raises for files that are cut off, damaged, not pictures, or far too large."""
 
 
-def read_picture(path: Path, background: Colour | None = None) -> torch.Tensor:
-    """Decode a complete picture file, rotated according to its EXIF orientation.
+def read_picture(path: Path, background: Colour | None = None, content: bytes | None = None) -> torch.Tensor:
+    """Decode a complete picture file, or its `content`, rotated according to its EXIF orientation.
 
     Returns
     -------
@@ -43,11 +44,11 @@ def read_picture(path: Path, background: Colour | None = None) -> torch.Tensor:
     MetameryError
         The file cannot be decoded to its end, with the reason.
     """
-    with _decoded(path) as image:
+    with _decoded(path, content) as image:
         return picture_signal(image, background)
 
 
-def read_pixels(path: Path) -> torch.Tensor | None:
+def read_pixels(path: Path, content: bytes | None = None) -> torch.Tensor | None:
     """Decode a picture file as `read_picture` does, into the 8 bits that it has; None where it has others.
 
     Returns
@@ -61,7 +62,7 @@ def read_pixels(path: Path) -> torch.Tensor | None:
     MetameryError
         The file cannot be decoded to its end, with the reason.
     """
-    with _decoded(path) as image:
+    with _decoded(path, content) as image:
         if image.mode.startswith("I") or image.mode == "F" or image.has_transparency_data:
             return None
         mode = "L" if image.mode in ("1", "L") else "RGB"
@@ -69,10 +70,10 @@ def read_pixels(path: Path) -> torch.Tensor | None:
 
 
 @contextmanager
-def _decoded(path: Path) -> Iterator[Image.Image]:
+def _decoded(path: Path, content: bytes | None) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as image:
-            _check_size(image, path.stat().st_size)
+        with Image.open(path if content is None else BytesIO(content)) as image:
+            _check_size(image, path.stat().st_size if content is None else len(content))
             yield ImageOps.exif_transpose(image)
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -75,9 +75,10 @@ class Entry:
 
 DIGITS = "coch-cnn-digits --others coch-cnn-digits-adversarial --stimuli spoken-digits"
 SUITE = (
-    Entry("synthesis", ("--rounds 2 --updates 6 --batch 4 --updates-of-a 0", 30), ("", 2400)),
+    Entry("synthesis", ("--layers _blocks.8 --rounds 2 --updates 40 --batch 4 --updates-of-a 0", 40), ("", 2400)),
     Entry("peers", ("--updates 0 --layers _blocks.8 --rounds 1", 60), ("", 7200)),
     Entry("adversarial_training", ("--rounds 3 --batch-size 16", 40), ("", 900)),
+    Entry("input", ("--size 32 --rounds 1", 60), ("", 400)),
     Entry("null", ("--signals 400 --layers _blocks.1 _blocks.8 output", 60), ("", 900)),
     Entry("growth", ("--stimuli 8 32 128 --layers 1 4 16 --sides 32 64 128 --steps 5", 60), ("", 400)),
     Entry("many_stimuli", ("--stimuli 20 60", 60), ("--stimuli 200 2000", 1800)),
@@ -201,7 +202,7 @@ def _run(command: list[str], folder: Path, seconds: float) -> int:
 
 def question(script: Path) -> str:
     """Return the first line of a script's docstring."""
-    return script.read_text(encoding="utf-8").partition("\n")[0].strip('"')
+    return script.read_text(encoding="utf-8").partition("\n")[0].strip('"').replace("`", "")
 
 
 def without_paths(text: str) -> str:

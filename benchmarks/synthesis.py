@@ -20,7 +20,7 @@ rounds' ratios. Then the time until `fast` has the loss that (a) has after all i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from statistics import median
 
@@ -131,13 +131,19 @@ def activations(model: Model, layer: str, signals: torch.Tensor) -> torch.Tensor
 
 
 def per_update(
-    benchmark: Benchmark, model: Model, signals: torch.Tensor, start: torch.Tensor, rounds: int, updates: int
+    benchmark: Benchmark,
+    model: Model,
+    layers: Sequence[str],
+    signals: torch.Tensor,
+    start: torch.Tensor,
+    rounds: int,
+    updates: int,
 ) -> None:
     batch = len(signals)
     table = benchmark.table(f"One update of one stimulus, in batches of {batch}", ["layer"], PER_UPDATE)
     fast = resolve_settings("fast", steps=updates)
     procedure = Procedure(fast, relative_l2, adam(fast.step_size, **fast.optimizer_options))
-    for layer in LAYERS:
+    for layer in layers:
         with frozen(model.module), channels_last(model.module, model.domain):
             target = activations(model, layer, signals)
         network = cut_off(model.module, layer)
@@ -168,12 +174,18 @@ def per_update(
 
 
 def time_to_loss(
-    benchmark: Benchmark, model: Model, signals: torch.Tensor, names: list[str], updates: int, stimuli: int
+    benchmark: Benchmark,
+    model: Model,
+    layers: Sequence[str],
+    signals: torch.Tensor,
+    names: list[str],
+    updates: int,
+    stimuli: int,
 ) -> None:
     batch = len(signals)
     title = f"Until `fast`, in a batch of {batch}, has the loss of (a) after {updates:,} updates"
     table = benchmark.table(title, ["layer", "stimulus"], TO_LOSS)
-    for layer in LAYERS:
+    for layer in layers:
         began = time.perf_counter()
         made = synthesise(model, [_stimulus(s, n) for s, n in zip(signals, names, strict=True)], [layer], "fast")
         each = (time.perf_counter() - began) / batch  # everything counts: the natural pass, the labels
@@ -200,6 +212,7 @@ def _stimulus(signal: torch.Tensor, name: str):
 
 def main() -> None:
     benchmark = Benchmark(__doc__)
+    benchmark.option("--layers", nargs="+", choices=LAYERS, default=LAYERS)
     benchmark.option("--rounds", type=int, default=7)
     benchmark.option("--updates", type=int, default=40, help="in each round")
     benchmark.option("--batch", type=int, default=8)
@@ -213,9 +226,10 @@ def main() -> None:
     signals = torch.stack([model.domain.fit(stimulus) for stimulus in chosen])
     names = [stimulus.name for stimulus in chosen]
     start = torch.stack([starting_noise(model.domain, None, 0, 0, name) for name in names])
-    per_update(benchmark, model, signals, start, arguments.rounds, arguments.updates)
+    per_update(benchmark, model, arguments.layers, signals, start, arguments.rounds, arguments.updates)
     if arguments.updates_of_a:
-        time_to_loss(benchmark, model, signals, names, arguments.updates_of_a, arguments.stimuli)
+        given = arguments.layers, signals, names, arguments.updates_of_a, arguments.stimuli
+        time_to_loss(benchmark, model, *given)
 
 
 if __name__ == "__main__":

@@ -308,7 +308,7 @@ def _summary(layer: str, pairs: Iterable[tuple[str, NDArray[np.float32]]], names
         column = NULL_METRICS.index(metric)
         distinct = ~np.eye(len(names), dtype=bool) if metric == "snr_db" else np.tri(len(names), k=-1, dtype=bool).T
         first, second = divmod(int(np.where(distinct, matrix, -np.inf).argmax()), len(names))
-        values, edges = np.sort(matrix[distinct]), _EDGES[metric]  # what follows is faster of sorted ones
+        values, edges = np.sort(matrix[distinct]), _EDGES[metric]  # sorted, since quantiles are faster then
         summary["first"].values[0, column], summary["second"].values[0, column] = names[first], names[second]
         summary["maximum"].values[0, column] = matrix[first, second]
         summary["quantiles"].values[0, column] = np.quantile(values, QUANTILES, method="nearest")

@@ -127,8 +127,8 @@ def _moments(rows: RowFile) -> _Moments:
     means, norms = [], []
     step = max(1, CACHED_BYTES // (8 * rows.width))
     for block in rows.blocks():
-        for part in torch.from_numpy(block).split(step):
-            values = part.double()
+        for first in range(0, len(block), step):
+            values = torch.from_numpy(block[first : first + step]).double()
             constant = values.amin(dim=1) == values.amax(dim=1)
             means.append(values.mean(dim=1))
             norm = torch.linalg.vector_norm(values.sub_(means[-1][:, None]), dim=1)

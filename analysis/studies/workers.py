@@ -53,6 +53,7 @@ class Workers:
     def __init__(self, client: Client, plugins: Plugins, device: torch.device) -> None:
         installed = tuple(each.name for each in plugins.loaded if each.distribution not in ("", "metamery"))
         self._client, self._order = client, Order(str(device), installed, versions())
+        self._dashboard = client.dashboard_link
         declared = any("GPU" in worker["resources"] for worker in self._workers().values())
         self._needs = {"GPU": 1} if device.type == "cuda" and declared else None
 
@@ -84,6 +85,8 @@ class Workers:
         self, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], progress: Progress, what: str
     ) -> Iterator[tuple[Any, Any]]:
         """Yield the arguments of each task with its result, in the order in which they end."""
+        from distributed.comm import CommClosedError
+
         ended: Queue[Future] = Queue()
         waiting: dict[Future, tuple[tuple[Any, ...], int]] = {}
 
@@ -107,6 +110,8 @@ class Workers:
                         yield task, future.result()
                     else:
                         submit(task, failures + _failures(future, failures, what))
+        except CommClosedError:
+            raise _gone() from None
         finally:
             with suppress(Exception):  # a scheduler that is gone
                 self._client.cancel(list(waiting), force=True)
@@ -120,7 +125,7 @@ class Workers:
     def _state(self, what: str) -> str:
         count = len(self._workers())
         workers = f"{count} worker{'s' * (count != 1)}" if count else "waiting for workers"
-        return f"{what}, {workers}, {self._client.dashboard_link}"
+        return f"{what}, {workers}, {self._dashboard}"
 
 
 def _failures(future: Future, failures: int, what: str) -> int:
@@ -194,7 +199,9 @@ def open_workers(scheduler: str, plugins: Plugins, device: torch.device) -> Iter
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Leave out the messages of Dask, and of what it is built on."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "tornado", "asyncio")]
+    above = ("distributed", "tornado", "asyncio")
+    known = {name for name in logging.root.manager.loggerDict if name.partition(".")[0] in above}  # with own handlers
+    loggers = [logging.getLogger(name) for name in {*above, *known}]
     before = [(logger.handlers, logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.handlers, logger.propagate = [logging.NullHandler()], False

@@ -121,13 +121,14 @@ def test_a_file_server_that_never_answers_is_not_asked_for_ever(
         run_study(study, tmp_path, Plugins(), scheduler=scheduler)
 
 
+@pytest.mark.parametrize("asked_of", ["scheduler_info", "submit"])
 def test_a_scheduler_that_is_lost_is_one_line_and_the_study_goes_on(
-    study: Study, made_alone: Path, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch
+    study: Study, made_alone: Path, tmp_path: Path, scheduler: str, monkeypatch: pytest.MonkeyPatch, asked_of: str
 ) -> None:
     from distributed import Client
     from distributed.comm import CommClosedError
 
-    asked, answer = count(), Client.scheduler_info
+    asked, answer = count(), getattr(Client, asked_of)
 
     def lost(*arguments: Any, **options: Any) -> Any:
         if next(asked) > 5:
@@ -135,11 +136,24 @@ def test_a_scheduler_that_is_lost_is_one_line_and_the_study_goes_on(
         return answer(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Client, "scheduler_info", lost)
+        patch.setattr(Client, asked_of, lost)
         with pytest.raises(MetameryError, match="the scheduler of Dask was lost; the same command resumes"):
             run_study(study, tmp_path / "study", Plugins(), scheduler=scheduler)
     run_study(study, tmp_path / "study", Plugins())
     assert differing(made_alone, tmp_path / "study") == []
+
+
+@pytest.mark.parametrize("name", ["distributed", "distributed.client", "tornado.application", "asyncio"])
+def test_what_dask_logs_is_left_out(
+    scheduler: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    logger, handler = logging.getLogger(name), logging.StreamHandler()
+    monkeypatch.setattr(logger, "handlers", [handler])
+    monkeypatch.setattr(logger, "level", logging.ERROR)
+    with workers.open_workers(scheduler, Plugins(), torch.device("cpu")):
+        logger.error("not to be seen")
+    assert logger.handlers == [handler]
+    assert "not to be seen" not in capfd.readouterr().err
 
 
 # What workers cannot use

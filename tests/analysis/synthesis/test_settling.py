@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from metamery.analysis import judge, null_distribution, run_study, synthesise
+from metamery.analysis import judge, null_distribution, run_study, synthesise, write_report
 from metamery.analysis.proof.measures import NULL_METRICS, snr_db
 from metamery.analysis.proof.success import settled_from
 from metamery.analysis.synthesis.settling import LOOK_EVERY, Settling
@@ -127,4 +127,5 @@ def test_a_study_of_screened_metamers_says_so_and_goes_on(tmp_path):
         settled = part["metamers"].steps.values < 200
         assert settled.any()
         assert (part["match"].quantised_success.values[settled] == 1).all()
+    assert "stopped when its success was settled (a screening)" in write_report(tmp_path).read_text(encoding="utf-8")
     run_study(study, tmp_path)

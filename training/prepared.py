@@ -28,7 +28,7 @@ from ..framework.errors import MetameryError
 from ..framework.limits import check_disk
 from ..framework.progress import Progress
 from ..framework.replacing import writing_to
-from ..framework.stimuli import Stimuli, Stimulus, spread
+from ..framework.stimuli import Stimuli, Stimulus, check_limit, spread
 from .data import plainly
 
 FORMAT = 1
@@ -122,6 +122,7 @@ def prepared(*, path: str | Path, limit: int | None = None) -> PreparedStimuli:
     MetameryError
         There is no such file, it is not a prepared one, a newer version wrote it, or it is cut off.
     """
+    check_limit(limit)
     return PreparedStimuli(Path(path).expanduser(), limit)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from ...framework.errors import MetameryError
-from ...framework.stimuli import Stimulus, spread
+from ...framework.stimuli import Stimulus, check_limit, spread
 from ..vision import pictures
 
 _BLOCK = 512  # bytes, the unit of tar files
@@ -94,6 +94,7 @@ def shards(*, path: str | Path, limit: int | None = None) -> ShardStimuli:
     MetameryError
         There is no such file, one is cut off or not a tar file, or there are no pictures.
     """
+    check_limit(limit)
     files = _files(str(Path(path).expanduser()))
     members = [member for file in files for member in _members(file)]
     if not members:

@@ -151,7 +151,8 @@ def test_every_option_of_every_name_refuses_what_is_of_another_type(pictures: Pa
             for name, parameter in inspect.signature(entry.factory()).parameters.items():
                 written = str(parameter.annotation).removesuffix(" | None")
                 for value in WRONG.get(written, ()):
-                    given = NEEDED.get(entry.name, {}) | ({"path": str(pictures)} if entry.name == "folder" else {})
+                    of_files = {"path": str(pictures)} if entry.name in ("folder", "prepared", "shards") else {}
+                    given = NEEDED.get(entry.name, {}) | of_files
                     with pytest.raises(MetameryError, match=name):
                         plugins.load(kind, entry.name, **given | {name: value})
                     tried += 1
@@ -204,6 +205,7 @@ def test_every_number_has_its_range(kind: str, name: str, options: dict[str, Any
         ("decay_factor", 0.1), ("clip_norm", math.nan), ("clip_norm", -1), ("warmup", -1), ("epsilon_warmup", math.inf),
         ("learning_rate", math.inf), ("replay_epsilon", -0.1), ("replays", -1), ("epochs", 10**12), ("accumulate", 0),
         ("decay_every", 0.5), ("batch_size", 2**40), ("augment", "flip"), ("schedule", "stepz"), ("loss", True),
+        ("awp", 1), ("awp", -0.1), ("keep", "worst"), ("augment", [3]), ("augment", [{"scale": 1}]),
     ],
 )  # fmt: skip
 def test_every_entry_of_a_recipe_has_its_range(entry: str, value: object) -> None:

@@ -50,7 +50,8 @@ STUDY = {
 RECIPE = {
     "loss": "cross_entropy", "optimizer": "sgd", "perturbation": "pgd_linf", "layer": "", "epochs": 1, "batch_size": 2,
     "learning_rate": 0.1, "schedule": "steps", "decay_every": 1, "decay_factor": 10.0, "warmup": 0.0,
-    "epsilon_warmup": 0.0, "replays": 0, "replay_epsilon": 0.03, "check": "", "check_drop": 0.0, "accumulate": 1,
+    "epsilon_warmup": 0.0, "replays": 0, "replay_epsilon": 0.03, "check": "", "check_drop": 0.0, "awp": 0.0,
+    "accumulate": 1, "keep": "best",
     "clip_norm": 0.0, "ema": 0.0, "augment": ["flip"], "loss_options": {"label_smoothing": 0.1},
     "optimizer_options": {"momentum": 0.9, "weight_decay": 0.0, "nesterov": False},
     "perturbation_options": {"epsilon": 0.03, "steps": 1, "restarts": 1, "random_start": True}, "check_options": {},

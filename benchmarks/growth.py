@@ -6,6 +6,9 @@ One of the three numbers is varied, the others stay at 8 stimuli, 1 layer and a 
 process of its own: its time is that of a second call, after a short one, its memory the peak above what it held before
 (VmHWM; on Linux alone). The last column is the time that one update of one signal took.
 
+With few updates the match shows, too: it is measured at all layers for each of them, so its cost grows with the square
+of their number.
+
     python benchmarks/growth.py    about five minutes on two cores
 """
 

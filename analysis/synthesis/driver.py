@@ -24,6 +24,7 @@ from ...framework.running import channels_last, drawing, frozen, keeping_memory,
 from ...framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, metamer_variables, success_variables
 from ...framework.store import Group
 from ..proof.measures import METRICS, measure
+from .behind import Behind
 from .matching import Record, match_layer
 from .passes import Compiled
 from .procedure import Procedure
@@ -120,6 +121,8 @@ def make_metamers(
 ) -> None:
     """Make the metamers of one model that are not yet done, batch by batch, and write each batch when it is ready.
 
+    Batches are written, and the next stimuli read, in a thread beside the updates of the next batch.
+
     Parameters
     ----------
     measured
@@ -128,7 +131,7 @@ def make_metamers(
     done
         Which metamers exist already or are not asked for, ``(layer, stimulus, seed)``; batches are made entirely.
     write
-        Called with the results; the metamers' ``state`` comes last.
+        Called with the results, in a thread of its own; the metamers' ``state`` comes last.
     metrics
         Measures of the match, by name.
     null
@@ -156,18 +159,34 @@ def make_metamers(
         channels_last(module, model.domain),
         keeping_memory(),
         repeatable("float32"),
+        Behind() as behind,
     ):
         machine = f"{made_on(device)}{f', batch normalisations folded: {merged}' if merged else ''}"
         compiled: dict[str, Compiled] = defaultdict(Compiled)
-        for batches in partition(len(layers), len(names), settings.seeds, settings.batch_size):
-            waiting = [batch for batch in batches if not done[batch.layer, batch.stimuli, batch.seed].all()]
-            if not waiting:
-                continue
-            block = waiting[0].stimuli
+
+        def advance(updates: int) -> None:
+            behind.check()
+            progress.advance(updates)
+
+        def store(batch: SynthesisBatch, answers: Mapping[str, ArrayLike], values: Mapping[str, ArrayLike]) -> None:
+            write("match", batch.region, answers)
+            write("metamers", batch.region, values)
+
+        every = partition(len(layers), len(names), settings.seeds, settings.batch_size)
+        blocks = [
+            waiting
+            for batches in every
+            if (waiting := [batch for batch in batches if not done[batch.layer, batch.stimuli, batch.seed].all()])
+        ]
+        read = [behind.read(natural.signals, waiting[0].stimuli) for waiting in blocks[:1]]
+        for index, waiting in enumerate(blocks):
+            block, signals = waiting[0].stimuli, read.pop().result()
+            read += [behind.read(natural.signals, later[0].stimuli) for later in blocks[index + 1 : index + 2]]
             with drawing(model, derived_seed(seed, "natural", block.start)):
-                targets, natural_classes, confidence = _pass(model, natural.signals(block).to(device, dtype), measured)
+                targets, natural_classes, confidence = _pass(model, signals.to(device, dtype), measured)
             correct = [natural.grade(block.start + i, int(predicted)) for i, predicted in enumerate(natural_classes)]
-            write(
+            behind.do(
+                write,
                 "stimuli",
                 {"stimulus": block},
                 {"predicted": natural_classes, "confidence": confidence, "correct": correct},
@@ -185,14 +204,13 @@ def make_metamers(
                             torch.stack(noise).to(device, dtype),
                             procedure,
                             model.domain,
-                            progress.advance,
+                            advance,
                             capture=not model.stochastic,
                             settled=settled,
                             compiled=compiled[layer] if settings.compiled else None,
                         )
                     answers = _match(model, record, targets, layer, natural_classes, metrics)
-                write("match", batch.region, answers)
-                write("metamers", batch.region, _in_region(_metamer_values(record, machine)))
+                behind.do(store, batch, answers, _in_region(_metamer_values(record, machine)))
 
 
 def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], settings: Settings) -> Group:

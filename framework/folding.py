@@ -2,7 +2,7 @@
 
 A normalisation whose statistics are fixed multiplies and shifts each channel, which the weights of a convolution or a
 linear layer before it can do as well. Up to rounding the network stays the same, and a pass forward and back has less
-to do (`benchmarks/folding.py`).
+to do (`benchmarks/synthesis.py`).
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -18,10 +19,9 @@ class Behind:
 
     >>> with Behind() as behind:
     ...     behind.do(print, "written")
-    ...     read = behind.read(sum, [1, 2])
-    ...     read.result()
+    ...     list(behind.ahead(abs, [-1, 2]))
     written
-    3
+    [1, 2]
     """
 
     def __init__(self) -> None:
@@ -34,9 +34,14 @@ class Behind:
             self._doing.result()
         self._doing = self._thread.submit(function, *arguments)
 
-    def read(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
-        """Call a function whose result is asked for later."""
-        return self._thread.submit(function, *arguments)
+    def ahead(self, function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+        """Call a function of each item, and yield what it returns, the next of which is worked out meanwhile."""
+        calls = (self._thread.submit(function, item) for item in items)
+        call = next(calls, None)
+        while call is not None:
+            following = next(calls, None)
+            yield call.result()
+            call = following
 
     def check(self) -> None:
         """Raise the error of what was to be done, if it has failed by now."""

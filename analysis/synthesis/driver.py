@@ -178,10 +178,9 @@ def make_metamers(
             for batches in every
             if (waiting := [batch for batch in batches if not done[batch.layer, batch.stimuli, batch.seed].all()])
         ]
-        read = [behind.read(natural.signals, waiting[0].stimuli) for waiting in blocks[:1]]
-        for index, waiting in enumerate(blocks):
-            block, signals = waiting[0].stimuli, read.pop().result()
-            read += [behind.read(natural.signals, later[0].stimuli) for later in blocks[index + 1 : index + 2]]
+        reading = behind.ahead(natural.signals, [waiting[0].stimuli for waiting in blocks])
+        for waiting, signals in zip(blocks, reading, strict=True):
+            block = waiting[0].stimuli
             with drawing(model, derived_seed(seed, "natural", block.start)):
                 targets, natural_classes, confidence = _pass(model, signals.to(device, dtype), measured)
             correct = [natural.grade(block.start + i, int(predicted)) for i, predicted in enumerate(natural_classes)]

@@ -25,6 +25,17 @@ def test_what_is_to_be_done_is_done_in_order_and_beside():
     assert {thread for _, thread in done}.isdisjoint({threading.main_thread()})
 
 
+def test_one_item_is_worked_out_ahead():
+    begun = []
+    with Behind() as behind:
+        found = behind.ahead(lambda item: begun.append(item) or item * 10, range(4))
+        assert next(found) == 0
+        behind.do(int)
+        behind.do(int)  # the thread has come to it
+        assert begun == [0, 1]
+        assert list(found) == [10, 20, 30]
+
+
 def fail():
     raise MetameryError("the disk is full")
 
@@ -32,7 +43,7 @@ def fail():
 def told_at(opportunity, reached):
     with Behind() as behind:
         behind.do(fail)
-        behind.read(lambda: None).result()  # by now it has failed
+        list(behind.ahead(abs, [0]))  # by now it has failed
         if opportunity == "do":
             behind.do(reached.append, "did")
         elif opportunity == "check":

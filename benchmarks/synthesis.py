@@ -1,6 +1,6 @@
 """How fast is synthesis? metamery beside the published procedure done plainly, and beside a loop written by hand.
 
-On EfficientNet-Lite0 with scikit-image's photographs, at three layers, side by side in one run:
+On a network with scikit-image's photographs, at three layers, side by side in one run:
 
 (a) published  one stimulus at a time, two forward passes through the whole network an update, the gradient of the
                weights computed too (as in the released code of Feather et al. 2023);
@@ -15,6 +15,7 @@ rounds' ratios. Then the time until `fast` has the loss that (a) has after all i
 
     python benchmarks/synthesis.py                    both parts, about a quarter of an hour on two cores
     python benchmarks/synthesis.py --updates-of-a 0   the first part alone, about two minutes
+    python benchmarks/synthesis.py --network torchvision/resnet50 --updates-of-a 0   of another network
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from statistics import median
 
 import torch
@@ -36,8 +38,12 @@ from metamery.framework.folding import folded
 from metamery.framework.running import channels_last, frozen, keeping_memory
 from table import Benchmark, Column
 from torch import nn
+from torchvision.models import ResNet
 
 LAYERS = ("_blocks.1", "_blocks.8", "_blocks.15")
+NETWORKS = {"efficientnet-lite0": LAYERS, "torchvision/resnet50": ("layer1", "layer2", "layer4")}
+"""Networks, each with an early, a middle and a late layer; the weights of the second are random."""
+
 PER_UPDATE = (
     Column("(a) published", "ms"),
     Column("(b) by hand", "ms"),
@@ -83,7 +89,11 @@ def published(model: Model, layer: str, target: torch.Tensor, start: torch.Tenso
 
 
 def cut_off(network: nn.Module, layer: str) -> nn.Module:
-    """EfficientNet-Lite0 up to and with one of its blocks, as plain modules one after the other."""
+    """A network up to and with one of its blocks, as plain modules one after the other."""
+    if isinstance(network, ResNet):
+        parts = dict(network.named_children())
+        names = ["normalise", "conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
+        return nn.Sequential(*(parts[name] for name in names[: names.index(layer) + 1]))
     last = int(layer.rpartition(".")[2])
     first = [network.normalise, network._conv_stem, network._bn0, network._swish]
     return nn.Sequential(*first, *network._blocks[: last + 1])
@@ -143,6 +153,7 @@ def per_update(
     table = benchmark.table(f"One update of one stimulus, in batches of {batch}", ["layer"], PER_UPDATE)
     fast = resolve_settings("fast", steps=updates)
     procedure = Procedure(fast, relative_l2, adam(fast.step_size, **fast.optimizer_options))
+    own = deepcopy(model)
     for layer in layers:
         with frozen(model.module), channels_last(model.module, model.domain):
             target = activations(model, layer, signals)
@@ -157,11 +168,11 @@ def per_update(
                 by_hand(network, target, start, updates)
 
         def ours(layer: str = layer, target: torch.Tensor = target) -> None:
-            with folded(model, [layer]), quick(model.module, model), Tap(model.module, [layer]) as tap:
-                match_layer(tap, target, start, procedure, model.domain)
+            with quick(own.module, own), Tap(own.module, [layer]) as tap:
+                match_layer(tap, target, start, procedure, own.domain)
 
         times = []
-        with frozen(model.module):
+        with frozen(model.module), frozen(own.module), folded(own, [layer]):  # once, as a synthesis does
             for turn in range(rounds + 1):  # the first one warms up
                 a = timed(plain) / updates
                 b, b_last, c = (
@@ -212,7 +223,8 @@ def _stimulus(signal: torch.Tensor, name: str):
 
 def main() -> None:
     benchmark = Benchmark(__doc__)
-    benchmark.option("--layers", nargs="+", choices=LAYERS, default=LAYERS)
+    benchmark.option("--network", choices=list(NETWORKS), default="efficientnet-lite0")
+    benchmark.option("--layers", nargs="+", help="an early, a middle and a late one by default")
     benchmark.option("--rounds", type=int, default=7)
     benchmark.option("--updates", type=int, default=40, help="in each round")
     benchmark.option("--batch", type=int, default=8)
@@ -221,14 +233,16 @@ def main() -> None:
     arguments = benchmark.parse()
     benchmark.head()
     plugins = Plugins(installed=())
-    model = plugins.load("model", "efficientnet-lite0")
+    options = {} if arguments.network == "efficientnet-lite0" else {"weights": "none"}
+    model = plugins.load("model", arguments.network, **options)
+    layers = arguments.layers or NETWORKS[arguments.network]
     chosen = plugins.load("stimuli", "natural", limit=arguments.batch)
     signals = torch.stack([model.domain.fit(stimulus) for stimulus in chosen])
     names = [stimulus.name for stimulus in chosen]
     start = torch.stack([starting_noise(model.domain, None, 0, 0, name) for name in names])
-    per_update(benchmark, model, arguments.layers, signals, start, arguments.rounds, arguments.updates)
+    per_update(benchmark, model, layers, signals, start, arguments.rounds, arguments.updates)
     if arguments.updates_of_a:
-        given = arguments.layers, signals, names, arguments.updates_of_a, arguments.stimuli
+        given = layers, signals, names, arguments.updates_of_a, arguments.stimuli
         time_to_loss(benchmark, model, *given)
 
 

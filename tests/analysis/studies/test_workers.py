@@ -25,6 +25,7 @@ from metamery.framework import MetameryError, Plugins, Study, open_study
 from metamery.framework.schema import STATES
 from metamery.framework.store import StudyStore
 from stores import differing
+from worker_trials import children, made
 
 pytest.importorskip("distributed")
 
@@ -292,10 +293,10 @@ def test_a_killed_worker_changes_nothing(
     said = tmp_path / "said"
     with said.open("w") as file:
         process = start(command, stderr=file, stdout=subprocess.DEVNULL)
-    _wait_for(lambda: _made(tmp_path / "workers") and _children(process.pid))
-    os.kill(_children(process.pid)[0], signal.SIGKILL)
-    made = _made(tmp_path / "workers")
-    _wait_for(lambda: _made(tmp_path / "workers") > made and "a worker was lost: Worker process" in said.read_text())
+    _wait_for(lambda: made(tmp_path / "workers") and children(process.pid))
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    before = made(tmp_path / "workers")
+    _wait_for(lambda: made(tmp_path / "workers") > before and "a worker was lost: Worker process" in said.read_text())
     process.send_signal(signal.SIGINT)
     process.wait(timeout=120)
     assert process.returncode == 130, said.read_text()
@@ -303,21 +304,6 @@ def test_a_killed_worker_changes_nothing(
     assert "Traceback" not in said.read_text()
     run_study(long, tmp_path / "workers", Plugins())
     assert differing(tmp_path / "alone", tmp_path / "workers") == []
-
-
-def _made(folder: Path) -> int:
-    """Return the number of metamers that a study has."""
-    states = (folder / "results.zarr").glob("models/*/metamers/state/c/**/*")
-    return sum(1 for file in states if file.is_file() and not file.name.endswith(".partial"))
-
-
-def _children(pid: int) -> list[int]:
-    """Return the worker processes that a process has started."""
-    found = subprocess.run(
-        ["ps", "-ww", "--ppid", str(pid), "-o", "pid=,args="], capture_output=True, text=True, check=False
-    )
-    rows = [line.split(None, 1) for line in found.stdout.splitlines()]
-    return [int(number) for number, arguments in rows if "spawn_main" in arguments]
 
 
 def _wait_for(condition: Callable[[], Any]) -> None:

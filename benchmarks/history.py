@@ -49,7 +49,7 @@ class Figure:
 
     @property
     def number(self) -> float:
-        """Its value; NaN where that is no number."""
+        """Its value as a number; NaN where it is a text or missing."""
         return self.value if isinstance(self.value, int | float) else math.nan
 
 

@@ -50,7 +50,7 @@ PACKAGES = (
     "torchattacks",
 )
 PATIENCE, LEAST_SECONDS = 10, 600
-"""A benchmark is stopped after this multiple of the stated seconds, but not before so many."""
+"""A benchmark is stopped after `PATIENCE` times its stated seconds, but at the earliest after `LEAST_SECONDS`."""
 
 _PATH = re.compile(r"(?<![\w:/])(?:~|\.{1,2})?(?:/[\w.@+-]+)+/(?=[\w.@+-])")
 

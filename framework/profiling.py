@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -60,7 +61,7 @@ class Profile(Progress):
     ) -> None:
         self._finish()
         if error is None and not self._written:
-            raise MetameryError(f"no profile: no part of the work has more than {FIRST} steps")
+            warnings.warn(f"no profile was written: no part of the work has more than {FIRST} steps", stacklevel=2)
 
     def _finish(self) -> None:
         if self._running is None:

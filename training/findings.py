@@ -1,4 +1,4 @@
-"""What a trained network gets wrong, for a run's report: which classes it takes for which, and signals under attack."""
+"""Errors of a trained network, for a run's report: its confusion matrix, and examples of attacked signals."""
 
 from __future__ import annotations
 

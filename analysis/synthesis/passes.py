@@ -141,7 +141,7 @@ def _compiled(run: Pass, signals: torch.Tensor, targets: torch.Tensor) -> Pass:
             return compiled(signals, targets)
 
         again(signals, targets)
-    except Exception as error:  # of any kind: of the network, of the compiler, or because there is none
+    except Exception as error:  # from the network or the compiler, or there is no compiler
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise MetameryError(f"the network cannot be compiled ({reason[0]}): expected compiled = false") from None
     return again

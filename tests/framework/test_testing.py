@@ -24,7 +24,13 @@ OPTIONS = {
 }
 OF_SOUNDS = {"background", "gain"}
 NEEDS_REPOSITORIES = {"hf/", "open_clip/"}  # held by tests of their own, on tiny networks
-NEEDS_DATA = {"folder", "prepared", "shards", "torchaudio/", "torchvision/"}  # held by tests of their own, on files they make
+NEEDS_DATA = {
+    "folder",
+    "prepared",
+    "shards",
+    "torchaudio/",
+    "torchvision/",
+}  # held by tests of their own, on files they make
 
 
 def names(kind):

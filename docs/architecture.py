@@ -24,6 +24,7 @@ PARTS = (
     "recognition",
     "similarity",
     "character",
+    "diversity",
     "experiment",
     "report",
     "plot",

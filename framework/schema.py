@@ -34,6 +34,7 @@ DIMENSIONS: Mapping[str, str] = {
     "answer": "what people answer, one of the choices of an experiment, or a network",
     "site": "a layer of a model, named by the coordinates `model` and `layer`",
     "other_site": "the layer that it is compared with, named by `other_model` and `other_layer`",
+    "variant": "metamers of one stimulus that are pushed apart",
     "component": "singular values and directions, the largest first",
     "term": "effects in an analysis of variance",
     "participant": "people",

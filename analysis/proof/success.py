@@ -82,12 +82,12 @@ def judge(metamers: xr.Dataset, null: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(data, {dim: match[dim] for dim in match.dims if has_joint or dim != "measured_layer"})
 
 
-def settled_from(null: xr.Dataset, layer: str) -> dict[str, float]:
+def settled_from(null: xr.Dataset, layer: str, unexplained: float = SETTLED_AT) -> dict[str, float]:
     """Return the least measures of match with which a metamer's success at a layer is settled, by metric.
 
-    It leaves at most `SETTLED_AT` of what the null's best pair leaves unexplained: of 1 − r, of 1 − ρ, and of the power
-    of the difference, for which the SNR is 3 dB above the maximum. Empty where no metamer can succeed, or where the
-    null does not have the layer.
+    It leaves at most the part `unexplained` of what the null's best pair leaves unexplained: of 1 − r, of 1 − ρ, and of
+    the power of the difference, for which the SNR is 3 dB above the maximum at ½. Empty where no metamer can succeed,
+    or where the null does not have the layer.
 
     >>> import numpy as np
     >>> coordinates = {"layer": ["1"], "metric": list(NULL_METRICS)}
@@ -102,7 +102,7 @@ def settled_from(null: xr.Dataset, layer: str) -> dict[str, float]:
     if np.isnan(values).any() or _indistinct(values):
         return {}
     return {
-        metric: value - 10 * math.log10(SETTLED_AT) if metric == "snr_db" else 1 - SETTLED_AT * (1 - value)
+        metric: value - 10 * math.log10(unexplained) if metric == "snr_db" else 1 - unexplained * (1 - value)
         for metric, value in maximum.items()
     }
 

@@ -66,8 +66,8 @@ def recognition(
     @with_passes(passes)
     def evaluate(context: Context) -> xr.Dataset:
         made = metamers_of(context, "recognition")
-        stimuli = _stimuli(context, made[0].stimuli)
-        models = _recognisers(context.models, recognisers, plugins)
+        stimuli = stimuli_named(context, made[0].stimuli)
+        models = load_recognisers(context.models, recognisers, plugins)
         found = ask(
             models,
             [each.results for each in made],
@@ -118,14 +118,14 @@ def shared_labels(name: str) -> Labels:
     return Labels.read(Path(name))
 
 
-def _stimuli(context: Context, names: Sequence[str]) -> list[Stimulus]:
+def stimuli_named(context: Context, names: Sequence[str]) -> list[Stimulus]:
     by_name = {stimulus.name: stimulus for stimulus in context.stimuli}
     if gone := [name for name in names if name not in by_name]:
         raise MetameryError(f"the study's stimulus '{gone[0]}' is no longer among its stimuli")
     return [by_name[name] for name in names]
 
 
-def _recognisers(models: Mapping[str, Model], names: Sequence[str], plugins: Plugins) -> dict[str, Model]:
+def load_recognisers(models: Mapping[str, Model], names: Sequence[str], plugins: Plugins) -> dict[str, Model]:
     found = dict(models)
     for name in names:
         qualified = plugins.find("model", name).qualified

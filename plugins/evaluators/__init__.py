@@ -62,3 +62,8 @@ def register_evaluators(register: Register) -> None:
         f"{_HERE}.character.contrast:contrast",
         "metamers compared with adversarial examples of the same size, by layer",
     )
+    register(
+        "diversity",
+        f"{_HERE}.diversity.evaluator:diversity",
+        "how different metamers of a layer can be, and the easiest and hardest of them to recognise",
+    )

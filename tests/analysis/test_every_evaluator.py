@@ -31,6 +31,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "autoattack": {"epsilons": [0.9], "steps": 2},  # the first of its attacks does, which saves the others
     "character": {"batch_size": 3},
     "contrast": {"steps": 2, "batch_size": 3},
+    "diversity": {"k": 3, "steps": 12, "resamples": 20, "batch_size": 6},
     "geometry": {"components": 2, "limit": 1},
     "invariance": {"batch_size": 3, "resamples": 20},
     "recognition": {"resamples": 20},
@@ -40,7 +41,7 @@ QUICK: dict[str, dict[str, Any]] = {
 }
 EVALUATORS = sorted(QUICK)
 NETWORK = TINY.replace("(144, 3)", "(144, 4)").replace('"owl"]', '"owl", "fox"]')  # AutoAttack wants four classes
-OF_STUDIES = ("agreement", "character", "contrast", "recognition")
+OF_STUDIES = ("agreement", "character", "contrast", "diversity", "recognition")
 GRADING = ("accuracy", "accuracy-in-noise", "accuracy-under", "autoattack", "robustness")
 OF_SOUNDS = ("accuracy-in-noise",)
 

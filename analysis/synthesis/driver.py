@@ -17,7 +17,7 @@ from ...framework.devices import made_on, repeatable
 from ...framework.domains import Domain
 from ...framework.errors import MetameryError
 from ...framework.folding import folded
-from ...framework.joint import is_joint, terms_of, with_terms
+from ...framework.joint import is_joint, single_layers, terms_of, with_terms
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.randomness import derived_seed
@@ -157,8 +157,6 @@ def make_metamers(
     progress = progress or Progress()
     names, settings = natural.names, procedure.settings
     has_joint = any(map(is_joint, layers))
-    if has_joint and null is not None:
-        raise MetameryError("stop is 'verdict', which is for single layers: expected stop = 'steps' for joint layers")
     module = on_device(model, device)
     dtype = signal_type(module)
     with (
@@ -322,11 +320,10 @@ def _match(
 
 
 def _settling(model: Model, originals: Responses, null: xr.Dataset, layer: str) -> Settling:
-    def read(signals: torch.Tensor) -> tuple[torch.Tensor, NDArray[np.int64]]:
-        now = respond(model, model.domain.quantise(signals), [layer])
-        return now.activations[layer], now.predicted
+    def read(signals: torch.Tensor) -> Responses:
+        return respond(model, model.domain.quantise(signals), single_layers([layer]))
 
-    return Settling(read, originals.activations[layer], originals.predicted, null, layer)
+    return Settling(read, originals, null, layer)
 
 
 def _in_region(values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -7,7 +7,7 @@ outside of quotes; a term without a weight has weight 1, and a term with a minus
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .errors import MetameryError
@@ -94,15 +94,18 @@ def with_terms(layers: Iterable[str]) -> tuple[str, ...]:
 def canonical(layer: str) -> str:
     """Return a layer's name as it is stored: a sum with single spaces, without terms of weight 0; one term by itself.
 
-    >>> canonical("conv1  +  .50 conv3 - 1.0 fc"), canonical("2 conv1 + 0 conv3")
+    >>> canonical("conv1 - 1.0 fc  +  .50 conv3"), canonical("2 conv1 + 0 conv3")
     ('conv1 + 0.5 conv3 - fc', 'conv1')
     """
-    terms = terms_of(layer)
+    return sum_of(terms_of(layer))
+
+
+def sum_of(terms: Sequence[Term]) -> str:
+    """Return the name of the joint layer of some terms, those that pull first, or that of the only one."""
     if len(terms) == 1:
         return terms[0].layer
     text = ""
-    for term in terms:
-        sign = " - " if term.weight < 0 else " + "
-        size = abs(term.weight)
-        text += (sign if text else sign.strip(" +")) + (f"{size:g} " if size != 1 else "") + term.layer
+    for term in sorted(terms, key=lambda term: term.weight < 0):
+        sign, size = "-" if term.weight < 0 else "+", abs(term.weight)
+        text += (f" {sign} " if text else "") + (f"{size:g} " if size != 1 else "") + term.layer
     return text

@@ -53,7 +53,7 @@ def empty_folder(tmp_path, monkeypatch):
         "README.md",
         *(
             f"docs/{name}.md"
-            for name in ("api", "guide", "your-network", "networks", "invariance", "plugins", "schema")
+            for name in ("api", "guide", "your-network", "networks", "objectives", "invariance", "plugins", "schema")
         ),
     ],
 )

@@ -145,6 +145,43 @@ def success_by_layer(match: xr.Dataset) -> xr.Dataset:
     return xr.Dataset({**result, "unattainable": ("layer", unattainable, about)}, {"layer": match["layer"]})
 
 
+def success_by_term(match: xr.Dataset) -> xr.Dataset:
+    """Count the metamers of joint layers that match at each of the terms, over stimuli and seeds.
+
+    Parameters
+    ----------
+    match
+        A study's group ``match`` that has ``term_matches``.
+
+    Returns
+    -------
+    xr.Dataset
+        Over ``layer`` and ``measured_layer``: for ``term_matches`` and ``quantised_term_matches`` the proportion, its
+        95 % Wilson interval (``…_low``, ``…_high``), and ``…_counted``, the number of metamers that are decided, which
+        is 0 at layers that are not terms.
+
+    Examples
+    --------
+    >>> from metamery.analysis import judge, null_distribution, success_by_term, synthesise
+    >>> from metamery.framework.testing import example_model, example_stimuli
+    >>> model = example_model()
+    >>> metamers = synthesise(model, example_stimuli(model), ["1 + 2"], steps=5)
+    >>> null = null_distribution(model, example_stimuli(model, 5), ["1 + 2"])
+    >>> success_by_term(metamers.merge(judge(metamers, null))).term_matches_counted.sel(layer="1 + 2").values.tolist()
+    [3, 3, 0, 0]
+    """
+    result: dict[str, Any] = {}
+    dims = ("layer", "measured_layer")
+    for name in ("term_matches", "quantised_term_matches"):
+        verdicts = match[name].transpose(*dims, "stimulus", "seed").values
+        counted = np.isin(verdicts, (0, 1)).sum(axis=(2, 3))
+        what = match[name].attrs.get("long_name", name)
+        passed = (verdicts == VERDICTS["yes"]).sum(axis=(2, 3))
+        result |= proportion(name, dims, passed, counted, f"proportion: {what}")
+        result[f"{name}_counted"] = (dims, counted, {"long_name": f"metamers decided: {what}", "units": "1"})
+    return xr.Dataset(result, {dim: match[dim] for dim in dims})
+
+
 def at_own_layer(match: xr.DataArray) -> xr.DataArray:
     """Return the match of each metamer at the layer that it was made at, without the dimension ``measured_layer``."""
     own = xr.DataArray(match["layer"].values, dims="layer")

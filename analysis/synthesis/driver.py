@@ -17,7 +17,7 @@ from ...framework.devices import made_on, repeatable
 from ...framework.domains import Domain
 from ...framework.errors import MetameryError
 from ...framework.folding import folded
-from ...framework.joint import is_joint, terms_of, with_terms
+from ...framework.joint import is_joint, single_layers, terms_of, with_terms
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.randomness import derived_seed
@@ -69,11 +69,14 @@ def partition(layers: int, stimuli: int, seeds: int, batch_size: int) -> list[li
     ]
 
 
-def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: int, name: str) -> torch.Tensor:
-    """Draw the signal that a synthesis starts from; it depends on the seeds and the stimulus's name alone.
+def starting_noise(
+    domain: Domain, noise: float | None, seed: int, repetition: int, name: str, around: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Draw the signal that a synthesis starts from; its noise depends on the seeds and the stimulus's name alone.
 
     Images: the middle of the range plus normal noise of 0.05 of the range, clamped to it. Waveforms: normal noise
-    of 1e-7 (Feather et al. 2023, Methods). The same for every layer.
+    of 1e-7 (Feather et al. 2023, Methods). The same for every layer. Given `around`, a signal of the domain's shape,
+    the noise is added to that.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: i
     generator = torch.Generator().manual_seed(derived_seed(seed, repetition, name))
     drawn = torch.randn(domain.shape, generator=generator, dtype=torch.float32, device="cpu")
     scale = domain.starting_noise if noise is None else noise * domain.unit
-    return (domain.middle + scale * drawn).clamp(domain.low, domain.high)
+    return ((domain.middle if around is None else around) + scale * drawn).clamp(domain.low, domain.high)
 
 
 @dataclass(frozen=True)
@@ -154,8 +157,6 @@ def make_metamers(
     progress = progress or Progress()
     names, settings = natural.names, procedure.settings
     has_joint = any(map(is_joint, layers))
-    if has_joint and null is not None:
-        raise MetameryError("stop is 'verdict', which is for single layers: expected stop = 'steps' for joint layers")
     module = on_device(model, device)
     dtype = signal_type(module)
     with (
@@ -188,7 +189,7 @@ def make_metamers(
             block = waiting[0].stimuli
             with drawing(model, derived_seed(seed, "natural", block.start)):
                 originals = respond(model, signals.to(device, dtype), measured)
-            targets = originals.activations
+            targets, around = originals.activations, _around(settings.start, natural, block, signals)
             correct = [natural.grade(block.start + i, int(best)) for i, best in enumerate(originals.predicted)]
             behind.do(
                 write,
@@ -199,7 +200,10 @@ def make_metamers(
             for batch in waiting:
                 layer = layers[batch.layer]
                 progress.describe(f"{layer}, stimuli {block.start + 1} to {block.stop}")
-                noise = [starting_noise(model.domain, settings.noise, seed, batch.seed, name) for name in names[block]]
+                starts = [
+                    starting_noise(model.domain, settings.noise, seed, batch.seed, name, each)
+                    for name, each in zip(names[block], around, strict=True)
+                ]
                 settled = None if null is None else _settling(model, originals, null, layer)
                 terms = terms_of(layer)
                 drawn = derived_seed(seed, layer, batch.seed, block.start)
@@ -208,7 +212,7 @@ def make_metamers(
                         record = match_layer(
                             tap,
                             [targets[term.layer] for term in terms],
-                            torch.stack(noise).to(device, dtype),
+                            torch.stack(starts).to(device, dtype),
                             procedure,
                             model.domain,
                             advance,
@@ -219,6 +223,16 @@ def make_metamers(
                         )
                     answers = _match(model, record, originals, layer, metrics, joint=has_joint)
                 behind.do(store, batch, answers, _in_region(_metamer_values(record, machine)))
+
+
+def _around(start: str, natural: NaturalSignals, block: slice, signals: torch.Tensor) -> Sequence[torch.Tensor | None]:
+    """Return for each signal of a block what its starting noise is added to; None where that is the middle."""
+    if start == "noise":
+        return [None] * len(signals)
+    if start == "natural":
+        return [*signals]
+    following = block.stop % len(natural.names)
+    return [*signals[1:], *natural.signals(slice(following, following + 1))]
 
 
 def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], settings: Settings) -> Group:
@@ -306,11 +320,10 @@ def _match(
 
 
 def _settling(model: Model, originals: Responses, null: xr.Dataset, layer: str) -> Settling:
-    def read(signals: torch.Tensor) -> tuple[torch.Tensor, NDArray[np.int64]]:
-        now = respond(model, model.domain.quantise(signals), [layer])
-        return now.activations[layer], now.predicted
+    def read(signals: torch.Tensor) -> Responses:
+        return respond(model, model.domain.quantise(signals), single_layers([layer]))
 
-    return Settling(read, originals.activations[layer], originals.predicted, null, layer)
+    return Settling(read, originals, null, layer)
 
 
 def _in_region(values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

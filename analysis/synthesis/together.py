@@ -17,6 +17,7 @@ from ...framework.contract import examine
 from ...framework.domains import Domain, ImageDomain, WaveformDomain
 from ...framework.errors import MetameryError
 from ...framework.groups import numbered
+from ...framework.joint import Term, sum_of, terms_of
 from ...framework.layers import LayerName
 from ...framework.models import Model
 
@@ -99,6 +100,7 @@ def joined(members: Mapping[str, Model]) -> Model:
 
     Examples
     --------
+    >>> from metamery.analysis import joined
     >>> from metamery.framework.testing import example_model
     >>> both = joined({"one": example_model(), "other": example_model(seed=1)})
     >>> both.objectives
@@ -139,6 +141,21 @@ def member_names(models: Sequence[str]) -> list[str]:
         short = re.sub(r"[^A-Za-z0-9_-]+", "_", model.rstrip("/").rpartition("/")[2].rpartition(":")[2]) or "model"
         names.append(numbered(short, names.__contains__, "-"))
     return names
+
+
+def in_all(layer: str, members: Sequence[str]) -> str:
+    """Return the joint layer of a layer of this name in every member; names of members' layers stay as they are.
+
+    >>> in_all("conv1 - 0.5 output", ["a", "b"])
+    'a.conv1 + b.conv1 - 0.5 a - 0.5 b'
+    >>> in_all("a.conv1 + b.conv2", ["a", "b"]), in_all("3", ["a", "b"])
+    ('a.conv1 + b.conv2', '3')
+    """
+    terms = terms_of(layer)
+    if layer.isdecimal() or any(term.layer.split(".")[0] in members for term in terms):
+        return layer
+    each = [Term(_in_member(member, LayerName.parse(term.layer)), term.weight) for member in members for term in terms]
+    return sum_of(each)
 
 
 def common_domain(members: Mapping[str, Model]) -> Domain:

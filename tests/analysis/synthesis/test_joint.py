@@ -219,9 +219,23 @@ def test_wrong_sums_are_refused(layer, message):
 
 def test_models_that_cannot_share_a_signal_are_refused():
     sound = Model(nn.Flatten(), WaveformDomain(800, 8000), ["output"])
-    with pytest.raises(MetameryError, match="^'b' and 'a' cannot share a signal: waveform.*; image"):
+    with pytest.raises(MetameryError, match=r"^'b' and 'a' cannot share a signal: waveform.*; image"):
         joined({"a": Model(nn.Flatten(), ImageDomain(3, 900, 900), ["output"]), "b": sound})
-    with pytest.raises(MetameryError, match="^1 model to be joined, expected at least two"):
+    with pytest.raises(MetameryError, match=r"^1 model to be joined, expected at least two$"):
         joined({"a": sound})
-    with pytest.raises(MetameryError, match="joined with itself"):
+    with pytest.raises(MetameryError, match=r"joined with itself"):
         joined({"a": sound, "b": sound})
+
+
+def test_a_synthesis_starts_where_it_is_told_to():
+    model, stimuli = example_model(), example_stimuli(count=3)
+    natural = torch.stack([model.domain.fit(each) for each in stimuli])
+    for start, expected in (("natural", natural), ("other", natural.roll(-1, 0))):
+        small = {"steps": 1, "step_size": 1e-9, "noise": 0, "start": start, "batch_size": 2}
+        begun = synthesise(model, stimuli, ["1"], **small)
+        assert np.allclose(begun["signal"].values[0, :, 0], expected, atol=1e-6)
+    noisy = synthesise(model, stimuli, ["1"], steps=1, step_size=1e-9, start="natural", noise=0.1)
+    around = noisy["signal"].values[0, :, 0] - natural.numpy()
+    assert 0.08 < around.std() < 0.12
+    with pytest.raises(MetameryError, match="unknown start 'nature'"):
+        synthesise(model, stimuli, ["1"], start="nature")

@@ -1,5 +1,6 @@
 from . import plot as plot
 from . import statistics as statistics
+from .controversial.trials import controversial_trials as controversial_trials
 from .diversity.in_memory import maximally_different as maximally_different
 from .proof.measures import match as match
 from .proof.null import null_distribution as null_distribution

@@ -25,6 +25,7 @@ PARTS = (
     "similarity",
     "character",
     "diversity",
+    "controversial",
     "experiment",
     "report",
     "plot",

@@ -88,6 +88,25 @@ def build(
     typer.echo(f"next:       metamery experiment serve {output}")
 
 
+@experiment.command()
+def trials(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", parser=on_disk, help="A study with controversial signals.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", parser=on_disk, help="Folder of the study of trials.")
+    ] = Path("trials"),
+    categories: Annotated[
+        str, typer.Option(metavar="A,B", help="Two categories between which people choose; all by default.")
+    ] = "",
+) -> None:
+    """Make a study of the controversial signals of another, for `experiment build`: people decide between networks."""
+    from ..controversial.trials import controversial_trials
+
+    chosen = [each.strip() for each in categories.split(",")] if categories else []
+    count = controversial_trials(study, output, chosen)
+    typer.echo(f"{count} controversial signals: {output.resolve()}")
+    typer.echo(f"next: metamery experiment build {output} --set conditions.natural=false --set sounds.check=false")
+
+
 @experiment.command("settings")
 def print_settings(
     preset: Annotated[str, typer.Argument(help="Published settings.")] = "feather2023-pictures",

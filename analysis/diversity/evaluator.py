@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -30,7 +29,7 @@ from ..synthesis.procedure import Procedure
 from .apart import Apart, at_layer, itself, named_layer
 from .extremes import Recognised, extremes, recognised
 from .spreading import LOOK_EVERY, PushSettings, pairwise
-from .variants import Variants, study_null, study_settings, variants_of
+from .variants import Variants, study_null, study_seed, study_settings, variants_of
 
 Floats = NDArray[np.float64]
 
@@ -117,9 +116,9 @@ def diversity(
         if recognisers or apart:
             return None
         signals = [k * len(each.stimuli) * len(each.layers) for each in made]
-        made_here = [max(0, k - len(each.seeds)) * len(each.stimuli) * len(each.layers) for each in made]
+        made_here = [max(0, k - len(each.seeds)) * len(each.results.stimuli) * len(each.layers) for each in made]
         updates = [count * (study_settings(each).steps + 1) for count, each in zip(made_here, made, strict=True)]
-        naturals = sum(len(each.stimuli) * (1 + 3 * len(each.layers)) for each in made)
+        naturals = sum(len(each.results.stimuli) * (1 + 3 * len(each.layers)) for each in made)
         looks = (steps // LOOK_EVERY + 5) * max(signals)
         return Passes(
             looks + 2 * sum(signals) + 3 * max(made_here) + naturals,
@@ -178,13 +177,6 @@ def diversity(
         return _dataset(made, variables, shown.names, k, settled)
 
     return evaluate
-
-
-def study_seed(tree: xr.DataTree | None) -> int:
-    """The seed of a study, stored or in memory."""
-    attributes = {} if tree is None else tree.attrs
-    given = tomllib.loads(str(attributes["study"])) if "study" in attributes else attributes
-    return int(given.get("seed", 0))
 
 
 def _between(made: ModelMetamers, apart: Apart, batch_size: int) -> float:

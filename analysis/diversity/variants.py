@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -58,6 +59,13 @@ class Variants:
 def study_settings(made: ModelMetamers) -> Settings:
     """The settings of a study's synthesis."""
     return resolve_settings(made.results.settings)
+
+
+def study_seed(tree: xr.DataTree | None) -> int:
+    """The seed of a study, stored or in memory."""
+    attributes = {} if tree is None else tree.attrs
+    given = tomllib.loads(str(attributes["study"])) if "study" in attributes else attributes
+    return int(given.get("seed", 0))
 
 
 def study_null(made: ModelMetamers) -> xr.Dataset:
@@ -166,25 +174,24 @@ def starting_metamers(
     own = made.signals(layer)[:, :k]
     if own.shape[1] == k:
         return own
-    made_here = np.full((len(own), k, *own.shape[2:]), np.nan, dtype=np.float32)
+    every = made.results.stimuli
+    made_here = np.full((len(every), k, *own.shape[2:]), np.nan, dtype=np.float32)
     natural = made.natural.transpose("stimulus", *made.domain.dims)
 
     def write(group: str, region: Mapping[str, slice], values: Mapping[str, ArrayLike]) -> None:
         if group == "metamers":
-            failed = np.asarray(values["state"]) != STATES["done"]  # (1, B, 1)
-            signals = np.array(values["signal"])
-            signals[failed] = np.nan
+            signals = np.array(values["signal"])  # (1, B, 1, …)
+            signals[np.asarray(values["state"]) != STATES["done"]] = np.nan
             made_here[region["stimulus"], region["seed"]] = signals[0]
 
-    wanted = replace(procedure.settings, seeds=k)
-    exists = np.zeros((1, len(own), k), dtype=bool)
-    exists[..., : own.shape[1]] = True
+    exists = np.ones((1, len(every), k), dtype=bool)
+    exists[:, : len(own), own.shape[1] :] = False
     make_metamers(
         made.model,
-        NaturalSignals(made.stimuli, lambda block: torch.from_numpy(np.asarray(natural.isel(stimulus=block).values))),
+        NaturalSignals(every, lambda block: torch.from_numpy(np.asarray(natural.isel(stimulus=block).values))),
         [layer],
         with_terms([layer]),
-        replace(procedure, settings=wanted),
+        replace(procedure, settings=replace(procedure.settings, seeds=k)),
         seed=seed,
         write=write,
         done=exists,
@@ -192,5 +199,5 @@ def starting_metamers(
         null=null,
         device=made.device,
     )
-    made_here[:, : own.shape[1]] = own
-    return made_here
+    made_here[: len(own), : own.shape[1]] = own
+    return made_here[: len(own)]

@@ -125,7 +125,7 @@ def joined(members: Mapping[str, Model]) -> Model:
         notes=[f"{name}: {note}" for name, model in members.items() for note in model.notes],
         stochastic=any(model.stochastic for model in members.values()),
         encoder=not share_classes,
-        objectives=_at_same_depth(list(layers.values())),
+        objectives=at_same_depth(list(layers.values())),
         answers=[name for name, count in classes.items() if count is not None] or ["output"],
     )
 
@@ -154,7 +154,7 @@ def in_all(layer: str, members: Sequence[str]) -> str:
     terms = terms_of(layer)
     if layer.isdecimal() or any(term.layer.split(".")[0] in members for term in terms):
         return layer
-    each = [Term(_in_member(member, LayerName.parse(term.layer)), term.weight) for member in members for term in terms]
+    each = [Term(in_member(member, LayerName.parse(term.layer)), term.weight) for member in members for term in terms]
     return sum_of(each)
 
 
@@ -217,15 +217,16 @@ def _proportions(domain: Domain) -> tuple[object, ...]:
 
 
 def _layers_of(member: str, model: Model) -> list[str]:
-    return [_in_member(member, LayerName.parse(layer).within(model.module)) for layer in model.layers]
+    return [in_member(member, LayerName.parse(layer).within(model.module)) for layer in model.layers]
 
 
-def _in_member(member: str, name: LayerName) -> str:
+def in_member(member: str, name: LayerName) -> str:
+    """Return the name of a member's layer in the model of several; that of its output is the member's own."""
     path = member if name.path == "output" else f"{member}.{name.path}"
     return str(LayerName(path, name.call, name.keys))
 
 
-def _at_same_depth(layers: Sequence[Sequence[str]]) -> list[str]:
+def at_same_depth(layers: Sequence[Sequence[str]]) -> list[str]:
     """Return joint layers of one layer in each member, evenly spaced; as many as the member with the fewest has."""
     count = min(map(len, layers))
     joint = []

@@ -67,3 +67,8 @@ def register_evaluators(register: Register) -> None:
         f"{_HERE}.diversity.evaluator:diversity",
         "how different metamers of a layer can be, and the easiest and hardest of them to recognise",
     )
+    register(
+        "controversial",
+        f"{_HERE}.controversial.evaluator:controversial",
+        "signals that one network takes for one stimulus and another for another (Golan et al. 2020)",
+    )

@@ -12,6 +12,7 @@ import pytest
 import torch
 import xarray as xr
 from inputs import TINY, draw_pictures
+from metamery.analysis import as_study, null_distribution, synthesise
 from metamery.analysis.studies.batches import running
 from metamery.analysis.studies.cost import cost
 from metamery.framework import Context, MetameryError, Model, Plugins, Stimulus, WaveformDomain
@@ -31,6 +32,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "autoattack": {"epsilons": [0.9], "steps": 2},  # the first of its attacks does, which saves the others
     "character": {"batch_size": 3},
     "contrast": {"steps": 2, "batch_size": 3},
+    "controversial": {"steps": 12, "batch_size": 2},
     "diversity": {"k": 3, "steps": 12, "resamples": 20, "batch_size": 6},
     "geometry": {"components": 2, "limit": 1},
     "invariance": {"batch_size": 3, "resamples": 20},
@@ -41,7 +43,8 @@ QUICK: dict[str, dict[str, Any]] = {
 }
 EVALUATORS = sorted(QUICK)
 NETWORK = TINY.replace("(144, 3)", "(144, 4)").replace('"owl"]', '"owl", "fox"]')  # AutoAttack wants four classes
-OF_STUDIES = ("agreement", "character", "contrast", "diversity", "recognition")
+OF_STUDIES = ("agreement", "character", "contrast", "controversial", "diversity", "recognition")
+OF_TWO_MODELS = ("controversial",)
 GRADING = ("accuracy", "accuracy-in-noise", "accuracy-under", "autoattack", "robustness")
 OF_SOUNDS = ("accuracy-in-noise",)
 
@@ -77,14 +80,18 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Context]:
     (at,) = whole["models"].children
     name = whole[f"models/{at}"].attrs["model"]
     second = plugins.load("model", f"{network}:build", seed=1)
+    pair = {name: model, "made:second": second}
+    made = {each: synthesise(own, stimuli, ["1", "output"], steps=3, seeds=2) for each, own in pair.items()}
+    both = as_study(made, {each: null_distribution(own, stimuli, ["1", "output"]) for each, own in pair.items()})
 
     def context(evaluator: str, change: Callable[[xr.DataTree], xr.DataTree] | None = None, count: int = 5) -> Context:
         if evaluator in OF_SOUNDS:
             heard = sounds()
             return Context(heard.models, heard.stimuli[:count], None)  # type: ignore[index]
-        tree = None if change is None else change(whole.copy(deep=True).isel(stimulus=slice(count)))
+        source = both if evaluator in OF_TWO_MODELS else whole
+        tree = None if change is None else change(source.copy(deep=True).isel(stimulus=slice(count)))
         shown = [stimuli[index] for index in range(count)]
-        models = {name: model} if tree is not None else {name: model, "made:second": second}
+        models = {name: model} if source is whole and tree is not None else pair
         return Context(models, shown, tree, generator=torch.Generator().manual_seed(0))
 
     return context
@@ -120,6 +127,7 @@ CASES: dict[str, tuple[Callable[[xr.DataTree], xr.DataTree] | None, int]] = {
 }
 REFUSED = {
     **{("two models alone", name): f"evaluator '{name}' needs a study" for name in OF_STUDIES},
+    ("one stimulus", "controversial"): "expected two categories",
     ("one stimulus", "invariance"): "expected at least two stimuli",
     ("one stimulus", "similarity"): "similarity of 1 stimuli, expected at least 4",
 }

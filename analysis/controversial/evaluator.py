@@ -194,8 +194,8 @@ def _dataset(
     success = _success(matches if objective == "match" else agrees, agrees)
     variables: dict[str, Any] = {}
     per = ("site", "stimulus")
-    flags = {"units": "1", "flag_values": [*VERDICTS.values()], "flag_meanings": " ".join(VERDICTS)}
-    same = {"units": "1", "flag_values": [-1, 0, 1], "flag_meanings": "missing other same"}
+    flags: dict[str, Any] = {"units": "1", "flag_values": [*VERDICTS.values()], "flag_meanings": " ".join(VERDICTS)}
+    same: dict[str, Any] = {"units": "1", "flag_values": [-1, 0, 1], "flag_meanings": "missing other same"}
     whose = ("the first network and the stimulus", "the second network and the other stimulus")
     for side, (prefix, what) in enumerate(zip(_SIDES, whose, strict=True)):
         about = {"long_name": f"how closely the signal's activations fit: {what}", "units": METRIC_UNITS}
@@ -225,7 +225,8 @@ def _verdicts(match: NDArray[np.float32], made: ModelMetamers, layer: str) -> Ve
     bounds = bounds_at(study_null(made), layer, 1.0)
     if isinstance(bounds, int):
         return np.full(len(match), bounds, dtype=np.int8)
-    verdict = (match > [bounds[layer][metric] for metric in NULL_METRICS]).all(axis=1).astype(np.int8)
+    exceeds = np.asarray((match > [bounds[layer][metric] for metric in NULL_METRICS]).all(axis=1))
+    verdict = exceeds.astype(np.int8)
     verdict[np.isnan(match).any(axis=1)] = VERDICTS["missing"]
     return verdict
 

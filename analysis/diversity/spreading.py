@@ -26,6 +26,10 @@ SHRINK, GROW, GROW_FIRST = 0.8, 1.1, 1.5
 """Factors of a variant's radius where it is no metamer although it is within the radius, where it is one, and where it
 has always been one."""
 
+SLOWER, FASTER = 0.7, 1.1
+"""Factors of the length of a variant's steps where it was never within its radius since the last look, and where it is
+a metamer; at most 1 in all."""
+
 FIRST = 1 / 8
 """Part of the largest radius that a variant begins with which is a metamer at the start."""
 
@@ -75,7 +79,7 @@ class Pushed:
 
 def push_apart(
     start: torch.Tensor,
-    pull: Callable[[torch.Tensor, torch.Tensor], Pull],
+    pull: Callable[..., Pull],
     radii: torch.Tensor,
     is_inside: Callable[[torch.Tensor], torch.Tensor],
     domain: Domain,
@@ -93,8 +97,8 @@ def push_apart(
     start
         Signals to begin with, ``(S, k, …)``.
     pull
-        Returns each signal's distances from its target at each term of the layer, and the gradient of their weighted
-        sum, of ``(S · k, …)`` and weights ``(terms, S · k)``; see `passes.pull`.
+        ``pull(signals, weights=…)``, of ``(S · k, …)`` and ``(terms, S · k)``, returns each signal's distances from its
+        target at each term of the layer, and the gradient of their weighted sum; see `passes.pull`.
     radii
         Largest distance at each term, ``(terms,)``. A variant's own radius grows to at most this while it is inside,
         and shrinks where another measure or the class takes it out.
@@ -113,43 +117,102 @@ def push_apart(
     stimuli, k = start.shape[:2]
     signals = start.flatten(0, 1).clone()
     length = settings.step_size * domain.unit * signals[0].numel() ** 0.5
-    kept = domain.quantise(start)
-    inside = is_inside(kept)
-    spread = _spread(kept, inside, apart)
-    safe, latest, fresh = signals, signals, torch.zeros(len(signals), dtype=torch.bool, device=start.device)
-    returns = inside.flatten()  # those that have a metamer to return to
-    growth = torch.full_like(radii[:1], GROW_FIRST).expand(len(signals))
-    reach = torch.where(returns, FIRST, 1.0) * radii[:, None]  # (terms, S·k)
+    best = _Best(domain.quantise(start), is_inside, apart)
+    own = _Radii(radii, signals, best.inside.flatten())
     for update in range(settings.steps + 1):
-        distances, towards = pull(signals, 1 / (len(radii) * reach))
-        excess = (distances / reach).mean(dim=0)  # above 1 outside
-        within = excess <= 1
-        latest, fresh = torch.where(_along(within, signals), signals, latest), fresh | within
-        back = torch.zeros_like(fresh)
+        distances, towards = pull(signals, weights=1 / (len(radii) * own.radii))
+        excess = (distances / own.radii).mean(dim=0)  # above 1 outside
+        own.see(signals, excess <= 1)
+        back = torch.zeros_like(excess, dtype=torch.bool)
         if update % LOOK_EVERY == 0 or update == settings.steps:
-            rounded = domain.quantise(latest).reshape(start.shape)
-            now = is_inside(rounded)
-            passes, back = now.flatten() & fresh, ~now.flatten() & fresh & returns
-            safe, returns = torch.where(_along(passes, signals), latest, safe), returns | passes
-            signals = torch.where(_along(back, signals), safe, signals)
-            growth = torch.where(fresh & ~passes, GROW, growth)
-            reach = torch.minimum(reach * torch.where(fresh & ~passes, SHRINK, growth), radii[:, None])
-            fresh = torch.zeros_like(fresh)
-            offered, either = torch.where(_along(now, rounded, 2), rounded, kept), now | inside
-            reached = _spread(offered, either, apart)
-            more, before = either.sum(dim=1), inside.sum(dim=1)
-            better = (more > before) | ((more == before) & (reached > spread))
-            kept = torch.where(_along(better, kept), offered, kept)
-            inside, spread = torch.where(better[:, None], either, inside), torch.where(better, reached, spread)
+            back = own.look(best.offer(domain.quantise(own.latest).reshape(start.shape)))
+            signals = torch.where(_along(back, signals), own.safe, signals)
         if update == settings.steps:
             break
         towards = torch.zeros_like(signals) if towards is None else towards
         away = _tangent(_gradient(signals, k, apart), towards, signals, domain)
-        step = torch.where(_along(within, signals), length * cosine_decay(update, settings.steps) * away, 0)
-        step = torch.where(_along(back, signals), 0, step - _restoring(excess, towards, length))
+        step = torch.where(
+            _along(excess <= 1, signals),
+            _along(length * cosine_decay(update, settings.steps) * own.pace, away) * away,
+            0,
+        )
+        step = step - _restoring(excess, towards, length)
+        step = torch.where(_along(back, signals), 0, step)  # what has gone back has another gradient
         signals = (signals + step).clamp(domain.low, domain.high)
         advance(stimuli * k)
-    return Pushed(kept, inside, spread)
+    return Pushed(best.signals, best.inside, best.spread)
+
+
+class _Best:
+    """The best set of variants of each stimulus so far, rounded: which of them are metamers, and their spread."""
+
+    def __init__(
+        self,
+        start: torch.Tensor,
+        is_inside: Callable[[torch.Tensor], torch.Tensor],
+        apart: Callable[[torch.Tensor], torch.Tensor],
+    ) -> None:
+        self._is_inside, self._apart = is_inside, apart
+        self.signals, self.inside = start, is_inside(start)
+        self.spread = self._spread(start, self.inside)
+
+    def offer(self, signals: torch.Tensor) -> torch.Tensor:
+        """Take other variants ``(S, k, …)`` that are metamers where that makes a set better; return which are."""
+        now = self._is_inside(signals)
+        offered, either = torch.where(_along(now, signals, 2), signals, self.signals), now | self.inside
+        spread = self._spread(offered, either)
+        more, before = either.sum(dim=1), self.inside.sum(dim=1)
+        better = (more > before) | ((more == before) & (spread > self.spread))
+        self.signals = torch.where(_along(better, offered), offered, self.signals)
+        self.inside = torch.where(better[:, None], either, self.inside)
+        self.spread = torch.where(better, spread, self.spread)
+        return now
+
+    def _spread(self, signals: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            features = self._apart(signals.flatten(0, 1))
+        return mean_distance(features.reshape(*which.shape, -1), which)
+
+
+class _Radii:
+    """Each variant's own radius at each term ``(terms, B)`` and pace, its last iterate within, and its last metamer.
+
+    Parameters
+    ----------
+    largest
+        Largest radius at each term, ``(terms,)``.
+    signals
+        Signals at the start, ``(B, …)``.
+    inside
+        Which of them are metamers, ``(B,)``: these begin with a smaller radius.
+    """
+
+    def __init__(self, largest: torch.Tensor, signals: torch.Tensor, inside: torch.Tensor) -> None:
+        self._largest = largest[:, None]
+        self.radii = torch.where(inside, FIRST, 1.0) * self._largest
+        self.latest = self.safe = signals
+        self._is_safe, self._fresh = inside, torch.zeros_like(inside)
+        self._growth = torch.full_like(self.radii[0], GROW_FIRST)
+        self.pace = torch.ones_like(self.radii[0])
+
+    def see(self, signals: torch.Tensor, within: torch.Tensor) -> None:
+        """Keep signals that are within their radius."""
+        self.latest = torch.where(_along(within, signals), signals, self.latest)
+        self._fresh = self._fresh | within
+
+    def look(self, inside: torch.Tensor) -> torch.Tensor:
+        """Set the radii by which of the latest are metamers, ``(S, k)``; return which variants go back, ``(B,)``."""
+        passed, failed = inside.flatten() & self._fresh, ~inside.flatten() & self._fresh
+        lost = ~self._fresh & self._is_safe
+        back = lost | (failed & self._is_safe)
+        self.safe = torch.where(_along(passed, self.safe), self.latest, self.safe)
+        self._is_safe = self._is_safe | passed
+        self._growth = torch.where(failed, GROW, self._growth)
+        self.radii = torch.minimum(self.radii * torch.where(failed, SHRINK, self._growth), self._largest)
+        self.pace = torch.where(passed, FASTER, torch.where(lost, SLOWER, 1.0)) * self.pace
+        self.pace = self.pace.clamp_max(1)
+        self._fresh = torch.zeros_like(self._fresh)
+        return back
 
 
 def pairwise(features: torch.Tensor) -> torch.Tensor:
@@ -168,12 +231,6 @@ def mean_distance(features: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
     pairs = (which[:, :, None] & which[:, None, :]).triu(1)
     total = (pairwise(features) * pairs).sum(dim=(1, 2))
     return total / pairs.sum(dim=(1, 2))  # 0 / 0 is NaN
-
-
-def _spread(signals: torch.Tensor, which: torch.Tensor, apart: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-    with torch.no_grad():
-        features = apart(signals.flatten(0, 1))
-    return mean_distance(features.reshape(*which.shape, -1), which)
 
 
 def _gradient(signals: torch.Tensor, k: int, apart: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:

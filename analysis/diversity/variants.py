@@ -143,10 +143,9 @@ def variants_of(
         region = Region(made.model, torch.from_numpy(natural[rows]).to(device, dtype), bounds)
         targets = tuple(target.repeat_interleave(k, dim=0) for target in region.targets)
         with made.model.tap([*bounds]) as tap:
-            towards = partial(pull, targets=targets, tap=tap, procedure=plain, domain=domain)
             pushed = push_apart(
                 start,
-                lambda given, weights, towards=towards: towards(given, weights=weights),
+                partial(pull, targets=targets, tap=tap, procedure=plain, domain=domain),
                 region.radii,
                 region,
                 domain,

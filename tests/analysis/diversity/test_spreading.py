@@ -47,10 +47,10 @@ def pushed(
             with torch.no_grad():
                 return (relative_l2(tap(signals.flatten(0, 1))["1"], target) <= radius).reshape(-1, k)
 
-        pull = partial(passes.pull, tap=tap, procedure=PROCEDURE, domain=domain)
+        pull = partial(passes.pull, targets=(target,), tap=tap, procedure=PROCEDURE, domain=domain)
         found = push_apart(
             start,
-            lambda signals, weights: pull(signals, (target,), weights),
+            pull,
             torch.tensor([radius]),
             is_inside,
             domain,

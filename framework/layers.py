@@ -155,6 +155,14 @@ class _Stop(BaseException):
     """Ends a forward pass whose activations have all been read; no network's `except Exception` catches it."""
 
 
+class PartRead(BaseException):
+    """Ends the pass through a part of a network, whose layers have all been read; the network continues with the next.
+
+    It is raised in the parts that a module lists as ``independent_parts``, names of submodules, and only where a `Tap`
+    stops; the module catches it.
+    """
+
+
 class Tap:
     """Reads the activations of named layers while a module runs.
 
@@ -209,6 +217,7 @@ class Tap:
                 _check_path(module, text, name.path)
                 self._wanted.setdefault((name.path, name.call), []).append(text)
         self._stops = stop and not any(name.path == "output" for name in self._names.values())
+        self._parts = tuple(getattr(module, "independent_parts", ())) if self._stops else ()
         self._copied: set[str] = set()
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._running = False
@@ -295,8 +304,13 @@ class Tap:
                 self._keep(text, self._names[text], output)
             if texts and self._stops and len(self._read) == len(self._names):
                 raise _Stop
+            if texts and (part := path.partition(".")[0]) in self._parts and self._has_read(part):
+                raise PartRead
 
         return hook
+
+    def _has_read(self, part: str) -> bool:
+        return all(text in self._read for text, name in self._names.items() if name.path.partition(".")[0] == part)
 
     def _keep(self, text: str, name: LayerName, output: Any) -> None:
         activation = name.pick(output)

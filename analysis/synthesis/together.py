@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +19,7 @@ from ...framework.domains import Domain, ImageDomain, WaveformDomain
 from ...framework.errors import MetameryError
 from ...framework.groups import numbered
 from ...framework.joint import Term, sum_of, terms_of
-from ...framework.layers import LayerName
+from ...framework.layers import LayerName, PartRead
 from ...framework.models import Model
 
 if TYPE_CHECKING:
@@ -50,9 +51,13 @@ class Together(nn.Module):
             self.add_module(name, model.module)
             self._converted[name] = conversion(domain, model.domain)
         self._shares_classes = share_classes
+        self.independent_parts = tuple(members)
 
     def forward(self, signals: torch.Tensor) -> torch.Tensor:
-        results = [self.get_submodule(name)(convert(signals)) for name, convert in self._converted.items()]
+        results = []
+        for name, convert in self._converted.items():
+            with suppress(PartRead):
+                results.append(self.get_submodule(name)(convert(signals)))
         if self._shares_classes:
             return torch.stack([logits.log_softmax(dim=1) for logits in results]).mean(dim=0)
         return torch.cat([result.flatten(1) for result in results], dim=1)

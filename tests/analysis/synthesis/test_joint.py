@@ -239,3 +239,19 @@ def test_a_synthesis_starts_where_it_is_told_to():
     assert 0.08 < around.std() < 0.12
     with pytest.raises(MetameryError, match="unknown start 'nature'"):
         synthesise(model, stimuli, ["1"], start="nature")
+
+
+def test_of_each_network_no_more_is_run_than_a_joint_layer_needs():
+    members = {name: example_model(seed) for seed, name in enumerate(("one", "other"))}
+    both, ran = joined(members), []
+    for name, member in members.items():
+        for path, part in member.module.named_children():
+            part.register_forward_hook(lambda *_, at=f"{name}.{path}": ran.append(at))
+    signals = torch.stack([both.domain.fit(each) for each in example_stimuli()])
+    with torch.no_grad(), both.tap(["one.1", "other.2"]) as tap, frozen(both.module):
+        ran.clear()
+        found = tap(signals)
+    assert ran == ["one.0", "one.1", "other.0", "other.1", "other.2"]
+    with torch.no_grad(), both.tap(["one.1", "other.2"], stop=False) as tap, frozen(both.module):
+        whole = tap(signals)
+    assert all(torch.equal(found[name], whole[name]) for name in found)

@@ -19,7 +19,7 @@ from ...framework.manager import Plugins
 from ...framework.model_results import stimulus_facts
 from ...framework.passes import Passes, with_passes
 from ...framework.protocols import Evaluator
-from ...framework.schema import METRIC_UNITS, VERDICTS
+from ...framework.schema import METRIC_UNITS, VERDICTS, site_coordinates
 from ..diversity.region import bounds_at
 from ..diversity.variants import study_null, study_seed, study_settings
 from ..proof.measures import NULL_METRICS
@@ -38,7 +38,7 @@ _PROBES = 20
 """Largest number of signals that pass through a network while two are joined, and examined as one."""
 
 _SIDES = ("", "other_")
-"""Prefixes of what is measured in the first network, which a site's `model` names, and in the second."""
+"""Prefixes of what is measured in the first network of a site, and in the second."""
 
 Verdicts = NDArray[np.int8]
 
@@ -59,13 +59,14 @@ def controversial(
     study's own settings. The models' layers are paired by relative depth. So with both orders each model takes one
     signal for s and another for t. Models of different input share the largest domain (`common_domain`).
 
-    Every variable is over ``site``, a pair of layers that the coordinates ``model``, ``layer``, ``other_model`` and
-    ``other_layer`` name, and ``stimulus``, s; ``other_stimulus`` is t. All is measured after rounding to an 8-bit
-    picture or 16-bit sound. ``match``, ``matches``, ``agrees`` and ``probability`` are of the first model and s,
-    ``other_match`` and so on of the second model and t. ``success``: both match better than their nulls' maxima, and
-    both give the class of their stimulus; ``unattainable`` where a null's maximum cannot be exceeded. ``told_apart
-    (site)`` is the proportion of signals to which the two models give these two classes: how often an answer of
-    someone who is one of the two tells which. ``confidence`` is the smaller of the two probabilities.
+    Every variable is over ``site``, a pair of models ``A against B`` and of their layers, which the coordinates
+    ``one_model``, ``one_layer``, ``other_model`` and ``other_layer`` name, and ``stimulus``, s; ``other_stimulus`` is
+    t. All is measured after rounding to an 8-bit picture or 16-bit sound. ``match``, ``matches``, ``agrees`` and
+    ``probability`` are of the first model and s, ``other_match`` and so on of the second model and t. ``success``: both
+    match better than their nulls' maxima, and both give the class of their stimulus; ``unattainable`` where a null's
+    maximum cannot be exceeded. ``told_apart (site)`` is the proportion of signals to which the two models give these
+    two classes: how often an answer of someone who is one of the two tells which. ``confidence`` is the smaller of the
+    two probabilities.
 
     Parameters
     ----------
@@ -255,9 +256,9 @@ def _counts(success: Verdicts, agrees: Verdicts) -> dict[str, Any]:
 
 def _coordinates(every: Sequence[Contest]) -> dict[str, Any]:
     return {
-        "site": [each.site for each in every],
-        "model": ("site", [each.one.name for each in every]),
-        "layer": ("site", [each.layer for each in every]),
+        **site_coordinates([each.site for each in every]),
+        "one_model": ("site", [each.one.name for each in every]),
+        "one_layer": ("site", [each.layer for each in every]),
         "other_model": ("site", [each.other.name for each in every]),
         "other_layer": ("site", [each.other_layer for each in every]),
         "stimulus": every[0].one.stimuli,

@@ -115,8 +115,8 @@ def make_controversial(
                     weights=(1.0, 1.0),
                 )
             rounded = common.quantise(record.signals).float().cpu().numpy()
-            done = np.asarray(record.states.numpy() == STATES["done"])
-            signals[part] = np.where(_wide(done, rounded), rounded, np.nan)
+            finished = np.asarray(record.states.numpy() == STATES["done"])
+            signals[part] = np.where(_wide(finished, rounded), rounded, np.nan)
     done = np.isfinite(signals).reshape(len(signals), -1).all(axis=1)
     shown = torch.from_numpy(np.where(_wide(done, signals), signals, common.middle)).to(device, dtype)
     match = np.full((2, len(pairs), len(NULL_METRICS)), np.nan, dtype=np.float32)

@@ -32,8 +32,9 @@ class Contest:
     other_layer: str
 
     @property
-    def site(self) -> str:
-        return f"{self.one.name} {self.layer} / {self.other.name} {self.other_layer}"
+    def site(self) -> tuple[str, str]:
+        """The two networks and their layers, as one model and layer: ``A against B``, ``a / b``."""
+        return f"{self.one.name} against {self.other.name}", f"{self.layer} / {self.other_layer}"
 
 
 def contests(made: Sequence[ModelMetamers], objective: str) -> list[Contest]:

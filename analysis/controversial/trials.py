@@ -23,7 +23,6 @@ from ...framework.schema import (
     match_variables,
     metamer_variables,
     model_key,
-    site_coordinates,
     stimuli_variables,
     success_variables,
 )
@@ -132,19 +131,12 @@ def _categories(found: xr.Dataset, facts: _Facts) -> tuple[NDArray[np.str_], NDA
     return own, np.array([of[str(name)] for name in others.flat], dtype=str).reshape(others.shape)
 
 
-def _names(found: xr.Dataset) -> tuple[list[str], list[str]]:
-    """The name of the model and of the layer that each site has in the study of trials."""
-    pairs = zip(found["model"].values, found["other_model"].values, strict=True)
-    layers = zip(found["layer"].values, found["other_layer"].values, strict=True)
-    return [f"{one} against {other}" for one, other in pairs], [f"{one} / {other}" for one, other in layers]
-
-
 def _parts(
     tree: xr.DataTree, found: xr.Dataset, is_shown: NDArray[np.bool_], facts: _Facts
 ) -> tuple[dict[str, Group], dict[str, dict[str, Any]], list[str]]:
     """The groups of the study of trials, their contents, and the names of its models."""
     stimuli = [str(name) for name in found["stimulus"].values]
-    models, layers = _names(found)
+    models, layers = ([str(name) for name in found[dim].values] for dim in ("model", "layer"))
     sizes = {str(dim): size for dim, size in found["signal"].sizes.items() if dim not in ("site", "stimulus")}
     domain = domain_from(found.attrs, sizes)
     stored = {results.name: results for results in models_of(tree)}
@@ -158,7 +150,7 @@ def _parts(
     names = list(dict.fromkeys(models))
     for name in names:
         sites = [index for index, model in enumerate(models) if model == name]
-        one = stored[str(found["model"].values[sites[0]])]
+        one = stored[str(found["one_model"].values[sites[0]])]
         labels = [str(label) for label in one.attributes.get("labels") or ()]
         each: dict[str, list[Any]] = {"layer": [layers[site] for site in sites], "stimulus": stimuli, "seed": [0]}
         at = {**each, "measured_layer": each["layer"], "metric": [str(metric) for metric in found["metric"].values]}
@@ -227,7 +219,7 @@ def _described(found: xr.Dataset, is_shown: NDArray[np.bool_], facts: _Facts) ->
         for name, (values, about) in texts.items()
     }
     variables["success"] = (dims, np.where(is_shown, found["success"].values, -1), found["success"].attrs)
-    coordinates = site_coordinates([*zip(*_names(found), strict=True)])
+    coordinates = {name: found[name] for name in ("site", "model", "layer")}
     about = {
         "title": "Controversial signals as trials",
         "reading_order": ["success"],

@@ -62,7 +62,7 @@ def diversity(
     that of the k metamers that they began with; where all of these are inside, the former is at least the latter.
     ``relative_spread`` and ``ordinary_relative_spread (site)`` are their means over stimuli, relative to the mean
     difference between natural signals, ``between_stimuli``. ``success`` and ``ordinary_success (site, stimulus,
-    variant)`` are the verdicts; ``signal`` and ``ordinary`` the signals, if all models take the same.
+    variant)`` are the verdicts; ``signal`` and ``start`` the signals, if all models take the same.
 
     Every model of the same kind with labels, other than the one that a metamer is of, is asked what it shows:
     ``correct`` and ``ordinary_correct (site, recogniser, stimulus, variant)``. ``easiest`` and ``hardest (site)`` are
@@ -203,10 +203,12 @@ def _of_metamers(made: Sequence[ModelMetamers], found: Mapping[str, Mapping[str,
         variables[f"{prefix}spread"] = (_EACH[:2], spread, about)
     domain = made[0].domain
     if all(each.domain == domain for each in made):
-        for name, which in (("signals", "maximally different metamer"), ("ordinary", "metamer that it began with")):
-            values = np.stack([getattr(own, name) for own in every])
+        for name, values, which in (
+            ("signal", [own.signals for own in every], "maximally different metamer"),
+            ("start", [own.ordinary for own in every], "metamer that it began with"),
+        ):
             about = {"long_name": f"{which}, quantised", "units": "1"}
-            variables["signal" if name == "signals" else name] = ((*_EACH, *domain.dims), values, about)
+            variables[name] = ((*_EACH, *domain.dims), np.stack(values), about)
     return variables
 
 

@@ -33,7 +33,7 @@ def found() -> xr.Dataset:
 def test_networks_that_look_at_different_columns_take_a_signal_for_two_stimuli(found: xr.Dataset) -> None:
     """Nothing that one sees is seen by the other, so each half of the signal is a metamer of its own stimulus."""
     check_dataset(found)
-    assert found.site.values.tolist() == ["left 1 / right 1", "right 1 / left 1"]
+    assert found.site.values.tolist() == ["left against right 1 / 1", "right against left 1 / 1"]
     assert (found.success == VERDICTS["yes"]).all()
     assert found.told_apart.values.tolist() == [1, 1]
     assert (found.match.sel(metric="pearson") > 0.99).all()
@@ -62,7 +62,7 @@ def test_observers_who_are_one_of_the_two_are_told_apart_at_the_predicted_rate()
     result = found_of(models, pictures(8), limit=None, steps=40)
     assert float(result.told_apart.mean()) > 0
     for site in range(2):
-        pair = (str(result.model.values[site]), str(result.other_model.values[site]))
+        pair = (str(result.one_model.values[site]), str(result.other_model.values[site]))
         answers = {}
         with torch.no_grad():
             for name in pair:
@@ -78,7 +78,7 @@ def test_observers_who_are_one_of_the_two_are_told_apart_at_the_predicted_rate()
 def test_classes_are_given_with_confidence_by_both(found: xr.Dataset) -> None:
     result = found_of(LEFT_RIGHT, pictures(), objective="classes")
     check_dataset(result)
-    assert result.layer.values.tolist() == ["output", "output"]
+    assert result.one_layer.values.tolist() == ["output", "output"]
     assert (result.success == VERDICTS["yes"]).all()
     assert (result.confidence > found.confidence.values).all()
     assert "matches" not in result

@@ -62,7 +62,7 @@ def test_it_passes_the_schema_and_every_variant_is_a_metamer_after_rounding(
 
 
 def test_the_spread_is_that_of_the_signals_and_larger_than_that_of_seeds(found: xr.Dataset) -> None:
-    for prefix, name in (("", "signal"), ("ordinary_", "ordinary")):
+    for prefix, name in (("", "signal"), ("ordinary_", "start")):
         signals = found[name].values.astype(np.float64)
         for site, stimulus in np.ndindex(2, 2):
             a, b, c = signals[site, stimulus]
@@ -87,7 +87,7 @@ def test_seeds_that_a_study_lacks_are_made_as_it_would_make_them(
     found: xr.Dataset, nulls: dict[str, xr.Dataset]
 ) -> None:
     fewer = evaluate("diversity", study(nulls, seeds=1), models=MODELS, plugins=PLUGINS, **QUICK)
-    xr.testing.assert_equal(fewer.ordinary, found.ordinary)
+    xr.testing.assert_equal(fewer.start, found.start)
     xr.testing.assert_equal(fewer.signal, found.signal)
 
 
@@ -109,7 +109,7 @@ def test_metamers_are_pushed_apart_at_a_layer_of_another_model(found: xr.Dataset
     one = there.model.values == "one"
     with torch.no_grad(), MODELS["two"].tap(["2"]) as tap:
         far, near = (tap(torch.from_numpy(each.signal.values[one][0, 0]))["2"] for each in (there, found))
-        begun = tap(torch.from_numpy(there.ordinary.values[one][0, 0]))["2"]
+        begun = tap(torch.from_numpy(there.start.values[one][0, 0]))["2"]
     spreads = [float(torch.pdist(each.flatten(1)).mean()) / each[0].numel() ** 0.5 for each in (far, near, begun)]
     assert spreads[0] == pytest.approx(float(there.spread.values[one][0, 0]), rel=1e-5)
     assert spreads[2] == pytest.approx(float(there.ordinary_spread.values[one][0, 0]), rel=1e-5)

@@ -103,10 +103,11 @@ def controversial(
     def compared(context: Context) -> list[ModelMetamers]:
         made = metamers_of(context, "controversial", limit)
         known = [each.name for each in made]
-        for name in between:
-            if name not in known:
+        wanted = [name if name in known else plugins.qualified("model", name) for name in between]
+        for name, qualified in zip(between, wanted, strict=True):
+            if qualified not in known:
                 raise unknown("model of the study", name, known)
-        chosen = [each for each in made if not between or each.name in between]
+        chosen = [each for each in made if not wanted or each.name in wanted]
         if len(chosen) < 2:
             raise MetameryError(f"evaluator 'controversial' compares models, and '{chosen[0].name}' is alone")
         common_domain({each.name: each.model for each in chosen})

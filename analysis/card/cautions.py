@@ -40,9 +40,10 @@ def cautions(card: Card) -> list[str]:
             "recognise metamers says less about them."
         )
     if count < FEW:
+        named, source = ("stimulus" if count == 1 else "stimuli"), ", from a folder of your own"
         lines.append(
-            f"It rests on {count} stimul{'us' if count == 1 else 'i'}, which the interval takes into account as if the jury agreed on each: {FEW} "
-            f"or more are needed for a claim{', from a folder of your own' if card.stimuli.are_bundled else ''}."
+            f"It rests on {count} {named}, which the interval takes into account as if the jury agreed on each: {FEW} "
+            f"or more are needed for a claim{source if card.stimuli.are_bundled else ''}."
         )
     if any(juror.choices != fit.choices for juror in card.jury):
         given = " or ".join(str(each) for each in sorted({juror.choices for juror in card.jury}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,9 @@ from . import protocol
 from .contents import Card
 from .page import page_of
 from .results import card_of
+
+REPORT = "report.html"
+"""Name of the page that `write_report` writes into a study's folder."""
 
 SUFFIXES = (".html", ".json", "")
 """Suffixes of the file that a card is asked for as; both its page and its JSON file are written."""
@@ -119,22 +122,23 @@ def make_card(
         page.parent.mkdir(parents=True, exist_ok=True)
     progress = progress or Progress()
     run_study(asked.study, folder, plugins, device, progress)
-    for name, given in asked.evaluations.items():
-        if not is_measured(folder, name, given, asked.jury.values()):
-            evaluate(
-                name,
-                folder,
-                options=given,
-                plugins=plugins,
-                output=folder,
-                seed=protocol.SEED,
-                device=here(torch.device(device)),
-                progress=progress,
-            )
-    write_report(folder)
+    left = unmeasured(folder, asked)
+    for name in left:
+        evaluate(
+            name,
+            folder,
+            options=asked.evaluations[name],
+            plugins=plugins,
+            output=folder,
+            seed=protocol.SEED,
+            device=here(torch.device(device)),
+            progress=progress,
+        )
+    if left or not (folder / REPORT).is_file():
+        write_report(folder)
     with open_study(folder) as tree:
         card = card_of(tree, asked.labels, asked.jury, asked.are_bundled)
-        text = page_of(card, tree, f"{folder.name}/report.html")
+        text = page_of(card, tree, f"{folder.name}/{REPORT}")
     for path, content in ((page, text), (page.with_suffix(".json"), card.to_json())):
         with writing_to(page.parent), replaced(path) as partial:
             partial.write_text(content, encoding="utf-8")
@@ -207,14 +211,21 @@ def _check_answers(
             raise MetameryError(f"none of the stimuli shows one of '{categories.name}' that '{short(judge)}' knows")
 
 
-def is_measured(folder: Path, evaluator: str, options: Mapping[str, Any], jury: Iterable[Model]) -> bool:
-    """Whether a study has the results of an evaluator with these options, this jury and this version of metamery."""
+def unmeasured(folder: Path, asked: Plan) -> list[str]:
+    """Return the evaluators of a plan whose results a study lacks, or has of other options, judges or versions."""
+    weights = {model.weights_sha256() for model in asked.jury.values()}
     with open_study(folder) as tree:
-        if evaluator not in tree.children:
-            return False
-        about: Mapping[Any, Any] = tree[evaluator].attrs
-    wanted = {"options": json.dumps(dict(options)), "seed": protocol.SEED, "metamery_version": own_version()}
-    recognisers = about.get("recognisers_sha256")
-    if recognisers is not None and not {*recognisers} >= {model.weights_sha256() for model in jury}:
-        return False
-    return all(about.get(name) == value for name, value in wanted.items())
+        attributes = {name: tree[name].attrs for name in asked.evaluations if name in tree.children}
+    left = []
+    for name, options in asked.evaluations.items():
+        about = attributes.get(name, {})
+        wanted = {
+            "options": json.dumps(dict(options)),
+            "seed": protocol.SEED,
+            "metamery_version": own_version(),
+            "torch_version": torch.__version__,
+        }
+        is_current = all(about.get(key) == value for key, value in wanted.items())
+        if not is_current or not weights <= {*about.get("recognisers_sha256", weights)}:
+            left.append(name)
+    return left

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -147,8 +146,9 @@ def _make(
     from ..card.work import make_card, plan
 
     where = resolve_device(device)
-    for model in files:  # all mistakes are found before the first network is worked on
-        plan(model, jury, **options, plugins=plugins)
+    if len(files) > 1:  # all mistakes are found before the first network is worked on
+        for model in files:
+            plan(model, jury, **options, plugins=plugins)
     for model, file in files.items():
         with ProgressBar(log) as progress:
             made = make_card(model, jury, file, **options, plugins=plugins, device=where, progress=progress)
@@ -179,7 +179,7 @@ def _estimate(model: str, jury: Sequence[str], options: dict[str, Any], plugins:
     from ..studies.estimate import estimate
 
     asked = plan(absolute(model), jury, **options, plugins=plugins)
-    planned = estimate(replace(asked.study), plugins, resolve_device(device))
+    planned = estimate(asked.study, plugins, resolve_device(device))
     typer.echo(asked.study.qualified(plugins).to_toml())
     typer.echo(
         f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)} of updates; "

@@ -49,6 +49,7 @@ docs/your-network
 docs/networks
 docs/from-model-metamers-pytorch
 docs/invariance
+docs/card
 docs/experiments
 docs/cluster
 examples/invariance

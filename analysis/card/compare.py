@@ -72,7 +72,7 @@ def boards(entries: Sequence[Entry]) -> list[Board]:
 def lines(board: Board) -> list[str]:
     """Return a board as the lines of a table."""
     head = ("network", "people, last layer", "(95 %)", "jury", "idiosyncrasy", "robust", "consistency", "aliasing")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for entry in board.entries:
         card, last = entry.card, entry.card.layers[-1]
         values = (last.others, last.idiosyncrasy, card.headline.accuracy, card.shift_consistency, card.aliasing)
@@ -116,7 +116,7 @@ def _board(kind: str, entries: list[Entry]) -> Board:
         value = entry.card.layers[-1].people.value
         return (np.inf if value is None else -value, entry.card.network, entry.path.name)
 
-    differing = {
+    differing: dict[str, set[object]] = {
         "juries": {tuple(sorted(juror.weights_sha256 for juror in entry.card.jury)) for entry in entries},
         "stimuli": {entry.card.stimuli.sha256 for entry in entries},
         "answers": {entry.card.labels for entry in entries},

@@ -203,14 +203,15 @@ def short(value: float) -> float | None:
     return float(f"{value:.{DIGITS}g}") + 0.0 if math.isfinite(value) else None
 
 
-def read_card(path: Path) -> Card:
-    """Read the file of a card.
+def read_card(file: str | Path) -> Card:
+    """Read the JSON file of a card.
 
     Raises
     ------
     MetameryError
         There is no such file, it is not a card, of a newer schema or another protocol, or damaged.
     """
+    path = Path(file)
     if not path.is_file():
         raise MetameryError(f"'{path}' {KINDS[kind(path)]}, expected the JSON file of a card")
     try:

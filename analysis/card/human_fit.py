@@ -134,9 +134,9 @@ class HumanFit:
         stimuli
             Number of stimuli.
         """
-        proportion = smoothed(recognised, stimuli)
+        proportion = float(smoothed(recognised, stimuli))
         guessed, scale = 1 / choices, (1 - self.chance) / (1 - 1 / choices)
-        expected = float(self.chance + scale * max(proportion - guessed, 0.0))
+        expected = self.chance + scale * max(proportion - guessed, 0.0)
         x = logit(expected)
         slope = scale / (expected * (1 - expected))
         error = slope**2 * proportion * (1 - proportion) / (stimuli + 1)
@@ -185,10 +185,11 @@ def to_table(fit: HumanFit, digits: int = 6) -> dict[str, Any]:
 def from_table(table: Mapping[str, Any]) -> HumanFit:
     """Return the fit of a table of `to_table`."""
     line, juries = table["line"], table["juries"]
+    (first, cross), (_, second) = line["covariance"]
     fit = HumanFit(**{**table, "line": RandomIntercept(**line), "juries": {}})
     return replace(
         fit,
         coverage_by_quarter=tuple(fit.coverage_by_quarter),
-        line=replace(fit.line, covariance=tuple(tuple(row) for row in line["covariance"])),
+        line=replace(fit.line, covariance=((first, cross), (cross, second))),
         juries={int(members): JuryCheck(**check) for members, check in juries.items()},
     )

@@ -122,17 +122,27 @@ def fit_random_intercept(
         )
 
     if variance_slope is None:
-        options = {"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000}
-        found = minimize(lambda each: solve(*each).deviance, [0.0, 0.0], method="Nelder-Mead", options=options)
+        found = minimize(  # type: ignore[call-overload]  # its stubs lack the options of this method
+            lambda each: solve(float(each[0]), float(each[1])).deviance,
+            [0.0, 0.0],
+            method="Nelder-Mead",
+            options={"xatol": 1e-6, "fatol": 1e-9, "maxiter": 2000},
+        )
         log_ratio, tilt = found.x.tolist()
     else:
         tilt = variance_slope
         log_ratio = minimize_scalar(lambda each: solve(each, tilt).deviance, bounds=_LOG_RATIOS, method="bounded").x
     best = solve(float(log_ratio), tilt)
-    (a, b), (c, d) = (best.within * best.inverse).tolist()
+    (first, cross), (_, second) = (best.within * best.inverse).tolist()
     intercept, slope = best.coefficients.tolist()
     return RandomIntercept(
-        intercept, slope, ((a, b), (c, d)), best.within * best.ratio, best.within, float(tilt), len(names)
+        intercept,
+        slope,
+        ((first, cross), (cross, second)),
+        best.within * best.ratio,
+        best.within,
+        float(tilt),
+        len(names),
     )
 
 

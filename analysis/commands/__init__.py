@@ -6,9 +6,10 @@ import typer
 
 from ...framework.hookspecs import hookimpl
 from .cards import card
+from .demo import demo
 from .evaluations import compare, evaluate, statistics
 from .experiments import experiment
-from .studies import cluster, demo, export, report, run, show, synthesise
+from .studies import cluster, export, report, run, show, synthesise
 
 
 @hookimpl

@@ -68,7 +68,16 @@ def train(
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
     device: Device = "auto",
-    devices: Annotated[int, typer.Option(min=1, max=1024, help="Processes, each with a device of its own.")] = 1,
+    devices: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Processes on each machine, each with a device of its own."),
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Machines; torchrun and srun say it by themselves.")
+    ] = None,
+    sync_batch_norm: Annotated[
+        bool, typer.Option("--sync-batch-norm", help="Batch normalisation over the signals of all processes.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     workers: Annotated[int, typer.Option(min=0, max=1024, help="Processes that decode signals.")] = 0,
     checkpoint_every: Annotated[
@@ -98,6 +107,7 @@ def train(
     from .hardware import Hardware
     from .hardware import tensorboard as tensorboard_of
     from .keeping import epochs_done
+    from .launchers import is_first
     from .splits import splits, splits_of_name
 
     plugins = loaded_plugins(context, trust)
@@ -116,8 +126,10 @@ def train(
     run, loaded = prepare(
         use, learned, held_out, resolved, plugins, seed=seed, start=absolute(start), freeze=freeze or ()
     )
-    hardware = Hardware(device, devices, precision, workers)
+    hardware = Hardware(device, devices, precision, workers, nodes, sync_batch_norm)
     source = Path(recipe) if recipe.endswith(".toml") else None
+    if dry_run and not is_first():
+        return
     if dry_run:
         with plugins.trust.named_in(source):
             planned = estimate(run, output, plugins, hardware, loaded)
@@ -152,7 +164,7 @@ def train(
             progress=progress,
         )
     shown = {"loss": "loss", "accuracy": "accuracy, training", "validation_accuracy": "accuracy, validation"}
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # only the first process prints
+    if not is_first():
         return
     typer.echo("  ".join(f"{text} {history[-1][name]:.3f}" for name, text in shown.items() if name in history[-1]))
     typer.echo(f"model: {output}")

@@ -60,7 +60,7 @@ class State:
     moved
         Change of a batch's signals by replays, ``(B, …)``.
     sums
-        Sums of the losses and accuracies over this epoch's batches.
+        Sums of the losses and accuracies over this epoch's batches, the mean over processes of each.
     noted
         Losses, accuracies and norms of the gradients of the batches since the last `look`, on the device.
     kept
@@ -128,14 +128,13 @@ class State:
         self.batch += 1
 
     def look(self, fabric: Fabric) -> torch.Tensor:
-        """Wait for the device, and raise where a loss is not finite: nothing computed after it is saved.
+        """Wait for the device, and raise, in all processes, where a loss is not finite: nothing after it is saved.
 
         Return what was noted since the last time, the mean over all processes, ``(batches, 3)``.
         """
         if not self.noted:
             return torch.empty(0, 3, device="cpu")
-        seen = torch.stack(self.noted)
-        noted = seen.cpu()
+        noted = (summed(torch.stack(self.noted), fabric) / fabric.world_size).cpu()
         if not (finite := noted[:, 0].isfinite()).all():
             update = self.epoch * self.updates + self.batch - len(noted) + int(finite.int().argmin()) + 1
             raise MetameryError(
@@ -144,11 +143,10 @@ class State:
         for loss, accuracy, _ in noted.tolist():  # one by one: sums of parts are rounded otherwise
             self.sums = [self.sums[0] + loss, self.sums[1] + accuracy]
         self.noted.clear()
-        return (summed(seen, fabric) / fabric.world_size).cpu() if fabric.world_size > 1 else noted
+        return noted
 
-    def row(self, fabric: Fabric) -> dict[str, float]:
-        sums = torch.tensor(self.sums, dtype=torch.float32, device=fabric.device)
-        loss, accuracy = (summed(sums, fabric) / self.batch / fabric.world_size).tolist()
+    def row(self) -> dict[str, float]:
+        loss, accuracy = (torch.tensor(self.sums, dtype=torch.float32, device="cpu") / self.batch).tolist()
         return {"loss": loss, "accuracy": accuracy}
 
     def guard(self, accuracy: float, fabric: Fabric) -> None:

@@ -79,6 +79,9 @@ def train(
         bool, typer.Option("--sync-batch-norm", help="Batch normalisation over the signals of all processes.")
     ] = False,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Compile the passes through the network, which a GPU gains from.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=0, max=1024, help="Processes that decode signals.")] = 0,
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="Updates between checkpoints within an epoch.")
@@ -126,7 +129,7 @@ def train(
     run, loaded = prepare(
         use, learned, held_out, resolved, plugins, seed=seed, start=absolute(start), freeze=freeze or ()
     )
-    hardware = Hardware(device, devices, precision, workers, nodes, sync_batch_norm)
+    hardware = Hardware(device, devices, precision, workers, nodes, sync_batch_norm, compiled)
     source = Path(recipe) if recipe.endswith(".toml") else None
     if dry_run and not is_first():
         return

@@ -100,7 +100,7 @@ def estimate(run: Run, folder: Path, plugins: Plugins, hardware: Hardware, stimu
     with TemporaryDirectory(prefix="metamery-") as name:
         fit(
             model, run.classes, trial, some, setup.tools, None, Path(name),
-            fabric=fabric, seed=run.seed, progress=clock,
+            fabric=fabric, seed=run.seed, progress=clock, compiled=hardware.compiled,
         )  # fmt: skip
         last, best = ((Path(name) / file).stat().st_size for file in (LAST, BEST))
     updates = len(Order(len(stimuli.training), recipe.batch_size, 0, run.seed))

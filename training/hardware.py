@@ -47,6 +47,8 @@ class Hardware:
         Number of processes that decode signals, beside each of the others.
     sync_batch_norm
         Whether batch normalisation takes its statistics over the signals of all processes, as one process would.
+    compiled
+        Whether the passes of the updates, and of their perturbations, are compiled (`torch.compile`).
     """
 
     device: str = "cpu"
@@ -55,6 +57,7 @@ class Hardware:
     workers: int = 0
     nodes: int | None = None
     sync_batch_norm: bool = False
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         one_of("precision", self.precision, PRECISIONS)

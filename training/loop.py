@@ -27,6 +27,7 @@ from ..framework.recipes import Recipe
 from ..framework.running import frozen
 from . import updates as updating
 from .activations import perturbed
+from .compiling import compile_network
 from .data import Examples, Loader, Order, batches, in_domain
 from .fingerprints import Fingerprint
 from .mixing import mixing
@@ -57,6 +58,7 @@ def train(
     workers: int = 0,
     checkpoint_every: int | None = None,
     checkpoint_minutes: float | None = None,
+    compiled: bool = False,
     progress: Progress | None = None,
     before_keeping: Callable[[], None] = lambda: None,
     after_epoch: Callable[[History], None] = lambda _history: None,
@@ -85,6 +87,8 @@ def train(
         Number of updates after which a checkpoint is written within an epoch, besides the one at its end.
     checkpoint_minutes
         Minutes after which one is written; over several processes at the next update at which the losses are checked.
+    compiled
+        Whether the passes of the updates, and of their perturbations, are compiled.
     before_keeping
         Function called before each checkpoint is written; it may raise where the folder must not be written to.
     after_epoch
@@ -100,7 +104,8 @@ def train(
     ------
     MetameryError
         The loss or a weight is not finite, the disk is full, the network or the optimizer holds what cannot be saved,
-        or `folder` holds a checkpoint that is damaged, or of another network or other signals.
+        the network cannot be compiled, or `folder` holds a checkpoint that is damaged, or of another network or other
+        signals.
     """
     progress = progress or Progress()
     updates = len(Order(len(examples), recipe.batch_size, 0, seed))  # per epoch
@@ -108,11 +113,16 @@ def train(
     mix = mixing(recipe.augmentations, model.domain, fabric.world_size, whole)
     _check_processes(recipe, examples, whole, folder, fabric)
     refuse_unkept(model.module)
-    module, optimizer = fabric.setup(model.module, _optimizer(model.module, tools, recipe))
+    optimizer = _optimizer(model.module, tools, recipe)
     _train_mode(model.module)
+    network = model.module
+    if compiled:
+        own = len(range(fabric.global_rank, whole, fabric.world_size))
+        network = compile_network(model, recipe, -(-own // recipe.accumulate), fabric)
+    module, optimizer = fabric.setup(network, optimizer, _reapply_compile=False)
     data = {"training stimuli": examples} | ({"validation stimuli": validation} if validation else {})
     seen_by = {what: Fingerprint.of(each) for what, each in data.items()} if fabric.is_global_zero else {}
-    state = State(model, optimizer, recipe, updates, seen_by)
+    state = State(model, optimizer, recipe, updates, seen_by, passes=network)
     state.resume(folder, fabric)
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)

@@ -93,7 +93,7 @@ def _perturbed(
 ) -> _Part:
     if perturb is None:
         return _Part(model, part.signals, part)
-    bare = replace(model, module=state.module)
+    bare = replace(model, module=state.passes or state.module)
     with fabric.autocast():
         taking, shown = perturbed(bare, state.recipe.layer, perturb, part.signals, part.labels, generator)
     if isinstance(taking, LayerModel):
@@ -115,7 +115,7 @@ def _sum_of_parts(
         more |= {} if part.batch.targets is None else {"targets": part.batch.targets}
         with (
             fabric.no_backward_sync(model.module, enabled=number + 1 < len(parts)),  # type: ignore[arg-type]
-            _Logits(state.module) as logits,
+            _Logits(part.learner.module) as logits,
             _seeded(randomness, device),
         ):
             share = len(part.shown) / part.batch.mean  # the gradients of the processes are averaged

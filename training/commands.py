@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,8 @@ from ..framework.remote import on_disk
 from ..framework.study import Reference
 
 if TYPE_CHECKING:
+    from lightning_fabric.loggers.logger import Logger
+
     from ..framework.manager import Plugins
     from ..framework.recipes import Recipe
 
@@ -92,6 +95,7 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write what TensorBoard shows, to FOLDER/tensorboard.")
     ] = False,
+    wandb: Annotated[str, typer.Option(metavar="PROJECT", help="Also log to this project of Weights & Biases.")] = "",
     log: Log = None,
     profile: Profile = None,
     seed: Seed = 0,
@@ -108,9 +112,10 @@ def train(
     from .driver import prepare, run_training
     from .estimate import estimate
     from .hardware import Hardware
-    from .hardware import tensorboard as tensorboard_of
     from .keeping import epochs_done
     from .launchers import is_first
+    from .loggers import WeightsAndBiases
+    from .loggers import tensorboard as tensorboard_of
     from .splits import splits, splits_of_name
 
     plugins = loaded_plugins(context, trust)
@@ -153,7 +158,9 @@ def train(
             f"signals a second, and {held}, so that the {planned.binds} binds"
         )
         return
-    loggers = [tensorboard_of(output)] if tensorboard else []
+    loggers: list[Logger] = [tensorboard_of(output)] if tensorboard else []
+    if wandb and is_first():
+        loggers.append(WeightsAndBiases(output, wandb, tomllib.loads(run.qualified(plugins).to_toml())))
     with ProgressBar(log, profile) as progress, plugins.trust.named_in(source):
         history = run_training(
             run,
@@ -166,6 +173,8 @@ def train(
             loggers=loggers,
             progress=progress,
         )
+    for logger in loggers:
+        logger.finalize("success")
     shown = {"loss": "loss", "accuracy": "accuracy, training", "validation_accuracy": "accuracy, validation"}
     if not is_first():
         return

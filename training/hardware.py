@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -13,7 +12,7 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 
 from ..framework.checks import one_of, whole
 from ..framework.devices import check_precision, resolve_device
-from ..framework.errors import MetameryError, MissingExtraError, unknown
+from ..framework.errors import MetameryError, unknown
 from .launchers import Launch, launch
 
 MAX_PROCESSES = 1024
@@ -114,21 +113,3 @@ class Hardware:
             )
         except (ValueError, RuntimeError) as error:
             raise MetameryError(f"{started.devices} devices '{self.device}' are not available: {error}") from None
-
-
-def tensorboard(folder: Path) -> Logger:
-    """Make the logger whose files TensorBoard shows, in the folder ``tensorboard`` of a run.
-
-    Raises
-    ------
-    MissingExtraError
-        TensorBoard is not installed.
-    """
-    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-
-    try:
-        return TensorBoardLogger(folder.parent, folder.name, "tensorboard")
-    except ModuleNotFoundError:
-        raise MissingExtraError(
-            "--tensorboard needs the package tensorboard: pip install 'metamery[tensorboard]'"
-        ) from None

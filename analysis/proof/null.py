@@ -27,6 +27,7 @@ from ...framework.claims import turn
 from ...framework.contract import examine, on_device
 from ...framework.devices import repeatable
 from ...framework.errors import MetameryError
+from ...framework.joint import with_terms
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.results import plottable
@@ -98,7 +99,8 @@ def null_distribution(
     stimuli
         Natural signals; each is fitted to the model's domain.
     layers
-        Layers, as `choose_layers` takes them: names, patterns, or a number of them; the model's own by default.
+        Layers, as `choose_layers` takes them: names, patterns, or a number of them; the model's own by default. The
+        terms of a joint layer are added, since its metamers are judged at each of these.
     signals
         Largest number of signals; where there are more, this number is drawn at random.
     seed
@@ -192,8 +194,8 @@ def null_of_signals(
 ) -> xr.Dataset:
     """Compute `null_distribution` from `count` named signals that are already fitted to the model's domain."""
     progress = progress or Progress()
-    progress.start((2 + len(layers)) * count, "null: reading signals")
-    cache = _usable(cache)
+    progress.start((2 + len(with_terms(layers))) * count, "null: reading signals")
+    cache, layers = _usable(cache), with_terms(layers)
     module = on_device(model, device)
     examine(model, layers)
     with (

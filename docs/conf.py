@@ -52,6 +52,7 @@ docs/objectives
 docs/invariance
 docs/experiments
 docs/cluster
+docs/imagenet
 examples/invariance
 docs/commands
 examples/tour

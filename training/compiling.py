@@ -56,7 +56,7 @@ def compile_network(model: Model, recipe: Recipe, signals: int, fabric: Fabric) 
     expected = _pass(model.module, model.module, given, fabric)
     try:
         options: Any = {"deterministic": True, "fallback_random": True}  # draws as the network itself does
-        network: nn.Module = torch.compile(model.module, fullgraph=True, dynamic=False, options=options)
+        network: Any = torch.compile(model.module, fullgraph=True, dynamic=False, options=options)
         found = _pass(network, model.module, given, fabric)
     except Exception as error:  # from the network or the compiler, or there is no compiler
         reason = str(getattr(error, "inner_exception", error)).strip().splitlines() or [type(error).__name__]
@@ -64,7 +64,8 @@ def compile_network(model: Model, recipe: Recipe, signals: int, fabric: Fabric) 
     for what, one, other in zip(("logits", "gradients"), expected, found, strict=True):
         if not float((one - other).norm()) <= RTOL[_precision(fabric)] * float(one.norm()):
             raise MetameryError(f"compiled, the network gives other {what}: expected compiled = false")
-    return network
+    compiled: nn.Module = network
+    return compiled
 
 
 def _pass(

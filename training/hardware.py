@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.logger import Logger
-from lightning_fabric.plugins.environments import LightningEnvironment
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from ..framework.checks import one_of, whole
 from ..framework.devices import check_precision, resolve_device

@@ -60,7 +60,8 @@ def synchronise_batch_norm(module: nn.Module, device: str) -> None:
             )
         if device == "cuda":
             parent, _, own = name.rpartition(".")
-            setattr(module.get_submodule(parent), own, nn.SyncBatchNorm.convert_sync_batchnorm(part))
+            synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(part)  # type: ignore[no-untyped-call]
+            setattr(module.get_submodule(parent), own, synchronised)
         else:
             part.__class__ = SyncBatchNormOnCpu
 
@@ -79,8 +80,9 @@ class SyncBatchNormOnCpu(_BatchNorm):
         axes = [0, *range(2, input.dim())]
         channels = (1, -1, *[1] * (input.dim() - 2))
         own = values.new_tensor([input.numel() / input.size(1)])
-        total, count = _summed(torch.cat([values.sum(axes), own])).split([input.size(1), 1])
-        mean = total / count
+        sums = _summed(torch.cat([values.sum(axes), own]))
+        count = sums[-1]
+        mean = sums[:-1] / count
         centred = values - mean.view(channels)
         variance = _summed(centred.square().sum(axes)) / count
         if self.track_running_stats:
@@ -88,7 +90,8 @@ class SyncBatchNormOnCpu(_BatchNorm):
         normal = centred * torch.rsqrt(variance + self.eps).view(channels)
         if self.affine:
             normal = normal * self.weight.view(channels) + self.bias.view(channels)
-        return normal.to(input.dtype)
+        result: torch.Tensor = normal.to(input.dtype)
+        return result
 
     @torch.no_grad()
     def _follow(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
@@ -109,11 +112,11 @@ def _summed(values: torch.Tensor) -> torch.Tensor:
 
 class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(_context: Any, values: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(_context: Any, values: torch.Tensor) -> torch.Tensor:
         total = values.clone()
         torch.distributed.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(_context: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(_context: Any, gradient: torch.Tensor) -> torch.Tensor:
         return _summed(gradient.contiguous())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -46,7 +47,7 @@ class Updates:
 
     count: int
     stretch: int
-    charts: list[tuple[str, str, str]]
+    charts: Sequence[tuple[str, str, str]]
 
 
 def updates(folder: Folder) -> Updates | None:

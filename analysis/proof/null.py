@@ -12,7 +12,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -354,7 +354,7 @@ def _digest(summary: xr.Dataset) -> str:
 
 
 def _usable(cache: Path | None) -> Path | None:
-    """Return a cache that can be written to; otherwise warn, and the study continues without one."""
+    """Return a cache that can be written to, without leftovers; otherwise warn, and the study continues without one."""
     if cache is None:
         return None
     try:
@@ -364,6 +364,9 @@ def _usable(cache: Path | None) -> Path | None:
         reason = f"cannot write to '{cache}': {error.strerror}"
         warnings.warn(f"the null is not kept for other studies: {reason}", stacklevel=3)
         return None
+    if owners.abandoned(cache, _STAGED):  # a process was killed when its null was there, so that nothing is written
+        with suppress(MetameryError), turn(cache):
+            owners.clear(cache, _STAGED)
     return cache
 
 

@@ -1,5 +1,7 @@
 from . import plot as plot
 from . import statistics as statistics
+from .card.contents import read_card as read_card
+from .card.work import make_card as make_card
 from .controversial.trials import controversial_trials as controversial_trials
 from .diversity.in_memory import maximally_different as maximally_different
 from .proof.measures import match as match

@@ -28,6 +28,7 @@ PARTS = (
     "controversial",
     "experiment",
     "report",
+    "card",
     "plot",
     "commands",
 )

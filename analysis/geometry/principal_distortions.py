@@ -47,7 +47,7 @@ class PrincipalDistortions:
     gains
         gₙ in the layer's units per unit of the signal, ``(N,)``; NaN if the Jacobian is not finite.
     objective
-        Variance over networks of the log sensitivity ratio, the largest up to each step, ``(starts, steps)``.
+        Variance over networks of the log sensitivity ratio, of the best pair up to each step, ``(starts, steps)``.
     """
 
     distortions: torch.Tensor
@@ -98,11 +98,11 @@ def principal_distortions(
     """Find the principal distortions of some networks.
 
     Gradient ascent by L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995) from random pairs of sums of the Jacobians' rows, as no
-    other part of a distortion tells the networks apart; the best pair of all starts is returned. The objective has several maxima, about one for each way to divide the networks in two groups: more
-    networks need more starts.
+    other part of a distortion tells the networks apart; the best pair of all starts is returned. The objective has
+    several maxima, about one for each way to divide the networks in two groups: more networks need more starts.
 
     Cost in vectors that pass forward or backward through each network: the shorter side of a Jacobian that
-    `local_geometry` would form, and then nothing; otherwise ``starts · (4 · steps + 6) + probes``. The passes of all
+    `local_geometry` would form, and then nothing; otherwise ``4 · starts · (steps + 1) + probes``. The passes of all
     networks are kept in memory at once, and 400 bytes for each sample of the signal.
 
     Parameters
@@ -141,7 +141,7 @@ def principal_distortions(
     gains = torch.tensor([metric.gain for metric in metrics], dtype=torch.float64, device="cpu")
     if not (gains > 0).all():
         return _missing(first, gains, starts, steps)
-    drawn = sum(_in_rows(*each, starts, generator) for each in zip(jacobians, metrics, strict=True))
+    drawn = sum(_in_rows(*each, starts, generator, signs) for each in zip(jacobians, metrics, strict=True))
     climbs = [_climb(metrics, projected(pair, bounds), steps, bounds) for pair in drawn]
     pairs = torch.stack([projected(pair, bounds) for pair, _ in climbs])  # (starts, 2, samples)
     squares = _squares(metrics, pairs, _pushed(metrics, pairs)) / _sizes(pairs)  # (N, starts, 2)
@@ -167,7 +167,7 @@ def most_products(samples: int, units: int, starts: int, steps: int, probes: int
     """
     vectors = min(samples, units) if is_dense(samples, units) else probes
     padded = 3 * BLOCK + -(-vectors // BLOCK) * BLOCK
-    return padded if is_dense(samples, units) else padded + starts * (4 * steps + 6)
+    return padded if is_dense(samples, units) else padded + 4 * starts * (steps + 1)
 
 
 def measured(jacobian: Jacobian, signs: torch.Tensor, floor: float) -> Metric:
@@ -180,12 +180,15 @@ def measured(jacobian: Jacobian, signs: torch.Tensor, floor: float) -> Metric:
     return Metric(jacobian, _root(jacobian.push(signs).double().square().mean(dim=0).sum() / jacobian.samples), floor)
 
 
-def _in_rows(jacobian: Jacobian, metric: Metric, starts: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw pairs of sums of a Jacobian's rows, ``(starts, 2, samples)``, of random lengths."""
+def _in_rows(
+    jacobian: Jacobian, metric: Metric, starts: int, generator: torch.Generator, like: torch.Tensor
+) -> torch.Tensor:
+    """Draw pairs of sums of a Jacobian's rows, ``(starts, 2, samples)``, of random lengths; in the type of `like`."""
     lengths, covectors = (
-        torch.randn(2 * starts, count, generator=generator, dtype=torch.float32) for count in (1, jacobian.units)
+        torch.randn(2 * starts, count, generator=generator, device=generator.device, dtype=torch.float32).to(like)
+        for count in (1, jacobian.units)
     )
-    pulled = metric.jacobian.pull(covectors)
+    pulled = metric.jacobian.pull(covectors).to(like)
     return (lengths * pulled / _norm(pulled)).reshape(starts, 2, jacobian.samples)
 
 

@@ -130,6 +130,7 @@ def _sites(context: Context, layers: Sequence[str] | None) -> list[tuple[str, st
     count = len(context.models)
     if count < 2:
         raise MetameryError(f"{_NAME} compares models: {count} given, expected at least two")
+    one_domain(context, _NAME)
     named = list(layers or ["output"])
     if len(named) not in (1, count):
         raise MetameryError(f"layers has {len(named)} names for {count} models, expected one for all or one for each")
@@ -186,7 +187,7 @@ def _dataset(
         "objective": described(
             ("stimulus", "seed", "step"),
             stacked("objective"),
-            "variance over models of their positions, the largest up to each step of the search",
+            "variance over models of their positions, of the best pair up to each step of the search",
         ),
         "gain": described(
             ("site", "stimulus"),

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
+from scipy import optimize
 
 from ...framework.errors import MetameryError
 from .eigendistortions import is_dense
@@ -141,8 +141,8 @@ def principal_distortions(
     gains = torch.tensor([metric.gain for metric in metrics], dtype=torch.float64, device="cpu")
     if not (gains > 0).all():
         return _missing(first, gains, starts, steps)
-    drawn = sum(_in_rows(*each, starts, generator, signs) for each in zip(jacobians, metrics, strict=True))
-    climbs = [_climb(metrics, projected(pair, bounds), steps, bounds) for pair in drawn]
+    rows = (_in_rows(*each, starts, generator, signs) for each in zip(jacobians, metrics, strict=True))
+    climbs = [_climb(metrics, projected(pair, bounds), steps, bounds) for pair in functools.reduce(torch.add, rows)]
     pairs = torch.stack([projected(pair, bounds) for pair, _ in climbs])  # (starts, 2, samples)
     squares = _squares(metrics, pairs, _pushed(metrics, pairs)) / _sizes(pairs)  # (N, starts, 2)
     best = int(log_ratios(squares).var(dim=0, correction=0).argmax())
@@ -275,7 +275,8 @@ def _climb(
     metrics: Sequence[Metric], pair: torch.Tensor, steps: int, bounds: Bounds | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Climb from a pair ``(2, samples)``; return the pair at the top and the objective up to each step ``(steps,)``."""
-    best, lowest, highest, objective = pair, math.inf, 0.0, []
+    best, lowest, highest = pair, math.inf, 0.0
+    objective: list[float] = []
 
     def descended(flat: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal best, lowest, highest
@@ -293,10 +294,16 @@ def _climb(
 
     start = pair.double().cpu().numpy().ravel()
     ends = None if bounds is None else [np.tile(end.double().cpu().numpy(), 2) for end in bounds]
-    limits = None if ends is None else np.stack(ends, axis=1)
-    ending = {"maxcor": 10, "ftol": 1e-9, "gtol": 0.0, "maxiter": steps, "maxfun": 2 * steps}
+    limits = None if ends is None else optimize.Bounds(*ends)
     with contextlib.suppress(_EnoughError):
-        minimize(descended, start, jac=True, method="L-BFGS-B", bounds=limits, options=ending)
+        optimize.minimize(
+            descended,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=limits,
+            options={"maxcor": 10, "ftol": 1e-9, "gtol": 0.0, "maxiter": steps, "maxfun": 2 * steps},
+        )
     reached = objective + objective[-1:] * (steps - len(objective))
     return best, torch.tensor(reached, dtype=torch.float64, device="cpu")
 
@@ -321,7 +328,8 @@ def _sizes(pairs: torch.Tensor) -> torch.Tensor:
 
 
 def _norm(rows: torch.Tensor) -> torch.Tensor:
-    return torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    norms: torch.Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    return norms
 
 
 def _root(value: torch.Tensor) -> float:

@@ -79,10 +79,10 @@ def _in_plane(values: NDArray[np.float64], titles: Sequence[str], items: Sequenc
         if values.shape[2] > 1:
             chart.points(first[known], second[known], f"series {style} faint")
         if known.any():
-            middle = float(first[known].mean()), float(second[known].mean())
-            chart.points(*([value] for value in middle), f"series {style} large")
+            across, up = float(first[known].mean()), float(second[known].mean())
+            chart.points([across], [up], f"series {style} large")
             if len(items) > _MOST:
-                chart.text(*middle, item)
+                chart.text(across, up, item)
     return chart.svg(f"{name} of each item in the plane; the numbers are in the table")
 
 

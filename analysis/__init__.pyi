@@ -4,6 +4,7 @@ from .proof.measures import match as match
 from .proof.null import null_distribution as null_distribution
 from .proof.success import judge as judge
 from .proof.success import success_by_layer as success_by_layer
+from .proof.success import success_by_term as success_by_term
 from .recognition.in_memory import recognise as recognise
 from .recognition.labels import Labels as Labels
 from .report import write_report as write_report
@@ -17,3 +18,4 @@ from .synthesis.in_memory import synthesise as synthesise
 from .synthesis.matching import Record as Record
 from .synthesis.matching import match_layer as match_layer
 from .synthesis.settings import Settings as Settings
+from .synthesis.together import joined as joined

@@ -48,6 +48,7 @@ docs/guide
 docs/your-network
 docs/networks
 docs/from-model-metamers-pytorch
+docs/objectives
 docs/invariance
 docs/experiments
 docs/cluster

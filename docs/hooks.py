@@ -85,6 +85,10 @@ def options_of(entry: Entry) -> str:
             return ", ".join(ast.unparse(field.target) for field in node.body if isinstance(field, ast.AnnAssign))
         if isinstance(node, ast.FunctionDef) and node.name == name:
             node.args.args = node.args.args[entry.is_family :]  # a family's factory first takes the rest of the name
+            node.args.args = [each for each in node.args.args if each.arg != "plugins"]
+            only = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            kept = [(each, default) for each, default in only if each.arg != "plugins"]
+            node.args.kwonlyargs, node.args.kw_defaults = [each for each, _ in kept], [default for _, default in kept]
             for argument in ast.walk(node.args):
                 if isinstance(argument, ast.arg):
                     argument.annotation = None

@@ -47,7 +47,9 @@ def held(group: str) -> dict[str, Variable]:
     """Return the variables of one group, with … for the dimensions of signals, which depend on the model."""
     result: dict[str, Variable] = {}
     for variables in GROUPS[group]:
-        result |= variables(("…",)) if inspect.signature(variables).parameters else variables()
+        parameters = inspect.signature(variables).parameters
+        signals = [("…",)] if "signal_dims" in parameters else []
+        result |= variables(*signals, **{name: True for name in parameters if name == "joint"})
     return result
 
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from .contract import examine
 from .errors import MetameryError, unknown
+from .joint import canonical
 from .models import Model
 
 
@@ -34,7 +35,8 @@ def choose_layers(model: Model, wanted: Sequence[str] = ()) -> tuple[str, ...]:
     (('0', '1', '2', '3', '4', 'output'), ('2',))
     """
     if not wanted:
-        return tuple(model.layers)
+        return tuple(model.objectives or model.layers)
+    wanted = [canonical(name) for name in wanted]
     if not any(_is_pattern(name) or name.isdecimal() for name in wanted):
         return tuple(wanted)
     layers = [layer.name for layer in examine(model).outline if layer.shape is not None and layer.name != "input"]
@@ -53,7 +55,8 @@ def choose_layers(model: Model, wanted: Sequence[str] = ()) -> tuple[str, ...]:
 
 def _spaced(model: Model, layers: Sequence[str], count: int) -> tuple[str, ...]:
     """Of the model's own layers, or of all if these are too few, as many as asked for, the last one included."""
-    among = model.layers if 0 < count <= len(model.layers) else layers
+    own = model.objectives or model.layers
+    among = own if 0 < count <= len(own) else layers
     if not 0 < count <= len(among):
         raise MetameryError(f"{count} layers are asked for, expected 1 to {len(among)}, or names of layers")
     first, last = 0, len(among) - 1

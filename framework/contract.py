@@ -21,6 +21,7 @@ from torch.nn.parameter import is_lazy
 
 from .ends import Outlet, copied, remove_hooks, widened
 from .errors import MetameryError
+from .joint import single_layers, terms_of
 from .layers import BatchAxis, LayerName, Tap, is_relu
 from .outline import LayerOutline, outline
 from .running import frozen, ordinary, signal_type
@@ -88,6 +89,9 @@ def examine(model: Model, layers: Sequence[str] = ()) -> Contract:
     """
     made_of = [*map(id, model.module.modules()), *((id(w), w.dtype, w.device) for w in model.module.parameters())]
     earlier, kept = model.__dict__.get("_contract", (None, None))
+    if repeated := [layer for index, layer in enumerate(layers) if layer in layers[:index]]:
+        raise MetameryError(f"layer '{repeated[0]}' is named twice")
+    layers = single_layers(layers)
     parsed = [str(LayerName.parse(layer).within(model.module)) for layer in layers]
     if repeated := [layer for layer, name in zip(layers, parsed, strict=True) if parsed.count(name) > 1]:
         raise MetameryError(f"layer '{repeated[0]}' is named twice")
@@ -158,6 +162,12 @@ def _axes(
         if axis is not None:
             axes[name] = axis
     return axes
+
+
+def has_relus(model: Model, layers: Sequence[str]) -> tuple[bool, ...]:
+    """Return for each layer whether the modified ReLU applies to it, or to a term of it."""
+    relus = examine(model, layers).relus
+    return tuple(any(relus[term.layer] for term in terms_of(layer)) for layer in layers)
 
 
 def on_device(model: Model, device: str | torch.device) -> nn.Module:

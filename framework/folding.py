@@ -19,6 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 from .contract import examine
 from .devices import repeatable
 from .domains import blank_signal
+from .joint import single_layers
 from .layers import LayerName
 from .running import signal_type
 
@@ -68,7 +69,7 @@ def _examined(model: Model, layers: Sequence[str]) -> tuple[list[tuple[_Before, 
     """Return the layers that can be merged with normalisations, and the activations before that."""
     examine(model, layers)  # whose passes are not to be counted
     modules = dict(model.module.named_modules(remove_duplicate=False))
-    read = {modules.get(LayerName.parse(name).within(model.module).path) for name in layers}
+    read = {modules.get(LayerName.parse(name).within(model.module).path) for name in single_layers(layers)}
     calls: Counter[nn.Module] = Counter()
     made: dict[int, tuple[_Before, torch.Tensor]] = {}  # the tensor is kept, so that no other gets its identity
     pairs: list[tuple[_Before, nn.Module]] = []

@@ -2,8 +2,9 @@
 
 A layer is a module's path, as `torch.nn.Module.named_modules` gives it. ``name@2`` is the module's second call in a
 pass, ``name[0]`` and ``name['key']`` an element of what it returns. ``input`` is the signal itself, ``output`` what
-the network returns, and ``output.logits`` or ``output.1`` a part of that, if it is a mapping, dataclass or tuple. The
-network's code is not touched: forward hooks read the activations while a `Tap` is open.
+the network returns, and ``output.logits`` or ``output.1`` a part of that, if it is a mapping, dataclass or tuple.
+Sums such as ``conv1 + conv3`` are joint layers (`terms_of`). The network's code is not touched: forward hooks read the
+activations while a `Tap` is open.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch.autograd.graph import GradientEdge
 from torch.utils.checkpoint import CheckpointFunction
 
 from .errors import MetameryError, unknown
+from .joint import single_layers, terms_of
 
 _KEY = r"\[(?:\d+|'[^']*'|\"[^\"]*\")\]"
 _NAME = re.compile(rf"(?P<path>[^@\[\]'\"\s]+)(?:@(?P<call>[1-9]\d*))?(?P<keys>(?:{_KEY})*)")
@@ -153,6 +155,14 @@ class _Stop(BaseException):
     """Ends a forward pass whose activations have all been read; no network's `except Exception` catches it."""
 
 
+class PartRead(BaseException):
+    """Ends the pass through a part of a network, whose layers have all been read; the network continues with the next.
+
+    It is raised in the parts that a module lists as ``independent_parts``, names of submodules, and only where a `Tap`
+    stops; the module catches it.
+    """
+
+
 class Tap:
     """Reads the activations of named layers while a module runs.
 
@@ -161,7 +171,7 @@ class Tap:
     also when it raises, and the hooks are removed when the tap closes.
 
     An activation that a later in-place operation changed is read again in a second pass, as a copy, so the result is
-    always what the layer returned.
+    always what the layer returned. That of a joint layer is the activations of its terms, flattened and concatenated.
 
     Parameters
     ----------
@@ -199,13 +209,15 @@ class Tap:
     ) -> None:
         self._module = module
         self._axes = axes or {}
-        self._names = {text: LayerName.parse(text).within(module) for text in names}
+        self._joined = tuple(names)
+        self._names = {text: LayerName.parse(text).within(module) for text in single_layers(names)}
         self._wanted: dict[tuple[str, int], list[str]] = {}
         for text, name in self._names.items():
             if name.path not in ("input", "output"):
                 _check_path(module, text, name.path)
                 self._wanted.setdefault((name.path, name.call), []).append(text)
         self._stops = stop and not any(name.path == "output" for name in self._names.values())
+        self._parts = tuple(getattr(module, "independent_parts", ())) if self._stops else ()
         self._copied: set[str] = set()
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._running = False
@@ -252,10 +264,9 @@ class Tap:
         for text, activation in read.items():
             if activation.is_inference():  # also as a copy that was made in inference mode
                 read[text] = activation.clone()
-        return {
-            text: self._axes[text].first(read[text], len(signals)) if text in self._axes else read[text]
-            for text in self._names
-        }
+        for text in self._axes.keys() & read.keys():
+            read[text] = self._axes[text].first(read[text], len(signals))
+        return {text: read[text] if text in read else _concatenated(text, read) for text in self._joined}
 
     def _pass(self, signals: torch.Tensor) -> None:
         self._calls, self._read, self._versions = {}, {}, {}
@@ -293,8 +304,13 @@ class Tap:
                 self._keep(text, self._names[text], output)
             if texts and self._stops and len(self._read) == len(self._names):
                 raise _Stop
+            if texts and (part := path.partition(".")[0]) in self._parts and self._has_read(part):
+                raise PartRead
 
         return hook
+
+    def _has_read(self, part: str) -> bool:
+        return all(text in self._read for text, name in self._names.items() if name.path.partition(".")[0] == part)
 
     def _keep(self, text: str, name: LayerName, output: Any) -> None:
         activation = name.pick(output)
@@ -334,6 +350,10 @@ def is_relu(activation: torch.Tensor) -> bool:
     return node.name() == "ReluBackward0" or (
         node.name() == "HardtanhBackward0" and node._saved_min_val == 0  # type: ignore[attr-defined]
     )
+
+
+def _concatenated(joint: str, read: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    return torch.cat([read[term.layer].flatten(1) for term in terms_of(joint)], dim=1)
 
 
 def _check_path(module: nn.Module, text: str, path: str) -> None:

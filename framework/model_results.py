@@ -218,7 +218,7 @@ def _model(key: str, node: xr.DataTree) -> ModelResults:
     expected = {
         "stimuli": fitted_variables(signal_dims),
         "metamers": metamer_variables(signal_dims),
-        "match": {**match_variables(), **success_variables()},
+        "match": {**match_variables(joint=True), **success_variables(joint=True)},
         "null": null_variables(),
     }
     for part, dataset in parts.items():

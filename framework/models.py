@@ -42,6 +42,10 @@ class Model:
     stochastic
         Whether the network is meant to be random in eval mode. Otherwise a random network is refused, since its
         results would be due to chance.
+    objectives
+        Layers or joint layers at which metamers are made by default, in order of depth; `layers` if there are none.
+    answers
+        Layers of interest that return logits, all of which have to give a metamer the class of its original.
 
     Raises
     ------
@@ -57,13 +61,16 @@ class Model:
     notes: Sequence[str] = ()
     stochastic: bool = False
     encoder: bool = False
+    objectives: Sequence[str] = ()
+    answers: Sequence[str] = ("output",)
 
     def __post_init__(self) -> None:
         if not isinstance(self.module, nn.Module):
             raise MetameryError(f"a model's module is {type(self.module).__name__}, expected torch.nn.Module")
         if isinstance(self.layers, str) or not self.layers:
             raise MetameryError(f"a model's layers are {self.layers!r}, expected a list of names")
-        object.__setattr__(self, "layers", tuple(self.layers))
+        for name in ("layers", "objectives", "answers"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(set(self.layers)) != len(self.layers):
             raise MetameryError(f"a model's layers are not unique: {', '.join(self.layers)}")
         if self.labels is not None:

@@ -314,16 +314,21 @@ def absolute(name: str, base: Path = Path()) -> str:
 
 
 def absolute_options(options: Mapping[str, Any], base: Path = Path()) -> dict[str, Any]:
-    """Make options that name an existing file, such as one of weights, absolute, from `base`.
+    """Make options that name an existing file, such as one of weights, or a run, absolute, from `base`.
 
-    Text without a point and without a slash is left as it is, even if there is a file of that name.
+    Text without a point and without a slash is left as it is, even if there is a file of that name. Of lists and tables
+    the entries are.
     """
 
     def located(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [located(each) for each in value]
+        if isinstance(value, Mapping):
+            return absolute_options(value, base)
         if not isinstance(value, str) or "\0" in value or not ("." in value or "/" in value):
             return value
         path = base / os.path.expanduser(value)
-        return str(path.resolve()) if os.path.isfile(path) else value
+        return str(path.resolve()) if os.path.isfile(path) else absolute(value, base)
 
     return {name: located(value) for name, value in options.items()}
 

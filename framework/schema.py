@@ -126,8 +126,8 @@ def metamer_variables(signal_dims: tuple[str, ...]) -> dict[str, Variable]:
     }  # fmt: skip
 
 
-def match_variables() -> dict[str, Variable]:
-    """The variables of ``/models/KEY/match`` that come with the metamers.
+def match_variables(*, joint: bool = False) -> dict[str, Variable]:
+    """The variables of ``/models/KEY/match`` that come with the metamers; with `joint`, those of joint layers, too.
 
     Those that begin with ``quantised_`` belong to the metamer as it is shown to people: 8-bit pictures, 16-bit sound.
     """
@@ -145,11 +145,13 @@ def match_variables() -> dict[str, Variable]:
                 flags={"missing": -1, "other": 0, "same": 1},
             ),
         }  # fmt: skip
-    return variables | {"quantised_match": own}
+    of_terms = f"{fit} at a term of its joint layer, quantised"
+    terms = {"quantised_term_match": Variable(at_all, "float32", nan, of_terms, METRIC_UNITS)}
+    return variables | {"quantised_match": own} | (terms if joint else {})
 
 
-def success_variables() -> dict[str, Variable]:
-    """The variables of ``/models/KEY/match`` that compare it with the null."""
+def success_variables(*, joint: bool = False) -> dict[str, Variable]:
+    """The variables of ``/models/KEY/match`` that compare it with the null; with `joint`, also of joint layers."""
     nan, each = float("nan"), (*_PER_METAMER, "metric")
     variables: dict[str, Variable] = {}
     for prefix, how in _SUFFIXES.items():
@@ -167,6 +169,14 @@ def success_variables() -> dict[str, Variable]:
                 _PER_METAMER, "int8", -1, f"whether it matches and has the natural signal's class{how}", flags=VERDICTS
             ),
         }  # fmt: skip
+        if joint:
+            variables[f"{prefix}term_matches"] = Variable(
+                ("layer", "measured_layer", "stimulus", "seed"),
+                "int8",
+                VERDICTS["missing"],
+                f"whether every measure is above the null's maximum at a term of its joint layer{how}",
+                flags=VERDICTS,
+            )
     return variables
 
 

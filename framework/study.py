@@ -32,7 +32,7 @@ FILES = {".prepared": "files:prepared", ".tar": "files:shards"}
 
 SYNTHESIS = (
     "preset", "distance", "optimizer", "step_size", "schedule", "steps", "tolerance", "stop", "modified_relu",
-    "total_variation", "bounds", "noise", "precision", "compiled", "seeds", "batch_size", "distance_options",
+    "total_variation", "bounds", "start", "noise", "precision", "compiled", "seeds", "batch_size", "distance_options",
     "optimizer_options",
 )  # fmt: skip
 """Entries of the table ``synthesis``; `metamery.analysis` has their meaning."""

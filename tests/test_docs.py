@@ -53,7 +53,7 @@ def empty_folder(tmp_path, monkeypatch):
         "README.md",
         *(
             f"docs/{name}.md"
-            for name in ("api", "guide", "your-network", "networks", "invariance", "plugins", "schema")
+            for name in ("api", "guide", "your-network", "networks", "objectives", "invariance", "plugins", "schema")
         ),
     ],
 )
@@ -146,7 +146,7 @@ def test_the_page_of_the_schema_has_every_group_and_attribute(command, tiny, pic
 
 
 def held(variables):
-    return variables(("channel", "y", "x")) if signature(variables).parameters else variables()
+    return variables(("channel", "y", "x")) if "signal_dims" in signature(variables).parameters else variables()
 
 
 @pytest.mark.parametrize("hook", HOOKS)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import typer
 
 from ...framework.hookspecs import hookimpl
+from .demo import demo
 from .evaluations import compare, evaluate, statistics
 from .experiments import experiment
-from .studies import cluster, demo, export, report, run, show, synthesise
+from .studies import cluster, export, report, run, show, synthesise
 
 
 @hookimpl

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -24,30 +23,16 @@ from ...framework.command_options import (
     loaded_plugins,
     read_model_options,
     read_options,
-    reading,
     with_antialias,
 )
 from ...framework.errors import MetameryError
 from ...framework.folders import STUDY_FILE, home, kind
-from ...framework.limits import size
 from ...framework.registry import absolute
-from ...framework.remote import Folder, folder_at, on_disk
+from ...framework.remote import folder_at, on_disk
 from ...framework.study import ModelReference, Reference, Study
-from .experiments import demonstrate, require_server
-from .success_lines import success_lines
+from .making import make_study, with_reading
 
-if TYPE_CHECKING:
-    from ...framework.manager import Plugins
-    from ...framework.store import StudyStore
-
-DEMO_LAYERS = ("_blocks.1", "_blocks.4", "_blocks.8", "_blocks.12", "_blocks.15", "output")
-AUDIO_DEMO_LAYERS = ("cochleagram", "relu1", "relu3", "relu5", "output")
-DEMO_STEPS = 450
-DEMO_STIMULI = 6
-DEMO_NULL_SIGNALS = 200
-EXPERIMENT_DEMO_LAYERS = ("_blocks.1", "_blocks.8", "output")
-EXPERIMENT_DEMO_STEPS = 100
-EXPERIMENT_DEMO_STIMULI = 10
+TOGETHER = "synthesis:together"
 
 Output = Annotated[
     str,
@@ -59,62 +44,6 @@ Part = Annotated[
         metavar="I/N", help="Make the I-th of N parts, in a folder that N processes share, also on other machines."
     ),
 ]
-
-
-def demo(
-    context: typer.Context,
-    audio: Annotated[bool, typer.Option("--audio", help="Use sounds, spoken digits, instead of photographs.")] = False,
-    experiment: Annotated[
-        bool, typer.Option("--experiment", help="Make a small experiment of them, and serve it to your browser.")
-    ] = False,
-    stimuli: Annotated[str, typer.Option(help="Use some of these stimuli instead: a name or a folder.")] = "",
-    output: Annotated[
-        str,
-        typer.Option(
-            "--output", "-o", metavar="FOLDER", help="Folder; by default demo, or with the options, such as demo-audio."
-        ),
-    ] = "",
-    steps: Annotated[
-        int | None,
-        typer.Option(min=1, help=f"Updates of each metamer; {DEMO_STEPS}, or {EXPERIMENT_DEMO_STEPS} for --experiment"),
-    ] = None,
-    skip_unreadable: SkipUnreadable = False,
-    background: Background = "",
-    device: Device = "auto",
-    seed: Seed = 0,
-    dry_run: DryRun = False,
-) -> None:
-    """Make metamers of six photographs or sounds, and a page that shows or plays them.
-
-    Photographs are matched at six layers of EfficientNet-Lite0, whose weights come with the extra ``demo``. With
-    --audio, the bundled words, which are synthesised speech, are matched at five layers of coch-cnn-digits. With
-    --experiment there are ten photographs at three layers, or ten words, and you are asked what they show.
-    """
-    if audio:
-        model, bundled = ModelReference("audio:coch-cnn-digits", AUDIO_DEMO_LAYERS), "audio:spoken-digits"
-    else:
-        layers = EXPERIMENT_DEMO_LAYERS if experiment else DEMO_LAYERS
-        model, bundled = ModelReference("vision:efficientnet-lite0", layers), "vision:natural"
-    steps = steps or (EXPERIMENT_DEMO_STEPS if experiment else DEMO_STEPS)
-    folder = folder_at(output or "-".join(["demo", *["audio"] * audio, *["experiment"] * experiment]))
-    plugins = loaded_plugins(context)
-    named = reading(plugins, folder_or_name(plugins, Reference(stimuli or bundled)), skip_unreadable, background)
-    study = Study(
-        models=(model,),
-        stimuli=Reference(
-            named.name, {**named.options, "limit": EXPERIMENT_DEMO_STIMULI if experiment else DEMO_STIMULI}
-        ),
-        null_stimuli=named,
-        synthesis={"preset": "fast", "steps": steps},
-        seed=seed,
-        null_signals=DEMO_NULL_SIGNALS if stimuli else None,
-    )
-    if experiment:
-        on_disk(folder)
-        require_server()
-    _make(context, study, folder / "study" if experiment else folder, device, dry_run)
-    if experiment and not dry_run:
-        demonstrate(on_disk(folder) / "study", on_disk(folder) / "experiment", plugins)
 
 
 def show(
@@ -172,13 +101,18 @@ def show(
 
 def synthesise(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="A model's name, or FILE.py:FUNCTION.")],
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL…", help="Names of models, or FILE.py:FUNCTION, or runs' folders.")
+    ],
     stimuli: Annotated[str, typer.Option(help="A name, or a folder of pictures or sounds, CLASS/FILE or FILE.")],
     output: Output,
     layers: Annotated[
         str,
         typer.Option(help="Names or patterns, such as layer3,*relu, or a number of layers; default: the model's."),
     ] = "",
+    together: Annotated[
+        bool, typer.Option("--together", help="Match in all of the models at once, not in each by itself.")
+    ] = False,
     preset: Annotated[str, typer.Option(help="fast or feather2023.")] = "fast",
     steps: Annotated[int | None, typer.Option(min=1, help="Updates; the schedule keeps its shape.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Metamers of each stimulus, from different noise.")] = 1,
@@ -210,9 +144,11 @@ def synthesise(
     trust: Trust = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Make metamers of stimuli at layers of a model.
+    """Make metamers of stimuli at layers of models.
 
-    The same command on the same folder resumes an interrupted one.
+    A sum of layers, such as "layer2 + 0.5 layer4", matches at all of them. With --together, a layer is named with its
+    model, as in "resnet50.layer4 + vgg16.features", or by its name in every model. The same command on the same folder
+    resumes an interrupted one.
     """
     from ..synthesis.settings import with_options
 
@@ -223,7 +159,7 @@ def synthesise(
     named = tuple(name.strip() for name in layers.split(",") if name.strip())
     plugins = loaded_plugins(context, trust)
     study = Study(
-        models=(ModelReference(with_antialias(absolute(model), antialias), named, read_model_options(set_)),),
+        models=_models([with_antialias(absolute(name), antialias) for name in models], named, set_, together),
         stimuli=folder_or_name(plugins, Reference(stimuli, options)),
         null_stimuli=folder_or_name(plugins, Reference(null_stimuli)) if null_stimuli else None,
         synthesis=with_options(
@@ -236,8 +172,10 @@ def synthesise(
         seed=seed,
         null_signals=null_signals,
     )
-    study = _with_reading(plugins, study, skip_unreadable, background)
-    _make(context, Study.from_toml(study.to_toml()), folder_at(output), device, dry_run, part, scheduler, log, profile)
+    study = with_reading(plugins, study, skip_unreadable, background)
+    make_study(
+        context, Study.from_toml(study.to_toml()), folder_at(output), device, dry_run, part, scheduler, log, profile
+    )
 
 
 def run(
@@ -263,8 +201,10 @@ def run(
     """
     named = home(folder_at(study))
     file = named if kind(named) in ("file", "missing") else named / STUDY_FILE
-    asked = _with_reading(loaded_plugins(context, trust), Study.read(file), skip_unreadable, background)
-    _make(context, asked, folder_at(output) if output else file.parent, device, dry_run, part, scheduler, log, profile)
+    asked = with_reading(loaded_plugins(context, trust), Study.read(file), skip_unreadable, background)
+    make_study(
+        context, asked, folder_at(output) if output else file.parent, device, dry_run, part, scheduler, log, profile
+    )
 
 
 def cluster(
@@ -340,73 +280,16 @@ def _batch_size(text: str) -> int | str | None:
         raise MetameryError(f"--batch-size is '{text}', expected a whole number of at least 1, or auto") from None
 
 
-def _with_reading(plugins: Plugins, study: Study, skip_unreadable: bool, background: str) -> Study:
-    """Return a study with a command's options for reading files, which are part of the study and of resuming it."""
-    null = study.null_stimuli
-    with plugins.trust.named_in(study.source):
-        return replace(
-            study,
-            stimuli=reading(plugins, study.stimuli, skip_unreadable, background),
-            null_stimuli=null and reading(plugins, null, skip_unreadable, background, is_asked=False),
-        )
+def _models(
+    names: list[str], layers: tuple[str, ...], set_: ModelOptions, together: bool
+) -> tuple[ModelReference, ...]:
+    """Return the models of a study: each by itself, or all as one."""
+    options = read_model_options(set_)
+    if len(names) > 1 and options:
+        raise MetameryError("--set is for one model; several with options are named in a study file, see metamery run")
+    if not together:
+        return tuple(ModelReference(name, layers, options) for name in names)
+    from ..synthesis.together import in_all, member_names
 
-
-def _make(
-    context: typer.Context,
-    study: Study,
-    folder: Folder,
-    device: str,
-    dry_run: bool,
-    part: str = "",
-    scheduler: str = "",
-    log: Path | None = None,
-    profile: Path | None = None,
-) -> None:
-    from ...framework.devices import here, resolve_device
-    from ...framework.progress import ProgressBar, duration
-    from ..report import write_report
-    from ..studies.batch_size import with_batch_size
-    from ..studies.clusters import is_elsewhere
-    from ..studies.estimate import estimate
-    from ..studies.run_study import run_study
-    from ..studies.units import Share
-
-    if part and scheduler:
-        raise MetameryError("--part is for processes without a scheduler: give --part or --scheduler, not both")
-    if part:
-        Share.parse(part)
-    plugins = loaded_plugins(context)
-    where = resolve_device(device, elsewhere=is_elsewhere(scheduler))
-    if dry_run:
-        with plugins.trust.named_in(study.source):
-            study = with_batch_size(study, plugins, here(where))
-        planned = estimate(study, plugins, here(where))
-        typer.echo(study.qualified(plugins).to_toml())
-        typer.echo(
-            f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)} of updates; "
-            f"{size(planned.memory_bytes)} of memory besides PyTorch and the networks, "
-            f"at most {size(planned.disk_bytes)} on disk, and {size(planned.scratch_bytes)} temporarily"
-        )
-        return
-    with ProgressBar(log, profile) as progress:
-        store = run_study(study, folder, plugins, where, progress, part, scheduler)
-    missing, failed, total = _count(store)
-    if missing:
-        typer.echo(f"results: {store.path.resolve()}")
-        typer.echo(f"{total - missing} of {total} metamers are made; the other parts make the rest")
-        return
-    for line in success_lines(folder):
-        typer.echo(line)
-    typer.echo(f"results: {store.path.resolve()}")
-    typer.echo(f"report:  {write_report(folder).resolve()}")
-    if failed:
-        raise MetameryError(f"{failed} of {total} metamers failed; the report says why")
-
-
-def _count(store: StudyStore) -> tuple[int, int, int]:
-    """Return how many metamers are missing, have failed, and are asked for."""
-    from ...framework.schema import STATES
-
-    states = [store.read(f"models/{key}/metamers", "state") for key in store.children("models")]
-    missing, failed = (sum(int((s == STATES[name]).sum()) for s in states) for name in ("missing", "failed"))
-    return missing, failed, sum(s.size for s in states)
+    members = member_names(names)
+    return (ModelReference(TOGETHER, tuple(in_all(layer, members) for layer in layers), {"models": names}),)

@@ -31,12 +31,13 @@ def success_lines(folder: Folder) -> Iterator[str]:
             few = ": few, see --null-stimuli" if null["pairs"] < FEW_PAIRS else ""
             pairs = "1 pair" if null["pairs"] == 1 else f"{number(null['pairs'])} pairs"
             yield f"{results.name}, against {pairs} of {number(null['signals'])} natural signals{few}"
-            yield f"{'layer':<24} {'success':<22} {'same label':<22} {'match':<22} 8-bit or 16-bit"
             counts = success_by_layer(results.match)
+            width = max(24, *(len(str(layer)) for layer in counts["layer"].values))
+            yield f"{'layer':<{width}} {'success':<22} {'same label':<22} {'match':<22} 8-bit or 16-bit"
             for layer in counts["layer"].values:
                 here = counts.sel(layer=layer)
                 parts = [_share(here, part) for part in ("success", "agrees", "matches", "quantised_success")]
-                yield f"{layer:<24} " + " ".join(f"{part:<22}" for part in parts).rstrip()
+                yield f"{layer:<{width}} " + " ".join(f"{part:<22}" for part in parts).rstrip()
     yield ""
 
 

@@ -17,6 +17,7 @@ from scipy.stats import rankdata
 
 from ...framework.contract import examine, on_device
 from ...framework.errors import MetameryError
+from ...framework.joint import terms_of, with_terms
 from ...framework.layers import LayerName
 from ...framework.models import Model
 from ...framework.running import channels_last, drawing, frozen, ordinary, signal_type
@@ -97,13 +98,13 @@ def _standardised(values: torch.Tensor) -> torch.Tensor:
 
 
 def measured_layers(model: Model, layers: Sequence[str]) -> tuple[str, ...]:
-    """The layers at which a metamer is measured, in network order: these, the model's own, and ``output``."""
-    names = dict.fromkeys([*model.layers, *layers, "output"])
+    """The layers at which a metamer is measured, in network order: these, their terms, the model's own, ``output``."""
+    names = dict.fromkeys([*model.layers, *with_terms(layers), "output"])
     order = {layer.name: index for index, layer in enumerate(examine(model, [*names]).outline)}
 
     def position(name: str) -> int:
-        parsed = LayerName.parse(name)
-        return order.get(str(LayerName(parsed.path, parsed.call)), len(order))
+        parsed = [LayerName.parse(term.layer) for term in terms_of(name)]
+        return max(order.get(str(LayerName(each.path, each.call)), len(order)) for each in parsed)
 
     return tuple(sorted(names, key=position))
 

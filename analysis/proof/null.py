@@ -12,7 +12,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from ...framework.claims import turn
 from ...framework.contract import examine, on_device
 from ...framework.devices import repeatable
 from ...framework.errors import MetameryError
+from ...framework.joint import with_terms
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.results import plottable
@@ -98,7 +99,8 @@ def null_distribution(
     stimuli
         Natural signals; each is fitted to the model's domain.
     layers
-        Layers, as `choose_layers` takes them: names, patterns, or a number of them; the model's own by default.
+        Layers, as `choose_layers` takes them: names, patterns, or a number of them; the model's own by default. The
+        terms of a joint layer are added, since its metamers are judged at each of these.
     signals
         Largest number of signals; where there are more, this number is drawn at random.
     seed
@@ -192,8 +194,8 @@ def null_of_signals(
 ) -> xr.Dataset:
     """Compute `null_distribution` from `count` named signals that are already fitted to the model's domain."""
     progress = progress or Progress()
-    progress.start((2 + len(layers)) * count, "null: reading signals")
-    cache = _usable(cache)
+    progress.start((2 + len(with_terms(layers))) * count, "null: reading signals")
+    cache, layers = _usable(cache), with_terms(layers)
     module = on_device(model, device)
     examine(model, layers)
     with (
@@ -352,7 +354,7 @@ def _digest(summary: xr.Dataset) -> str:
 
 
 def _usable(cache: Path | None) -> Path | None:
-    """Return a cache that can be written to; otherwise warn, and the study continues without one."""
+    """Return a cache that can be written to, without leftovers; otherwise warn, and the study continues without one."""
     if cache is None:
         return None
     try:
@@ -362,6 +364,9 @@ def _usable(cache: Path | None) -> Path | None:
         reason = f"cannot write to '{cache}': {error.strerror}"
         warnings.warn(f"the null is not kept for other studies: {reason}", stacklevel=3)
         return None
+    if owners.abandoned(cache, _STAGED):  # a process was killed when its null was there, so that nothing is written
+        with suppress(MetameryError), turn(cache):
+            owners.clear(cache, _STAGED)
     return cache
 
 

@@ -2,17 +2,21 @@
 
 The two parts of Feather et al. (2023, Methods): (a) the model gives the metamer the label that it gives the natural
 signal, and (b) at its own layer Pearson's r, Spearman's ρ and the SNR each exceed the null's maximum. For a network
-without classes, such as an encoder, (b) alone decides.
+without classes, such as an encoder, (b) alone decides. A metamer of a joint layer has to exceed the maximum at each of
+its terms that pulls.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
+from ...framework.joint import is_joint, terms_of
 from ...framework.schema import VERDICTS, success_variables
 from ..statistics.proportions import proportion
 from .measures import NULL_METRICS
@@ -46,7 +50,9 @@ def judge(metamers: xr.Dataset, null: xr.Dataset) -> xr.Dataset:
         ``margin`` and ``percentile (layer, stimulus, seed, metric)``, ``matches`` and ``success (layer, stimulus,
         seed)``, and the same with ``quantised_`` before the name (`success_variables`). A layer that the null does not
         have, or at which one of its maxima is NaN, is missing. Where two signals of the null correlate .999 or more, or
-        fit perfectly, ``matches`` is ``unattainable``; so is ``success``, unless the label differs.
+        fit perfectly, ``matches`` is ``unattainable``; so is ``success``, unless the label differs. At a joint layer,
+        ``margin`` and ``percentile`` are the smallest of the terms'; and where there is one, ``term_matches (layer,
+        measured_layer, stimulus, seed)`` has the verdict on each term.
 
     Examples
     --------
@@ -57,15 +63,23 @@ def judge(metamers: xr.Dataset, null: xr.Dataset) -> xr.Dataset:
     >>> judge(metamers, null_distribution(model, example_stimuli(model, 5), ["1"])).success.dims
     ('layer', 'stimulus', 'seed')
     """
-    own = at_own_layer(metamers["match"]).transpose(*_EACH, "metric")
+    match = metamers["match"].transpose("layer", "measured_layer", "stimulus", "seed", "metric")
+    has_joint = "quantised_term_match" in metamers
     results: dict[str, NDArray[np.generic]] = {}
-    for prefix, fit in (("", own), ("quantised_", metamers["quantised_match"].transpose(*_EACH, "metric"))):
+    for prefix in ("", "quantised_"):
+
+        def fit(layer: str, term: str, prefix: str = prefix) -> NDArray[np.floating]:
+            name = f"{prefix}term_match" if prefix and is_joint(layer) else f"{prefix}match"
+            values = metamers[name].sel(layer=layer)
+            values = values.sel(measured_layer=term) if "measured_layer" in values.dims else values
+            return np.asarray(values.transpose("stimulus", "seed", "metric").values)
+
         agrees = metamers[f"{prefix}agrees"].transpose(*_EACH).values
-        judged = _judge(fit, agrees, null)
+        judged = _judge(match, fit, agrees, null)
         results |= {f"{prefix}{name}": values for name, values in judged.items()}
-    variables = success_variables()
-    data = {name: (variables[name].dims, values, variables[name].attributes()) for name, values in results.items()}
-    return xr.Dataset(data, {dim: own[dim] for dim in own.dims})
+    variables = success_variables(joint=has_joint)
+    data = {name: (variable.dims, results[name], variable.attributes()) for name, variable in variables.items()}
+    return xr.Dataset(data, {dim: match[dim] for dim in match.dims if has_joint or dim != "measured_layer"})
 
 
 def settled_from(null: xr.Dataset, layer: str) -> dict[str, float]:
@@ -131,39 +145,121 @@ def success_by_layer(match: xr.Dataset) -> xr.Dataset:
     return xr.Dataset({**result, "unattainable": ("layer", unattainable, about)}, {"layer": match["layer"]})
 
 
+def success_by_term(match: xr.Dataset) -> xr.Dataset:
+    """Count the metamers of joint layers that match at each of the terms, over stimuli and seeds.
+
+    Parameters
+    ----------
+    match
+        A study's group ``match`` that has ``term_matches``.
+
+    Returns
+    -------
+    xr.Dataset
+        Over ``layer`` and ``measured_layer``: for ``term_matches`` and ``quantised_term_matches`` the proportion, its
+        95 % Wilson interval (``…_low``, ``…_high``), and ``…_counted``, the number of metamers that are decided, which
+        is 0 at layers that are not terms.
+
+    Examples
+    --------
+    >>> from metamery.analysis import judge, null_distribution, success_by_term, synthesise
+    >>> from metamery.framework.testing import example_model, example_stimuli
+    >>> model = example_model()
+    >>> metamers = synthesise(model, example_stimuli(model), ["1 + 2"], steps=5)
+    >>> null = null_distribution(model, example_stimuli(model, 5), ["1 + 2"])
+    >>> success_by_term(metamers.merge(judge(metamers, null))).term_matches_counted.sel(layer="1 + 2").values.tolist()
+    [3, 3, 0, 0]
+    """
+    result: dict[str, Any] = {}
+    dims = ("layer", "measured_layer")
+    for name in ("term_matches", "quantised_term_matches"):
+        verdicts = match[name].transpose(*dims, "stimulus", "seed").values
+        counted = np.isin(verdicts, (0, 1)).sum(axis=(2, 3))
+        what = match[name].attrs.get("long_name", name)
+        passed = (verdicts == VERDICTS["yes"]).sum(axis=(2, 3))
+        result |= proportion(name, dims, passed, counted, f"proportion: {what}")
+        result[f"{name}_counted"] = (dims, counted, {"long_name": f"metamers decided: {what}", "units": "1"})
+    return xr.Dataset(result, {dim: match[dim] for dim in dims})
+
+
 def at_own_layer(match: xr.DataArray) -> xr.DataArray:
     """Return the match of each metamer at the layer that it was made at, without the dimension ``measured_layer``."""
     own = xr.DataArray(match["layer"].values, dims="layer")
     return match.sel(measured_layer=own).drop_vars("measured_layer")
 
 
-def _judge(fit: xr.DataArray, agrees: NDArray[np.int8], null: xr.Dataset) -> dict[str, NDArray[np.generic]]:
-    """`fit` is ``(layer, stimulus, seed, metric)``, `agrees` ``(layer, stimulus, seed)``."""
-    layers, metrics = [str(name) for name in fit["layer"].values], [str(name) for name in fit["metric"].values]
+def _judge(
+    match: xr.DataArray,
+    fit: Callable[[str, str], NDArray[np.floating]],
+    agrees: NDArray[np.int8],
+    null: xr.Dataset,
+) -> dict[str, NDArray[np.generic]]:
+    """Judge metamers, whose `fit` at a layer and one of its terms is ``(stimulus, seed, metric)``.
+
+    Of `match` the coordinates are read; `agrees` is ``(layer, stimulus, seed)``.
+    """
+    layers, metrics = ([str(name) for name in match[dim].values] for dim in ("layer", "metric"))
+    measured = [str(name) for name in match["measured_layer"].values]
     columns = [metrics.index(metric) for metric in NULL_METRICS]
-    margin, percentile = (np.full(fit.shape, np.nan, dtype=np.float32) for _ in range(2))
+    margin, percentile = (np.full((*agrees.shape, len(metrics)), np.nan, dtype=np.float32) for _ in range(2))
     matches = np.full(agrees.shape, VERDICTS["missing"], dtype=np.int8)
+    at_terms = np.full((len(layers), len(measured), *agrees.shape[1:]), VERDICTS["missing"], dtype=np.int8)
     for row, layer in enumerate(layers):
-        if layer not in null["layer"].values:
+        pulling = [term.layer for term in terms_of(layer) if term.weight > 0]
+        if not {*pulling} <= {*null["layer"].values}:
             continue
-        here = null.sel(layer=layer, metric=list(NULL_METRICS))
-        values = fit.values[row][..., columns]
-        maximum = here["maximum"].values
-        with np.errstate(invalid="ignore"):  # ∞ − ∞
-            margin[row][..., columns] = values - maximum
-        for index, metric in enumerate(NULL_METRICS):
-            quantiles = here["quantiles"].sel(metric=metric)
-            ranks = np.interp(values[..., index], quantiles.values, 100 * quantiles["quantile"].values)
-            percentile[row][..., columns[index]] = np.where(np.isnan(values[..., index]), np.nan, ranks)
-        verdict = (values > maximum).all(axis=-1).astype(np.int8)
-        if np.isnan(maximum).any():
-            verdict[:] = VERDICTS["missing"]
-        if _indistinct(maximum):
-            verdict[:] = VERDICTS["unattainable"]
-        matches[row] = np.where(np.isnan(values).any(axis=-1), VERDICTS["missing"], verdict)
+        each = [_at_term(fit(layer, term)[..., columns], null.sel(layer=term)) for term in pulling]
+        margin[row][..., columns] = np.min([one.margin for one in each], axis=0)
+        percentile[row][..., columns] = np.min([one.percentile for one in each], axis=0)
+        matches[row] = _together([one.verdict for one in each])
+        for term, one in zip(pulling, each, strict=True):
+            at_terms[row, measured.index(term)] = one.verdict
     differs = (agrees == 0) & (matches != VERDICTS["missing"])
-    success = np.where(differs, VERDICTS["no"], matches)
-    return {"margin": margin, "percentile": percentile, "matches": matches, "success": success.astype(np.int8)}
+    success = np.where(differs, VERDICTS["no"], matches).astype(np.int8)
+    return {
+        "margin": margin,
+        "percentile": percentile,
+        "matches": matches,
+        "success": success,
+        "term_matches": at_terms,
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _AtTerm:
+    """Margin and percentile ``(stimulus, seed, metric)`` and verdict ``(stimulus, seed)`` at one layer."""
+
+    margin: NDArray[np.floating]
+    percentile: NDArray[np.floating]
+    verdict: NDArray[np.int8]
+
+
+def _at_term(values: NDArray[np.floating], null: xr.Dataset) -> _AtTerm:
+    here = null.sel(metric=list(NULL_METRICS))
+    maximum = here["maximum"].values
+    with np.errstate(invalid="ignore"):  # ∞ − ∞
+        margin = values - maximum
+    percentile = np.full_like(values, np.nan)
+    for index, metric in enumerate(NULL_METRICS):
+        quantiles = here["quantiles"].sel(metric=metric)
+        ranks = np.interp(values[..., index], quantiles.values, 100 * quantiles["quantile"].values)
+        percentile[..., index] = np.where(np.isnan(values[..., index]), np.nan, ranks)
+    verdict = (values > maximum).all(axis=-1).astype(np.int8)
+    if np.isnan(maximum).any():
+        verdict[:] = VERDICTS["missing"]
+    if _indistinct(maximum):
+        verdict[:] = VERDICTS["unattainable"]
+    verdict[np.isnan(values).any(axis=-1)] = VERDICTS["missing"]
+    return _AtTerm(margin, percentile, verdict)
+
+
+def _together(verdicts: Sequence[NDArray[np.int8]]) -> NDArray[np.int8]:
+    """The verdict on all terms: the first of missing, no, unattainable and yes that one of them has."""
+    found = np.full_like(verdicts[0], VERDICTS["yes"])
+    for verdict in ("unattainable", "no", "missing"):
+        for each in verdicts:
+            found[each == VERDICTS[verdict]] = VERDICTS[verdict]
+    return found
 
 
 def _indistinct(maximum: NDArray[np.floating]) -> bool:

@@ -22,6 +22,7 @@ from .metamers import MetamerTable, metamer_table
 from .null import Null, histograms, match_charts, null
 from .pictures import is_tiny, picture_size
 from .snippets import at
+from .terms import TermSummary, term_summaries
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,6 +44,7 @@ class ModelSection:
     stimuli: int
     rows: list[Row]
     layers: list[LayerSummary]
+    terms: list[TermSummary]
     measured_layers: list[str]
     null: Null | None
     has_match: bool
@@ -135,6 +137,7 @@ def model_section(
         stimuli=len(model.stimuli),
         rows=gallery(model, facts, final, count, room),
         layers=layer_summaries(model, final),
+        terms=term_summaries(model),
         measured_layers=model.measured_layers,
         null=null(model),
         has_match=model.matches is not None,

@@ -27,6 +27,10 @@ CODES: Mapping[str, str] = {
     "proportion": (
         f"flags = {_MATCH}[{{part}}].sel(layer={{layer}})\n(flags == 1).sum().item() / flags.isin([0, 1]).sum().item()"
     ),
+    "term": (
+        f"flags = {_MATCH}[{{part}}].sel(layer={{layer}}, measured_layer={{measured_layer}})\n"
+        "(flags == 1).sum().item() / flags.isin([0, 1]).sum().item()"
+    ),
     "unattainable": f'({_MATCH}["matches"].sel(layer={{layer}}) == 2).sum().item()',
     "maximum": '{study}[{null}]["maximum"].sel(layer={layer}, metric={metric}).item()',
     "state": f'{_METAMERS}["state"].isin([{{state}}]).sum().item()',

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...framework.contract import examine
+from ...framework.joint import single_layers, terms_of
 from ...framework.limits import free_memory
 from ...framework.study import Study, load_stimuli
 from ..synthesis.settings import Settings
@@ -47,8 +48,8 @@ def batch_bytes(part: Part) -> int:
     outline = examine(part.model, part.layers).outline
     kept = {layer.name: layer.kept_bytes for layer in outline}
     units = {layer.name: layer.units for layer in outline}
-    of_layer = max(kept.get(layer, max(kept.values())) for layer in part.layers)
-    measured = [4 * units.get(layer, 0) for layer in part.measured]
+    of_layer = max(kept.get(layer, max(kept.values())) for layer in single_layers(part.layers))
+    measured = [4 * sum(units.get(term.layer, 0) for term in terms_of(layer)) for layer in part.measured]
     passing = 4 * _PASSING * max(units.values())
     return of_layer + 2 * sum(measured) + passing + _MEASURING * max(measured) + _COPIES * signal_bytes(part)
 

@@ -11,6 +11,7 @@ import torch
 from ...framework.contract import examine
 from ...framework.devices import check_precision
 from ...framework.domains import blank_signal
+from ...framework.joint import terms_of, with_terms
 from ...framework.manager import Plugins
 from ...framework.running import channels_last, frozen, keeping_memory
 from ...framework.study import Study, load_stimuli
@@ -68,7 +69,7 @@ def _estimate(study: Study, plugins: Plugins, device: torch.device) -> Estimate:
         metamers += len(part.layers) * each
         units = {layer.name: layer.units for layer in examine(part.model, part.layers).outline}
         largest = max(units.values())
-        sizes = [units.get(layer, 0) for layer in part.layers]
+        sizes = [sum(units.get(term.layer, 0) for term in terms_of(layer)) for layer in with_terms(part.layers)]
         null = null_bytes(signals, [units["input"], *sizes], largest)
         most = max(most, null, int(_KEPT * null) + together * batch_bytes(part))
         scratch = max(scratch, 4 * signals * (units["input"] + sum(sizes) + max(sizes)))
@@ -84,12 +85,14 @@ def _update_seconds(part: Part, procedure: Procedure, device: torch.device) -> I
     start = blank_signal(domain, device=device)
     with frozen(module), channels_last(module, domain), keeping_memory():
         for layer in part.layers:
-            with part.model.tap([layer]) as tap:
+            terms = terms_of(layer)
+            with part.model.tap([term.layer for term in terms]) as tap:
                 with torch.no_grad():
-                    target = tap(start + 0.1 * (domain.high - domain.low))[layer].clone()
+                    read = tap(start + 0.1 * (domain.high - domain.low))
+                targets, weights = [each.clone() for each in read.values()], [term.weight for term in terms]
                 for steps in (1, 3):  # the first is the warm-up
                     began = time.perf_counter()
                     trial = replace(procedure, settings=replace(procedure.settings, steps=steps))
-                    match_layer(tap, target, start, trial, domain)
+                    match_layer(tap, targets, start, trial, domain, weights=weights)
                     taken = time.perf_counter() - began
             yield taken / steps

@@ -159,7 +159,7 @@ def _model(name: str, dataset: xr.Dataset, null: xr.Dataset | None) -> dict[str,
         path: xr.Dataset(attrs={"model": name, "options": "{}", **_attributes(dataset, of_study=False)}),
         f"{path}/stimuli": _part(dataset, natural.values()).rename({old: new for new, old in natural.items()}),
         f"{path}/metamers": _part(dataset, metamer_variables(dims)).assign_attrs(settings=dataset.attrs["settings"]),
-        f"{path}/match": _part(judged, {**match_variables(), **success_variables()}),
+        f"{path}/match": _part(judged, {**match_variables(joint=True), **success_variables(joint=True)}),
         **({} if null is None else {f"{path}/null": null}),
     }
 
@@ -172,8 +172,9 @@ def _part(dataset: xr.Dataset, names: Iterable[str]) -> xr.Dataset:
 
 def _undecided(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
     """Return the verdicts that a Dataset lacks, all marked as missing."""
-    missing = {name: variable for name, variable in success_variables().items() if name not in dataset}
-    at = {dim: dataset[dim].values.tolist() for dim in ("layer", "stimulus", "seed", "metric")}
+    variables = success_variables(joint="quantised_term_match" in dataset)
+    missing = {name: variable for name, variable in variables.items() if name not in dataset}
+    at = {dim: dataset[dim].values.tolist() for dim in ("layer", "measured_layer", "stimulus", "seed", "metric")}
     return {str(name): array for name, array in Group(missing, at).empty().data_vars.items()}
 
 

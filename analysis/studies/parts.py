@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ...framework.choosing import choose_layers
-from ...framework.contract import examine, on_device
+from ...framework.contract import has_relus, on_device
 from ...framework.groups import numbered
 from ...framework.manager import Plugins
 from ...framework.models import Model
@@ -75,6 +75,5 @@ def _load(name: str, use: ModelReference, plugins: Plugins, device: torch.device
     on_device(model, device)
     layers = choose_layers(model, use.layers)
     measured = measured_layers(model, layers)
-    contract = examine(model, layers)
-    relus = tuple(contract.relus[layer] for layer in layers)
+    relus = has_relus(model, layers)
     return Part(model_key(name), name, use, model, layers, measured, relus, model.weights_sha256())

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ...framework.contract import examine, on_device
+from ...framework.contract import on_device
 from ...framework.devices import made_on, repeatable
 from ...framework.domains import Domain
 from ...framework.errors import MetameryError
 from ...framework.folding import folded
+from ...framework.joint import is_joint, single_layers, terms_of, with_terms
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.randomness import derived_seed
@@ -28,6 +29,7 @@ from .behind import Behind
 from .matching import Record, match_layer
 from .passes import Compiled
 from .procedure import Procedure
+from .responses import Responses, respond
 from .settings import Settings
 from .settling import NEEDS_NULL, Settling
 
@@ -67,11 +69,14 @@ def partition(layers: int, stimuli: int, seeds: int, batch_size: int) -> list[li
     ]
 
 
-def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: int, name: str) -> torch.Tensor:
-    """Draw the signal that a synthesis starts from; it depends on the seeds and the stimulus's name alone.
+def starting_noise(
+    domain: Domain, noise: float | None, seed: int, repetition: int, name: str, around: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Draw the signal that a synthesis starts from; its noise depends on the seeds and the stimulus's name alone.
 
     Images: the middle of the range plus normal noise of 0.05 of the range, clamped to it. Waveforms: normal noise
-    of 1e-7 (Feather et al. 2023, Methods). The same for every layer.
+    of 1e-7 (Feather et al. 2023, Methods). The same for every layer. Given `around`, a signal of the domain's shape,
+    the noise is added to that.
 
     Returns
     -------
@@ -81,7 +86,7 @@ def starting_noise(domain: Domain, noise: float | None, seed: int, repetition: i
     generator = torch.Generator().manual_seed(derived_seed(seed, repetition, name))
     drawn = torch.randn(domain.shape, generator=generator, dtype=torch.float32, device="cpu")
     scale = domain.starting_noise if noise is None else noise * domain.unit
-    return (domain.middle + scale * drawn).clamp(domain.low, domain.high)
+    return ((domain.middle if around is None else around) + scale * drawn).clamp(domain.low, domain.high)
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,7 @@ def make_metamers(
         raise MetameryError("the network is stochastic and cannot be compiled: expected compiled = false")
     progress = progress or Progress()
     names, settings = natural.names, procedure.settings
+    has_joint = any(map(is_joint, layers))
     module = on_device(model, device)
     dtype = signal_type(module)
     with (
@@ -182,34 +188,51 @@ def make_metamers(
         for waiting, signals in zip(blocks, reading, strict=True):
             block = waiting[0].stimuli
             with drawing(model, derived_seed(seed, "natural", block.start)):
-                targets, natural_classes, confidence = _pass(model, signals.to(device, dtype), measured)
-            correct = [natural.grade(block.start + i, int(predicted)) for i, predicted in enumerate(natural_classes)]
+                originals = respond(model, signals.to(device, dtype), measured)
+            targets, around = originals.activations, _around(settings.start, natural, block, signals)
+            correct = [natural.grade(block.start + i, int(best)) for i, best in enumerate(originals.predicted)]
             behind.do(
                 write,
                 "stimuli",
                 {"stimulus": block},
-                {"predicted": natural_classes, "confidence": confidence, "correct": correct},
+                {"predicted": originals.predicted, "confidence": originals.confidence, "correct": correct},
             )
             for batch in waiting:
                 layer = layers[batch.layer]
                 progress.describe(f"{layer}, stimuli {block.start + 1} to {block.stop}")
-                noise = [starting_noise(model.domain, settings.noise, seed, batch.seed, name) for name in names[block]]
-                settled = None if null is None else _settling(model, targets[layer], natural_classes, null, layer)
-                with drawing(model, derived_seed(seed, layer, batch.seed, block.start)), model.tap([layer]) as tap:
+                starts = [
+                    starting_noise(model.domain, settings.noise, seed, batch.seed, name, each)
+                    for name, each in zip(names[block], around, strict=True)
+                ]
+                settled = None if null is None else _settling(model, originals, null, layer)
+                terms = terms_of(layer)
+                drawn = derived_seed(seed, layer, batch.seed, block.start)
+                with drawing(model, drawn), model.tap([term.layer for term in terms]) as tap:
                     with repeatable(settings.precision):
                         record = match_layer(
                             tap,
-                            targets[layer],
-                            torch.stack(noise).to(device, dtype),
+                            [targets[term.layer] for term in terms],
+                            torch.stack(starts).to(device, dtype),
                             procedure,
                             model.domain,
                             advance,
                             capture=not model.stochastic,
                             settled=settled,
                             compiled=compiled[layer] if settings.compiled else None,
+                            weights=[term.weight for term in terms],
                         )
-                    answers = _match(model, record, targets, layer, natural_classes, metrics)
+                    answers = _match(model, record, originals, layer, metrics, joint=has_joint)
                 behind.do(store, batch, answers, _in_region(_metamer_values(record, machine)))
+
+
+def _around(start: str, natural: NaturalSignals, block: slice, signals: torch.Tensor) -> Sequence[torch.Tensor | None]:
+    """Return for each signal of a block what its starting noise is added to; None where that is the middle."""
+    if start == "noise":
+        return [None] * len(signals)
+    if start == "natural":
+        return [*signals]
+    following = block.stop % len(natural.names)
+    return [*signals[1:], *natural.signals(slice(following, following + 1))]
 
 
 def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], settings: Settings) -> Group:
@@ -231,8 +254,9 @@ def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], set
 
 def match_group(layers: Sequence[str], measured: Sequence[str], names: Sequence[str], settings: Settings) -> Group:
     """The group that holds the match of a model's metamers; its chunks are the batches."""
+    has_joint = any(map(is_joint, layers))
     return Group(
-        variables={**match_variables(), **success_variables()},
+        variables={**match_variables(joint=has_joint), **success_variables(joint=has_joint)},
         coordinates={
             "layer": list(layers),
             "measured_layer": list(measured),
@@ -262,69 +286,44 @@ def _metamer_values(record: Record, machine: str) -> dict[str, NDArray[Any]]:
 
 
 def _match(
-    model: Model,
-    record: Record,
-    targets: Mapping[str, torch.Tensor],
-    layer: str,
-    natural_classes: NDArray[np.int64],
-    metrics: Sequence[str],
+    model: Model, record: Record, originals: Responses, layer: str, metrics: Sequence[str], *, joint: bool
 ) -> dict[str, NDArray[Any]]:
-    """Values of a batch for the group ``match``; those of failed metamers are missing."""
-    failed = record.states.numpy() == STATES["failed"]
-    activations, predicted, confidence = _pass(model, record.signals, list(targets))
-    everywhere = np.stack([measure(activations[name], target, metrics) for name, target in targets.items()])
+    """Values of a batch for the group ``match``; those of failed metamers are missing.
+
+    With `joint`, some layers of the study are joint layers.
+    """
+    targets, failed = originals.activations, record.states.numpy() == STATES["failed"]
+    exact = respond(model, record.signals, list(targets))
+    everywhere = np.stack([measure(exact.activations[name], target, metrics) for name, target in targets.items()])
     everywhere[:, failed] = np.nan
-    responses = {"": _answered(failed, natural_classes, predicted, confidence)}
-    activations, predicted, confidence = _pass(model, model.domain.quantise(record.signals), [layer])
-    rounded = measure(activations[layer], targets[layer], metrics)
-    rounded[failed] = np.nan
-    responses["quantised_"] = _answered(failed, natural_classes, predicted, confidence)
+    own = with_terms([layer])
+    rounded = respond(model, model.domain.quantise(record.signals), own)
+    fits = {name: measure(rounded.activations[name], targets[name], metrics) for name in own}
+    for values in fits.values():
+        values[failed] = np.nan
+    at_terms = {}
+    if joint:
+        missing = np.full_like(fits[layer], np.nan)
+        each = np.stack([fits.get(name, missing) if name != layer else missing for name in targets])
+        at_terms = {"quantised_term_match": each[None, :, :, None]}
+    answers = {
+        prefix + name: values
+        for prefix, responses in (("", exact), ("quantised_", rounded))
+        for name, values in _in_region(responses.variables(originals, failed)).items()
+    }
     return {
         "match": everywhere[None, :, :, None],
-        "quantised_match": rounded[None, :, None],
-        **{prefix + name: values for prefix, own in responses.items() for name, values in _in_region(own).items()},
+        "quantised_match": fits[layer][None, :, None],
+        **at_terms,
+        **answers,
     }
 
 
-def _settling(
-    model: Model, targets: torch.Tensor, classes: NDArray[np.int64], null: xr.Dataset, layer: str
-) -> Settling:
-    def read(signals: torch.Tensor) -> tuple[torch.Tensor, NDArray[np.int64]]:
-        activations, predicted, _ = _pass(model, model.domain.quantise(signals), [layer])
-        return activations[layer], predicted
+def _settling(model: Model, originals: Responses, null: xr.Dataset, layer: str) -> Settling:
+    def read(signals: torch.Tensor) -> Responses:
+        return respond(model, model.domain.quantise(signals), single_layers([layer]))
 
-    return Settling(read, targets, classes, null, layer)
-
-
-def _answered(
-    failed: NDArray[np.bool_],
-    natural: NDArray[np.int64],
-    predicted: NDArray[np.int64],
-    confidence: NDArray[np.float32],
-) -> dict[str, NDArray[Any]]:
-    agrees = np.where((predicted < 0) | (natural < 0), -1, predicted == natural)
-    return {
-        "predicted": np.where(failed, -1, predicted),
-        "confidence": np.where(failed, np.nan, confidence),
-        "agrees": np.where(failed, -1, agrees),
-    }
-
-
-@torch.no_grad()
-def _pass(
-    model: Model, signals: torch.Tensor, layers: Sequence[str]
-) -> tuple[dict[str, torch.Tensor], NDArray[np.int64], NDArray[np.float32]]:
-    """Activations at some layers, and each signal's best class and its softmax probability.
-
-    The classes are −1 where the network has none.
-    """
-    with model.tap(list(dict.fromkeys([*layers, "output"]))) as tap:
-        activations = tap(signals)
-    logits = activations["output"]
-    if examine(model).classes is None:
-        return activations, np.full(len(logits), -1), np.full(len(logits), np.nan, dtype=np.float32)
-    best = logits.float().softmax(dim=1).max(dim=1)
-    return activations, best.indices.cpu().numpy(), best.values.cpu().numpy()
+    return Settling(read, originals, null, layer)
 
 
 def _in_region(values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

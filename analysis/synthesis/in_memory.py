@@ -11,9 +11,10 @@ import torch
 import xarray as xr
 
 from ...framework.choosing import choose_layers
-from ...framework.contract import examine, on_device
+from ...framework.contract import has_relus, on_device
 from ...framework.devices import check_precision
 from ...framework.errors import MetameryError
+from ...framework.joint import is_joint
 from ...framework.manager import Plugins
 from ...framework.models import Model
 from ...framework.progress import Progress
@@ -150,6 +151,7 @@ def _empty(model: Model, layers: Sequence[str], stimuli: Sequence[Stimulus], set
     """All variables of the result, filled with what is known before synthesis, with the model's attributes."""
     names, measured = [stimulus.name for stimulus in stimuli], measured_layers(model, layers)
     group, at = metamer_group(model, layers, names, settings), match_group(layers, measured, names, settings)
+    match = match_variables(joint=any(map(is_joint, layers)))
     natural = {
         "natural" if name == "signal" else f"natural_{name}": variable
         for name, variable in fitted_variables(model.domain.dims).items()
@@ -157,15 +159,15 @@ def _empty(model: Model, layers: Sequence[str], stimuli: Sequence[Stimulus], set
     answers = {stimulus.name: {s: sorted(a, key=str) for s, a in stimulus.answers.items()} for stimulus in stimuli}
     versions = {name: value for name, value in provenance().items() if name != "created"}  # equal calls, equal results
     result = Group(
-        {**group.variables, **match_variables(), **natural, **stimuli_variables()},
+        {**group.variables, **match, **natural, **stimuli_variables()},
         {**group.coordinates, **at.coordinates},
         group.sizes,
         attributes={**group.attributes, **model.attributes(), "answers": json.dumps(answers), **versions},
     ).empty()
     for name in stimuli_variables():
         result[name].values[:] = [getattr(stimulus, name) for stimulus in stimuli]
-    relus = examine(model, layers).relus
-    result["modified_relu"].values[:] = [relus[layer] and settings.modified_relu for layer in layers]
+    relus = has_relus(model, layers)
+    result["modified_relu"].values[:] = [relu and settings.modified_relu for relu in relus]
     return result
 
 

@@ -1,4 +1,4 @@
-"""The core of metamer synthesis: a batch of signals whose activations at one layer approach given targets.
+"""The core of metamer synthesis: a batch of signals whose activations at a layer, or a joint one, approach targets.
 
 `match_layer` is a function from arrays to a `Record`. Every signal of the batch is optimised by itself, with
 its own loss, gradient and state of the optimizer; one that has finished or failed leaves the batch.
@@ -22,7 +22,7 @@ from ...framework.domains import Domain
 from ...framework.layers import Tap
 from ...framework.schema import STATES
 from . import passes
-from .passes import Compiled, Pass, Pull
+from .passes import Compiled, Pass, Pull, Targets, relative_weights
 from .procedure import Procedure
 from .settings import Settings
 
@@ -51,7 +51,8 @@ class Record:
     signals
         ``(B, …)``, the last iterates.
     losses
-        ``(B, steps + 1)``, before each update and after the last; NaN after a signal has left.
+        ``(B, steps + 1)``, before each update and after the last; NaN after a signal has left. With several terms, the
+        weighted mean of their distances, where a term that pushes counts as negative.
     steps
         ``(B,)``, number of updates made.
     states
@@ -69,7 +70,7 @@ class Record:
 
 def match_layer(
     tap: Tap,
-    targets: torch.Tensor,
+    targets: torch.Tensor | Sequence[torch.Tensor],
     start: torch.Tensor,
     procedure: Procedure,
     domain: Domain,
@@ -78,15 +79,16 @@ def match_layer(
     capture: bool = False,
     settled: Settled | None = None,
     compiled: Compiled | None = None,
+    weights: Sequence[float] = (1.0,),
 ) -> Record:
     """Move signals until their activations at a layer match the targets.
 
     Parameters
     ----------
     tap
-        Open on one layer of a network in eval mode with frozen weights.
+        Open on one layer of a network in eval mode with frozen weights, or on several, the terms of the objective.
     targets
-        Activations to match, ``(B, …)``.
+        Activations to match, ``(B, …)``; with several terms, those of each.
     start
         Signals to start from, ``(B, …)``; they are not changed.
     procedure
@@ -103,6 +105,8 @@ def match_layer(
         distances and their rows in the batch; those for which it returns True leave the batch. By default none does.
     compiled
         Compiles the pass, which then is used until the first signal leaves; by default it runs as it is.
+    weights
+        Weight of each term, see `passes`.
 
     Returns
     -------
@@ -128,31 +132,37 @@ def match_layer(
     """
     settings = procedure.settings
     batch = len(start)
-    targets = targets.to(torch.promote_types(targets.dtype, torch.float32))
-    losses = start.new_full((batch, settings.steps + 1), torch.nan, dtype=targets.dtype)
+    every = [targets] if isinstance(targets, torch.Tensor) else targets
+    every = [each.to(torch.promote_types(each.dtype, torch.float32)) for each in every]
+    losses = start.new_full((batch, settings.steps + 1), torch.nan, dtype=every[0].dtype)
     steps = torch.zeros(batch, dtype=torch.int32, device="cpu")
     states = torch.full((batch,), STATES["done"], dtype=torch.int8, device="cpu")
-    reasons = [_unfit(target) for target in targets]
+    reasons = [next(filter(None, map(_unfit, own)), "") for own in zip(*every, strict=True)]
     finished = start.clone()
 
     rows = [row for row, reason in enumerate(reasons) if not reason]
     advance((batch - len(rows)) * settings.steps)
-    pool = _Pool(finished, targets, rows, procedure.optimizer)
+    pool = _Pool(finished, every, weights, rows, procedure.optimizer)
     capture &= start.device.type == "cuda"
     captured: Callable[[], Pull] | None = None
     plain = partial(passes.pull, tap=tap, procedure=procedure, domain=domain)
+    if rows and len(every) > 1:
+        pool.weights = relative_weights(weights, plain(pool.signals, *pool.aims, differentiate=False)[0])
     run: Pass = plain
+    shares = torch.tensor(weights, dtype=losses.dtype, device=losses.device)
+    shares = (shares / shares.abs().sum())[:, None]
     unchanged = 0  # updates since the last signal left
     for update in range(settings.steps + 1):
         if not pool.rows:
             break
         last = update == settings.steps
         if last:
-            distances, gradient = plain(pool.signals, pool.targets, differentiate=False)
+            found, gradient = plain(pool.signals, *pool.aims, differentiate=False)
         elif captured is not None:
-            distances, gradient = captured()
+            found, gradient = captured()
         else:
-            distances, gradient = run(pool.signals, pool.targets)
+            found, gradient = run(pool.signals, *pool.aims)
+        distances = found[0] if len(every) == 1 else (shares * found).sum(dim=0)
         losses[pool.index, update] = distances
         if update % SYNC_EVERY == 0 or last:
             leaving = _leaving(distances, gradient, settings, update)
@@ -173,9 +183,9 @@ def match_layer(
             break
         if unchanged == SYNC_EVERY and settings.steps - update >= CAPTURE_FOR:
             if compiled is not None:
-                run = compiled(plain, pool.signals, pool.targets, distances)
+                run = compiled(plain, pool.signals, *pool.aims, found)
             if capture:
-                captured = passes.capture(partial(run, pool.signals, pool.targets), distances)
+                captured = passes.capture(partial(run, pool.signals, *pool.aims), found)
         pool.step(gradient, settings.rate(update))
         pool.signals.clamp_(domain.low, domain.high)
         advance(len(pool.rows))
@@ -192,17 +202,28 @@ class _Pool:
     Parameters
     ----------
     signals, targets
-        All signals of the batch, and the activations to match.
+        All signals of the batch, and the activations to match at each term.
+    weights
+        Weight of each term.
     rows
         Indices of those to be worked on.
     make
         Factory of the optimizer.
     """
 
-    def __init__(self, signals: torch.Tensor, targets: torch.Tensor, rows: list[int], make: OptimizerFactory) -> None:
+    def __init__(
+        self,
+        signals: torch.Tensor,
+        targets: Sequence[torch.Tensor],
+        weights: Sequence[float],
+        rows: list[int],
+        make: OptimizerFactory,
+    ) -> None:
         self.rows = rows
         self.signals = signals[rows].clone()
-        self.targets = targets[rows]
+        self.targets = tuple(each[rows] for each in targets)
+        shared = torch.tensor(weights, dtype=targets[0].dtype, device=signals.device)
+        self.weights = shared[:, None].expand(-1, len(rows))
         self.index = torch.tensor(rows, dtype=torch.long, device=signals.device)
         self._whole = False
         if rows:
@@ -210,6 +231,11 @@ class _Pool:
             self._whole = type(self._optimizer) in ELEMENTWISE
             if not self._whole:
                 self._optimizer = make(list(self.signals.unbind()))
+
+    @property
+    def aims(self) -> tuple[Targets, torch.Tensor]:
+        """The targets, and the weights of each term and signal."""
+        return self.targets, self.weights
 
     def step(self, gradient: torch.Tensor, rate: float) -> None:
         """Make one update."""
@@ -225,7 +251,8 @@ class _Pool:
     def keep(self, indices: list[int]) -> None:
         """Keep only these signals."""
         self.rows = [self.rows[index] for index in indices]
-        self.targets, self.index = self.targets[indices], self.index[indices]
+        self.targets = tuple(each[indices] for each in self.targets)
+        self.weights, self.index = self.weights[:, indices], self.index[indices]
         (group,) = self._optimizer.param_groups
         if self._whole:
             state = self._optimizer.state[self.signals]

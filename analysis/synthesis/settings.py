@@ -39,6 +39,8 @@ PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 STOPS = ("steps", "verdict")
 
+STARTS = ("noise", "natural", "other")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -66,9 +68,12 @@ class Settings:
         Whether the ReLU at the end of the matched layer lets gradients of units that are off pass.
     total_variation, bounds
         Weights of the priors, added to the distance.
+    start
+        What the starting noise is added to: ``noise``, the middle of the domain's range; ``natural``, the stimulus
+        itself; ``other``, the next stimulus, or the first after the last.
     noise
-        Standard deviation of the starting noise, as a fraction of the domain's range for images (about its middle), in
-        units of full scale for waveforms (about 0); None takes 0.05 and 1e-7.
+        Standard deviation of the starting noise, as a fraction of the domain's range for images, in units of full scale
+        for waveforms; None takes 0.05 and 1e-7.
     precision
         Precision of the forward and backward pass: ``float32``, ``tf32`` on CUDA, ``bfloat16`` or ``float16``; the
         signal, the distance and the update stay in float32.
@@ -96,6 +101,7 @@ class Settings:
     modified_relu: bool = True
     total_variation: float = 0.0
     bounds: float = 0.0
+    start: str = "noise"
     noise: float | None = None
     precision: str = "float32"
     compiled: bool = False
@@ -108,6 +114,7 @@ class Settings:
         one_of("schedule", self.schedule, SCHEDULES)
         one_of("precision", self.precision, PRECISIONS)
         one_of("stop", self.stop, STOPS)
+        one_of("start", self.start, STARTS)
         for name in ("steps", "seeds", "batch_size"):
             object.__setattr__(self, name, whole(name, getattr(self, name), 1, MAX_COUNT))
         for name in ("tolerance", "total_variation", "bounds", "noise"):

@@ -1,9 +1,15 @@
-"""Distances and optimizers for synthesis."""
+"""Distances and optimizers for synthesis, and several networks as one."""
 
 from __future__ import annotations
 
 from ...framework.hookspecs import hookimpl
 from ...framework.registry import Register
+
+
+@hookimpl
+def register_models(register: Register) -> None:
+    summary = "several models, whose metamers match in all of them: models = [NAME, …]"
+    register("together", "metamery.analysis.synthesis.together:together", summary)
 
 
 @hookimpl

@@ -14,7 +14,7 @@ import pytest
 import zarr
 from inputs import TINY
 from metamery.analysis import success_by_layer
-from metamery.analysis.commands.studies import DEMO_STEPS
+from metamery.analysis.commands.demo import DEMO_STEPS
 from metamery.analysis.report.numbers import interval
 from metamery.framework import MetameryError, Study, open_study
 from metamery.framework.cli import main

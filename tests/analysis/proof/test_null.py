@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import combinations, permutations
@@ -17,7 +19,7 @@ from metamery.analysis import null_distribution
 from metamery.analysis.proof.measures import MEASURES
 from metamery.analysis.proof.null import NULL_METRICS, TooFewSignalsError, cache_folder
 from metamery.analysis.proof.pairs import RowFile
-from metamery.framework import ImageDomain, MetameryError, Model, Stimulus
+from metamery.framework import ImageDomain, MetameryError, Model, Stimulus, owners
 from metamery.framework.progress import Progress
 from metamery.framework.schema import check_dataset
 from metamery.framework.testing import example_model
@@ -239,6 +241,21 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     (tmp_path / "rows").symlink_to("/dev/full")
     with pytest.raises(MetameryError, match="No space left on device"):
         RowFile(tmp_path / "rows").append(np.zeros((1, 10), dtype=np.float32))
+
+
+def test_what_a_killed_process_left_in_the_cache_is_removed_where_nothing_is_written(
+    stimuli: list[Stimulus], tmp_path: Path
+) -> None:
+    null_distribution(example_model(), stimuli, ["1"], cache=tmp_path)
+    kept = {path.name for path in tmp_path.iterdir()}
+    script = f"from metamery.framework.owners import Path, owned; print(owned(Path({str(tmp_path)!r}), '.null.'))"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    dead = Path(said.stdout.strip())
+    own = owners.owned(tmp_path, ".null.")
+    for folder in (dead, own):
+        (folder / "new").mkdir(parents=True)
+    null_distribution(example_model(), stimuli, ["1"], cache=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == kept | {own.name}
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -55,11 +55,11 @@ def test_a_stochastic_network_is_not_compiled():
 def test_another_result_is_refused():
     signals, targets = torch.rand(2, 3), torch.rand(2, 3)
 
-    def run(signals, targets):
-        return (signals - targets).square().sum(dim=1), signals
+    def run(signals, targets, weights):
+        return (signals - targets[0]).square().sum(dim=1), signals
 
-    compiled = passes.Compiled()
-    compiled._kept[(*signals.shape, signals.dtype, *targets.shape, targets.dtype)] = run
-    assert compiled(run, signals, targets, run(signals, targets)[0]) is run
+    compiled, given = passes.Compiled(), (signals, (targets,), torch.ones(1, 2))
+    compiled._kept[tuple((*each.shape, each.dtype) for each in (signals, targets))] = run
+    assert compiled(run, *given, run(*given)[0]) is run
     with pytest.raises(MetameryError, match="compiled, the network gives other activations"):
-        compiled(run, signals, targets, run(signals, targets)[0] * 1.1)
+        compiled(run, *given, run(*given)[0] * 1.1)

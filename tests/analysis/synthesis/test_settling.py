@@ -7,9 +7,14 @@ import xarray as xr
 from metamery.analysis import judge, null_distribution, run_study, synthesise, write_report
 from metamery.analysis.proof.measures import NULL_METRICS, snr_db
 from metamery.analysis.proof.success import settled_from
+from metamery.analysis.synthesis.responses import Responses
 from metamery.analysis.synthesis.settling import LOOK_EVERY, Settling
 from metamery.framework import MetameryError, Study, open_study, testing
 from metamery.framework.study import ModelReference, Reference
+
+
+def responses(activations, classes, layer="1"):
+    return Responses({layer: activations}, classes, np.ones(len(classes)), classes[:, None])
 
 
 def null_of(*maximum):
@@ -20,9 +25,9 @@ def null_of(*maximum):
 def test_nothing_is_settled_where_nothing_can_succeed(maximum):
     assert settled_from(null_of(*maximum), "1") == {}
     assert settled_from(null_of(0.5, 0.5, 3.0), "2") == {}
-    settling = Settling(
-        lambda signals: (signals, np.zeros(2, int)), torch.rand(2, 9), np.zeros(2, int), null_of(*maximum), "1"
-    )
+    classes = np.zeros(2, int)
+    originals = responses(torch.rand(2, 9), classes)
+    settling = Settling(lambda signals: responses(signals, classes), originals, null_of(*maximum), "1")
     assert settling(LOOK_EVERY, torch.rand(2, 9), torch.ones(2), [0, 1]) == [False, False]
 
 
@@ -39,7 +44,8 @@ def test_two_looks_one_after_the_other_settle_it():
     target = torch.randn(3, 200, generator=torch.Generator().manual_seed(0))
     classes = np.array([5, 6, 7])
     answers = classes.copy()
-    settling = Settling(lambda signals: (signals, answers[rows]), target, classes, null_of(0.5, 0.5, 3.0), "1")
+    originals, null = responses(target, classes), null_of(0.5, 0.5, 3.0)
+    settling = Settling(lambda signals: responses(signals, answers[rows]), originals, null, "1")
 
     def look(signals, rows):
         assert settling(LOOK_EVERY + 10, signals, torch.ones(len(rows)), rows) == [False] * len(rows)  # no look
@@ -58,9 +64,27 @@ def test_two_looks_one_after_the_other_settle_it():
 
 
 def test_a_network_without_classes_is_judged_by_the_match_alone():
-    target, none = torch.randn(1, 50, generator=torch.Generator().manual_seed(0)), np.array([-1])
-    settling = Settling(lambda signals: (signals, none), target, none, null_of(0.5, 0.5, 3.0), "1")
+    target, none = torch.randn(1, 50, generator=torch.Generator().manual_seed(0)), np.empty((1, 0), int)
+
+    def read(signals):
+        return Responses({"1": signals}, np.array([-1]), np.ones(1), none)
+
+    settling = Settling(read, read(target), null_of(0.5, 0.5, 3.0), "1")
     assert [settling(LOOK_EVERY, target, torch.ones(1), [0]) for _ in range(2)] == [[False], [True]]
+
+
+def test_every_term_of_a_joint_layer_has_to_be_settled():
+    target = torch.randn(2, 200, generator=torch.Generator().manual_seed(0))
+    classes, null = np.array([5, 6]), xr.concat([null_of(0.5, 0.5, 3.0)] * 2, "layer").assign_coords(layer=["1", "2"])
+
+    def read(signals):
+        at_2 = torch.stack([signals[0], -signals[1]])
+        return Responses({"1": signals, "2": at_2}, classes, np.ones(2), classes[:, None])
+
+    originals = Responses({"1": target, "2": target}, classes, np.ones(2), classes[:, None])
+    for layer, expected in (("1 + 2", [True, False]), ("1 - 2", [True, True])):
+        settling = Settling(read, originals, null, layer)
+        assert [settling(LOOK_EVERY, target, torch.ones(2), [0, 1]) for _ in range(2)][-1] == expected
 
 
 @pytest.fixture(scope="module")

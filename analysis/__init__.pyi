@@ -1,5 +1,7 @@
 from . import plot as plot
 from . import statistics as statistics
+from .card.contents import read_card as read_card
+from .card.work import make_card as make_card
 from .proof.measures import match as match
 from .proof.null import null_distribution as null_distribution
 from .proof.success import judge as judge

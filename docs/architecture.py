@@ -26,6 +26,7 @@ PARTS = (
     "character",
     "experiment",
     "report",
+    "card",
     "plot",
     "commands",
 )

@@ -50,8 +50,10 @@ docs/networks
 docs/from-model-metamers-pytorch
 docs/objectives
 docs/invariance
+docs/card
 docs/experiments
 docs/cluster
+docs/imagenet
 examples/invariance
 docs/commands
 examples/tour

@@ -39,9 +39,9 @@ def choose_layers(model: Model, wanted: Sequence[str] = ()) -> tuple[str, ...]:
     wanted = [canonical(name) for name in wanted]
     if not any(_is_pattern(name) or name.isdecimal() for name in wanted):
         return tuple(wanted)
-    layers = [layer.name for layer in examine(model).outline if layer.shape is not None and layer.name != "input"]
+    layers = _passed(model)
     if len(wanted) == 1 and wanted[0].isdecimal() and wanted[0] not in layers:
-        return _spaced(model, layers, int(wanted[0]))
+        return spaced_layers(model, int(wanted[0]))
     chosen: dict[str, None] = {}
     for name in wanted:
         if not _is_pattern(name) and list(wanted).count(name) > 1:
@@ -53,16 +53,33 @@ def choose_layers(model: Model, wanted: Sequence[str] = ()) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def _spaced(model: Model, layers: Sequence[str], count: int) -> tuple[str, ...]:
-    """Of the model's own layers, or of all if these are too few, as many as asked for, the last one included."""
+def spaced_layers(model: Model, count: int) -> tuple[str, ...]:
+    """Return a number of layers, evenly spaced in depth from the first to the last.
+
+    They are among the model's own layers, or among all layers of a forward pass if its own are too few.
+
+    Raises
+    ------
+    MetameryError
+        There are fewer layers than asked for.
+
+    >>> from metamery.framework.testing import example_model
+    >>> spaced_layers(example_model(), 3)
+    ('1', '2', 'output')
+    """
     own = model.objectives or model.layers
-    among = own if 0 < count <= len(own) else layers
+    among = own if 0 < count <= len(own) else _passed(model)
     if not 0 < count <= len(among):
         raise MetameryError(f"{count} layers are asked for, expected 1 to {len(among)}, or names of layers")
     first, last = 0, len(among) - 1
     if count == 1:
         return (among[last],)
     return tuple(among[round(first + index * (last - first) / (count - 1))] for index in range(count))
+
+
+def _passed(model: Model) -> list[str]:
+    """All layers of a forward pass, in its order."""
+    return [layer.name for layer in examine(model).outline if layer.shape is not None and layer.name != "input"]
 
 
 def _is_pattern(name: str) -> bool:

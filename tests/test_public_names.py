@@ -15,8 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("metamery.analysis", "metamery.framework", "metamery.training")
 WITH_EXAMPLES = ("metamery.analysis", "metamery.analysis.plot", "metamery.training")
-WITHOUT = {"match_layer", "run_training", "prepare", "trained"}
-"""Functions that take tools of the layer below, or a run's folder."""
+WITHOUT = {"match_layer", "run_training", "prepare", "trained", "make_card", "read_card"}
+"""Functions that take tools of the layer below, a run's folder, or minutes."""
 
 SUBMODULE = re.compile(
     r"^\s*(?:from|import) metamery\.(?!analysis\.(?:plot|statistics)\b|framework\.testing\b)\w+\.", re.MULTILINE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ...framework.hookspecs import hookimpl
+from .cards import card
 from .demo import demo
 from .evaluations import compare, evaluate, statistics
 from .experiments import experiment
@@ -20,6 +21,7 @@ def register_commands(app: typer.Typer) -> None:
     app.command()(cluster)
     for command in (evaluate, compare, statistics):
         app.command()(command)
+    app.command()(card)
     app.command()(report)
     app.command()(export)
     app.add_typer(experiment)

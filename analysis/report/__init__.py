@@ -6,9 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from ...framework.errors import MetameryError
 from ...framework.folders import READABLE, check_input
 from ...framework.model_results import ModelResults, models_of, stimulus_facts
@@ -22,18 +19,18 @@ from .evaluations import evaluations
 from .heads import Head, head
 from .layers import PARTS
 from .metrics import JUDGED
-from .numbers import number
 from .outcomes import outcomes
+from .pages import assets, environment
 from .pictures import room
 from .sections import date, model_section, run_folders
 from .snippets import CODES, at
+from .updates import Updates, updates
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["render", "write_report"]
 
-_HERE = Path(__file__).parent
 _PARTIAL = ".report."
 _PROVENANCE = {
     "metamery_version": "metamery",
@@ -100,7 +97,7 @@ def _of_folder(given: Folder, file: str | Folder | None, count: int) -> tuple[st
 
     def page() -> str:
         with open_study(folder) as tree:
-            return render(without_lost(folder, tree), count)
+            return render(without_lost(folder, tree), count, updates(folder) if "run" in tree.attrs else None)
 
     return steady([folder], page), folder_at(file) if file else folder / "report.html"
 
@@ -116,29 +113,22 @@ def _written(text: str, report: Folder) -> Folder:
     return report
 
 
-def render(tree: xr.DataTree, count: int = 40) -> str:
-    """Return the report of an open study as HTML; see `write_report`."""
+def render(tree: xr.DataTree, count: int = 40, log: Updates | None = None) -> str:
+    """Return the report of an open study as HTML, with the log of a training's updates; see `write_report`."""
     facts = stimulus_facts(tree)
     models = models_of(tree)
     attributes, runs = tree.attrs, run_folders(tree)
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    environment.globals["at"] = at
     shown = evaluations(tree)
     sections = [model_section(model, facts, count, room(len(models)), runs.get(model.name, "")) for model in models]
-    page = environment.get_template("page.html").render(
-        style=_assets("page.css", "figures.css"),
-        script=_assets("page.js", "tables.js", "snippets.js"),
+    page = environment().get_template("page.html")
+    text = page.render(
+        style=assets("page.css", "figures.css"),
+        script=assets("page.js", "tables.js", "snippets.js"),
         codes=at(**CODES),
         parts=PARTS,
         judged=JUDGED,
         evaluations=shown,
+        updates=log,
         has_contents=bool(models) or len(shown) > 1,
         models=sections,
         outcomes=outcomes(sections, tree),
@@ -151,9 +141,4 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
         asked=str(attributes.get("study") or attributes.get("run") or ""),
         head=Head("report of a study", "") if models else head(tree),
     )
-    return page.strip() + "\n"
-
-
-def _assets(*names: str) -> Markup:
-    """Return the text of some of this folder's files."""
-    return Markup("\n".join((_HERE / name).read_text(encoding="utf-8") for name in names))
+    return text.strip() + "\n"

@@ -7,6 +7,7 @@ from .logistic import logistic_regression
 from .overview import overview
 from .people import read_participants, read_recognition, select_models, select_observers, select_stages
 from .prediction import other_model_prediction
+from .random_intercept import fit_random_intercept
 from .reliability import correlate, noise_ceiling, spearman_brown, split_half
 from .resampling import bootstrap, bootstrap_mean
 
@@ -14,6 +15,7 @@ __all__ = [
     "bootstrap",
     "bootstrap_mean",
     "correlate",
+    "fit_random_intercept",
     "logistic_regression",
     "mixed_anova",
     "noise_ceiling",

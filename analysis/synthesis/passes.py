@@ -179,6 +179,6 @@ def _compiled(run: Pass, signals: torch.Tensor, targets: Targets, weights: torch
 
         again(signals, targets, weights)
     except Exception as error:  # from the network or the compiler, or there is no compiler
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+        reason = str(getattr(error, "inner_exception", error)).strip().splitlines() or [type(error).__name__]
         raise MetameryError(f"the network cannot be compiled ({reason[0]}): expected compiled = false") from None
     return again

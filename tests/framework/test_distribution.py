@@ -13,7 +13,7 @@ from metamery.framework.new_plugin import TEMPLATE
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("framework", "analysis", "training", "plugins")
-SHIPPED = (".py", ".pyi", ".html", ".css", ".js", ".md", ".safetensors", ".svg", ".toml", ".txt")
+SHIPPED = (".py", ".pyi", ".html", ".css", ".js", ".json", ".md", ".safetensors", ".svg", ".toml", ".txt")
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,7 @@ DIMENSIONS: Mapping[str, str] = {
     "other_site": "the layer that it is compared with, named by `other_model` and `other_layer`",
     "variant": "metamers of one stimulus that are pushed apart",
     "component": "singular values and directions, the largest first",
+    "distortion": "the two distortions of a pair",
     "term": "effects in an analysis of variance",
     "participant": "people",
     "channel": "channels of a picture",

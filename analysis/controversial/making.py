@@ -115,7 +115,7 @@ def make_controversial(
                     weights=(1.0, 1.0),
                 )
             rounded = common.quantise(record.signals).float().cpu().numpy()
-            finished = np.asarray(record.states.numpy() == STATES["done"])
+            finished: NDArray[np.bool_] = (record.states == STATES["done"]).numpy()
             signals[part] = np.where(_wide(finished, rounded), rounded, np.nan)
     done = np.isfinite(signals).reshape(len(signals), -1).all(axis=1)
     shown = torch.from_numpy(np.where(_wide(done, signals), signals, common.middle)).to(device, dtype)

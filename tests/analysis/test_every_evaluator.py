@@ -36,6 +36,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "diversity": {"k": 3, "steps": 12, "resamples": 20, "batch_size": 6},
     "geometry": {"components": 2, "limit": 1},
     "invariance": {"batch_size": 3, "resamples": 20},
+    "principal-distortions": {"steps": 4, "starts": 1, "limit": 1, "resamples": 20},
     "recognition": {"resamples": 20},
     "robustness": {"epsilons": [0.02], "steps": 2, "apgd_steps": 2, "batch_size": 3},
     "shift-consistency": {"batch_size": 3},
@@ -43,6 +44,7 @@ QUICK: dict[str, dict[str, Any]] = {
 }
 EVALUATORS = sorted(QUICK)
 NETWORK = TINY.replace("(144, 3)", "(144, 4)").replace('"owl"]', '"owl", "fox"]')  # AutoAttack wants four classes
+COMPARING = ("principal-distortions",)
 OF_STUDIES = ("agreement", "character", "contrast", "controversial", "diversity", "recognition")
 OF_TWO_MODELS = ("controversial",)
 GRADING = ("accuracy", "accuracy-in-noise", "accuracy-under", "autoattack", "robustness")
@@ -91,7 +93,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Context]:
         source = both if evaluator in OF_TWO_MODELS else whole
         tree = None if change is None else change(source.copy(deep=True).isel(stimulus=slice(count)))
         shown = [stimuli[index] for index in range(count)]
-        models = {name: model} if source is whole and tree is not None else pair
+        is_alone = tree is not None and source is whole and evaluator not in COMPARING
+        models = {name: model} if is_alone else pair
         return Context(models, shown, tree, generator=torch.Generator().manual_seed(0))
 
     return context

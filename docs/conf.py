@@ -53,6 +53,7 @@ docs/invariance
 docs/card
 docs/experiments
 docs/cluster
+docs/imagenet
 examples/invariance
 docs/commands
 examples/tour

@@ -14,6 +14,7 @@ from .remote import Folder, RemotePath
 RESULTS = "results.zarr"
 STUDY_FILE = "study.toml"
 RUN_FILE = "run.toml"
+UPDATES_FILE = "updates.csv"
 EXPORT_TABLE = "metamers.csv"
 EXPERIMENT_FILE = "experiment.toml"
 

@@ -35,6 +35,7 @@ DIMENSIONS: Mapping[str, str] = {
     "site": "a layer of a model, named by the coordinates `model` and `layer`",
     "other_site": "the layer that it is compared with, named by `other_model` and `other_layer`",
     "component": "singular values and directions, the largest first",
+    "distortion": "the two distortions of a pair",
     "term": "effects in an analysis of variance",
     "participant": "people",
     "channel": "channels of a picture",

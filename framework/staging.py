@@ -93,7 +93,7 @@ def exchange(staging: Path, results: Folder, path: str) -> None:
 
 def put_back(staging: Path, results: Path) -> None:
     """Move a group back that was moved out of a store and not yet replaced."""
-    with suppress(FileNotFoundError):  # nothing was moved
+    with suppress(FileNotFoundError, NotADirectoryError):  # nothing was moved, or it is a file beside the store
         target = results / (staging / _PATH_FILE).read_text(encoding="utf-8")
         if not target.exists():
             os.rename(staging / "old", target)

@@ -114,23 +114,28 @@ def test_a_study(default: Callable[..., Any], pictures: Path, tmp_path: Path) ->
 
 @pytest.mark.parametrize("default", DEFAULTS)
 @pytest.mark.parametrize(
-    "name", ["accuracy", "geometry", "invariance", "robustness", "shift-consistency", "similarity"]
+    "name",
+    ["accuracy", "geometry", "invariance", "principal-distortions", "robustness", "shift-consistency", "similarity"],
 )
 def test_an_evaluator(default: Callable[..., Any], name: str) -> None:
     plugins = Plugins(installed=[])
     drawn = torch.Generator().manual_seed(0)
     signals = [torch.rand(3, 8, 8, generator=drawn) for _ in range(5)]
     stimuli = [Stimulus(signal, "01"[place % 2], name=str(place)) for place, signal in enumerate(signals)]
-    model: Model = plugins.load("model", "small-cnn", width=2, size=8, labels=["0", "1"])
+    made = {"width": 2, "size": 8, "labels": ["0", "1"]}
+    models: dict[str, Model] = {"m": plugins.load("model", "small-cnn", **made)}
+    if name == "principal-distortions":  # which compares models
+        models["n"] = plugins.load("model", "small-cnn", **made, seed=1)
     options = {
         "geometry": {"layers": ["features.relu1", "output"], "components": 2},
+        "principal-distortions": {"steps": 3, "starts": 1, "limit": 2},
         "robustness": {"steps": 1, "apgd_steps": 2, "epsilons": [0.1]},
         "invariance": {"resamples": 5},
     }
     found = []
     for use in (None, default):
         evaluate = plugins.load("evaluator", name, **options.get(name, {}))
-        context = Context({"m": model}, stimuli, generator=torch.Generator().manual_seed(0))
+        context = Context(models, stimuli, generator=torch.Generator().manual_seed(0))
         if use is None:
             found.append(evaluate(context))
         else:

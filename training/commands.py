@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,8 @@ from ..framework.remote import on_disk
 from ..framework.study import Reference
 
 if TYPE_CHECKING:
+    from lightning_fabric.loggers.logger import Logger
+
     from ..framework.manager import Plugins
     from ..framework.recipes import Recipe
 
@@ -68,8 +71,20 @@ def train(
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",
     device: Device = "auto",
-    devices: Annotated[int, typer.Option(min=1, max=1024, help="Processes, each with a device of its own.")] = 1,
+    devices: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Processes on each machine, each with a device of its own."),
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Machines; torchrun and srun say it by themselves.")
+    ] = None,
+    sync_batch_norm: Annotated[
+        bool, typer.Option("--sync-batch-norm", help="Batch normalisation over the signals of all processes.")
+    ] = False,
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    compiled: Annotated[
+        bool, typer.Option("--compiled", help="Compile the passes through the network, which a GPU gains from.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=0, max=1024, help="Processes that decode signals.")] = 0,
     checkpoint_every: Annotated[
         int | None, typer.Option(min=1, help="Updates between checkpoints within an epoch.")
@@ -80,6 +95,7 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write what TensorBoard shows, to FOLDER/tensorboard.")
     ] = False,
+    wandb: Annotated[str, typer.Option(metavar="PROJECT", help="Also log to this project of Weights & Biases.")] = "",
     log: Log = None,
     profile: Profile = None,
     seed: Seed = 0,
@@ -96,8 +112,10 @@ def train(
     from .driver import prepare, run_training
     from .estimate import estimate
     from .hardware import Hardware
-    from .hardware import tensorboard as tensorboard_of
     from .keeping import epochs_done
+    from .launchers import is_first
+    from .loggers import WeightsAndBiases
+    from .loggers import tensorboard as tensorboard_of
     from .splits import splits, splits_of_name
 
     plugins = loaded_plugins(context, trust)
@@ -116,8 +134,10 @@ def train(
     run, loaded = prepare(
         use, learned, held_out, resolved, plugins, seed=seed, start=absolute(start), freeze=freeze or ()
     )
-    hardware = Hardware(device, devices, precision, workers)
+    hardware = Hardware(device, devices, precision, workers, nodes, sync_batch_norm, compiled)
     source = Path(recipe) if recipe.endswith(".toml") else None
+    if dry_run and not is_first():
+        return
     if dry_run:
         with plugins.trust.named_in(source):
             planned = estimate(run, output, plugins, hardware, loaded)
@@ -138,7 +158,9 @@ def train(
             f"signals a second, and {held}, so that the {planned.binds} binds"
         )
         return
-    loggers = [tensorboard_of(output)] if tensorboard else []
+    loggers: list[Logger] = [tensorboard_of(output)] if tensorboard else []
+    if wandb and is_first():
+        loggers.append(WeightsAndBiases(output, wandb, tomllib.loads(run.qualified(plugins).to_toml())))
     with ProgressBar(log, profile) as progress, plugins.trust.named_in(source):
         history = run_training(
             run,
@@ -151,8 +173,10 @@ def train(
             loggers=loggers,
             progress=progress,
         )
+    for logger in loggers:
+        logger.finalize("success")
     shown = {"loss": "loss", "accuracy": "accuracy, training", "validation_accuracy": "accuracy, validation"}
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # only the first process prints
+    if not is_first():
         return
     typer.echo("  ".join(f"{text} {history[-1][name]:.3f}" for name, text in shown.items() if name in history[-1]))
     typer.echo(f"model: {output}")

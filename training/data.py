@@ -202,7 +202,8 @@ class Order(Sampler[list[tuple[int, int]]]):
             order = torch.randperm(self.count, generator=generator, device=generator.device)
         for batch in range(self.first, self.first + len(self)):
             whole = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield [(self.epoch, index) for index in whole[self.rank :: self.processes].tolist()]
+            if len(own := whole[self.rank :: self.processes]):  # a last batch may have fewer examples than processes
+                yield [(self.epoch, index) for index in own.tolist()]
 
 
 def batches(examples: Examples, order: Order, workers: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.loggers.logger import Logger
 
 from ..framework import claims, stopping
-from ..framework.errors import unknown
+from ..framework.errors import MetameryError, unknown
 from ..framework.folders import check_output
 from ..framework.manager import Plugins
 from ..framework.models import Model
@@ -34,6 +34,7 @@ from .loop import train
 from .processes import together
 from .runs import build
 from .state import LAST, History
+from .synchronisation import synchronise_batch_norm
 from .tools import TrainingTools, load_tools, own_augmentations
 
 
@@ -95,8 +96,10 @@ class Setup:
     fabric: Fabric
 
 
-def set_up(run: Run, plugins: Plugins, hardware: Hardware, loggers: Sequence[Logger] = ()) -> Setup:
-    """Load the network of a run and what its recipe names.
+def set_up(
+    run: Run, plugins: Plugins, hardware: Hardware, loggers: Sequence[Logger] = (), *, alone: bool = False
+) -> Setup:
+    """Load the network of a run and what its recipe names, for all processes or for this one `alone`.
 
     Raises
     ------
@@ -108,7 +111,10 @@ def set_up(run: Run, plugins: Plugins, hardware: Hardware, loggers: Sequence[Log
     with torch.random.fork_rng(devices=[]):
         model = build(run, plugins)
     augment = augmentation(own_augmentations(run.recipe, plugins), model)
-    return Setup(model, tools, augment, hardware.fabric(loggers))
+    fabric = hardware.fabric(loggers, alone=alone)
+    if hardware.sync_batch_norm and fabric.world_size > 1:
+        synchronise_batch_norm(model.module, fabric.device.type)
+    return Setup(model, tools, augment, fabric)
 
 
 def run_training(
@@ -175,7 +181,7 @@ def run_training(
     fabric = setup.fabric
     with (
         _report_if_stopped(folder),
-        together(fabric, hardware.devices),
+        together(fabric),
         _kept(run.qualified(plugins), folder, plugins, hardware, fabric) as keeper,
     ):
         with plugins.trust.named_in(run.source):
@@ -193,6 +199,7 @@ def run_training(
             workers=hardware.workers,
             checkpoint_every=checkpoint_every,
             checkpoint_minutes=checkpoint_minutes,
+            compiled=hardware.compiled,
             progress=progress if fabric.is_global_zero else None,
             before_keeping=keeper.before if keeper else lambda: None,
             after_epoch=keeper.after if keeper else lambda _history: None,
@@ -256,26 +263,35 @@ def fit(
 
 @contextmanager
 def _kept(run: Run, folder: Path, plugins: Plugins, hardware: Hardware, fabric: Fabric) -> Iterator[Keeper | None]:
-    """Claim the run's folder, in the first of several processes only."""
+    """Claim the run's folder, in the first of several processes, which tells the others whether it may."""
     if not fabric.is_global_zero:
-        fabric.barrier()
+        if refused := fabric.broadcast(""):
+            raise MetameryError(refused)
         yield None
         return
-    check_output(folder, "run")
     attributes = {
         **provenance(),
         "device": str(fabric.device),
         "processes": fabric.world_size,
         "precision": hardware.precision,
+        "sync_batch_norm": int(hardware.sync_batch_norm),
+        "compiled": int(hardware.compiled),
         "threads": torch.get_num_threads(),
         "run": run.to_toml(),
         "plugins": suppliers(run.names(), plugins),
         "folder": str(folder.resolve()),
     }
-    with claims.work(folder) as claim:
-        check(run, folder, plugins)
-        fabric.barrier()
-        yield Keeper(run, folder, claim, attributes)
+    others_wait = True
+    try:
+        check_output(folder, "run")
+        with claims.work(folder) as claim:
+            check(run, folder, plugins)
+            others_wait = bool(fabric.broadcast(""))
+            yield Keeper(run, folder, claim, attributes)
+    except MetameryError as error:
+        if others_wait:
+            fabric.broadcast(str(error))
+        raise
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -82,7 +82,8 @@ def estimate(run: Run, folder: Path, plugins: Plugins, hardware: Hardware, stimu
     check_output(folder, "run")
     compare(run, folder, plugins)
     hardware.fabric()
-    setup = set_up(run, plugins, replace(hardware, devices=1, workers=0))
+    setup = set_up(run, plugins, hardware, alone=True)
+    processes = hardware.started().devices * hardware.started().nodes
     model, fabric, recipe = setup.model, setup.fabric, run.recipe
     fabric.launch()
     size = recipe.batch_size
@@ -99,12 +100,12 @@ def estimate(run: Run, folder: Path, plugins: Plugins, hardware: Hardware, stimu
     with TemporaryDirectory(prefix="metamery-") as name:
         fit(
             model, run.classes, trial, some, setup.tools, None, Path(name),
-            fabric=fabric, seed=run.seed, progress=clock,
+            fabric=fabric, seed=run.seed, progress=clock, compiled=hardware.compiled,
         )  # fmt: skip
         last, best = ((Path(name) / file).stat().st_size for file in (LAST, BEST))
     updates = len(Order(len(stimuli.training), recipe.batch_size, 0, run.seed))
     batch = min(recipe.batch_size, len(stimuli.training))
-    shared = hardware.devices if fabric.device.type != "cpu" else 1
+    shared = processes if fabric.device.type != "cpu" else 1
     trained = size / clock.step() * shared
     held_out = stimuli.validation or stimuli.training
     given = examples(some.validation or _some(stimuli.training, size), run.classes, model.domain)
@@ -122,7 +123,7 @@ def estimate(run: Run, folder: Path, plugins: Plugins, hardware: Hardware, stimu
     held = [
         count * signal if fit else 0 for count, fit in zip(counts, (fits[0] and not is_original, fits[1]), strict=True)
     ]
-    speed = _reading(stimuli.training, run, setup, bool(held[0])) * max(hardware.workers, 1) * hardware.devices
+    speed = _reading(stimuli.training, run, setup, bool(held[0])) * max(hardware.workers, 1) * processes
     once = sum(count * reading for count, kept in zip(counts, held, strict=True) if kept) / max(hardware.workers, 1)
     again = 0.0 if held[1] else counts[1] * reading / max(hardware.workers, 1)
     training, input_ = updates * batch / trained, updates * batch / speed

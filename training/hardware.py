@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from lightning_fabric import Fabric
 from lightning_fabric.loggers.logger import Logger
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from ..framework.checks import one_of, whole
 from ..framework.devices import check_precision, resolve_device
-from ..framework.errors import MetameryError, MissingExtraError, unknown
+from ..framework.errors import MetameryError, unknown
+from .launchers import Launch, launch
 
 MAX_PROCESSES = 1024
 """Largest number of processes of each kind on one machine."""
@@ -36,21 +36,33 @@ class Hardware:
     device
         Device: ``cpu``, ``cuda``, ``mps`` or ``auto``.
     devices
-        Number of processes, each on a device of its own; on the CPU they share its cores.
+        Number of processes on each machine, each on a device of its own; on the CPU they share its cores. By default
+        as many as torchrun or SLURM's srun started, otherwise one.
+    nodes
+        Number of machines; by default as many as torchrun or srun started processes on, otherwise one.
     precision
         Precision of the passes through the network, one of `PRECISIONS`; weights stay float32.
     workers
-        Number of processes that decode signals.
+        Number of processes that decode signals, beside each of the others.
+    sync_batch_norm
+        Whether batch normalisation takes its statistics over the signals of all processes, as one process would.
+    compiled
+        Whether the passes of the updates, and of their perturbations, are compiled (`torch.compile`).
     """
 
     device: str = "cpu"
-    devices: int = 1
+    devices: int | None = None
     precision: str = "float32"
     workers: int = 0
+    nodes: int | None = None
+    sync_batch_norm: bool = False
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         one_of("precision", self.precision, PRECISIONS)
-        whole("devices", self.devices, 1, MAX_PROCESSES)
+        for name in ("devices", "nodes"):
+            if (given := getattr(self, name)) is not None:
+                whole(name, given, 1, MAX_PROCESSES)
         whole("workers", self.workers, 0, MAX_PROCESSES)
 
     def kind(self) -> str:
@@ -73,36 +85,31 @@ class Hardware:
             )
         return kind
 
-    def fabric(self, loggers: Sequence[Logger] = ()) -> Fabric:
-        """Make the `Fabric` that runs a training on these devices, or raise `MetameryError` as `kind` does.
+    def started(self) -> Launch:
+        """Return the processes of a training and what starts them, or raise `MetameryError` as `launch` does."""
+        return launch(self.devices, self.nodes)
+
+    def fabric(self, loggers: Sequence[Logger] = (), *, alone: bool = False) -> Fabric:
+        """Make the `Fabric` that runs a training on these devices, or on one of them `alone`.
 
         `loggers` are those of Lightning Fabric, which are given each row of the run's log.
+
+        Raises
+        ------
+        MetameryError
+            The devices are not available, do not compute in this precision, or were started otherwise.
         """
         kind = self.kind()
+        started = Launch(1, 1, LightningEnvironment()) if alone else self.started()
+        precision: Any = _FABRIC[self.precision]
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings(
-                    "ignore", message="The `srun` command is available"
-                )  # not needed on one machine
-                precision: Any = _FABRIC[self.precision]
-                return Fabric(accelerator=kind, devices=self.devices, precision=precision, loggers=list(loggers))
+            return Fabric(
+                accelerator=kind,
+                devices=started.devices,
+                num_nodes=started.nodes,
+                precision=precision,
+                plugins=[started.environment],
+                loggers=list(loggers),
+            )
         except (ValueError, RuntimeError) as error:
-            raise MetameryError(f"{self.devices} devices '{self.device}' are not available: {error}") from None
-
-
-def tensorboard(folder: Path) -> Logger:
-    """Make the logger whose files TensorBoard shows, in the folder ``tensorboard`` of a run.
-
-    Raises
-    ------
-    MissingExtraError
-        TensorBoard is not installed.
-    """
-    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-
-    try:
-        return TensorBoardLogger(folder.parent, folder.name, "tensorboard")
-    except ModuleNotFoundError:
-        raise MissingExtraError(
-            "--tensorboard needs the package tensorboard: pip install 'metamery[tensorboard]'"
-        ) from None
+            raise MetameryError(f"{started.devices} devices '{self.device}' are not available: {error}") from None

@@ -27,11 +27,13 @@ from ..framework.recipes import Recipe
 from ..framework.running import frozen
 from . import updates as updating
 from .activations import perturbed
+from .compiling import compile_network
 from .data import Examples, Loader, Order, batches, in_domain
 from .fingerprints import Fingerprint
 from .mixing import mixing
 from .schedules import epsilon_share, learning_rate
 from .state import BEST, LAST, History, State, refuse_unkept, summed  # noqa: F401
+from .synchronisation import agree, share_buffers
 from .tools import TrainingTools
 from .update_log import COLUMNS, UpdateLog
 from .updates import Batch
@@ -56,6 +58,7 @@ def train(
     workers: int = 0,
     checkpoint_every: int | None = None,
     checkpoint_minutes: float | None = None,
+    compiled: bool = False,
     progress: Progress | None = None,
     before_keeping: Callable[[], None] = lambda: None,
     after_epoch: Callable[[History], None] = lambda _history: None,
@@ -84,6 +87,8 @@ def train(
         Number of updates after which a checkpoint is written within an epoch, besides the one at its end.
     checkpoint_minutes
         Minutes after which one is written; over several processes at the next update at which the losses are checked.
+    compiled
+        Whether the passes of the updates, and of their perturbations, are compiled.
     before_keeping
         Function called before each checkpoint is written; it may raise where the folder must not be written to.
     after_epoch
@@ -99,18 +104,25 @@ def train(
     ------
     MetameryError
         The loss or a weight is not finite, the disk is full, the network or the optimizer holds what cannot be saved,
-        or `folder` holds a checkpoint that is damaged, or of another network or other signals.
+        the network cannot be compiled, or `folder` holds a checkpoint that is damaged, or of another network or other
+        signals.
     """
     progress = progress or Progress()
     updates = len(Order(len(examples), recipe.batch_size, 0, seed))  # per epoch
     whole = min(recipe.batch_size, len(examples))
     mix = mixing(recipe.augmentations, model.domain, fabric.world_size, whole)
+    _check_processes(recipe, examples, whole, folder, fabric)
     refuse_unkept(model.module)
-    module, optimizer = fabric.setup(model.module, _optimizer(model.module, tools, recipe))
+    optimizer = _optimizer(model.module, tools, recipe)
     _train_mode(model.module)
+    network = model.module
+    if compiled:
+        own = len(range(fabric.global_rank, whole, fabric.world_size))
+        network = compile_network(model, recipe, -(-own // recipe.accumulate), fabric)
+    module, optimizer = fabric.setup(network, optimizer, _reapply_compile=False)
     data = {"training stimuli": examples} | ({"validation stimuli": validation} if validation else {})
     seen_by = {what: Fingerprint.of(each) for what, each in data.items()} if fabric.is_global_zero else {}
-    state = State(model, optimizer, recipe, updates, seen_by)
+    state = State(model, optimizer, recipe, updates, seen_by, passes=network)
     state.resume(folder, fabric)
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
@@ -155,11 +167,11 @@ def train(
                 generator = torch.Generator().manual_seed(derived_seed(randomness, "augment"))
                 for augment in tools.augment:
                     signals = augment(model, signals, labels, generator)
-            batch = Batch(signals, labels)
+            batch = Batch(signals, labels, whole / fabric.world_size)
             if mix is not None:
                 shares = torch.nn.functional.one_hot(labels, examples.classes).to(signals)
                 signals, targets = mix(signals, shares, derived_seed(seed, "mix", update))
-                batch = Batch(signals, targets.argmax(dim=1), targets)
+                batch = replace(batch, signals=signals, labels=targets.argmax(dim=1), targets=targets)
             if recipe.replays and not state.has_fallen:
                 epsilon = size * recipe.replay_epsilon
                 seen = updating.replay(learner, state, batch, epsilon, tools, fabric, randomness)
@@ -181,7 +193,9 @@ def train(
                 keep()
                 saved = time.monotonic()
                 log.start()
-        row = state.row(fabric) | {"learning_rate": optimizer.param_groups[0]["lr"]}
+        row = state.row() | {"learning_rate": optimizer.param_groups[0]["lr"]}
+        for network in (model.module, *([state.averaged] if state.averaged is not None else [])):
+            share_buffers(network, fabric)
         if validation is not None:
             row |= evaluate(kept, validation, recipe.batch_size, fabric, workers)
         if tools.check is not None:
@@ -197,6 +211,25 @@ def train(
     if state.averaged is not None:
         model.module.load_state_dict(state.averaged.state_dict())
     return state.history
+
+
+def _check_processes(recipe: Recipe, examples: Examples, whole: int, folder: Path, fabric: Fabric) -> None:
+    """Raise `MetameryError` where the processes could not train together."""
+    if fabric.world_size == 1:
+        return
+    if whole < fabric.world_size:
+        raise MetameryError(
+            f"a batch has {whole} signals, expected at least one for each of {fabric.world_size} processes"
+        )
+    if recipe.replays and whole % fabric.world_size:
+        raise MetameryError(
+            f"replays carry changes over from batch to batch: a batch has {whole} signals, expected a multiple of the "
+            f"number of processes, {fabric.world_size}"
+        )
+    agree("other training stimuli", f"{examples.names} {examples.targets}", "the same on every machine", fabric)
+    last = folder / LAST
+    seen = str(last.stat().st_size) if last.exists() else ""
+    agree(f"another '{last}'", seen, "a folder that every machine shares", fabric)
 
 
 def _log(rows: list[dict[str, float]], fabric: Fabric) -> None:

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 
 from ..framework.errors import MetameryError
 
@@ -33,7 +34,7 @@ _FAILURE = "failure.txt"
 
 
 @contextmanager
-def together(fabric: Fabric, devices: int) -> Iterator[None]:
+def together(fabric: Fabric) -> Iterator[None]:
     """Launch the processes of a training, and end them together.
 
     Raises
@@ -47,7 +48,7 @@ def together(fabric: Fabric, devices: int) -> Iterator[None]:
             fabric.launch()
             yield
             fabric.barrier()
-    elif devices > 1 and "LOCAL_RANK" not in os.environ:  # otherwise a launcher such as torchrun supervises them
+    elif _starts_others(fabric):
         with _leading(fabric) as launch:
             launch()
             yield
@@ -55,6 +56,14 @@ def together(fabric: Fabric, devices: int) -> Iterator[None]:
     else:
         fabric.launch()
         yield
+
+
+def _starts_others(fabric: Fabric) -> bool:
+    """Whether this process starts others; otherwise it is alone, or torchrun or srun started and supervises all."""
+    launcher = fabric.strategy.launcher
+    return isinstance(launcher, _SubprocessScriptLauncher) and (
+        launcher.num_processes > 1 and not launcher.cluster_environment.creates_processes_externally
+    )
 
 
 class _Leading:

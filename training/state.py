@@ -60,9 +60,11 @@ class State:
     moved
         Change of a batch's signals by replays, ``(B, …)``.
     sums
-        Sums of the losses and accuracies over this epoch's batches.
+        Sums of the losses and accuracies over this epoch's batches, the mean over processes of each.
     noted
         Losses, accuracies and norms of the gradients of the batches since the last `look`, on the device.
+    passes
+        The network as perturbations run it; compiled where that is asked for.
     kept
         Numbers of epochs and batches of the last checkpoint; None before the first.
     """
@@ -81,6 +83,7 @@ class State:
     has_fallen: bool = False
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0])
     noted: list[torch.Tensor] = field(default_factory=list)
+    passes: nn.Module | None = None
     kept: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -128,14 +131,13 @@ class State:
         self.batch += 1
 
     def look(self, fabric: Fabric) -> torch.Tensor:
-        """Wait for the device, and raise where a loss is not finite: nothing computed after it is saved.
+        """Wait for the device, and raise, in all processes, where a loss is not finite: nothing after it is saved.
 
         Return what was noted since the last time, the mean over all processes, ``(batches, 3)``.
         """
         if not self.noted:
             return torch.empty(0, 3, device="cpu")
-        seen = torch.stack(self.noted)
-        noted = seen.cpu()
+        noted = (summed(torch.stack(self.noted), fabric) / fabric.world_size).cpu()
         if not (finite := noted[:, 0].isfinite()).all():
             update = self.epoch * self.updates + self.batch - len(noted) + int(finite.int().argmin()) + 1
             raise MetameryError(
@@ -144,11 +146,10 @@ class State:
         for loss, accuracy, _ in noted.tolist():  # one by one: sums of parts are rounded otherwise
             self.sums = [self.sums[0] + loss, self.sums[1] + accuracy]
         self.noted.clear()
-        return (summed(seen, fabric) / fabric.world_size).cpu() if fabric.world_size > 1 else noted
+        return noted
 
-    def row(self, fabric: Fabric) -> dict[str, float]:
-        sums = torch.tensor(self.sums, dtype=torch.float32, device=fabric.device)
-        loss, accuracy = (summed(sums, fabric) / self.batch / fabric.world_size).tolist()
+    def row(self) -> dict[str, float]:
+        loss, accuracy = (torch.tensor(self.sums, dtype=torch.float32, device="cpu") / self.batch).tolist()
         return {"loss": loss, "accuracy": accuracy}
 
     def guard(self, accuracy: float, fabric: Fabric) -> None:
@@ -200,7 +201,7 @@ class State:
         checkpoints.save(folder / LAST, tensors, state | ({"scaler": scaler.state_dict()} if scaler else {}))
         self.kept = (self.epoch, self.batch)
         if self.batch == 0 and self.best_epoch == self.epoch:
-            self._save_best(folder)
+            self._save_weights(folder / BEST)
         if self.batch == 0 and self.recipe.keep == "all":
             self._save_weights(folder / of_epoch(self.epoch))
 
@@ -238,12 +239,8 @@ class State:
         self.kept = (self.epoch, self.batch)
         if fabric.is_global_zero:
             self._settle_best(folder)
-            if (
-                self.batch == 0
-                and self.epoch
-                and self.recipe.keep == "all"
-                and not (folder / of_epoch(self.epoch)).exists()
-            ):
+            keeps_all = self.batch == 0 and self.epoch and self.recipe.keep == "all"
+            if keeps_all and not (folder / of_epoch(self.epoch)).exists():
                 self._save_weights(folder / of_epoch(self.epoch))  # a writer may have been killed just before
 
     def _take_over(self, parts: Mapping[str, Any], state: Mapping[str, Any], fabric: Fabric) -> None:
@@ -293,16 +290,13 @@ class State:
         if saved == self.best_epoch or (isinstance(saved, int) and saved > self.epoch):  # killed in an older version
             return
         if self.best_epoch == self.epoch and self.batch == 0:
-            self._save_best(folder)
+            self._save_weights(folder / BEST)
             return
         reason = reason or f"it is of epoch {saved}"
         raise MetameryError(
             f"'{folder / BEST}' should hold the weights of epoch {self.best_epoch}, the best: {reason}. "
             "Put a copy of it back, or train into another folder"
         )
-
-    def _save_best(self, folder: Path) -> None:
-        self._save_weights(folder / BEST)
 
     def _save_weights(self, path: Path) -> None:
         weights, extra = checkpoints.packed((self.averaged or self.module).state_dict())

@@ -13,11 +13,12 @@ from typing import TypeVar
 
 import torch
 
+from ..framework.folders import UPDATES_FILE
 from ..framework.replacing import replaced, writing_to
 
 T = TypeVar("T")
 
-LOG = "updates.csv"
+LOG = UPDATES_FILE
 
 COLUMNS = (
     "update", "epoch", "loss", "accuracy", "learning_rate", "gradient_norm", "signals_per_second", "waiting",

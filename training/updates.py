@@ -23,7 +23,7 @@ from .weight_perturbation import raised, unchanged_buffers
 
 @dataclass(frozen=True)
 class Batch:
-    """Signals ``(B, …)`` and their classes ``(B,)``.
+    """Signals ``(B, …)`` and their classes ``(B,)``, of which a process has `mean` on average.
 
     Where signals are mixed, `targets` are the shares of the classes, ``(B, classes)``, and the labels those with the
     largest.
@@ -31,13 +31,15 @@ class Batch:
 
     signals: torch.Tensor
     labels: torch.Tensor
+    mean: float
     targets: torch.Tensor | None = None
 
     def parts(self, count: int) -> list[Batch]:
-        """Divide it into parts, fewer where there are fewer signals."""
-        shares = [None] * count if self.targets is None else self.targets.chunk(count)
-        divided = zip(self.signals.chunk(count), self.labels.chunk(count), shares, strict=False)
-        return [Batch(*part) for part in divided]
+        """Divide it into parts, in all processes equally many, fewer where there are fewer signals."""
+        count = min(count, int(self.mean))
+        shares = [None] * count if self.targets is None else self.targets.tensor_split(count)
+        divided = zip(self.signals.tensor_split(count), self.labels.tensor_split(count), shares, strict=True)
+        return [Batch(signals, labels, self.mean, targets) for signals, labels, targets in divided]
 
 
 def update(
@@ -91,7 +93,7 @@ def _perturbed(
 ) -> _Part:
     if perturb is None:
         return _Part(model, part.signals, part)
-    bare = replace(model, module=state.module)
+    bare = replace(model, module=state.passes or state.module)
     with fabric.autocast():
         taking, shown = perturbed(bare, state.recipe.layer, perturb, part.signals, part.labels, generator)
     if isinstance(taking, LayerModel):
@@ -102,19 +104,21 @@ def _perturbed(
 def _sum_of_parts(
     model: Model, state: State, parts: Sequence[_Part], tools: TrainingTools, fabric: Fabric, randomness: int
 ) -> torch.Tensor:
-    """Add up the gradients of a batch's parts; return the mean loss and accuracy, ``(2,)``."""
+    """Add up the gradients of a batch's parts, and over processes at the last.
+
+    Return loss and accuracy, ``(2,)``, whose mean over processes is that of the batch.
+    """
     device = parts[0].shown.device
     seen = torch.zeros(2, dtype=torch.float32, device=device)
-    count = sum(len(part.shown) for part in parts)
     for number, part in enumerate(parts):
         more = {"natural": part.batch.signals} if tools.compares else {}
         more |= {} if part.batch.targets is None else {"targets": part.batch.targets}
         with (
             fabric.no_backward_sync(model.module, enabled=number + 1 < len(parts)),  # type: ignore[arg-type]
-            _Logits(state.module) as logits,
+            _Logits(part.learner.module) as logits,
             _seeded(randomness, device),
         ):
-            share = len(part.shown) / count
+            share = len(part.shown) / part.batch.mean  # the gradients of the processes are averaged
             loss = tools.loss(part.learner, part.shown, part.batch.labels, **more) * share
             if not loss.requires_grad:
                 raise MetameryError(

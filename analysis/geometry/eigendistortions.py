@@ -127,7 +127,7 @@ def local_geometry(
     if not jacobian.finite:
         return _missing(jacobian, components)
     samples, units = jacobian.samples, jacobian.units
-    if _is_dense(samples, units, dense_side):
+    if is_dense(samples, units, dense_side):
         spectrum, right = torch.linalg.svd(jacobian.dense(), full_matrices=False)[1:]
         rank = int((spectrum > _rounding(jacobian) * spectrum[0]).sum())
         quietest = right[-1:] if rank == samples else _free(right[:rank], jacobian, generator)
@@ -174,12 +174,13 @@ def most_products(
         return -(-count // BLOCK) * BLOCK
 
     ends = 3 * BLOCK + 2 * (padded(components) + padded(1))
-    if _is_dense(samples, units, dense_side):
+    if is_dense(samples, units, dense_side):
         return ends + padded(min(samples, units))
     return ends + 2 * (BLOCK * iterations + padded(probes))
 
 
-def _is_dense(samples: int, units: int, side: int) -> bool:
+def is_dense(samples: int, units: int, side: int = DENSE_SIDE) -> bool:
+    """Whether a Jacobian is so small that it is formed: its shorter side is at most `side`."""
     return min(units, samples) <= side and units * samples <= DENSE_ENTRIES
 
 

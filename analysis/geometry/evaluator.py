@@ -91,7 +91,7 @@ def geometry(
         raise MetameryError("layers is [], expected a list of names")
 
     def passes(context: Context) -> Passes:
-        domain = _domain(context)
+        domain = one_domain(context, "geometry")
         products = dict.fromkeys(context.models, 0)
         for name, layer in _sites(context, layers):
             units = {each.name: each.units for each in examine(context.models[name], [layer]).outline}
@@ -101,7 +101,7 @@ def geometry(
 
     @with_passes(passes)
     def evaluate(context: Context) -> xr.Dataset:
-        domain = _domain(context)
+        domain = one_domain(context, "geometry")
         seed = drawn_seed(context)
         sites = _sites(context, layers)
         stimuli = [context.stimuli[index] for index in range(min(limit, len(context.stimuli)))]
@@ -133,11 +133,18 @@ def geometry(
     return evaluate
 
 
-def _domain(context: Context) -> Domain:
+def one_domain(context: Context, what: str) -> Domain:
+    """Return the domain that all models share; `what` names the evaluator.
+
+    Raises
+    ------
+    MetameryError
+        The models' domains differ.
+    """
     domains = list(dict.fromkeys(model.domain for model in context.models.values()))
     if len(domains) > 1:
         raise MetameryError(
-            f"the models take different signals ({'; '.join(map(str, domains))}): geometry expects models of one domain"
+            f"the models take different signals ({'; '.join(map(str, domains))}): {what} expects models of one domain"
         )
     return domains[0]
 

@@ -244,7 +244,7 @@ def _at_term(values: NDArray[np.floating], null: xr.Dataset) -> _AtTerm:
         quantiles = here["quantiles"].sel(metric=metric)
         ranks = np.interp(values[..., index], quantiles.values, 100 * quantiles["quantile"].values)
         percentile[..., index] = np.where(np.isnan(values[..., index]), np.nan, ranks)
-    verdict = (values > maximum).all(axis=-1).astype(np.int8)
+    verdict = np.asarray((values > maximum).all(axis=-1), dtype=np.int8)
     if np.isnan(maximum).any():
         verdict[:] = VERDICTS["missing"]
     if _indistinct(maximum):

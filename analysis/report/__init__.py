@@ -24,6 +24,7 @@ from .pages import assets, environment
 from .pictures import room
 from .sections import date, model_section, run_folders
 from .snippets import CODES, at
+from .updates import Updates, updates
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -96,7 +97,7 @@ def _of_folder(given: Folder, file: str | Folder | None, count: int) -> tuple[st
 
     def page() -> str:
         with open_study(folder) as tree:
-            return render(without_lost(folder, tree), count)
+            return render(without_lost(folder, tree), count, updates(folder) if "run" in tree.attrs else None)
 
     return steady([folder], page), folder_at(file) if file else folder / "report.html"
 
@@ -112,8 +113,8 @@ def _written(text: str, report: Folder) -> Folder:
     return report
 
 
-def render(tree: xr.DataTree, count: int = 40) -> str:
-    """Return the report of an open study as HTML; see `write_report`."""
+def render(tree: xr.DataTree, count: int = 40, log: Updates | None = None) -> str:
+    """Return the report of an open study as HTML, with the log of a training's updates; see `write_report`."""
     facts = stimulus_facts(tree)
     models = models_of(tree)
     attributes, runs = tree.attrs, run_folders(tree)
@@ -127,6 +128,7 @@ def render(tree: xr.DataTree, count: int = 40) -> str:
         parts=PARTS,
         judged=JUDGED,
         evaluations=shown,
+        updates=log,
         has_contents=bool(models) or len(shown) > 1,
         models=sections,
         outcomes=outcomes(sections, tree),

@@ -122,6 +122,11 @@ class Chart:
         arrows = "".join(f"M{_at(middle - 3.5)} {_at(top + 6)}l3.5 -6l3.5 6z" for middle in across[np.isposinf(values)])
         self._path(arrows, f"{style} arrows")
 
+    def text(self, x: float, y: float, name: str) -> None:
+        """Print a name, shortened, to the right of a point."""
+        across, height = float(self._across(x)), float(self._down(y))
+        self._shapes.append(f'<text x="{_at(across + 8)}" y="{_at(height)}" dy=".35em">{escape(_short(name))}</text>')
+
     def svg(self, label: str) -> Markup:
         """Return the drawing; `label` describes it in words."""
         widest = max((len(text) for _, text in self.y.ticks), default=1)

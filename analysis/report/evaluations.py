@@ -11,6 +11,7 @@ import numpy as np
 from .effects import effects
 from .heads import reference_text
 from .lines import ACROSS, Drawings, clipped, item_text, level_names, line_charts
+from .maps import MAP, map_chart
 from .matrix import Cell, shade
 from .numbers import interval, number
 from .people import GROUP as PEOPLE
@@ -172,7 +173,11 @@ def _result(
     row_dim, column_dim = _arranged(values)
     values = _trimmed(values, column_dim)
     bounds = [] if averaged else [_like(numeric[end], values) for end in _ends(name, numeric)]
-    drawings = line_charts(values, row_dim, column_dim, bounds, f"{clipped(name, units)} ({units})", name)
+    side = f"{clipped(name, units)} ({units})"
+    if array.attrs.get("display") == MAP and row_dim:
+        drawings = map_chart(array, row_dim, bounds, side, name)
+    else:
+        drawings = line_charts(values, row_dim, column_dim, bounds, side, name)
     code = _code(is_flag, averaged, [*values.dims, *fixed])
     table = _table(values, row_dim, column_dim, bounds, code, shaded=not drawings.charts or row_dim == "site")
     missing = _missing(array, drawings.empty) if drawings.empty else ""

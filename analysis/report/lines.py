@@ -101,7 +101,7 @@ def line_charts(
     drawing = shown.at(shown.known).draw(
         across, positions, _up_axis(title, shown, name), f"{name} by {column_dim}; the numbers are in the table", _LARGE
     )
-    legend = _legend(items[shown.known].tolist() if row_dim else [])
+    legend = styles(items[shown.known].tolist() if row_dim else [])
     return Drawings([("", drawing)], legend, items[~shown.known].tolist())
 
 
@@ -135,10 +135,10 @@ def _across_layers(
         }
         size = _SMALL if column_dim else _LARGE
         charts = [(item, drawn(each, next(iter(known)), size)) for item, each in of_items.items() if each.known.any()]
-        return Drawings(charts, _legend(list(known) if len(known) > 1 else []), empty, bool(column_dim))
+        return Drawings(charts, styles(list(known) if len(known) > 1 else []), empty, bool(column_dim))
     if not is_apart:
         charts = [(model, drawn(shown.at(slice(None), own), model, _LARGE)) for model, own in known.items()]
-        return Drawings(charts, _legend(_items(values, column_dim)), empty)
+        return Drawings(charts, styles(_items(values, column_dim)), empty)
     charts = [
         (f"{item}, {model}", drawn(each, model, _SMALL))
         for line, item in enumerate(items)
@@ -167,7 +167,7 @@ def _at_each_layer(
             charts.append((layer, lines.draw(across, positions, up, f"{label}, layer {layer}", _SMALL)))
         else:
             empty.append(layer)
-    return Drawings(charts, _legend(list(sites) if len(sites) > 1 else []), empty, True)
+    return Drawings(charts, styles(list(sites) if len(sites) > 1 else []), empty, True)
 
 
 def _or_missing(shown: _Lines, lines: list[int]) -> _Lines:
@@ -191,7 +191,8 @@ def _stacked(values: xr.DataArray, bounds: list[xr.DataArray], row_dim: str, col
     return _Lines(first, rest)
 
 
-def _legend(texts: list[str]) -> list[tuple[str, str]]:
+def styles(texts: list[str]) -> list[tuple[str, str]]:
+    """Styles and names of lines or points, in their order."""
     return [(f"s{line + 1}", text) for line, text in enumerate(texts)]
 
 

@@ -69,12 +69,12 @@ def pull(
         towards = torch.autograd.grad(total, leaves)
         found = torch.stack(distances).detach()
         reached = [index for index, own in enumerate(activations) if own.requires_grad]
-        points = [before_relu(own) if settings.modified_relu else own for own in activations]
+        points: list[Any] = [before_relu(own) if settings.modified_relu else own for own in activations]
         per_signal = None
         if torch.float16 in {own.dtype for own in activations}:  # its smallest numbers are larger than many gradients
             scale = torch.stack([own.flatten(1).abs().amax(dim=1) for own in towards]).amax(dim=0)
             per_signal = scale.clamp_min(torch.finfo(towards[0].dtype).tiny)
-            towards = [own / _along(per_signal, own) for own in towards]
+            towards = tuple(own / _along(per_signal, own) for own in towards)
         if not reached:
             return found, None
         (gradient,) = torch.autograd.grad(
@@ -179,6 +179,6 @@ def _compiled(run: Pass, signals: torch.Tensor, targets: Targets, weights: torch
 
         again(signals, targets, weights)
     except Exception as error:  # from the network or the compiler, or there is no compiler
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+        reason = str(getattr(error, "inner_exception", error)).strip().splitlines() or [type(error).__name__]
         raise MetameryError(f"the network cannot be compiled ({reason[0]}): expected compiled = false") from None
     return again

@@ -53,6 +53,11 @@ def register_evaluators(register: Register) -> None:
         "which changes of a signal a layer notices most and least: spectrum of its Jacobian, eigendistortions",
     )
     register(
+        "principal-distortions",
+        f"{_HERE}.geometry.principal_evaluator:principal_distortions",
+        "the two small changes of a signal that tell models apart best, and a map of the models (Feather et al. 2025)",
+    )
+    register(
         "character",
         f"{_HERE}.character.evaluator:character",
         "properties of metamers: diversity over seeds, distance from the stimulus, spectrum, aliasing",

@@ -33,6 +33,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "contrast": {"steps": 2, "batch_size": 3},
     "geometry": {"components": 2, "limit": 1},
     "invariance": {"batch_size": 3, "resamples": 20},
+    "principal-distortions": {"steps": 4, "starts": 1, "limit": 1, "resamples": 20},
     "recognition": {"resamples": 20},
     "robustness": {"epsilons": [0.02], "steps": 2, "apgd_steps": 2, "batch_size": 3},
     "shift-consistency": {"batch_size": 3},
@@ -40,6 +41,7 @@ QUICK: dict[str, dict[str, Any]] = {
 }
 EVALUATORS = sorted(QUICK)
 NETWORK = TINY.replace("(144, 3)", "(144, 4)").replace('"owl"]', '"owl", "fox"]')  # AutoAttack wants four classes
+COMPARING = ("principal-distortions",)
 OF_STUDIES = ("agreement", "character", "contrast", "recognition")
 GRADING = ("accuracy", "accuracy-in-noise", "accuracy-under", "autoattack", "robustness")
 OF_SOUNDS = ("accuracy-in-noise",)
@@ -83,7 +85,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Context]:
             return Context(heard.models, heard.stimuli[:count], None)  # type: ignore[index]
         tree = None if change is None else change(whole.copy(deep=True).isel(stimulus=slice(count)))
         shown = [stimuli[index] for index in range(count)]
-        models = {name: model} if tree is not None else {name: model, "made:second": second}
+        is_alone = tree is not None and evaluator not in COMPARING
+        models = {name: model} if is_alone else {name: model, "made:second": second}
         return Context(models, shown, tree, generator=torch.Generator().manual_seed(0))
 
     return context

@@ -529,3 +529,13 @@ def test_a_reader_sees_no_stale_groups_while_some_come_and_go(
     assert seen.identical(open_study(store.path))
     StudyStore.reopen(store.path.parent)
     assert plain(store).identical(seen)  # and without the warning
+
+
+def test_a_file_that_a_killed_writer_left_beside_the_store_is_removed(store: StudyStore) -> None:
+    folder = store.path.parent
+    left = folder / f"{STAGED}study"  # as while study.toml is written
+    left.write_text("stimuli = ", encoding="utf-8")
+    before = plain(store)
+    StudyStore.reopen(folder)
+    assert not left.exists()
+    assert plain(store).identical(before)

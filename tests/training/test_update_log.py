@@ -14,7 +14,7 @@ from metamery.framework.errors import MissingExtraError
 from metamery.framework.run import Run
 from metamery.framework.study import Reference
 from metamery.training.driver import run_training
-from metamery.training.hardware import tensorboard
+from metamery.training.loggers import tensorboard
 from metamery.training.loop import LAST
 from metamery.training.update_log import COLUMNS, LOG, UpdateLog
 from small_training import Stopping, network, pictures, run, tools

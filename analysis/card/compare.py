@@ -131,7 +131,9 @@ def _chart(board: Board) -> Markup | None:
     most = max(len(entry.card.layers) for entry in shown)
     if most < 2:
         return None
-    chart = Chart(linear("layer, from the first to the last", 1, most, whole=True), linear("people", 0, 1.02), *_SIZE)
+    chart = Chart(
+        linear("layer, from the first to the last", 0.8, most + 0.2, whole=True), linear("people", 0, 1.02), *_SIZE
+    )
     for number, entry in enumerate(shown):
         people = [layer.people for layer in entry.card.layers]
         x = np.linspace(1, most, len(people)) + 0.03 * (number - (len(shown) - 1) / 2)

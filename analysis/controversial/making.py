@@ -117,7 +117,7 @@ def make_controversial(
             rounded = common.quantise(record.signals).float().cpu().numpy()
             finished: NDArray[np.bool_] = (record.states == STATES["done"]).numpy()
             signals[part] = np.where(_wide(finished, rounded), rounded, np.nan)
-    done = np.isfinite(signals).reshape(len(signals), -1).all(axis=1)
+    done = np.asarray(np.isfinite(signals).reshape(len(signals), -1).all(axis=1))
     shown = torch.from_numpy(np.where(_wide(done, signals), signals, common.middle)).to(device, dtype)
     match = np.full((2, len(pairs), len(NULL_METRICS)), np.nan, dtype=np.float32)
     agrees, answer = np.full((2, len(pairs)), -1, dtype=np.int8), np.full((2, len(pairs)), -1)

@@ -74,6 +74,7 @@ class Entry:
 
 
 DIGITS = "coch-cnn-digits --others coch-cnn-digits-adversarial --stimuli spoken-digits"
+WORDS = "coch-cnn-digits coch-cnn-digits-hann --others coch-cnn-digits-adversarial --stimuli spoken-digits"
 SUITE = (
     Entry("synthesis", ("--layers _blocks.8 --rounds 2 --updates 40 --batch 4 --updates-of-a 0", 40), ("", 2400)),
     Entry("peers", ("--updates 0 --layers _blocks.8 --rounds 1", 60), ("", 7200)),
@@ -105,6 +106,11 @@ SUITE = (
         "precision",
         ("efficientnet-lite0 --layers _blocks.8 --limit 2 --null-signals 8 --steps 5", 30),
         ("efficientnet-lite0 --layers _blocks.1 _blocks.8 _blocks.15", 5400),
+    ),
+    Entry(
+        "ensemble",
+        (f"{WORDS} --limit 3 --layers 1 --steps 10 --null-signals 10", 20),
+        (f"{WORDS} --limit 20 --steps 100 --null-signals 40", 400),
     ),
     Entry("gpu", ("--networks efficientnet-lite0 --batches 1 8 64", 60), ("", 300)),
 )

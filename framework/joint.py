@@ -66,7 +66,9 @@ def terms_of(layer: str) -> tuple[Term, ...]:
             break
         sign, position = (-1.0 if following[0] == "-" else 1.0), following.end()
     if position < len(layer):
-        raise MetameryError(f"'{layer}' is not a joint layer: expected a sum such as 'conv1 + 0.5 conv3'")
+        raise MetameryError(
+            f"'{layer}' is not a layer name: expected a module path, or a sum of these such as 'conv1 + 0.5 conv3'"
+        )
     if not any(weight > 0 for weight in found.values()):
         raise MetameryError(f"joint layer '{layer}' matches nowhere: expected a term of positive weight")
     return tuple(Term(name, weight) for name, weight in found.items() if weight)

@@ -16,6 +16,7 @@ SMALL = {
     "torchvision/": "torchvision/squeezenet1_1",
 }
 OPTIONS = {
+    "together": {"models": ["small-cnn", {"name": "small-cnn", "seed": 1}]},
     "torchaudio/WAV2VEC2_BASE": {"weights": "none", "samples": 1600},
     "torchvision/squeezenet1_1": {"weights": "none"},
     "timm/resnet10t": {"weights": "none"},

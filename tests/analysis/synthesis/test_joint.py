@@ -205,11 +205,11 @@ def test_members_get_the_signal_in_their_own_domains():
     ("layer", "message"),
     [
         ("1 + 1", "joint layer '1 + 1' has '1' twice"),
-        ("- 1", "'- 1' is not a joint layer"),
+        ("- 1", "'- 1' is not a layer name"),
         ("0 1 + 0 2", "matches nowhere"),
-        ("1 + ", "is not a joint layer"),
+        ("1 + ", "is not a layer name: expected a module path, or a sum"),
         ("1 + nothing", "unknown layer 'nothing'"),
-        ("1 2 3", "'1 2 3' is not a joint layer: expected a sum such as 'conv1 + 0.5 conv3'"),
+        ("1 2 3", "'1 2 3' is not a layer name"),
     ],
 )
 def test_wrong_sums_are_refused(layer, message):

@@ -101,7 +101,7 @@ def trained_on_two(run: Run, folder: Path) -> Any:
     return load(folder / "run" / LAST)
 
 
-@pytest.mark.parametrize("recipe", ["", REPLAYS, MIXED], ids=["standard", "free", "mixed"])
+@pytest.mark.parametrize("recipe", [REPLAYS, MIXED], ids=["free", "mixed"])
 def test_two_processes_are_one_with_the_same_batches(
     run: Callable[[str, str], Run], tmp_path: Path, recipe: str
 ) -> None:

@@ -17,10 +17,13 @@ from metamery.framework.study import ModelReference, Reference
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
-def test_killed_at_ten_moments_and_resumed_is_never_stopped(
+def test_killed_at_six_moments_and_resumed_is_never_stopped(
     tiny: str, pictures: Path, start: Any, tmp_path: Path
 ) -> None:
-    """Eight kills fall on a write, four of them inside one; two come at random times."""
+    """Five kills fall on a write, three of them inside one; one comes at a random time.
+
+    `tests/trials.py` kills at every event.
+    """
     study = Study(
         models=(ModelReference(tiny, ("1", "output")),),
         stimuli=Reference("folder", {"path": str(pictures)}),
@@ -45,13 +48,13 @@ def test_killed_at_ten_moments_and_resumed_is_never_stopped(
         filling = (unbroken["creating"] + 1, unbroken["writes"] - 1)
         assert filling[1] - filling[0] > 60
         came: list[dict[str, Any]] = []
-        for moment, creating, later in (("half", 1, 3), ("before", 1, 1), ("after", 1, 1)):
+        for moment, creating, later in (("half", 1, 2), ("before", 0, 1), ("after", 0, 1)):
             came += [ask(moment=moment, write=draw.randint(1, unbroken["creating"])) for _ in range(creating)]
             came += [ask(moment=moment, write=draw.randint(*filling)) for _ in range(later)]
-        came += [ask(moment="time", seconds=draw.uniform(0, unbroken["seconds"])) for _ in range(2)]
+        came.append(ask(moment="time", seconds=draw.uniform(0, unbroken["seconds"])))
         server.stdin.close()
 
-    assert len(came) == 10
+    assert len(came) == 6
     for kill in came:
         # One that comes at a random time may come late on a quick machine.
         assert kill["signal"] == signal.SIGKILL or kill["kill"]["moment"] == "time", kill
@@ -62,13 +65,13 @@ def test_killed_at_ten_moments_and_resumed_is_never_stopped(
         assert kill["left"] == 0, kill
         assert kill["files"] == ["results.zarr", "study.toml"], kill
     begun = [kill["seen"]["done"] for kill in came if kill["seen"]["done"] >= 0]
-    assert len(begun) >= 5
+    assert len(begun) >= 4
     assert len(set(begun)) >= 3
     # What was done before a kill is not done again.
     assert all(kill["writes"] < unbroken["writes"] for kill in came if kill["seen"]["done"] > 0)
     # And the kills did fall inside writes: they left half-written files behind.
     inside = [kill for kill in came if kill["kill"]["moment"] in ("half", "before")]
-    assert len(inside) == 6
+    assert len(inside) == 4
     assert all(kill["seen"].get("left", 1) > 0 for kill in inside)
 
 

@@ -26,7 +26,7 @@ BUNDLED: Mapping[str, Reference] = {
     "image": Reference("vision:natural", {"limit": 7}),
     "waveform": Reference("audio:spoken-digits", {"limit": 10}),
 }
-"""Stimuli by kind of domain, unless others are given: of the photographs those that networks should know."""
+"""Stimuli by kind of domain, unless others are given; of the seven photographs six show a class of ImageNet."""
 
 BUNDLED_NULL: Mapping[str, Reference] = {
     "image": Reference("vision:natural"),

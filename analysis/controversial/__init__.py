@@ -1,1 +1,1 @@
-"""Signals that two networks take for different stimuli, so that people can decide between the networks."""
+"""Signals that match different stimuli in two networks, so that people can decide between the networks."""

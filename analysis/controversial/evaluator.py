@@ -52,7 +52,7 @@ def controversial(
     limit: int | None = 10,
     batch_size: int = 8,
 ) -> Evaluator:
-    """Build the evaluator: signals that one network takes for one stimulus, and another for another.
+    """Build the evaluator: signals that match one stimulus in one network and another stimulus in the other.
 
     For each ordered pair of a study's models, and each stimulus s with a partner t of another category (`partners`), a
     signal is made that matches s at a layer of the first model and t at a layer of the second, from noise, by the

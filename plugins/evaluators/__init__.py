@@ -75,5 +75,5 @@ def register_evaluators(register: Register) -> None:
     register(
         "controversial",
         f"{_HERE}.controversial.evaluator:controversial",
-        "signals that one network takes for one stimulus and another for another (Golan et al. 2020)",
+        "signals that match different stimuli in two networks (Golan et al. 2020)",
     )

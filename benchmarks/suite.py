@@ -112,6 +112,7 @@ SUITE = (
         (f"{WORDS} --limit 3 --layers 1 --steps 10 --null-signals 10", 20),
         (f"{WORDS} --limit 20 --steps 100 --null-signals 40", 400),
     ),
+    Entry("training_on_gpu", ("--side 64 --batch 64 --updates 8", 60), ("", 150)),
     Entry("gpu", ("--networks efficientnet-lite0 --batches 1 8 64", 60), ("", 300)),
 )
 

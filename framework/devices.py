@@ -118,20 +118,26 @@ def float32_as(kind: str, *backends: Any) -> Iterator[None]:
 
 
 @contextmanager
-def repeatable(precision: str) -> Iterator[None]:
-    """Have GPUs compute in a precision, with algorithms of convolutions that give the same bits each time.
+def same_algorithms() -> Iterator[None]:
+    """Have GPUs use algorithms of convolutions that give the same bits each time; it can also decorate functions.
 
     Operations that add in any order on a GPU still differ by rounding; PyTorch lists them under
     ``torch.use_deterministic_algorithms``.
     """
     cudnn = torch.backends.cudnn
-    before = cudnn.deterministic
+    before = cudnn.deterministic, cudnn.benchmark
     try:
-        cudnn.deterministic = True
-        with float32_as("tf32" if precision == "tf32" else "ieee"):
-            yield
+        cudnn.deterministic, cudnn.benchmark = True, False
+        yield
     finally:
-        cudnn.deterministic = before
+        cudnn.deterministic, cudnn.benchmark = before
+
+
+@contextmanager
+def repeatable(precision: str) -> Iterator[None]:
+    """Have GPUs compute in a precision, with `same_algorithms`."""
+    with same_algorithms(), float32_as("tf32" if precision == "tf32" else "ieee"):
+        yield
 
 
 def synchronize(device: torch.device) -> None:

@@ -18,7 +18,7 @@ from ..framework.domains import Domain
 from ..framework.errors import MetameryError, unknown
 from ..framework.progress import Progress
 from ..framework.randomness import derived_seed
-from ..framework.stimuli import Stimuli, Stimulus
+from ..framework.stimuli import Selection, Stimuli, Stimulus
 
 T = TypeVar("T")
 
@@ -46,9 +46,12 @@ def classes_of(stimuli: Stimuli) -> list[str]:
 
 
 def categories(stimuli: Stimuli) -> Sequence[str]:
-    """Return the category of each stimulus; stimuli that list their categories are not decoded."""
-    listed: Sequence[str] | None = getattr(stimuli, "categories", None)
-    return listed if listed is not None else [stimuli[index].category for index in range(len(stimuli))]
+    """Return the category of each stimulus; stimuli that list their categories, and some of them, are not decoded."""
+    whole = stimuli.stimuli if isinstance(stimuli, Selection) else stimuli
+    listed: Sequence[str] | None = getattr(whole, "categories", None)
+    if listed is None:
+        return [stimulus.category for stimulus in stimuli]
+    return [listed[position] for position in stimuli.positions] if isinstance(stimuli, Selection) else listed
 
 
 @dataclass(frozen=True)
@@ -143,10 +146,11 @@ def examples(
     """
     indices = {name: index for index, name in enumerate(classes)}
     _check_side(stimuli, domain)
-    for category in sorted(set(categories(stimuli))):
+    of_each = categories(stimuli)
+    for category in sorted(set(of_each)):
         if category not in indices:
             raise unknown("category", category, classes)
-    targets = [indices[category] for category in categories(stimuli)]
+    targets = [indices[category] for category in of_each]
     size = 4 * torch.Size(domain.shape).numel() * len(stimuli)
     kept, names = None, getattr(stimuli, "names", None)
     if size <= MAX_CACHED_BYTES and not (augment and augment.original):

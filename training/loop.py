@@ -17,6 +17,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from ..framework.devices import same_algorithms
 from ..framework.errors import MetameryError
 from ..framework.models import Model
 from ..framework.optimizers import make_optimizer
@@ -45,6 +46,7 @@ CHECKED = 512
 """Number of signals, rounded up to whole batches, on which a recipe's check measures the network after each epoch."""
 
 
+@same_algorithms()
 def train(
     model: Model,
     examples: Examples,

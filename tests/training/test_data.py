@@ -11,10 +11,21 @@ from typing import Any
 import pytest
 import torch
 from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Stimulus, UnknownNameError
+from metamery.framework.stimuli import Selection
 from metamery.framework.study import Reference
 from metamery.training import data
 from metamery.training.augmentation import augmentation
-from metamery.training.data import Augmentation, Examples, Loader, Order, batches, classes_of, examples, in_domain
+from metamery.training.data import (
+    Augmentation,
+    Examples,
+    Loader,
+    Order,
+    batches,
+    categories,
+    classes_of,
+    examples,
+    in_domain,
+)
 from metamery.training.splits import splits_of_name
 from PIL import Image
 
@@ -43,6 +54,16 @@ def same(one: Any, other: Any) -> bool:
     return all(
         torch.equal(a, b) for left, right in zip(one, other, strict=True) for a, b in zip(left, right, strict=True)
     )
+
+
+def test_categories_of_some_stimuli_are_read_without_decoding_any(pictures: Path) -> None:
+    files = Plugins().load("stimuli", "folder", path=str(pictures))
+    some = Selection(files, [len(files) - 1, 0])
+    wanted = [files[len(files) - 1].category, files[0].category]
+    assert wanted[0] != wanted[1]
+    for file in pictures.rglob("*.png"):
+        file.write_bytes(b"no picture")
+    assert categories(some) == wanted
 
 
 def test_classes_are_the_categories(stimuli: list[Stimulus], pictures: Path) -> None:

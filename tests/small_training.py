@@ -41,7 +41,8 @@ def cross_entropy(model: Model, signals: torch.Tensor, labels: torch.Tensor) -> 
 
 def noise(epsilon: float) -> Any:
     def perturb(model: Model, signals: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        return (signals + 0.1 * epsilon * torch.randn(signals.shape, generator=generator)).clamp(0, 1)
+        drawn = torch.randn(signals.shape, generator=generator).to(signals.device)
+        return (signals + 0.1 * epsilon * drawn).clamp(0, 1)
 
     return perturb
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -57,7 +58,9 @@ def compile_network(model: Model, recipe: Recipe, signals: int, fabric: Fabric) 
     try:
         options: Any = {"deterministic": True, "fallback_random": True}  # draws as the network itself does
         network: Any = torch.compile(model.module, fullgraph=True, dynamic=False, options=options)
-        found = _pass(network, model.module, given, fabric)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler's own, which a caller may have made errors
+            found = _pass(network, model.module, given, fabric)
     except Exception as error:  # from the network or the compiler, or there is no compiler
         reason = str(getattr(error, "inner_exception", error)).strip().splitlines() or [type(error).__name__]
         raise MetameryError(f"the network cannot be compiled ({reason[0]}): expected compiled = false") from None

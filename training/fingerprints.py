@@ -53,7 +53,7 @@ class Fingerprint:
             digest.update(f"{name}\0{target}\0".encode(errors="surrogatepass"))
         directions = _directions(torch.Size(examples.domain.shape).numel())
         if examples.kept is not None:
-            flat = [part.flatten(1) for part in torch.split(examples.kept, 256)]
+            flat = [part.flatten(1).to(directions) for part in torch.split(examples.kept, 256)]
         else:
             indices = np.unique(np.linspace(0, len(examples) - 1, SAMPLED).astype(int)).tolist()
             flat = [examples.domain.fit(examples.stimuli[index]).reshape(1, -1) for index in indices]

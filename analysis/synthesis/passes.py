@@ -10,6 +10,7 @@ One pass serves all terms. The modified ReLU applies to each term's own gradient
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -170,14 +171,16 @@ def _compiled(run: Pass, signals: torch.Tensor, targets: Targets, weights: torch
     from torch.fx.experimental.proxy_tensor import make_fx
 
     try:
-        traced = make_fx(run)(signals, targets, weights)
-        compiled: Pass = torch.compile(traced, fullgraph=True, dynamic=False, options={"deterministic": True})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler's own, which a caller may have made errors
+            traced = make_fx(run)(signals, targets, weights)
+            compiled: Pass = torch.compile(traced, fullgraph=True, dynamic=False, options={"deterministic": True})
 
-        @torch.no_grad()
-        def again(signals: torch.Tensor, targets: Targets, weights: torch.Tensor) -> Pull:
-            return compiled(signals, targets, weights)
+            @torch.no_grad()
+            def again(signals: torch.Tensor, targets: Targets, weights: torch.Tensor) -> Pull:
+                return compiled(signals, targets, weights)
 
-        again(signals, targets, weights)
+            again(signals, targets, weights)
     except Exception as error:  # from the network or the compiler, or there is no compiler
         reason = str(getattr(error, "inner_exception", error)).strip().splitlines() or [type(error).__name__]
         raise MetameryError(f"the network cannot be compiled ({reason[0]}): expected compiled = false") from None

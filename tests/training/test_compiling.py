@@ -16,7 +16,6 @@ from small_training import DOMAIN, RECIPE, Stopping, network, run, same, timeles
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of PyTorch's own compiler
     pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler, which torch.compile needs"),
 ]
 

@@ -10,8 +10,6 @@ from metamery.analysis.synthesis import passes
 from metamery.framework import ImageDomain, MetameryError, Model, testing
 from torch import nn
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own compiler
-
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler, which torch.compile needs")
 def test_compiled_metamers_are_those_of_the_network_as_it_is(monkeypatch):

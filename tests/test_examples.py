@@ -105,7 +105,7 @@ def test_the_paper_in_miniature(
     script(EXAMPLES / "replication" / "replicate.sh", "sounds", tmp_path / "data", out, steps=1, finds=True)
     study = open_study(out / "study")
     assert {*study.children} == {"stimuli", "models", "recognition", "contrast"}
-    assert study["recognition"].sizes["recogniser"] == 10
+    assert study["recognition"].sizes["recogniser"] == 15
     assert "recognition with a prior: " in (out / "times.txt").read_text(encoding="utf-8")
     capsys.readouterr()
     runpy.run_path(str(EXAMPLES / "replication" / "findings.py"))["main"](out)

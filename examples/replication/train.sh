@@ -3,10 +3,13 @@
 # place of strides and pools; and networks of other architectures, which only recognise.
 #
 #   examples/replication/train.sh pictures|sounds DATA FOLDER SEED
+#
+# KINDS="standard hann" trains only these.
 set -euo pipefail
 kind=$1 data=$2 folder=$3 seed=$4 digits=$(dirname "$0")/../digits
 
 run() {  # name, recipe, model, further options
+    [[ " ${KINDS:-$1} " == *" $1 "* ]] || return 0
     SECONDS=0
     echo "$1-$seed"
     metamery train "$2" --model "$3" --set "seed=$seed" --stimuli "$data" --seed "$seed" -o "$folder/$1-$seed" "${@:4}"

@@ -138,7 +138,7 @@ class Jacobians:
         padded = torch.cat([vectors, vectors.new_zeros(self.count, -count % self._copies, vectors.shape[2])], dim=1)
         found = [
             product(rows.flatten(0, 1)).reshape(self.count, self._copies, -1)
-            for rows in padded.split(self._copies, dim=1)
+            for rows in torch.split(padded, self._copies, dim=1)
         ]
         return torch.cat(found, dim=1)[:, :count].to(self.dtype)
 

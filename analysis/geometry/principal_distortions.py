@@ -173,14 +173,14 @@ def most_products(samples: int, units: int, starts: int, steps: int, probes: int
 
 def measured(jacobians: Jacobians, signs: torch.Tensor, floor: float) -> Metric:
     """Return a network's metric; large Jacobians' gains are estimated from random signs ``(S, probes, samples)``."""
+    products: Jacobians | Formed = jacobians
     if is_dense(jacobians.samples, jacobians.units):
-        formed = Formed(jacobians.dense().to(signs.dtype))
+        products = formed = Formed(jacobians.dense().to(signs.dtype))
         squares = formed.matrices.double().square().sum(dim=(1, 2))
     else:
-        formed = jacobians
         squares = jacobians.push(signs).double().square().mean(dim=1).sum(dim=1)
     finite = jacobians.finite.to(squares.device)
-    return Metric(formed, torch.where(finite, (squares / jacobians.samples).sqrt(), math.nan), floor)
+    return Metric(products, torch.where(finite, (squares / jacobians.samples).sqrt(), math.nan), floor)
 
 
 def _in_rows(
@@ -198,7 +198,8 @@ def _in_rows(
     )
     pulled = metric.jacobians.pull(covectors).to(like)
     norms = torch.linalg.vector_norm(pulled, dim=2, keepdim=True)
-    return (lengths * pulled / norms).unflatten(1, (starts, 2))
+    rows: torch.Tensor = lengths * pulled / norms
+    return rows.reshape(-1, starts, 2, jacobians.samples)
 
 
 def log_ratios(squares: torch.Tensor) -> torch.Tensor:

@@ -244,7 +244,7 @@ def _late_rise(objective: np.ndarray) -> np.ndarray:
     """How far the search of each stimulus is from its end, of objectives ``(stimulus, seed, step)``."""
     best = objective[np.arange(len(objective)), objective[..., -1].argmax(axis=1)]  # (stimulus, step)
     rise = best[:, -1] - best[:, -1 - -(-best.shape[1] // 10)] if best.shape[1] > 1 else best[:, -1]
-    return np.divide(rise, best[:, -1], out=np.zeros_like(rise), where=best[:, -1] != 0)
+    return np.asarray(np.divide(rise, best[:, -1], out=np.zeros_like(rise), where=best[:, -1] != 0))
 
 
 def _positions(dataset: xr.Dataset, generator: np.random.Generator, resamples: int) -> dict[str, Any]:

@@ -276,8 +276,8 @@ def _write(plan: Plan, contents: Contents, files: SoundFiles | None, folder: Pat
     everything = json.dumps([sums, page, asdict(key)], sort_keys=True)
     experiment = str(uuid.uuid5(NAMESPACE, hashlib.sha256(everything.encode()).hexdigest()))
     for number, blocks in enumerate(contents.lists):
-        content = {"list": number, "blocks": blocks} | key.alternatives(number)
-        (site / "lists" / f"{number}.json").write_text(json.dumps(content), encoding="utf-8")
+        listed = {"list": number, "blocks": blocks} | key.alternatives(number)
+        (site / "lists" / f"{number}.json").write_text(json.dumps(listed), encoding="utf-8")
     write_page(site, {"format": 1, "experiment": experiment, **page}, settings.language)
     (folder / EXPERIMENT_FILE).write_text(settings.to_toml(), encoding="utf-8")
     replace(key, experiment=experiment).write(folder)

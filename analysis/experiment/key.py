@@ -104,7 +104,7 @@ class Key:
 
     @property
     def chance(self) -> float:
-        """Proportion of right answers by guessing: the mean over items of the main part of one over the answers offered.
+        """Proportion of right answers by guessing: mean over the main part's items of one over the answers offered.
 
         NaN without answers.
         """

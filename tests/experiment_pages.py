@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,12 +37,30 @@ RATE, SECONDS = 48_000, 0.12
 
 
 def make_experiment(
-    folder: Path, kind: str = "picture", trials: int = TRIALS, lists: int = 2, language: str = "en", **changes: Any
+    folder: Path,
+    kind: str = "picture",
+    trials: int = TRIALS,
+    lists: int = 2,
+    language: str = "en",
+    alternatives: Mapping[int, tuple[str, ...]] | None = None,
+    **changes: Any,
 ) -> Key:
-    """Write an experiment of two blocks, as `build` does; `changes` are entries of its ``experiment.json``."""
+    """Write an experiment of two blocks, as `build` does; `changes` are entries of its ``experiment.json``.
+
+    `alternatives` are the answers to some trials of the first list, by number; all are offered on the others.
+    """
     (folder / "site" / "media").mkdir(parents=True)
     main = {
-        f"{number:020x}": Item("main", CHOICES[number % len(CHOICES)], f"s{number}", "net", "conv", 0, "metamer")
+        f"{number:020x}": Item(
+            "main",
+            CHOICES[number % len(CHOICES)],
+            f"s{number}",
+            "net",
+            "conv",
+            0,
+            "metamer",
+            alternatives=(alternatives or {}).get(number, ()),
+        )
         for number in range(trials)
     }
     practice = {
@@ -61,7 +79,8 @@ def make_experiment(
     key.write(folder)
     (folder / "site" / "lists").mkdir()
     for number, order in enumerate(orders):
-        (folder / "site" / "lists" / f"{number}.json").write_text(json.dumps({"list": number, "blocks": order}))
+        content = {"list": number, "blocks": order} | key.alternatives(number)
+        (folder / "site" / "lists" / f"{number}.json").write_text(json.dumps(content))
     write_page(folder / "site", _page(key, folder / "site") | changes, language)
     return key
 

@@ -15,7 +15,7 @@ from ...framework.manager import short
 from ...framework.replacing import replaced, writing_to
 from ..report.charts import Chart, linear
 from .contents import Card, read_card
-from .page import card_environment, drawn, ends, estimate, style
+from .page import between, card_environment, drawn, ends, estimate, style
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -71,12 +71,31 @@ def boards(entries: Sequence[Entry]) -> list[Board]:
 
 def lines(board: Board) -> list[str]:
     """Return a board as the lines of a table."""
-    head = ("network", "people, last layer", "(95 %)", "jury", "idiosyncrasy", "robust", "consistency", "aliasing")
+    head = (
+        "network",
+        "people, last layer",
+        "(95 %)",
+        "jury",
+        "hardest to easiest",
+        "idiosyncrasy",
+        "robust",
+        "consistency",
+        "aliasing",
+    )
     rows: list[tuple[str, ...]] = [head]
     for entry in board.entries:
         card, last = entry.card, entry.card.layers[-1]
-        values = (last.others, last.idiosyncrasy, card.headline.accuracy, card.shift_consistency, card.aliasing)
-        rows.append((short(card.network), estimate(last.people), ends(last.people), *map(estimate, values)))
+        values = (last.idiosyncrasy, card.headline.accuracy, card.shift_consistency, card.aliasing)
+        rows.append(
+            (
+                short(card.network),
+                estimate(last.people),
+                ends(last.people),
+                estimate(last.others),
+                between(last),
+                *map(estimate, values),
+            )
+        )
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

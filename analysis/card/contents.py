@@ -55,6 +55,9 @@ class LayerCard:
         Number of metamers that are judged, and for which no match can be told from chance.
     own, others, idiosyncrasy
         Recognition by the network itself, by the jury, and the difference.
+    easiest, hardest, searched
+        Recognition by the jury of the easiest and of the hardest of metamers that are pushed apart, of each of so many
+        stimuli.
     people
         Predicted recognition by people, with its 95 % prediction interval.
     is_extrapolated
@@ -71,6 +74,9 @@ class LayerCard:
     own: Estimate
     others: Estimate
     idiosyncrasy: Estimate
+    easiest: Estimate
+    hardest: Estimate
+    searched: int
     people: Estimate
     is_extrapolated: bool
     aliasing: float | None

@@ -16,7 +16,7 @@ from ..report.numbers import number
 from ..report.pages import assets, environment
 from ..report.pictures import Picture, is_tiny, picture
 from .cautions import basis, cautions
-from .contents import Card, Estimate
+from .contents import Card, Estimate, LayerCard
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -29,6 +29,7 @@ EXAMPLES = 3
 
 _BYTES = 40_000  # of each picture
 _LARGE, _SMALL = (430, 220), (300, 170)
+_WIDE = 0.16  # half the width of the boxes, of a layer's width
 _APART = 0.07  # of a layer's width: so far lines are moved aside, so that their intervals are seen
 
 
@@ -72,7 +73,7 @@ def page_of(card: Card, tree: xr.DataTree, report: str) -> str:
 def card_environment() -> Environment:
     """Return the environment of a card's templates."""
     found = environment(Path(__file__).parent)
-    found.filters |= {"estimate": estimate, "ends": ends, "short": short}
+    found.filters |= {"estimate": estimate, "ends": ends, "between": between, "short": short}
     return found
 
 
@@ -105,6 +106,12 @@ def columns(estimates: Sequence[Estimate]) -> tuple[NDArray[np.float64], NDArray
     return table[:, 0], table[:, 1], table[:, 2]
 
 
+def between(layer: LayerCard) -> str:
+    """Print recognition from the hardest to the easiest metamers; a dash where it is not known."""
+    known = layer.hardest.value is not None
+    return f"{estimate(layer.hardest)} to {estimate(layer.easiest)}" if known else estimate(None)
+
+
 def drawn(chart: Chart, x: NDArray[np.float64], estimates: Sequence[Estimate], style: str) -> None:
     """Draw estimates as a line, with a bar for the interval of each."""
     values, low, high = columns(estimates)
@@ -127,6 +134,10 @@ def _recognition(card: Card) -> Markup:
     x = np.arange(len(layers), dtype=np.float64)
     chart.line(x, np.full(len(x), 1 / card.people.choices), "chance")
     people = [layer.people for layer in card.layers]
+    hardest, easiest = ([_value(getattr(layer, end).value) for layer in card.layers] for end in ("hardest", "easiest"))
+    chart.boxes(x[1:], _WIDE, hardest, easiest, "range s3")
+    for ends_of in (hardest, easiest):  # a box may have no height
+        chart.levels(x[1:], _WIDE, ends_of, "bar s3")
     chart.area(x[1:], *columns(people)[1:], "range s1")
     drawn(chart, x + _APART, [card.own_natural, *(layer.own for layer in card.layers)], "s2")
     drawn(chart, x - _APART, [card.others_natural, *(layer.others for layer in card.layers)], "s3")

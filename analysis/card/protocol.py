@@ -6,12 +6,13 @@ those of an earlier one. Another measure is one more entry of `evaluations`, and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...framework.study import ModelReference, Reference, Study
 
-VERSION = 1
+VERSION = 2
 
 LAYERS = 5
 """Number of layers, evenly spaced in depth, the first and the last of the network's included."""
@@ -41,6 +42,18 @@ EPSILONS: Mapping[str, Sequence[float]] = {
 """Sizes of attacks in Linf by kind of domain, in units of the range of pictures and of the full scale of sounds."""
 
 
+VARIANTS, PUSHES = 2, 50
+"""Number of metamers of each stimulus that are pushed apart, and of updates that do so.
+
+The easiest and the hardest are of twice as many metamers, those that these began with included.
+"""
+
+
+def searched(stimuli: int) -> int:
+    """Number of stimuli whose metamers are pushed apart, the first ones: two in five, which bounds a card's time."""
+    return math.ceil(2 * stimuli / 5)
+
+
 def study(model: ModelReference, kind: str, stimuli: Reference | None) -> Study:
     """Return the study of a card: metamers of one network.
 
@@ -62,7 +75,7 @@ def study(model: ModelReference, kind: str, stimuli: Reference | None) -> Study:
     )
 
 
-def evaluations(kind: str, unit: float, jury: Sequence[str], labels: str) -> dict[str, dict[str, Any]]:
+def evaluations(kind: str, unit: float, jury: Sequence[str], labels: str, stimuli: int) -> dict[str, dict[str, Any]]:
     """Return the evaluators that measure a card's study, in order, with their options.
 
     Parameters
@@ -75,11 +88,15 @@ def evaluations(kind: str, unit: float, jury: Sequence[str], labels: str) -> dic
         Names of the networks that recognise.
     labels
         Categories in which they answer; empty for each one's own classes.
+    stimuli
+        Number of stimuli.
     """
+    asked = {"recognisers": list(jury), **({"labels": labels} if labels else {})}
     epsilons = [epsilon * unit for epsilon in EPSILONS[kind]]
     return {
-        "recognition": {"recognisers": list(jury), **({"labels": labels} if labels else {})},
+        "recognition": asked,
         "robustness": {"norm": "linf", "epsilons": epsilons, "steps": 20, "apgd_steps": 20},
         "shift-consistency": {},
         "character": {},
+        "diversity": {"k": VARIANTS, "steps": PUSHES, "limit": searched(stimuli), **asked},
     }

@@ -50,8 +50,9 @@ def card_of(tree: xr.DataTree, labels: Labels | None, jury: Mapping[str, Model],
         Whether the stimuli are the protocol's own.
     """
     made = models_of(tree)[0]
-    recognition, robustness, shifts, character = (
-        tree[name].to_dataset().load() for name in ("recognition", "robustness", "shift-consistency", "character")
+    recognition, robustness, shifts, character, diversity = (
+        tree[name].to_dataset().load()
+        for name in ("recognition", "robustness", "shift-consistency", "character", "diversity")
     )
     asked = Study.from_toml(str(tree.attrs["study"]))
     choices = {name: _choices(labels, model) for name, model in jury.items()}
@@ -83,7 +84,7 @@ def card_of(tree: xr.DataTree, labels: Labels | None, jury: Mapping[str, Model],
         null_signals=int(made.null.attrs["signals"]) if made.null is not None else 0,
         own_natural=_estimate(natural, "own"),
         others_natural=_estimate(natural, "others"),
-        layers=tuple(_layers(made, recognition, character, fit, len(jury), mean_choices)),
+        layers=tuple(_layers(made, recognition, character, diversity, fit, len(jury), mean_choices)),
         accuracy=_estimate(robustness.isel(model=0).sel(epsilon=0), "accuracy"),
         norm=str(robustness.attrs["norm"]),
         robust=tuple(
@@ -108,14 +109,20 @@ def card_of(tree: xr.DataTree, labels: Labels | None, jury: Mapping[str, Model],
 
 
 def _layers(
-    made: ModelResults, recognition: xr.Dataset, character: xr.Dataset, fit: HumanFit, members: int, choices: float
+    made: ModelResults,
+    recognition: xr.Dataset,
+    character: xr.Dataset,
+    diversity: xr.Dataset,
+    fit: HumanFit,
+    members: int,
+    choices: float,
 ) -> list[LayerCard]:
     assert made.match is not None
     success = success_by_layer(made.match)
     cards = []
     for layer in made.layers:
         site = f"{made.name} {layer}"
-        judged, at_site = success.sel(layer=layer), recognition.sel(site=site)
+        judged, at_site, apart = success.sel(layer=layer), recognition.sel(site=site), diversity.sel(site=site)
         others, counted = float(at_site["others"]), int(at_site["counted"])
         people, is_extrapolated = Estimate(), False
         if np.isfinite(others):
@@ -132,12 +139,22 @@ def _layers(
                 own=_estimate(at_site, "own"),
                 others=_estimate(at_site, "others"),
                 idiosyncrasy=_estimate(at_site, "idiosyncrasy"),
+                easiest=_estimate(apart, "easiest"),
+                hardest=_estimate(apart, "hardest"),
+                searched=_searched(apart, made.name),
                 people=people,
                 is_extrapolated=is_extrapolated,
                 aliasing=_mean(character["aliasing"].sel(site=site)),
             )
         )
     return cards
+
+
+def _searched(apart: xr.Dataset, network: str) -> int:
+    """Number of stimuli of whose metamers at one site other networks' answers are known."""
+    others = apart[["correct", "ordinary_correct"]].sel(recogniser=apart["recogniser"] != network)
+    known = (others >= 0).any(["recogniser", "variant"])
+    return int((known["correct"] | known["ordinary_correct"]).sum())
 
 
 def _choices(labels: Labels | None, model: Model) -> int:

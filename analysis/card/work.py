@@ -191,9 +191,10 @@ def plan(
     kind = network.domain.kind
     layers = spaced_layers(network, protocol.LAYERS)
     asked = protocol.study(ModelReference(model, layers, options or {}), kind, stimuli)
-    _check_answers(network, name, judges, categories, load_stimuli(plugins, asked.stimuli))
+    signals = load_stimuli(plugins, asked.stimuli)
+    _check_answers(network, name, judges, categories, signals)
     examine(network, layers)
-    measured = protocol.evaluations(kind, network.domain.unit, jury, labels)
+    measured = protocol.evaluations(kind, network.domain.unit, jury, labels, len(signals))
     return Plan(asked, measured, categories, judges, stimuli is None)
 
 

@@ -104,7 +104,10 @@ def trials(
     chosen = [each.strip() for each in categories.split(",")] if categories else []
     count = controversial_trials(study, output, chosen)
     typer.echo(f"{count} controversial signals: {output.resolve()}")
-    typer.echo(f"next: metamery experiment build {output} --set conditions.natural=false --set sounds.check=false")
+    typer.echo(
+        f"next: metamery experiment build {output} "
+        "--set conditions.natural=false --set sounds.check=false --set answers.alternatives=true"
+    )
 
 
 @experiment.command("settings")

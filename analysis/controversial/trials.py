@@ -43,7 +43,8 @@ def controversial_trials(study: Results, folder: str | Path, categories: Sequenc
     Its stimuli are those that have signals. For each ordered pair of networks it has a model ``A against B``, and for
     each pair of their layers a layer ``a / b``, whose metamer of a stimulus is the signal that A takes for it and B
     for another. So a participant who answers the stimulus's category sees as A does, one who answers the other's as B
-    does. Its group ``controversial`` states the other stimulus of each signal, both categories, and the verdict.
+    does. Its group ``controversial`` states the other stimulus of each signal, both categories, which are also the
+    trial's ``alternatives`` for `experiment build`, and the verdict.
 
     Parameters
     ----------
@@ -205,6 +206,16 @@ def _verdicts(found: xr.Dataset, is_shown: NDArray[np.bool_], labels: Sequence[s
     return {"match": everywhere, "quantised_match": fit, **answers_of}
 
 
+def _alternatives(own: NDArray[np.str_], other: NDArray[np.str_]) -> NDArray[np.object_]:
+    """Alternatives of each trial, ``(site, stimulus)``, as `experiment.alternatives.stated_alternatives` reads them."""
+    texts = [
+        json.dumps(sorted({one, two}), ensure_ascii=False) if one != two else ""
+        for row in other
+        for one, two in zip(own.tolist(), row.tolist(), strict=True)
+    ]
+    return np.array(texts, dtype=object).reshape(other.shape)
+
+
 def _described(found: xr.Dataset, is_shown: NDArray[np.bool_], facts: _Facts) -> xr.Dataset:
     """What each signal is, by the names of the study of trials."""
     own, other = _categories(found, facts)
@@ -212,6 +223,7 @@ def _described(found: xr.Dataset, is_shown: NDArray[np.bool_], facts: _Facts) ->
         "category": (np.broadcast_to(own, other.shape), "what the stimulus shows, the answer of the first network"),
         "other_category": (other, "what the other stimulus shows, the answer of the second network"),
         "other_stimulus": (found["other_stimulus"].values, "the other stimulus"),
+        "alternatives": (_alternatives(own, other), "both categories, a list in JSON; empty where they are the same"),
     }
     dims = ("site", "stimulus")
     variables: dict[str, Any] = {

@@ -29,7 +29,7 @@ from ..synthesis.procedure import Procedure
 from .apart import Apart, at_layer, itself, named_layer
 from .extremes import Recognised, extremes, recognised
 from .spreading import LOOK_EVERY, PushSettings, pairwise
-from .variants import Variants, study_null, study_seed, study_settings, variants_of
+from .variants import Variants, needed_stimuli, study_null, study_seed, study_settings, variants_of
 
 Floats = NDArray[np.float64]
 
@@ -116,7 +116,7 @@ def diversity(
         if recognisers or apart:
             return None
         signals = [k * len(each.stimuli) * len(each.layers) for each in made]
-        made_here = [max(0, k - len(each.seeds)) * len(each.results.stimuli) * len(each.layers) for each in made]
+        made_here = [max(0, k - len(each.seeds)) * len(needed_stimuli(each)) * len(each.layers) for each in made]
         updates = [count * (study_settings(each).steps + 1) for count, each in zip(made_here, made, strict=True)]
         naturals = sum(len(each.results.stimuli) * (1 + 3 * len(each.layers)) for each in made)
         looks = (steps // LOOK_EVERY + 5) * max(signals)
@@ -159,10 +159,11 @@ def diversity(
                     )
                     for layer in each.layers
                 }
+        judges = load_recognisers(context.models, recognisers, plugins)
         shown = recognised(
             made,
             found,
-            load_recognisers(context.models, recognisers, plugins),
+            judges,
             stimuli_named(context, made[0].stimuli),
             categories,
             context.device,
@@ -173,7 +174,11 @@ def diversity(
             **_relative(found, np.array(between), generator, resamples),
             **(_answers(shown) | extremes(shown, generator, resamples) if shown.names else {}),
         }
-        settled = {"unexplained": unexplained, "apart": apart or "the signals themselves"}
+        settled = {
+            "unexplained": unexplained,
+            "apart": apart or "the signals themselves",
+            "recognisers_sha256": [model.weights_sha256() for model in judges.values()],
+        }
         return _dataset(made, variables, shown.names, k, settled)
 
     return evaluate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -163,17 +163,24 @@ def variants_of(
     return Variants(*signals, *verdicts, *spreads)
 
 
+def needed_stimuli(made: ModelMetamers) -> Sequence[str]:
+    """Stimuli that metamers of further seeds are made of: those asked for, and all where each starts at another."""
+    every = made.results.stimuli
+    return every if study_settings(made).start == "other" else every[: len(made.stimuli)]
+
+
 def starting_metamers(
     made: ModelMetamers, layer: str, null: xr.Dataset, procedure: Procedure, k: int, seed: int
 ) -> NDArray[np.float32]:
     """Return k metamers of each stimulus at a layer, ``(S, k, …)``; NaN where one failed or is missing.
 
-    The study's own of its first k seeds; those of further seeds are made here, as the study would make them.
+    The study's own of its first k seeds; those of further seeds are made here, as the study would make them, apart from
+    rounding where it has further stimuli in a batch.
     """
     own = made.signals(layer)[:, :k]
     if own.shape[1] == k:
         return own
-    every = made.results.stimuli
+    every = needed_stimuli(made)
     made_here = np.full((len(every), k, *own.shape[2:]), np.nan, dtype=np.float32)
     natural = made.natural.transpose("stimulus", *made.domain.dims)
 

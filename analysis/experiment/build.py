@@ -111,7 +111,7 @@ def build(
     settings = resolve(KINDS[models[0].domain.kind], preset, file, changes, consent)
     plan = make_plan(tree, models, settings, plugins)
     if dry_run:
-        items = shown(plan.conditions, plan.right, settings.conditions)
+        items = shown(plan.conditions, plan.right, settings.conditions, alternatives=plan.alternatives)
         contents = _contents(plan, items, "00")
         return summary(plan, items, contents.wanted, contents.lists, plan.remarks)
     check_consent(settings)
@@ -126,7 +126,7 @@ def build(
             context = study_context(study, plugins, device, torch.Generator(device), progress)
             progress.start(len(plan.conditions), "measuring sounds as their files hold them")
             heard = verdicts(context, plan.conditions, plan.right, files, settings.conditions.seed, progress)
-    items = shown(plan.conditions, plan.right, settings.conditions, heard)
+    items = shown(plan.conditions, plan.right, settings.conditions, heard, plan.alternatives)
     with writing_to(out), work(out), scratch(out, STAGED) as staging:
         check_unused(out)
         contents = _contents(plan, items, _secret(out))
@@ -276,7 +276,8 @@ def _write(plan: Plan, contents: Contents, files: SoundFiles | None, folder: Pat
     everything = json.dumps([sums, page, asdict(key)], sort_keys=True)
     experiment = str(uuid.uuid5(NAMESPACE, hashlib.sha256(everything.encode()).hexdigest()))
     for number, blocks in enumerate(contents.lists):
-        (site / "lists" / f"{number}.json").write_text(json.dumps({"list": number, "blocks": blocks}), encoding="utf-8")
+        listed = {"list": number, "blocks": blocks} | key.alternatives(number)
+        (site / "lists" / f"{number}.json").write_text(json.dumps(listed), encoding="utf-8")
     write_page(site, {"format": 1, "experiment": experiment, **page}, settings.language)
     (folder / EXPERIMENT_FILE).write_text(settings.to_toml(), encoding="utf-8")
     replace(key, experiment=experiment).write(folder)

@@ -113,6 +113,7 @@ def shown(
     answers: Mapping[str, str],
     settings: Conditions,
     heard: Mapping[tuple[str, str, str], int] | None = None,
+    alternatives: Mapping[tuple[str, str, str], tuple[str, ...]] | None = None,
 ) -> list[dict[str, Item | None]]:
     """Return for each condition what is shown of each stimulus; None where it is left out.
 
@@ -127,6 +128,8 @@ def shown(
     heard
         Verdicts on metamers as their files hold them, by model, layer and stimulus, where these were measured again;
         otherwise the study's own on the quantised signal count.
+    alternatives
+        Answers that are offered on a signal, by model, layer and stimulus, where these are not all.
     """
     made = []
     for condition in conditions:
@@ -139,7 +142,15 @@ def shown(
         made.append(
             {
                 name: _shown(
-                    Item("main", answer, name, condition.model, condition.layer, -1, "natural"),
+                    Item(
+                        "main",
+                        answer,
+                        name,
+                        condition.model,
+                        condition.layer,
+                        shown="natural",
+                        alternatives=(alternatives or {}).get((condition.model, condition.layer, name), ()),
+                    ),
                     verdicts.get(name),
                     measured.get(name),
                     settings,

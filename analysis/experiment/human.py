@@ -134,7 +134,7 @@ def human_dataset(
         "go by, or goes by what people do not see or hear.",
         "experiment": key.experiment,
         "experiment_title": key.title,
-        "chance": 1 / len(choices) if choices else float("nan"),
+        "chance": key.chance,
         "resamples": resamples,
     }
     return xr.Dataset(variables, coordinates, about)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -45,6 +46,8 @@ class Item:
     reason
         Why the natural signal is shown instead of a metamer, or that a metamer is shown although it is not successful;
         else empty.
+    alternatives
+        Answers that are offered, in the order of the key's choices; empty for all of them.
     """
 
     role: str
@@ -55,6 +58,7 @@ class Item:
     seed: int = -1
     shown: str = ""
     reason: str = ""
+    alternatives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,25 @@ class Key:
     def trials(self, number: int) -> list[str]:
         """Return the items of a list's main part, in order."""
         return [item for block in self.lists[number] for item in block]
+
+    def offered(self, item: str) -> tuple[str, ...]:
+        """Return the answers that are offered on an item."""
+        return self.items[item].alternatives or self.choices
+
+    @property
+    def chance(self) -> float:
+        """Proportion of right answers by guessing: mean over the main part's items of one over the answers offered.
+
+        NaN without answers.
+        """
+        offered = [len(self.offered(name)) for name, item in self.items.items() if item.role == "main"]
+        offered = offered or [len(self.choices)]
+        return sum(1 / count for count in offered) / len(offered) if all(offered) else math.nan
+
+    def alternatives(self, number: int) -> dict[str, dict[str, tuple[str, ...]]]:
+        """Return what the page reads of the trials of a list that do not offer all answers; empty without any."""
+        offered = {item: own for item in self.trials(number) if (own := self.items[item].alternatives)}
+        return {"alternatives": offered} if offered else {}
 
     def pseudonym(self, identifier: str) -> str:
         """Return what stands for an identifier of a recruiting service: HMAC-SHA256, in hexadecimal."""
@@ -134,7 +157,10 @@ def _typed(table: dict[str, Any]) -> dict[str, Any]:
     return {
         **table,
         "choices": tuple(table["choices"]),
-        "items": {name: Item(**item) for name, item in table["items"].items()},
+        "items": {
+            name: Item(**item | {"alternatives": tuple(item.get("alternatives", ()))})
+            for name, item in table["items"].items()
+        },
         "lists": tuple(tuple(tuple(block) for block in blocks) for blocks in table["lists"]),
         "models": {name: tuple(layers) for name, layers in table["models"].items()},
     }

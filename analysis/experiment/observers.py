@@ -46,7 +46,7 @@ def read_accuracy(given: Sequence[str], key: Key, default: float | None = None) 
     ----------
     given
         ``0.9`` for all layers, ``LAYER=0.7`` for one, or a TOML file with a number for each layer; later ones win.
-        ``chance`` in place of a number is one over the number of choices.
+        ``chance`` in place of a number is `Key.chance`.
     default
         Probability where none is given; without it, each layer needs one. That of catch trials is 1.
 
@@ -95,7 +95,7 @@ def _session(key: Key, person: int, accuracy: Accuracy, generator: np.random.Gen
         item = key.items[name]
         answer = item.answer
         if generator.random() >= accuracy.of(item):
-            others = [choice for choice in key.choices if choice != answer]
+            others = [choice for choice in key.offered(name) if choice != answer]
             answer = others[generator.integers(len(others))]
         seconds = float(generator.lognormal(np.log(MEDIAN_SECONDS), SPREAD))
         at += 1000 * (seconds + 1)
@@ -120,7 +120,7 @@ def _layer(name: str, known: Sequence[str]) -> str:
 
 def _probability(value: object, key: Key) -> float:
     if value == CHANCE:
-        return 1 / len(key.choices)
+        return key.chance
     try:
         given = float(value) if isinstance(value, str) else value
     except ValueError:

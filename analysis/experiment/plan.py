@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from ...framework.errors import MetameryError
 from ...framework.study import Reference, load_stimuli
 from ..studies.stored_stimuli import known_stimuli
 from .allocation import shuffled, stratified
+from .alternatives import stated_alternatives
 from .answers import choices_of, right_answers
 from .conditions import Condition, chosen_models, conditions_of
 from .key import NATURAL, Item
@@ -65,6 +66,8 @@ class Plan:
         Right answer to each original of the main part.
     choices
         Answers that participants choose from.
+    alternatives
+        Answers that are offered on a signal, by model, layer and stimulus, where these are not all.
     practice, catch
         Files of the practice trials in their order, and of the catch trials of each list.
     remarks
@@ -77,6 +80,7 @@ class Plan:
     conditions: Sequence[Condition]
     right: dict[str, str]
     choices: tuple[str, ...]
+    alternatives: Mapping[tuple[str, str, str], tuple[str, ...]]
     practice: Sequence[Extra]
     catch: Sequence[Extra]
     remarks: Sequence[str]
@@ -132,9 +136,9 @@ def make_plan(
             remarks.append("catch trials play natural sounds that are also originals of the main part")
     trials = settings.catch.trials
     catch = list(islice(cycle(shuffled(catch, settings.seed, "catch")), trials)) if catch else []
-    return Plan(
-        settings, kind, chosen, conditions_of(chosen, settings.conditions), right, choices, practice, catch, remarks
-    )
+    conditions = conditions_of(chosen, settings.conditions)
+    alternatives = stated_alternatives(tree, right, choices) if settings.answers.alternatives else {}
+    return Plan(settings, kind, chosen, conditions, right, choices, alternatives, practice, catch, remarks)
 
 
 def _signs(settings: ExperimentSettings, choices: Sequence[str]) -> list[Extra]:

@@ -165,6 +165,9 @@ class Answers:
         What is written for an answer where that is not its name, such as its translation.
     icons
         Whether answers for which there is an icon show it.
+    alternatives
+        Whether a trial offers only the alternatives that the study states for its signal, such as the two categories
+        of a controversial signal; otherwise each offers all answers.
     """
 
     form: str = "grid"
@@ -172,6 +175,7 @@ class Answers:
     choices: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     icons: bool = True
+    alternatives: bool = False
 
     def __post_init__(self) -> None:
         one_of("form", self.form, ("grid", "typed"))
@@ -182,6 +186,7 @@ class Answers:
         for name, label in self.labels.items():
             text(f"the label of '{name}'", label)
         flag("icons", self.icons)
+        flag("alternatives", self.alternatives)
 
 
 @dataclass(frozen=True)

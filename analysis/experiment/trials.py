@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -28,6 +29,7 @@ TRIAL_COLUMNS: Mapping[str, tuple[str, str]] = {
     "seed": ("Int64", "repetition of the synthesis; missing for natural signals"),
     "shown": ("string", "what was shown: metamer, natural, icon"),
     "reason": ("string", "why something else was shown than intended; empty if it was not"),
+    "alternatives": ("string", "answers that were offered, a list in JSON; empty for all of the experiment's"),
     "answer": ("string", "the participant's answer"),
     "correct": ("boolean", "whether it is the right one"),
     "reaction_time": ("Float64", "time from when answers could be given to the answer, in s"),
@@ -95,6 +97,7 @@ def trials(key: Key, sessions: Sequence[Session], reasons: Mapping[str, str]) ->
                     "seed": item.seed if item.seed >= 0 else None,
                     "shown": item.shown,
                     "reason": item.reason,
+                    "alternatives": json.dumps(item.alternatives, ensure_ascii=False) if item.alternatives else "",
                     **_answer(record, item.answer),
                     "excluded": reasons[session.session],
                 }

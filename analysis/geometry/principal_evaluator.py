@@ -23,13 +23,16 @@ from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimulus
 from ..statistics.intervals import draws, means, percentiles, with_ends
 from ..studies.batches import drawn_seed, fit, running
+from .ascent import Bounds
 from .eigendistortions import distorted
 from .evaluator import one_domain
-from .jacobian import BLOCK, Jacobian
-from .principal_distortions import Bounds, PrincipalDistortions, most_products
+from .jacobian import BLOCK, Jacobians
+from .principal_distortions import PrincipalDistortions, most_products
 from .principal_distortions import principal_distortions as search
 
 _NAME = "principal-distortions"
+
+_CONVERGED = 0.01  # largest late rise that is no warning
 
 
 def principal_distortions(
@@ -42,6 +45,7 @@ def principal_distortions(
     bounded: bool = True,
     probes: int = 32,
     resamples: int = 2000,
+    batch_size: int = 4,
 ) -> Evaluator:
     """Build the evaluator: the principal distortions of the models at the first stimuli, see the function of this name.
 
@@ -52,7 +56,8 @@ def principal_distortions(
 
     Cost for each model and stimulus, in vectors that pass through the network to its layer and back: the number of
     units or of samples if the smaller of them is at most 512, otherwise up to ``4 · starts · (steps + 1) + probes``.
-    The passes of all models are in memory at once.
+    The passes of all models are in memory at once, with ``2 · batch_size`` signals in each, and about ``64 · starts``
+    vectors for each signal.
 
     Parameters
     ----------
@@ -74,6 +79,8 @@ def principal_distortions(
         Number of random vectors from which a large layer's sensitivity to random distortions is estimated.
     resamples
         Number of resamples of the bootstrap.
+    batch_size
+        Number of stimuli that are searched at once; each is searched as if it were alone.
 
     Raises
     ------
@@ -81,9 +88,9 @@ def principal_distortions(
         An option is out of range; or, when run, there is one model, the models' domains differ, a model lacks a layer,
         or the number of layers is neither 1 nor that of the models.
     """
-    for name, value in {"limit": limit, "steps": steps, "starts": starts, "probes": probes}.items():
+    counts = {"limit": limit, "steps": steps, "starts": starts, "probes": probes, "resamples": resamples}
+    for name, value in (counts | {"batch_size": batch_size}).items():
         whole(name, value, 1, MANY)
-    whole("resamples", resamples, 1, MANY)
     number("floor", floor, above=0, most=1)
     number("size", size, above=0, most=1)
     flag("bounded", bounded)
@@ -96,7 +103,7 @@ def principal_distortions(
         for name, layer in _sites(context, layers):
             units = {each.name: each.units for each in examine(context.models[name], [layer]).outline}
             products.append(most_products(samples, units.get(layer, samples), starts, steps, probes))
-        return Passes(0, max(products) * min(limit, len(context.stimuli)), BLOCK)
+        return Passes(0, max(products) * min(limit, len(context.stimuli)), BLOCK * batch_size)
 
     @with_passes(passes)
     def evaluate(context: Context) -> xr.Dataset:
@@ -107,17 +114,18 @@ def principal_distortions(
         natural = fit(stimuli, {domain}, context.device)[domain]
         norm = size * (domain.high - domain.low) * math.sqrt(natural[0].numel())
         context.progress.start(len(stimuli), "stimuli")
-        found = []
+        found: list[PrincipalDistortions] = []
         with running(context):
-            for stimulus, signal in zip(stimuli, natural, strict=True):
-                jacobians = [_jacobian(context, name, layer, signal) for name, layer in sites]
-                bounds = _bounds(signal, domain, norm) if bounded else None
-                own = torch.Generator().manual_seed(derived_seed(seed, _NAME, stimulus.name))
-                found.append(
-                    search(jacobians, own, starts=starts, steps=steps, floor=floor, probes=probes, bounds=bounds)
-                )
-                del jacobians  # before the next stimulus's, which take as much memory
-                context.progress.advance()
+            for first in range(0, len(stimuli), batch_size):
+                some = slice(first, first + batch_size)
+                signals = natural[some]
+                jacobians = [_jacobians(context, name, layer, signals) for name, layer in sites]
+                bounds = _bounds(signals, domain, norm) if bounded else None
+                seeds = [derived_seed(seed, _NAME, stimulus.name) for stimulus in stimuli[some]]
+                own = [torch.Generator().manual_seed(each) for each in seeds]
+                found += search(jacobians, own, starts=starts, steps=steps, floor=floor, probes=probes, bounds=bounds)
+                del jacobians  # before the next batch's, which take as much memory
+                context.progress.advance(len(signals))
         dataset = _dataset(found, sites, stimuli, natural.cpu(), domain, norm)
         return dataset.assign_coords(site_coordinates(sites, "other_site")).assign(
             _positions(dataset, np.random.default_rng(seed), resamples)
@@ -140,15 +148,15 @@ def _sites(context: Context, layers: Sequence[str] | None) -> list[tuple[str, st
     return sites
 
 
-def _jacobian(context: Context, name: str, layer: str, signal: torch.Tensor) -> Jacobian:
+def _jacobians(context: Context, name: str, layer: str, signals: torch.Tensor) -> Jacobians:
     model = context.models[name]
     axes = examine(model, [layer]).axes
-    return Jacobian(model.module, layer, signal.to(signal_type(model.module)), axes=axes)
+    return Jacobians(model.module, layer, signals.to(signal_type(model.module)), axes=axes)
 
 
-def _bounds(signal: torch.Tensor, domain: Domain, norm: float) -> Bounds:
-    """Bounds of a distortion of unit norm that is added to the signal with a norm."""
-    flat = signal.flatten()
+def _bounds(signals: torch.Tensor, domain: Domain, norm: float) -> Bounds:
+    """Bounds of distortions of unit norm that are added to signals ``(S, …)`` with a norm: ``(S, samples)`` each."""
+    flat = signals.flatten(1)
     return Bounds(((domain.low - flat) / norm).clamp(max=0), ((domain.high - flat) / norm).clamp(min=0))
 
 
@@ -189,6 +197,11 @@ def _dataset(
             stacked("objective"),
             "variance over models of their positions, of the best pair up to each step of the search",
         ),
+        "late_rise": described(
+            ("stimulus",),
+            _late_rise(stacked("objective")),
+            "fraction of the best start's objective that was gained in the last tenth of the steps",
+        ),
         "gain": described(
             ("site", "stimulus"),
             stacked("gains").T,
@@ -214,7 +227,7 @@ def _dataset(
     }
     dataset.attrs = {
         "title": "Principal distortions",
-        "reading_order": ["position", "log_sensitivity", "distance", "spread", "objective"],
+        "reading_order": ["position", "log_sensitivity", "distance", "spread", "late_rise", "objective"],
         "read_first": "A model's position is the logarithm of how much more it notices the first distortion than the "
         f"second, minus the mean of all models; {sites[0][0]}'s is positive at every stimulus. Among all pairs of "
         "distortions this one spreads the models' positions most.",
@@ -225,6 +238,13 @@ def _dataset(
     if isinstance(domain, WaveformDomain):
         dataset.attrs["sample_rate"] = domain.sample_rate
     return dataset
+
+
+def _late_rise(objective: np.ndarray) -> np.ndarray:
+    """How far the search of each stimulus is from its end, of objectives ``(stimulus, seed, step)``."""
+    best = objective[np.arange(len(objective)), objective[..., -1].argmax(axis=1)]  # (stimulus, step)
+    rise = best[:, -1] - best[:, -1 - -(-best.shape[1] // 10)] if best.shape[1] > 1 else best[:, -1]
+    return np.asarray(np.divide(rise, best[:, -1], out=np.zeros_like(rise), where=best[:, -1] != 0))
 
 
 def _positions(dataset: xr.Dataset, generator: np.random.Generator, resamples: int) -> dict[str, Any]:
@@ -261,10 +281,19 @@ def _positions(dataset: xr.Dataset, generator: np.random.Generator, resamples: i
 def _warnings(
     found: Sequence[PrincipalDistortions], sites: list[tuple[str, str]], stimuli: Sequence[Stimulus]
 ) -> list[str]:
-    return [
+    missing = [
         f"{name} {layer}: its Jacobian at '{stimulus.name}' is {'not finite' if math.isnan(gain) else '0'}, so that "
         "there are no principal distortions"
         for stimulus, pair in zip(stimuli, found, strict=True)
         for (name, layer), gain in zip(sites, pair.gains.tolist(), strict=True)
         if not gain > 0
+    ]
+    rises = _late_rise(np.stack([pair.objective.numpy() for pair in found]))
+    rising = int((rises > _CONVERGED).sum())
+    if not rising:
+        return missing
+    return [
+        *missing,
+        f"at {rising} of {len(found)} stimuli the search gained more than {_CONVERGED:.0%} in the last tenth of its "
+        "steps: the spread is a lower bound, which more steps raise",
     ]

@@ -80,7 +80,7 @@ def record(given: Mapping[str, Any], part: str, number: int, key: Key, list_: in
     elif read.item and (read.item not in key.items or key.items[read.item].role not in _ITEM_ROLES.get(part, ())):
         raise RefusedError(422, "body", f"part '{part}' does not show this item")
     if part in ("main", "practice"):
-        if read.answer not in key.choices:
+        if read.answer not in (key.offered(read.item) if read.item in key.items else key.choices):
             raise RefusedError(422, "body", "the answer is not among the choices")
         if read.rt_ms < 0:
             raise RefusedError(422, "body", "the reaction time is missing")

@@ -39,9 +39,9 @@ async function open(page, store, identifiers) {
   const browser = await browserFacts();
   const saving = new Saving({ page, store, identifiers, browser, status, tab: newIdentifier() });
   const { list, answered } = await saving.open(say);
-  const { blocks } = await readJson(`lists/${list}.json`);
+  const { blocks, alternatives = {} } = await readJson(`lists/${list}.json`);
   page.answers.choices.forEach(({ icon }) => icon && (new Image().src = icon)); // in the cache when they are needed
-  return new Visit({ page, blocks, answered, saving, store, media: new Media(page.kind, page.media) });
+  return new Visit({ page, blocks, alternatives, answered, saving, store, media: new Media(page.kind, page.media) });
 }
 
 function isSamePerson(known, given) {

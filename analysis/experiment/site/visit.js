@@ -4,8 +4,15 @@ export class Visit {
   /** Why it ended before its time; null as long as it goes on. */
   ended = null;
 
-  constructor({ page, blocks, answered, saving, store, media }) {
-    Object.assign(this, { page, blocks, answered, saving, store, media });
+  constructor({ page, blocks, alternatives, answered, saving, store, media }) {
+    Object.assign(this, { page, blocks, alternatives, answered, saving, store, media });
+  }
+
+  /** The answers that are offered on an item, with their form. */
+  answersTo(item) {
+    const { form, choices } = this.page.answers;
+    const offered = this.alternatives[item];
+    return { form, choices: offered ? choices.filter(({ name }) => offered.includes(name)) : choices };
   }
 
   isAnswered(part, number) {

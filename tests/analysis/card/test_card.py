@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xarray as xr
 from inputs import TINY
 from metamery.analysis import run_study
 from metamery.analysis.card.cautions import cautions
@@ -76,6 +77,24 @@ def test_its_numbers_are_those_of_its_study(made: Path) -> None:
     assert (card.made, card.stimuli.count, card.stimuli.counted, card.null_signals) == (15, 3, 3, 3)
 
 
+def test_the_jury_s_recognition_of_the_hardest_and_easiest_is_that_of_each_stimulus_s_metamers(made: Path) -> None:
+    card = read_card(made / "card.json")
+    jury = [juror.name for juror in card.jury]
+    with open_study(made / "card.study") as tree:
+        answers = tree["diversity"].to_dataset()[["correct", "ordinary_correct"]].sel(recogniser=jury).load()
+    every = xr.concat([answers["correct"], answers["ordinary_correct"]], "variant")
+    for layer in card.layers:
+        correct = every.sel(site=f"{card.network} {layer.name}").transpose("stimulus", "variant", "recogniser").values
+        shares = [[float((a == 1).mean()) for a in metamers if (a >= 0).all()] for metamers in correct]
+        found = [own for own in shares if own]
+        assert layer.searched == len(found)
+        assert len(shares) == 2  # of three stimuli
+        for ends, end in ((max, layer.easiest), (min, layer.hardest)):
+            expected = sum(map(ends, found)) / len(found) if found else None
+            assert end.value == (None if expected is None else pytest.approx(expected, abs=1e-5))
+    assert any(layer.searched for layer in card.layers)
+
+
 def test_people_are_predicted_from_the_jury_alone(made: Path) -> None:
     card = read_card(made / "card.json")
     for layer in card.layers:
@@ -92,7 +111,7 @@ def test_the_same_command_gives_the_same_bytes_and_measures_nothing_again(made: 
 
 
 def created(folder: Path) -> dict[str, float]:
-    names = ("recognition", "robustness", "shift-consistency", "character")
+    names = ("recognition", "robustness", "shift-consistency", "character", "diversity")
     return {name: (folder / "card.study" / "results.zarr" / name / "zarr.json").stat().st_mtime for name in names}
 
 
@@ -172,7 +191,7 @@ def test_pictures_and_sounds_are_not_on_one_board(made: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"protocol": 2}, "is of protocol 2, expected 1"),
+        ({"protocol": 1}, "is of protocol 1, expected 2"),
         ({"schema": 7}, "has schema 7"),
         ({"layers": []}, "'layers' is empty"),
         ({"made": "many"}, "made is damaged: 'many', expected a whole number"),
@@ -232,7 +251,7 @@ def test_a_dry_run_says_what_would_be_done(made: Path, tmp_path: Path, command: 
     said = command(*arguments(made, tmp_path / "x.html"), "--dry-run")
     assert said.status == 0
     assert "15 metamers, 4500 updates" in said.out
-    assert "evaluate recognition, robustness, shift-consistency, character" in said.out
+    assert "evaluate recognition, robustness, shift-consistency, character, diversity" in said.out
     assert not list(tmp_path.iterdir())
 
 

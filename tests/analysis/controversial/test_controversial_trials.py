@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import xarray as xr
 from controversial_networks import LABELS, LEFT_RIGHT, looking, pictures, study
 from metamery.analysis import evaluate
 from metamery.analysis.controversial.trials import controversial_trials
+from metamery.analysis.experiment.alternatives import stated_alternatives
 from metamery.analysis.experiment.build import build
 from metamery.analysis.experiment.key import Key
 from metamery.framework import MetameryError, Model, Plugins
@@ -73,6 +76,59 @@ def test_observers_who_are_a_network_are_told_apart_at_the_predicted_rate(
         assert len(told) == 8
         assert np.mean(told) == found.told_apart.values[site]
     assert found.told_apart.values.mean() > 0
+
+
+def test_each_trial_can_offer_its_own_two_categories(tmp_path: Path) -> None:
+    """Of three categories; the page of the experiment gets those of its lists' trials only."""
+    named = [replace(each, category=["bottom", "top", "middle"][n % 3]) for n, each in enumerate(pictures(6))]
+    made = study(LEFT_RIGHT, named)
+    found = evaluate("controversial", made, models=LEFT_RIGHT, plugins=PLUGINS, steps=5, limit=None)
+    controversial_trials(made.assign({"controversial": xr.DataTree(found)}), tmp_path / "trials")
+    changes = {**CHANGES, "answers.alternatives": True, "conditions.unsuccessful": "show"}
+    build(tmp_path / "trials", tmp_path / "experiment", PLUGINS, changes=changes)
+    key = Key.read(tmp_path / "experiment")
+    about = open_study(tmp_path / "trials")["controversial"].to_dataset()
+    check_dataset(about)
+    items = {name: item for name, item in key.items.items() if item.role == "main"}
+    for name, item in items.items():
+        here = about.sel(site=f"{item.model} {item.layer}", stimulus=item.stimulus)
+        both = {str(here.category.item()), str(here.other_category.item())}
+        assert key.offered(name) == tuple(sorted(both) if len(both) > 1 else key.choices)
+        assert item.answer in key.offered(name)
+    assert any(item.alternatives for item in items.values())
+    assert key.chance == pytest.approx(np.mean([1 / len(key.offered(name)) for name in items]))
+    served = json.loads((tmp_path / "experiment" / "site" / "lists" / "0.json").read_text(encoding="utf-8"))
+    expected = {name: [*items[name].alternatives] for name in key.trials(0) if name in items}
+    assert served["alternatives"] == {name: own for name, own in expected.items() if own}
+    every = {trial for trial in key.trials(0) if key.items[trial].role == "catch"}
+    assert every
+    assert all(key.offered(name) == ("bottom", "middle", "top") for name in every)
+
+
+def test_a_study_that_states_no_alternatives_is_refused(tmp_path: Path) -> None:
+    tree = study(LEFT_RIGHT, pictures())
+    with pytest.raises(MetameryError, match="the study states no alternatives: expected one that"):
+        stated_alternatives(tree, {}, ("bottom", "top"))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ('["top", "botom"]', "unknown answer in the alternatives of 's' at 'a / b' of 'A against B' 'botom'"),
+        ('["top"]', "the alternatives of 's' at 'a / b' of 'A against B' are .*, expected at least two"),
+        ('["top", "top"]', "expected at least two"),
+        ('["bottom", "middle"]', "are bottom, middle, and the right answer, 'top', is not among them"),
+        ("top, bottom", "are 'top, bottom', expected a list of names in JSON"),
+        ("[1, 2]", "expected a list of names in JSON"),
+    ],
+)
+def test_alternatives_that_cannot_be_offered_are_named(given: str, said: str) -> None:
+    coordinates = {"model": ("site", ["A against B"]), "layer": ("site", ["a / b"]), "stimulus": ["s"]}
+    stated = xr.Dataset({"alternatives": (("site", "stimulus"), np.array([[given]], dtype=object))}, coordinates)
+    tree = xr.DataTree.from_dict({"/any": stated})
+    with pytest.raises(MetameryError, match=said):
+        stated_alternatives(tree, {"s": "top"}, ("bottom", "middle", "top"))
+    assert stated_alternatives(tree, {}, ()) == {}  # of stimuli that are not shown
 
 
 def test_the_study_of_trials_has_the_signals_and_verdicts(tmp_path: Path) -> None:

@@ -367,6 +367,36 @@ def test_sixteen_answers_fit_without_scrolling(browser: Any, tmp_path: Path, wid
         page.locator("canvas").wait_for()
 
 
+def test_a_trial_offers_its_own_alternatives(browser: Any, tmp_path: Path) -> None:
+    alternatives = {0: ("airplane", "cat"), 2: ("bird", "dog", "oven")}
+    make_experiment(tmp_path, alternatives=alternatives, **ONLY_MAIN)
+    labels = [["aeroplane", "cat"], ["aeroplane", "polar bear", "bird", "cat", "dog", "oven"], ["bird", "dog", "oven"]]
+    with served(tmp_path) as address, opened(browser, address) as page:
+        Participant(page).press("Start")
+        Participant(page).press("Continue")
+        for offered in labels:
+            page.locator(".choices").wait_for()
+            assert page.locator(".choice").all_inner_texts() == offered
+            for key in ("ArrowRight", "ArrowRight", "Enter"):  # the second answer, by keys
+                page.keyboard.press(key)
+            page.locator(".choices").wait_for(state="detached")
+        sees(page, "Continue")
+    assert answers(saved(tmp_path)) == {("main", 0): "cat", ("main", 1): "bear", ("main", 2): "dog"}
+
+
+def test_typed_words_are_those_of_the_trial(browser: Any, tmp_path: Path) -> None:
+    choices = [{"name": name, "label": name, "icon": None} for name in ("airplane", "bear", "bird")]
+    typed = {"form": "typed", "choices": choices}
+    make_experiment(tmp_path, alternatives={0: ("airplane", "bird")}, answers=typed, **ONLY_MAIN)
+    with served(tmp_path) as address, opened(browser, address) as page:
+        Participant(page).press("Start")
+        Participant(page).press("Continue")
+        page.get_by_role("combobox").fill("b")
+        assert page.get_by_role("option").all_inner_texts() == ["bird"]
+        page.get_by_role("combobox").fill("bear")
+        assert page.get_by_role("button", name="Send").is_disabled()
+
+
 def test_only_words_of_the_list_can_be_sent(browser: Any, tmp_path: Path) -> None:
     choices = [{"name": name, "label": name, "icon": None} for name in ("airplane", "bear", "bird")]
     make_experiment(tmp_path, answers={"form": "typed", "choices": choices}, **ONLY_MAIN)

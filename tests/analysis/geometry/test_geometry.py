@@ -15,7 +15,7 @@ from metamery.analysis.geometry.eigendistortions import (
     local_geometry,
     most_products,
 )
-from metamery.analysis.geometry.jacobian import Jacobian
+from metamery.analysis.geometry.jacobian import Jacobian, Jacobians
 from metamery.framework import ImageDomain, MetameryError, WaveformDomain
 from metamery.framework.testing import example_model, example_signals
 from peers import peer
@@ -154,13 +154,13 @@ def test_a_linear_network_has_the_spectrum_of_its_weights(whole: bool) -> None:
 @pytest.mark.parametrize("whole", [True, False])
 def test_the_products_are_at_most_those_stated_beforehand(whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     network, signal = convolutional()
-    products, gradient = [], Jacobian._gradient
+    products, gradient = [], Jacobians._gradient
 
-    def counted(self: Jacobian, of: torch.Tensor, by: torch.Tensor, at: torch.Tensor, keep: bool = False) -> Any:
+    def counted(self: Jacobians, of: torch.Tensor, by: torch.Tensor, at: torch.Tensor, keep: bool = False) -> Any:
         products.append(len(at))
         return gradient(self, of, by, at, keep)
 
-    monkeypatch.setattr(Jacobian, "_gradient", counted)
+    monkeypatch.setattr(Jacobians, "_gradient", counted)
     jacobian = Jacobian(network, "0", signal)
     settings = {"components": 3, "probes": 5, "iterations": 12}
     local_geometry(jacobian, seeded(), **settings, tolerance=1e-12, dense_side=side(whole))

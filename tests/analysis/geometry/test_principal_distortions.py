@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import scipy.linalg
 import torch
-from metamery.analysis.geometry.jacobian import Jacobian
+from metamery.analysis.geometry.ascent import Bounds, projected
+from metamery.analysis.geometry.jacobian import Jacobians
 from metamery.analysis.geometry.principal_distortions import (
-    Bounds,
     Metric,
+    PrincipalDistortions,
     log_ratios,
     measured,
     most_products,
     objective_and_gradient,
     principal_distortions,
-    projected,
 )
 from metamery.framework import MetameryError
 from torch import nn
@@ -34,8 +34,21 @@ def linear(samples: int, units: int, seed: int, scale: float = 1.0) -> nn.Linear
     return network
 
 
-def jacobians(networks: Sequence[nn.Module], signal: torch.Tensor) -> list[Jacobian]:
-    return [Jacobian(network, "output", signal) for network in networks]
+def jacobians(networks: Sequence[nn.Module], signals: torch.Tensor) -> list[Jacobians]:
+    return [Jacobians(network, "output", signals) for network in networks]
+
+
+def search(
+    networks: Sequence[nn.Module],
+    signal: torch.Tensor,
+    generator: torch.Generator,
+    bounds: Bounds | None = None,
+    **options: Any,
+) -> PrincipalDistortions:
+    """The search at a single signal."""
+    limits = None if bounds is None else Bounds(bounds.low[None], bounds.high[None])
+    (found,) = principal_distortions(jacobians(networks, signal[None]), [generator], bounds=limits, **options)
+    return found
 
 
 def explicit(network: nn.Module, signal: torch.Tensor, floor: float) -> torch.Tensor:
@@ -87,7 +100,7 @@ COLOURS = [(0, 1.0), (1, 1.0), (2, 0.5), (3, 0.33), (4, 2.0)]
 def test_of_two_networks_they_are_the_extremal_generalised_eigenvectors(floor: float) -> None:
     signal = torch.rand(20, generator=seeded(), dtype=torch.float64)
     networks = [linear(20, 30, 1), linear(20, 25, 2)]
-    found = principal_distortions(jacobians(networks, signal), seeded(), steps=400, floor=floor)
+    found = search(networks, signal, seeded(), steps=400, floor=floor)
     values, vectors = scipy.linalg.eigh(*(explicit(network, signal, floor).numpy() for network in networks))
     ends = torch.from_numpy(vectors[:, [-1, 0]]).T
     cosines = (found.distortions * ends).sum(dim=1).abs() / ends.norm(dim=1)
@@ -106,7 +119,7 @@ def test_no_slow_search_finds_more(kind: str) -> None:
         signal = torch.rand(12, generator=seeded(), dtype=torch.float64)
         networks = [linear(12, 20 if kind == "full rank" else 4, seed) for seed in range(4)]
     floor = 0.1
-    found = principal_distortions(jacobians(networks, signal), seeded(), steps=300, starts=16, floor=floor)
+    found = search(networks, signal, seeded(), steps=300, starts=16, floor=floor)
     metrics = torch.stack([explicit(network, signal, floor) for network in networks])
     reached = float(variance(metrics, found.distortions.reshape(1, 2, -1)))
     assert reached >= slow(metrics, starts=32, steps=400) * (1 - 1e-3)
@@ -119,28 +132,27 @@ def test_no_slow_search_finds_more(kind: str) -> None:
 def test_the_gradient_is_that_of_autograd(formed: bool) -> None:
     signal = torch.rand(3, 1, 1, generator=seeded(), dtype=torch.float64)
     networks = [Colours(*each) for each in COLOURS]
-    signs = torch.ones(8, 3, dtype=torch.float64)
-    metrics = [measured(jacobian, signs, 0.2) for jacobian in jacobians(networks, signal)]
+    signals = torch.stack([signal, 0.5 * signal.flip(0)])
+    signs = torch.ones(2, 8, 3, dtype=torch.float64)
+    metrics = [measured(each, signs, 0.2) for each in jacobians(networks, signals)]
     if not formed:
         metrics = [
-            Metric(each, metric.gain, 0.2) for each, metric in zip(jacobians(networks, signal), metrics, strict=True)
+            Metric(each, metric.gains, 0.2) for each, metric in zip(jacobians(networks, signals), metrics, strict=True)
         ]
-    pairs = torch.randn(5, 2, 3, generator=seeded(), dtype=torch.float64).requires_grad_()
-    dense = torch.stack([explicit(network, signal, 0.2) for network in networks])
-    expected = variance(dense, pairs)
+    pairs = torch.randn(2, 5, 2, 3, generator=seeded(), dtype=torch.float64).requires_grad_()
+    dense = [torch.stack([explicit(network, each, 0.2) for network in networks]) for each in signals]
+    expected = torch.stack([variance(*each) for each in zip(dense, pairs, strict=True)])
     (gradient,) = torch.autograd.grad(expected.sum(), pairs)
     values, own = objective_and_gradient(metrics, pairs.detach())
     torch.testing.assert_close(values, expected.detach())
     torch.testing.assert_close(own, gradient)
-    torch.testing.assert_close((own * pairs.detach()).sum(dim=2), torch.zeros(5, 2, dtype=torch.float64))
+    torch.testing.assert_close((own * pairs.detach()).sum(dim=3), torch.zeros(2, 5, 2, dtype=torch.float64))
 
 
 def test_the_scale_of_a_layer_does_not_count() -> None:
     signal = torch.rand(10, generator=seeded(), dtype=torch.float64)
     once, rescaled = (
-        principal_distortions(
-            jacobians([linear(10, 6, 0), linear(10, 6, 1, scale), linear(10, 6, 2)], signal), seeded(), starts=2
-        )
+        search([linear(10, 6, 0), linear(10, 6, 1, scale), linear(10, 6, 2)], signal, seeded(), starts=2)
         for scale in (1.0, 1024.0)
     )
     torch.testing.assert_close(rescaled.distortions, once.distortions, rtol=1e-6, atol=1e-6)
@@ -152,7 +164,7 @@ def test_the_same_seed_gives_the_same_bits_and_the_first_network_is_on_the_posit
     signal = torch.rand(10, generator=seeded())
     for seed in range(6):
         networks = [linear(10, 6, seed + n).float() for n in range(3)]
-        once, again = (principal_distortions(jacobians(networks, signal), seeded(seed), starts=2) for _ in range(2))
+        once, again = (search(networks, signal, seeded(seed), starts=2) for _ in range(2))
         for name, value in vars(once).items():
             assert torch.equal(getattr(again, name), value)
         ratios = log_ratios((2 * once.log_sensitivities).exp())
@@ -167,14 +179,14 @@ def test_large_jacobians_are_not_formed_and_the_products_are_those_stated(
 ) -> None:
     signal = torch.rand(600, generator=seeded())
     networks = [linear(600, units, seed).float() for seed in range(2)]
-    products, gradient = [], Jacobian._gradient
+    products, gradient = [], Jacobians._gradient
 
-    def counted(self: Jacobian, of: torch.Tensor, by: torch.Tensor, at: torch.Tensor, keep: bool = False) -> Any:
+    def counted(self: Jacobians, of: torch.Tensor, by: torch.Tensor, at: torch.Tensor, keep: bool = False) -> Any:
         products.append(len(at))
         return gradient(self, of, by, at, keep)
 
-    monkeypatch.setattr(Jacobian, "_gradient", counted)
-    found = principal_distortions(jacobians(networks, signal), seeded(), starts=2, steps=7, probes=40)
+    monkeypatch.setattr(Jacobians, "_gradient", counted)
+    found = search(networks, signal, seeded(), starts=2, steps=7, probes=40)
     stated = most_products(600, units, starts=2, steps=7, probes=40)
     assert sum(products) == 2 * stated
     exact = torch.tensor([float(network.weight.detach().norm()) for network in networks]) / math.sqrt(600)
@@ -208,9 +220,7 @@ def test_bounded_distortions_stay_within_their_bounds() -> None:
     signal = torch.rand(30, generator=seeded(), dtype=torch.float64)
     networks = [linear(30, 8, seed) for seed in range(3)]
     bounds = Bounds((0 - signal) / 2, (1 - signal) / 2)
-    free, bound = (
-        principal_distortions(jacobians(networks, signal), seeded(), steps=300, bounds=each) for each in (None, bounds)
-    )
+    free, bound = (search(networks, signal, seeded(), steps=300, bounds=each) for each in (None, bounds))
     outside = (free.distortions < bounds.low) | (free.distortions > bounds.high)
     assert outside.any()
     assert ((bound.distortions >= bounds.low) & (bound.distortions <= bounds.high)).all()
@@ -236,7 +246,7 @@ class Deaf(nn.Module):
 @pytest.mark.parametrize(("network", "gain"), [(Root(), math.nan), (Deaf(), 0.0)])
 def test_a_jacobian_that_is_not_finite_or_zero_gives_none(network: nn.Module, gain: float) -> None:
     signal = torch.tensor([0.25, 0.0, 1.0])
-    found = principal_distortions(jacobians([linear(3, 2, 0).float(), network], signal), seeded(), steps=3)
+    found = search([linear(3, 2, 0).float(), network], signal, seeded(), steps=3)
     assert found.gains[0] > 0
     assert float(found.gains[1]) == pytest.approx(gain, nan_ok=True)
     assert found.distortions.shape == (2, 3)
@@ -247,11 +257,37 @@ def test_a_jacobian_that_is_not_finite_or_zero_gives_none(network: nn.Module, ga
 
 def test_equal_networks_cannot_be_told_apart() -> None:
     signal = torch.rand(6, generator=seeded(), dtype=torch.float64)
-    found = principal_distortions(jacobians([linear(6, 4, 0)] * 3, signal), seeded(), steps=5)
+    found = search([linear(6, 4, 0)] * 3, signal, seeded(), steps=5)
     assert float(found.objective.max()) == pytest.approx(0, abs=1e-20)
     assert found.distortions.isfinite().all()
 
 
 def test_one_network_is_refused() -> None:
     with pytest.raises(MetameryError, match="principal distortions of 1 network, expected at least two"):
-        principal_distortions(jacobians([linear(3, 2, 0)], torch.rand(3).double()), seeded())
+        search([linear(3, 2, 0)], torch.rand(3).double(), seeded())
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize("units", [6, 520])
+def test_a_signal_is_searched_as_if_it_were_alone(units: int, bounded: bool) -> None:
+    signals = torch.rand(3, 540, generator=seeded(), dtype=torch.float64)
+    networks = [nn.Sequential(linear(540, units, seed), nn.Tanh()) for seed in range(3)]
+    bounds = Bounds((0 - signals) / 8, (1 - signals) / 8) if bounded else None
+    options: dict[str, Any] = {"starts": 2, "steps": 12}
+    together = principal_distortions(
+        jacobians(networks, signals), [seeded(n) for n in range(3)], bounds=bounds, **options
+    )
+    for n, found in enumerate(together):
+        limits = None if bounds is None else Bounds(bounds.low[n], bounds.high[n])
+        alone = search(networks, signals[n], seeded(n), bounds=limits, **options)
+        for name, value in vars(alone).items():
+            torch.testing.assert_close(getattr(found, name), value, rtol=1e-8, atol=1e-8)
+
+
+def test_a_signal_without_local_geometry_does_not_harm_its_batch_mates() -> None:
+    signals = torch.tensor([[0.25, 0.0, 1.0], [0.25, 0.5, 1.0]])
+    networks = [linear(3, 2, 0).float(), Root()]
+    missing, found = principal_distortions(jacobians(networks, signals), [seeded(), seeded(1)], steps=30)
+    assert missing.distortions.isnan().all()
+    alone = search(networks, signals[1], seeded(1), steps=30)
+    torch.testing.assert_close(found.distortions, alone.distortions, rtol=1e-4, atol=1e-4)

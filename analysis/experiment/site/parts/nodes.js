@@ -49,7 +49,8 @@ export function loading(visit, trials) {
 
 /** A trial with a picture or a sound, asked for what was seen or heard. */
 export function trialNode(visit, part, trial, durations) {
-  const { kind, answers, masks } = visit.page;
+  const { kind, masks } = visit.page;
+  const answers = visit.answersTo(trial.item);
   if (kind === "sound") return soundNode(visit, part, trial, text("question_sound"), answers);
   return {
     type: PictureTrial,

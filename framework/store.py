@@ -8,9 +8,7 @@ two regions. Groups are added and removed by one process at a time, by `claims.t
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -23,11 +21,12 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from .claims import ensured, turn
+from .consolidated import consolidate, is_consolidated, unconsolidate
 from .errors import MetameryError
 from .folders import RESULTS, has_results
 from .groups import check_addition, check_apart, check_removal
 from .remote import Folder, RemotePath, zarr_at
-from .replacing import replaced, writing_to
+from .replacing import writing_to
 from .results import check_version, quiet, steady
 from .schema import SCHEMA_VERSION, SIGNAL_DIMENSIONS, Variable, check_dataset
 from .staging import (
@@ -177,7 +176,7 @@ class StudyStore:
                 draft = Draft(folder, staging / RESULTS)
             yield draft
             with writing_to(folder):
-                _consolidate(staging / RESULTS)
+                consolidate(staging / RESULTS)
                 with turn(folder):
                     clear_leftovers(folder)
                     _check_new(folder)
@@ -198,8 +197,8 @@ class StudyStore:
         with writing_to(folder), turn(folder) as claim:
             clear_leftovers(folder)
             clear_half_written(folder, claim)
-            if not (isinstance(folder, RemotePath) and _is_consolidated(folder / RESULTS)):  # where it takes a while
-                _consolidate(folder / RESULTS)  # a writer may have been killed just before this step
+            if not (isinstance(folder, RemotePath) and is_consolidated(folder / RESULTS)):  # where it takes a while
+                consolidate(folder / RESULTS)  # a writer may have been killed just before this step
         return cls(folder)
 
     @property
@@ -269,9 +268,9 @@ class StudyStore:
             if parent := path.rpartition("/")[0]:
                 self._root.require_group(parent)
             check_apart([path.rpartition("/")[2]], self.children(parent))
-            _unconsolidate(self.path, staging)
+            unconsolidate(self.path, staging)
             exchange(staging, self.path, path)
-            _consolidate(self.path)
+            consolidate(self.path)
 
     def remove(self, path: str) -> None:
         """Remove a group, and make that visible to readers.
@@ -292,9 +291,9 @@ class StudyStore:
         with self._turn_with() as staging:
             if not _is_there(self.path / path):
                 raise MetameryError(f"'{self.path.parent}' holds nothing of '{path}'")
-            _unconsolidate(self.path, staging)
+            unconsolidate(self.path, staging)
             take_out(self.path, path, staging)
-            _consolidate(self.path)
+            consolidate(self.path)
 
     def discard(self) -> None:
         """Remove all results, in one step; the store cannot be used afterwards."""
@@ -323,32 +322,6 @@ def write_dataset(dataset: xr.Dataset, path: Path) -> None:
 def _check_new(folder: Folder) -> None:
     if has_results(folder):
         raise MetameryError(f"'{folder}' already holds results")
-
-
-def _consolidate(path: Folder) -> None:
-    """Consolidate all metadata, which xarray reads first; stale consolidated metadata would hide new groups."""
-    with quiet():
-        zarr.consolidate_metadata(zarr_at(path))
-    if isinstance(path, RemotePath):  # without this it is the same as before if an equal result was put in its place
-        node = json.loads((path / "zarr.json").read_text())
-        node["consolidated_metadata"]["changed"] = secrets.token_hex(8)
-        (path / "zarr.json").write_text(json.dumps(node, indent=2))
-
-
-def _is_consolidated(path: Folder) -> bool:
-    return "consolidated_metadata" in json.loads((path / "zarr.json").read_text(encoding="utf-8"))
-
-
-def _unconsolidate(path: Folder, staging: Path) -> None:
-    """Remove the consolidated metadata while groups are added or removed, so that no reader sees a stale one."""
-    node = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
-    node.pop("consolidated_metadata", None)
-    text = json.dumps(node, indent=2)
-    if isinstance(path, RemotePath):
-        (path / "zarr.json").write_text(text)
-        return
-    with replaced(path / "zarr.json", staging / "zarr.json") as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def _is_there(group: Folder) -> bool:

@@ -13,7 +13,8 @@ from ...framework.checks import one_of, wrong
 from ...framework.errors import MetameryError, unknown
 from ...framework.folders import EXPERIMENT_FILE
 from ...framework.limits import text_of
-from .settings import PRESETS, ExperimentSettings, Question
+from .session_settings import Question
+from .settings import PRESETS, ExperimentSettings
 
 DEFAULT_PRESET = {"picture": "feather2023-pictures", "sound": "feather2023-sounds"}
 

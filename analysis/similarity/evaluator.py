@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +19,11 @@ from ...framework.protocols import Evaluator
 from ...framework.schema import site_coordinates
 from ...framework.stimuli import Stimuli
 from ..recognition.recognise import shown
-from ..statistics.intervals import percentiles, with_ends
 from ..studies.batches import drawn_seed, fit, running
 from ..studies.metamers import ModelMetamers, metamers_of
 from .cka import BANDWIDTH
 from .comparison import FEWEST, FEWEST_DRAWN, bootstrap, check_count, check_measure, draw_stimuli, similarity_of
+from .labelled import BOTH, COUNTED, PAIRS, Similarities, ceiling_variables, reading_order
 from .sites import LayerReader, Signals, choose_sites, open_layers
 from .streaming import Gram
 
@@ -179,16 +178,16 @@ def _on_natural(
     work.progress.start(planned.batches, "similarity")
     inners = work.grams(signals, len(indices), planned.held, lambda position: stimuli[indices[position]].name)
     drawn = draws.of(len(indices))
-    found = _Similarities((len(measures), len(sites), len(sites)), drawn is not None)
+    found = Similarities((len(measures), len(sites), len(sites)), drawn is not None)
     for row, measure in enumerate(measures):
         work.progress.describe(measure)
         found.put(row, *_measured(inners, measure, bandwidth, drawn))
     what = "similarity of two layers on natural signals"
     variables = found.variables(what, ("metric", "site", "other_site"))
-    variables["counted"] = ((), len(indices), _COUNTED)
+    variables["counted"] = ((), len(indices), COUNTED)
     coordinates = {"metric": list(measures), **site_coordinates(sites), **site_coordinates(sites, "other_site")}
     about = {"title": "Similarity of layers", "memory_bytes": planned.memory}
-    return xr.Dataset(variables, coordinates, about | _order(variables, _PAIRS))
+    return xr.Dataset(variables, coordinates, about | reading_order(variables, PAIRS))
 
 
 def _on_metamers(
@@ -211,7 +210,7 @@ def _on_metamers(
     work.progress.start(planned.batches * total, "similarity")
     inners = [work.grams(signals, len(kept), planned.held, _names(made, kept)) for signals in by_seed]
     drawn = draws.of(len(kept))
-    found = _Similarities((len(measures), len(sites), len(sites)), drawn is not None)
+    found = Similarities((len(measures), len(sites), len(sites)), drawn is not None)
     ceilings = np.full((2, len(measures), len(sites)), np.nan)
     for row, measure in enumerate(measures):
         work.progress.describe(measure)
@@ -221,13 +220,13 @@ def _on_metamers(
             ceilings[:, row, column] = similarity_of(repeated, measure, bandwidth).ceiling()
     what = "similarity of two layers on metamers, mean over seeds"
     variables = found.variables(what, ("metric", "site", "other_site"))
-    variables["counted"] = ((), len(kept), _COUNTED)
+    variables["counted"] = ((), len(kept), COUNTED)
     if len(by_seed) > 1:
-        variables |= _ceilings(ceilings, ("metric", "site"), "a layer on metamers of all seeds")
+        variables |= ceiling_variables(ceilings, ("metric", "site"), "a layer on metamers of all seeds")
     coordinates = {"metric": list(measures), **site_coordinates(sites), **site_coordinates(sites, "other_site")}
     made_at = f"{made.name} {layer}"
     about = {"title": f"Similarity of layers on metamers of {made_at}", "memory_bytes": planned.memory}
-    return xr.Dataset(variables, coordinates, {**about, "made_at": made_at} | _order(variables, _PAIRS))
+    return xr.Dataset(variables, coordinates, {**about, "made_at": made_at} | reading_order(variables, PAIRS))
 
 
 def _on_both(
@@ -248,7 +247,7 @@ def _on_both(
     planned = work.plan(natural[rows[0][0].name], len(indices), len(sites) * together)
     work.progress.start(planned.batches * total, "similarity")
     shape = (len(measures), len(rows), len(sites))
-    found = _Similarities(shape, draws.number > 0)
+    found = Similarities(shape, draws.number > 0)
     ceilings, counted = np.full((2, *shape), np.nan), np.zeros(len(rows), np.int64)
     for made in generators:
         originals = work.grams(natural[made.name], len(indices), planned.held, _names(made, indices))
@@ -274,60 +273,14 @@ def _on_both(
     what = "similarity of activations to metamers and to their natural signals, mean over seeds"
     dims = ("metric", "site", "other_site")
     variables = found.variables(what, dims)
-    variables["counted"] = ("site", counted, _COUNTED)
+    variables["counted"] = ("site", counted, COUNTED)
     if max(seeds.values()) > 1:
-        variables |= _ceilings(ceilings, dims, "the metamers of all seeds")
+        variables |= ceiling_variables(ceilings, dims, "the metamers of all seeds")
     made_at = [(made.name, layer) for made, layer in rows]
     coordinates = {"metric": list(measures), **site_coordinates(made_at), **site_coordinates(sites, "other_site")}
     title = "Similarity of metamers and natural signals"
     about = {"title": title, "memory_bytes": planned.memory}
-    return xr.Dataset(variables, coordinates, about | _order(variables, _BOTH))
-
-
-class _Similarities:
-    """Similarities and the ends of their intervals."""
-
-    def __init__(self, shape: tuple[int, ...], intervals: bool) -> None:
-        self.values = np.full(shape, np.nan)
-        self.ends = np.full((2, *shape), np.nan) if intervals else None
-
-    def put(self, index: int | tuple[int, ...], values: torch.Tensor, samples: torch.Tensor) -> None:
-        """Store values at an index, and the ends of the interval of their samples ``(draws, …)``, if there are any."""
-        self.values[index] = values.cpu().numpy()
-        if self.ends is not None and len(samples):
-            for ends, own in zip(self.ends, percentiles(samples.cpu().numpy()), strict=True):
-                ends[index] = own
-
-    def variables(self, what: str, dims: tuple[str, ...]) -> dict[str, Any]:
-        if self.ends is None:
-            return {"similarity": (dims, self.values, {"long_name": what, "units": "1"})}
-        return with_ends("similarity", dims, self.values, self.ends, what)
-
-
-_PAIRS = (
-    "At 1 two layers arrange the signals alike; blocks of high values off the diagonal are layers of different models "
-    "that correspond."
-)
-_BOTH = (
-    "At 1 a layer arranges the metamers as it does their natural signals; a model with the generator's invariances "
-    "stays high at its corresponding layers."
-)
-
-_COUNTED = {"long_name": "stimuli that count", "units": "1"}
-
-
-def _order(variables: Mapping[str, Any], read_first: str) -> dict[str, Any]:
-    """Attributes that tell how the result is read."""
-    names = ("similarity", "ceiling_lower", "ceiling_upper")
-    return {"reading_order": [name for name in names if name in variables], "read_first": read_first}
-
-
-def _ceilings(values: np.ndarray[Any, np.dtype[np.float64]], dims: tuple[str, ...], of: str) -> dict[str, Any]:
-    about = (("lower", "mean similarity to the mean of the other seeds"), ("upper", "to the mean of all seeds"))
-    return {
-        f"ceiling_{bound}": (dims, own, {"long_name": f"noise ceiling of {of}, {bound}: {how}", "units": "1"})
-        for own, (bound, how) in zip(values, about, strict=True)
-    }
+    return xr.Dataset(variables, coordinates, about | reading_order(variables, BOTH))
 
 
 def _measured(

@@ -520,7 +520,7 @@ def test_a_reader_sees_no_stale_groups_while_some_come_and_go(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("metamery.framework.store._consolidate", killed)
+        patch.setattr("metamery.framework.store.consolidate", killed)
         with pytest.raises(KeyboardInterrupt):
             store.add("more", dataset) if action == "add" else store.remove("more")
     with pytest.warns(RuntimeWarning, match="successfully read with non-consolidated metadata"):

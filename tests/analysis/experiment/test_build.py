@@ -19,7 +19,7 @@ from metamery.analysis.experiment import build as building
 from metamery.analysis.experiment.build import build, check_consent, check_unused
 from metamery.analysis.experiment.key import NATURAL, Key
 from metamery.analysis.experiment.resolving import read_settings, resolve
-from metamery.analysis.experiment.settings import Consent
+from metamery.analysis.experiment.session_settings import Consent
 from metamery.analysis.experiment.sounds import root_mean_square
 from metamery.framework import MetameryError, Plugins, open_study
 from metamery.framework.model_results import models_of

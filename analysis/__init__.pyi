@@ -22,4 +22,4 @@ from .synthesis.in_memory import synthesise as synthesise
 from .synthesis.matching import Record as Record
 from .synthesis.matching import match_layer as match_layer
 from .synthesis.settings import Settings as Settings
-from .synthesis.together import joined as joined
+from .synthesis.together import join_models as join_models

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from metamery.analysis import joined, judge, null_distribution, synthesise
+from metamery.analysis import join_models, judge, null_distribution, synthesise
 from metamery.analysis.synthesis.together import member_names
 from metamery.framework import Plugins
 from others import interval, networks, recognised, stimuli_of
@@ -36,7 +36,7 @@ def main() -> None:
     others = networks(asked.others, plugins)
     stimuli = stimuli_of(asked.stimuli, asked.limit, plugins)
     signals = stimuli_of(asked.stimuli, asked.null_signals, plugins)
-    both = joined(members)
+    both = join_models(members)
     natural = torch.stack([both.domain.fit(stimuli[index]) for index in range(len(stimuli))])
     columns = [Column("succeed", better="higher"), Column("recognised by others", better="higher"), Column("more")]
     table = benchmark.table("Metamers of two networks at once", ["layer", "made of"], columns)

@@ -20,7 +20,7 @@ from ..synthesis.driver import starting_noise
 from ..synthesis.matching import match_layer
 from ..synthesis.procedure import Procedure
 from ..synthesis.responses import Responses, respond
-from ..synthesis.together import conversion, in_member, joined
+from ..synthesis.together import conversion, in_member, join_models
 from .pairs import Contest
 
 
@@ -67,8 +67,8 @@ def make_controversial(
 ) -> Controversial:
     """Make signals that match one stimulus of each pair in the first network, and the other in the second.
 
-    It is the synthesis of a joint layer of both networks (`joined`, `match_layer`), with targets of two stimuli. With
-    the objective ``classes`` what is lowered is the sum of both cross-entropies, in which the smaller of the two
+    It is the synthesis of a joint layer of both networks (`join_models`, `match_layer`), with targets of two stimuli.
+    With the objective ``classes`` what is lowered is the sum of both cross-entropies, in which the smaller of the two
     probabilities counts more.
 
     Parameters
@@ -81,7 +81,7 @@ def make_controversial(
         How they are made; distance and modified ReLU are those of ``match`` alone.
     """
     models = {"a": contest.one.model, "b": contest.other.model}
-    both = joined(models)
+    both = join_models(models)
     layers = [contest.layer, contest.other_layer]
     rows = [[*pairs], [*pairs.values()]]
     names = [f"{contest.one.stimuli[index]} / {contest.one.stimuli[other]}" for index, other in pairs.items()]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...framework.domains import Domain
+from ...framework.errors import MetameryError
 from ...framework.layers import Tap
 from ...framework.schema import STATES
 from . import passes
@@ -106,13 +107,18 @@ def match_layer(
     compiled
         Compiles the pass, which then is used until the first signal leaves; by default it runs as it is.
     weights
-        Weight of each term, see `passes`.
+        Weight of each term, see `passes`; one that pushes has a negative one, and at least one is positive.
 
     Returns
     -------
     Record
         A signal whose target is silent (all 0) or not finite, whose loss becomes NaN, or which no gradient reaches
         is marked as failed, with the reason; the others continue.
+
+    Raises
+    ------
+    MetameryError
+        No weight is positive.
 
     Examples
     --------
@@ -130,6 +136,8 @@ def match_layer(
     >>> tuple(record.losses.shape), bool(record.losses[0, -1] < record.losses[0, 0])
     ((1, 21), True)
     """
+    if not (pulling := [index for index, weight in enumerate(weights) if weight > 0]):
+        raise MetameryError(f"weights is {list(weights)}, expected at least one above 0")
     settings = procedure.settings
     batch = len(start)
     every = [targets] if isinstance(targets, torch.Tensor) else targets
@@ -146,8 +154,6 @@ def match_layer(
     capture &= start.device.type == "cuda"
     captured: Callable[[], Pull] | None = None
     plain = partial(passes.pull, tap=tap, procedure=procedure, domain=domain)
-    if rows and len(every) > 1:
-        pool.weights = relative_weights(weights, plain(pool.signals, *pool.aims, differentiate=False)[0])
     run: Pass = plain
     shares = torch.tensor(weights, dtype=losses.dtype, device=losses.device)
     shares = (shares / shares.abs().sum())[:, None]
@@ -158,6 +164,10 @@ def match_layer(
         last = update == settings.steps
         if last:
             found, gradient = plain(pool.signals, *pool.aims, differentiate=False)
+        elif update == 0 and len(every) > 1:
+            relative = partial(relative_weights, weights)
+            found, gradient = plain(pool.signals, pool.targets, relative)
+            pool.weights = relative(found)
         elif captured is not None:
             found, gradient = captured()
         else:
@@ -165,7 +175,8 @@ def match_layer(
         distances = found[0] if len(every) == 1 else (shares * found).sum(dim=0)
         losses[pool.index, update] = distances
         if update % SYNC_EVERY == 0 or last:
-            leaving = _leaving(distances, gradient, settings, update)
+            largest = found[pulling].amax(dim=0)
+            leaving = _leaving(distances, largest, gradient, settings, update)
             if settled is not None and not last:
                 done = settled(update, pool.signals, distances, pool.rows)
                 leaving = {index: "" for index, is_done in enumerate(done) if is_done} | leaving
@@ -274,21 +285,26 @@ def _unfit(target: torch.Tensor) -> str:
     return "" if target.any() else "the layer is silent for this stimulus: all of its activations are 0"
 
 
-def _leaving(losses: torch.Tensor, gradient: torch.Tensor | None, settings: Settings, update: int) -> dict[int, str]:
-    """Return the indices of the signals that leave the batch now, each with the reason if it failed."""
+def _leaving(
+    losses: torch.Tensor, largest: torch.Tensor, gradient: torch.Tensor | None, settings: Settings, update: int
+) -> dict[int, str]:
+    """Return the indices of the signals that leave the batch now, each with the reason if it failed.
+
+    `largest` is each signal's largest distance at a term that pulls.
+    """
     leaving = {}
     reached = [True] * len(losses)
     if update == 0:
         reached = [False] * len(losses) if gradient is None else gradient.flatten(1).any(dim=1).tolist()
-    for index, loss in enumerate(losses.tolist()):
+    for index, (loss, farthest) in enumerate(zip(losses.tolist(), largest.tolist(), strict=True)):
         if math.isnan(loss):
             leaving[index] = f"the loss became NaN after {update} updates"
         elif update == settings.steps:
             leaving[index] = ""
         elif gradient is None:
             leaving[index] = "the layer does not depend on the signal"
-        elif settings.tolerance and loss <= settings.tolerance:
+        elif settings.tolerance and farthest <= settings.tolerance:
             leaving[index] = ""
-        elif loss > 0 and not reached[index]:
+        elif farthest > 0 and not reached[index]:
             leaving[index] = "no gradient reaches the starting signal"
     return leaving

@@ -28,6 +28,9 @@ Pull = tuple[torch.Tensor, torch.Tensor | None]
 Targets = tuple[torch.Tensor, ...]
 """Activations to match at each term ``(B, …)``."""
 
+Weigh = Callable[[torch.Tensor], torch.Tensor]
+"""Returns the weights of each term and signal, given their distances, both ``(terms, B)``."""
+
 Pass = Callable[[torch.Tensor, Targets, torch.Tensor], Pull]
 """``(signals, targets, weights)`` to a `Pull`; the weights are those of each term and signal, ``(terms, B)``."""
 
@@ -41,7 +44,7 @@ COMPILED_RTOL = 1e-2
 def pull(
     signals: torch.Tensor,
     targets: Targets,
-    weights: torch.Tensor,
+    weights: torch.Tensor | Weigh,
     tap: Tap,
     procedure: Procedure,
     domain: Domain,
@@ -50,7 +53,8 @@ def pull(
 ) -> Pull:
     """Return each signal's distance at each term, and the gradient of its own objective.
 
-    The gradient is None where no activation depends on the signals, or `differentiate` is False.
+    The weights are given, or follow from the distances of this pass, as at the start. The gradient is None where no
+    activation depends on the signals, or `differentiate` is False.
     """
     settings, distance = procedure.settings, procedure.distance
     signals = signals.detach().requires_grad_(differentiate)
@@ -61,14 +65,16 @@ def pull(
     ):
         activations = [*tap(signals).values()]
     if not differentiate:
-        each = [distance(own.to(target.dtype), target) for own, target in zip(activations, targets, strict=True)]
-        return torch.stack(each), None
+        pairs = zip(activations, targets, strict=True)
+        return torch.stack([distance(own.to(target.dtype), target) for own, target in pairs]), None
     leaves = [own.detach().to(target.dtype).requires_grad_() for own, target in zip(activations, targets, strict=True)]
     with torch.enable_grad():
         distances = [distance(leaf, target) for leaf, target in zip(leaves, targets, strict=True)]
-        total = distances[0].sum() if len(distances) == 1 else (torch.stack(distances) * weights).sum()
+        each = torch.stack(distances)
+        found = each.detach()
+        shares = weights if isinstance(weights, torch.Tensor) else weights(found)
+        total = distances[0].sum() if len(distances) == 1 else (each * shares).sum()
         towards = torch.autograd.grad(total, leaves)
-        found = torch.stack(distances).detach()
         reached = [index for index, own in enumerate(activations) if own.requires_grad]
         points: list[Any] = [before_relu(own) if settings.modified_relu else own for own in activations]
         per_signal = None

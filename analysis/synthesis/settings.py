@@ -59,7 +59,8 @@ class Settings:
     steps
         Number of updates.
     tolerance
-        A metamer whose distance is at most this leaves the batch; checked every 10 updates. 0 means never.
+        A metamer whose distance is at most this, at each term that pulls, leaves the batch; checked every 10 updates.
+        0 means never.
     stop
         ``steps``: each metamer gets all updates. ``verdict``: one leaves the batch as soon as its success is settled,
         as `Settling` defines it, which needs a null. It says at which layers metamers succeed in less time, but its

@@ -84,10 +84,10 @@ def together(models: Sequence[str | Mapping[str, Any]], *, plugins: Plugins) -> 
     names = [str(table.pop("name", "")) for table in tables]
     keys = member_names(names)
     loaded = {key: plugins.load("model", name, **table) for key, name, table in zip(keys, names, tables, strict=True)}
-    return joined(loaded)
+    return join_models(loaded)
 
 
-def joined(members: Mapping[str, Model]) -> Model:
+def join_models(members: Mapping[str, Model]) -> Model:
     """Join several models into one, whose metamers match in all of them at once.
 
     Its layers are those of the members. By default metamers are made at joint layers, one term in each member, at the
@@ -105,9 +105,9 @@ def joined(members: Mapping[str, Model]) -> Model:
 
     Examples
     --------
-    >>> from metamery.analysis import joined
+    >>> from metamery.analysis import join_models
     >>> from metamery.framework.testing import example_model
-    >>> both = joined({"one": example_model(), "other": example_model(seed=1)})
+    >>> both = join_models({"one": example_model(), "other": example_model(seed=1)})
     >>> both.objectives
     ('one.1 + other.1', 'one.2 + other.2', 'one + other')
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from metamery.analysis.synthesis import passes
 from metamery.analysis.synthesis.optimizers import normalised_gradient_descent
 from metamery.analysis.synthesis.procedure import Procedure
 from metamery.analysis.synthesis.settings import resolve_settings
-from metamery.analysis.synthesis.together import joined
-from metamery.framework import ImageDomain, MetameryError, Model, Tap, WaveformDomain
+from metamery.analysis.synthesis.together import join_models
+from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Tap, WaveformDomain
 from metamery.framework.running import frozen
 from metamery.framework.schema import VERDICTS, check_dataset
 from metamery.framework.testing import example_model, example_stimuli
@@ -88,9 +89,49 @@ def test_weights_are_in_units_of_each_terms_distance_at_the_start():
     assert torch.allclose(weights, torch.tensor([[0.75, 0.75, 0.75], [0.125, 0.5, 0.25]]))
 
 
+def test_the_pass_that_gives_the_scale_is_the_first_pass_and_its_gradient_the_same_to_the_bit():
+    """The slow twin makes a pass for the scale, and then that of the first update."""
+    network, natural, start = Linear(), rand(3, 1, 4, 5), rand(3, 1, 4, 5, seed=1)
+    procedure = Procedure(resolve_settings(steps=5), relative_l2, normalised_gradient_descent())
+    ran = []
+    network.register_forward_pre_hook(lambda *_: ran.append(1))
+    with frozen(network), Tap(network, ["a", "b"]) as tap:
+        with torch.no_grad():
+            targets = tuple(each.clone() for each in tap(natural).values())
+        pull = partial(passes.pull, start, targets, tap=tap, procedure=procedure, domain=SIGNALS)
+        apart, _ = pull(torch.ones(2, 3), differentiate=False)
+        twice = pull(passes.relative_weights([1, -0.3], apart))
+        once = pull(partial(passes.relative_weights, [1, -0.3]))
+        assert all(map(torch.equal, once, twice))
+        ran.clear()
+        match_layer(tap, targets, start, procedure, SIGNALS, weights=[1, -0.3])
+    assert len(ran) == 6, "one for each update and one after the last"
+
+
+def test_a_tolerance_is_of_every_term_that_pulls():
+    network, natural, start = Linear(), rand(3, 1, 4, 5), rand(3, 1, 4, 5, seed=1)
+    settings = resolve_settings(steps=400, tolerance=0.05)
+    procedure = Procedure.load(settings, Plugins())
+    with frozen(network), Tap(network, ["a", "b"]) as tap:
+        with torch.no_grad():
+            targets = [each.clone() for each in tap(natural).values()]
+        for weights, pulling in (((1, -0.1), [0]), ((1, 0.2), [0, 1])):
+            record = match_layer(tap, targets, start, procedure, ImageDomain(1, 4, 5, -9, 9), weights=weights)
+            assert (record.steps % 10 == 0).all()
+            assert (record.steps > 0).all()
+            assert (record.steps < 400).all()
+            reached = [relative_l2(own, each) for own, each in zip(tap(record.signals).values(), targets, strict=True)]
+            assert all((reached[index] <= 0.05).all() for index in pulling)
+            if weights[1] < 0:  # the weighted mean was that small before
+                means = record.losses[torch.arange(3), record.steps - 10]
+                assert (means <= 0.05).any()
+        with pytest.raises(MetameryError, match=r"^weights is \[-1, -1\], expected at least one above 0$"):
+            match_layer(tap, targets, start, procedure, SIGNALS, weights=[-1, -1])
+
+
 def test_two_equal_networks_are_one_bit_for_bit():
     alone = synthesise(example_model(), example_stimuli(), ["1"], steps=60)
-    both = joined({"one": example_model(), "other": example_model()})
+    both = join_models({"one": example_model(), "other": example_model()})
     together = synthesise(both, example_stimuli(), ["one.1 + other.1"], steps=60)
     assert np.array_equal(together.signal.values, alone.signal.values)
     assert np.array_equal(together.loss.values, alone.loss.values)
@@ -160,7 +201,7 @@ def test_a_term_that_pushes_ends_far_away():
 
 
 def test_members_answer_for_themselves():
-    both = joined({"one": example_model(), "other": example_model(seed=1)})
+    both = join_models({"one": example_model(), "other": example_model(seed=1)})
     stimuli = example_stimuli(count=5)
     metamers = synthesise(both, stimuli, ["one.1"], steps=3)
     shown = torch.from_numpy(metamers["signal"].values[0, :, 0])
@@ -183,7 +224,7 @@ def test_members_get_the_signal_in_their_own_domains():
             return signals.flatten(1)
 
     large, small = ImageDomain(3, 16, 16), ImageDomain(3, 8, 8, -1, 1)
-    both = joined({"a": Model(Kept(), large, ["output"]), "b": Model(Kept(), small, ["output"])})
+    both = join_models({"a": Model(Kept(), large, ["output"]), "b": Model(Kept(), small, ["output"])})
     signals = rand(2, 3, 16, 16).requires_grad_()
     both.module(signals).sum().backward()
     seen = both.module.get_submodule("b").seen.detach()
@@ -194,7 +235,7 @@ def test_members_get_the_signal_in_their_own_domains():
     assert signals.grad.abs().sum() > 0
 
     fast, slow = WaveformDomain(1600, 16000), WaveformDomain(800, 8000, rms=0.05)
-    both = joined({"a": Model(Kept(), fast, ["output"]), "b": Model(Kept(), slow, ["output"])})
+    both = join_models({"a": Model(Kept(), fast, ["output"]), "b": Model(Kept(), slow, ["output"])})
     tone = 0.1 * torch.sin(2 * torch.pi * 440 * torch.arange(1600) / 16000)
     both.module(tone[None])
     expected = 0.05 * torch.sin(2 * torch.pi * 440 * torch.arange(800) / 8000)
@@ -220,11 +261,11 @@ def test_wrong_sums_are_refused(layer, message):
 def test_models_that_cannot_share_a_signal_are_refused():
     sound = Model(nn.Flatten(), WaveformDomain(800, 8000), ["output"])
     with pytest.raises(MetameryError, match=r"^'b' and 'a' cannot share a signal: waveform.*; image"):
-        joined({"a": Model(nn.Flatten(), ImageDomain(3, 900, 900), ["output"]), "b": sound})
+        join_models({"a": Model(nn.Flatten(), ImageDomain(3, 900, 900), ["output"]), "b": sound})
     with pytest.raises(MetameryError, match=r"^1 model to be joined, expected at least two$"):
-        joined({"a": sound})
+        join_models({"a": sound})
     with pytest.raises(MetameryError, match=r"joined with itself"):
-        joined({"a": sound, "b": sound})
+        join_models({"a": sound, "b": sound})
 
 
 def test_a_synthesis_starts_where_it_is_told_to():
@@ -243,7 +284,7 @@ def test_a_synthesis_starts_where_it_is_told_to():
 
 def test_of_each_network_no_more_is_run_than_a_joint_layer_needs():
     members = {name: example_model(seed) for seed, name in enumerate(("one", "other"))}
-    both, ran = joined(members), []
+    both, ran = join_models(members), []
     for name, member in members.items():
         for path, part in member.module.named_children():
             part.register_forward_hook(lambda *_, at=f"{name}.{path}": ran.append(at))

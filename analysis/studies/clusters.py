@@ -98,7 +98,26 @@ def _local(count: int, device: torch.device) -> Cluster:
         for number in range(count)
     }
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}}
-    return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=False, name="metamery")
+    cluster = SpecCluster(workers={}, scheduler=scheduler, silence_logs=False, name="metamery")
+    cluster.worker_spec.update(workers)  # now, since a worker that ends while it starts would be an error above
+    cluster.scale(count)
+    return cluster
+
+
+def replace_lost(cluster: Any) -> int:
+    """Start workers in place of those that do not come back; return the number of processes that ended while starting.
+
+    Dask restarts a process that ends while it works, but neither one that ends while it starts, or takes long to, nor
+    a job.
+    """
+    from distributed.core import Status
+
+    ended = [name for name, worker in list(cluster.workers.items()) if worker.status in (Status.closed, Status.failed)]
+    for name in ended:
+        cluster.workers.pop(name, None)
+    if cluster.worker_spec.keys() - cluster.workers.keys():
+        cluster.scale(len(cluster.worker_spec))
+    return len(ended)
 
 
 @contextmanager

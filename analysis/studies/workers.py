@@ -17,7 +17,7 @@ from ...framework.errors import MetameryError, MissingExtraError
 from ...framework.manager import Plugins
 from ...framework.progress import Progress
 from ...framework.store import StudyStore
-from .clusters import open_cluster
+from .clusters import open_cluster, replace_lost
 from .on_worker import Order, StoredStudy, call, make_null, make_unit, versions
 from .units import Unit
 
@@ -88,6 +88,7 @@ class Workers:
         from distributed.comm import CommClosedError
 
         ended: Queue[Future] = Queue()
+        never_started = 0
         waiting: dict[Future, tuple[tuple[Any, ...], int]] = {}
 
         def submit(task: tuple[Any, ...], failures: int = 0) -> None:
@@ -104,9 +105,16 @@ class Workers:
                     try:
                         future = ended.get(timeout=_LOOK_SECONDS)
                     except Empty:
+                        never_started += self._replace_lost()
+                        if never_started >= MOST_LOST:
+                            raise MetameryError(
+                                f"{what} were given up: {never_started} workers ended while they started, and none "
+                                "computed anything meanwhile; is there too little memory?"
+                            ) from None
                         continue
                     task, failures = waiting.pop(future)
                     if future.status == "finished":
+                        never_started = 0
                         yield task, future.result()
                     else:
                         submit(task, failures + _failures(future, failures, what))
@@ -121,6 +129,10 @@ class Workers:
             return dict(self._client.scheduler_info(n_workers=-1)["workers"])
         except OSError:
             raise _gone() from None
+
+    def _replace_lost(self) -> int:
+        """See `replace_lost`; the workers of a scheduler that runs already are not ours to start."""
+        return replace_lost(self._client.cluster) if self._client.cluster else 0
 
     def _state(self, what: str) -> str:
         count = len(self._workers())

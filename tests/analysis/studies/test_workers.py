@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,6 +46,15 @@ def two_workers() -> Iterator[Any]:
         silence_logs=logging.CRITICAL,
     ) as cluster:
         yield cluster
+
+
+def no_workers() -> Any:
+    """A scheduler without workers."""
+    from distributed import Scheduler
+    from distributed.deploy.spec import SpecCluster
+
+    options = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    return SpecCluster(workers={}, scheduler={"cls": Scheduler, "options": options}, silence_logs=logging.CRITICAL)
 
 
 @pytest.fixture(scope="module")
@@ -290,12 +300,34 @@ def test_jobs_are_asked_for_as_described(tmp_path: Path) -> None:
 # Processes that end
 
 
+def test_workers_that_do_not_come_back_are_replaced() -> None:
+    from distributed.core import Status
+
+    running, closed = SimpleNamespace(status=Status.running), SimpleNamespace(status=Status.failed)
+    asked: list[int] = []
+    cluster = SimpleNamespace(worker_spec={0: {}, 1: {}}, workers={0: running, 1: closed}, scale=asked.append)
+    assert clusters.replace_lost(cluster) == 1
+    assert (cluster.workers, asked) == ({0: running}, [2])
+    assert clusters.replace_lost(cluster) == 0  # it is on its way
+    cluster.workers[1] = running
+    assert (clusters.replace_lost(cluster), asked) == (0, [2, 2])
+
+
+def test_workers_that_never_start_are_given_up(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "replace_lost", lambda _cluster: 1)
+    monkeypatch.setattr(workers, "MOST_LOST", 3)
+    monkeypatch.setattr(workers, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(clusters, "_local", lambda _count, _device: no_workers())
+    with pytest.raises(MetameryError, match=r"^nulls? were given up: 3 workers ended while they started, and none"):
+        run_study(study, tmp_path / "out", Plugins(), scheduler="local:1")
+
+
 @pytest.mark.slow
 def test_a_killed_worker_changes_nothing(
     study: Study, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """A worker is killed while it computes, then the command is stopped; one process makes the rest."""
-    long = replace(study, synthesis={**study.synthesis, "steps": 400})
+    """Workers are killed while they compute and start, then the command is stopped; one process makes the rest."""
+    long = replace(study, synthesis={**study.synthesis, "steps": 600})
     run_study(long, tmp_path / "alone", Plugins())
     (tmp_path / "study.toml").write_text(long.to_toml())
     command = [sys.executable, "-m", "metamery.framework", "run", str(tmp_path / "study.toml"), "--trust"]
@@ -307,6 +339,12 @@ def test_a_killed_worker_changes_nothing(
     os.kill(children(process.pid)[0], signal.SIGKILL)
     before = made(tmp_path / "workers")
     _wait_for(lambda: made(tmp_path / "workers") > before and "a worker was lost: Worker process" in said.read_text())
+    for pid in children(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    _wait_for(lambda: children(process.pid))
+    os.kill(children(process.pid)[0], signal.SIGKILL)  # while it starts
+    before = made(tmp_path / "workers")
+    _wait_for(lambda: made(tmp_path / "workers") > before)
     process.send_signal(signal.SIGINT)
     process.wait(timeout=120)
     assert process.returncode == 130, said.read_text()

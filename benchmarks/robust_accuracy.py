@@ -5,8 +5,9 @@ PGD           the evaluator `robustness`, beside `robustness` 1.2.1 with as many
 AutoAttack    the evaluator `autoattack`, which runs torchattacks' with the authors' numbers of steps, beside the
               authors' own code (`pyautoattack`, which RobustBench calls): APGD, targeted APGD and FAB, and Square.
 
-All draw random numbers of their own, so that single pictures may differ. The peers are installed into a folder of
-their own, without what they need, which the environment has.
+All draw random numbers of their own, so that single pictures may differ. Without networks a small one is trained on
+some of the pictures: its accuracies mean nothing, but have to agree all the same. The peers are installed into a folder
+of their own, without what they need, which the environment has.
 
     python benchmarks/robust_accuracy.py adversarial-1 standard-1 --stimuli CIFAR10_TEST_FOLDER
 """
@@ -17,6 +18,7 @@ import copy
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from adversarial_training import PEER, add_peer, attacker_model, on_cpu
 from metamery.analysis import evaluate
 from metamery.framework import Model, Plugins
 from metamery.framework.running import frozen
+from metamery.training import train
 from others import networks, stimuli_of
 from table import Benchmark, Column, skip
 
@@ -64,9 +67,17 @@ def autoattack_of_its_authors(model: Model, x: torch.Tensor, y: torch.Tensor, ep
     return moved
 
 
+def trained(stimuli: str, plugins: Plugins) -> Model:
+    """A small network trained with single steps on some pictures."""
+    pictures = stimuli_of(stimuli, 1000, plugins)
+    model = replace(plugins.load("model", "small-cnn"), labels=sorted({each.category for each in pictures}))
+    train(model, pictures, "fast", epochs=10, plugins=plugins)
+    return model
+
+
 def main() -> None:
     benchmark = Benchmark(__doc__)
-    benchmark.option("networks", nargs="+", help="names or run folders")
+    benchmark.option("networks", nargs="*", help="names or run folders")
     benchmark.option("--stimuli", required=True, help="a folder CLASS/FILE or a name")
     benchmark.option("--limit", type=int, default=100)
     benchmark.option("--epsilon", type=float, default=4 / 255, help="size of the perturbation, Linf")
@@ -81,7 +92,8 @@ def main() -> None:
     benchmark.head("torchattacks")
     benchmark.note(f"robustness {PEER[0].rpartition('=')[2]}, {AUTHORS}; within {given.epsilon:.4g}")
     table = benchmark.table("Accuracy under attack", ["network", "attack"], COLUMNS)
-    for name, model in networks(given.networks, plugins).items():
+    made = networks(given.networks, plugins) or {"small-cnn": trained(given.stimuli, plugins)}
+    for name, model in made.items():
         x = torch.stack([model.domain.fit(item) for item in items])
         y = torch.tensor([model.labels.index(item.category) for item in items])
         with frozen(model.module), torch.no_grad():

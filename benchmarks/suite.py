@@ -79,6 +79,7 @@ SUITE = (
     Entry("synthesis", ("--layers _blocks.8 --rounds 2 --updates 40 --batch 4 --updates-of-a 0", 40), ("", 2400)),
     Entry("peers", ("--updates 0 --layers _blocks.8 --rounds 1", 60), ("", 7200)),
     Entry("adversarial_training", ("--rounds 3 --batch-size 16", 40), ("", 900)),
+    Entry("robust_accuracy", ("--stimuli PICTURES --limit 4", 120), ("--stimuli PICTURES --limit 50", 1800)),
     Entry("input", ("--size 32 --rounds 1", 60), ("", 400)),
     Entry("null", ("--signals 400 --layers _blocks.1 _blocks.8 output", 60), ("", 900)),
     Entry("growth", ("--stimuli 8 32 128 --layers 1 4 16 --sides 32 64 128 --steps 5", 60), ("", 400)),

@@ -5,6 +5,7 @@ For some networks, each at one layer, batches and precisions, milliseconds for o
 raw        the truncated pass forward and back as PyTorch runs it, without an optimizer;
 eager      `match_layer` with the preset `fast`, of the network as it is, kernel by kernel;
 metamery   the same as `synthesise` runs it: batch normalisations folded, the pass captured as a CUDA graph;
+last       the same with the network's weights in the layout with the channels last;
 compiled   with the setting ``compiled``, captured as well, for some sizes of batch.
 
 Updates are timed after the first 15, so that what happens once (warming up, capturing, compiling) is not in it.
@@ -106,6 +107,10 @@ def measured(
             found["metamery"] = per_update(partial(matched, capture=True), updates, device)
             if compiles:
                 found["compiled"] = per_update(partial(matched, capture=True, compiled=Compiled()), updates, device)
+        model.module.to(memory_format=torch.channels_last)
+        with folded(model, [layer]):
+            found["last"] = per_update(partial(matched, capture=True), updates, device)
+        model.module.to(memory_format=torch.contiguous_format)
     return found
 
 
@@ -135,8 +140,10 @@ COLUMNS = (
     Column("raw", "ms"),
     Column("eager", "ms"),
     Column("metamery", "ms"),
+    Column("channels last", "ms"),
     Column("compiled", "ms"),
     Column("raw / metamery", better="higher", limit="the raw pass"),
+    Column("metamery / channels last", better="higher"),
     Column("metamery / compiled", better="higher"),
     Column("metamers a second", better="higher"),
     Column("plenoptic / metamery, for a stimulus", better="higher", peer="plenoptic"),
@@ -178,8 +185,10 @@ def main() -> None:
                     found["raw"],
                     found["eager"],
                     own,
+                    found["last"],
                     best,
                     found["raw"] / own,
+                    own / found["last"],
                     best and own / best,
                     batch / (min(own, best or own) * resolve_settings().steps / 1e3),
                     peer and peer * batch / own,

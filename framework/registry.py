@@ -313,6 +313,11 @@ def absolute(name: str, base: Path = Path()) -> str:
     return f"{(base / os.path.expanduser(user_file['path'])).resolve()}:{user_file['attribute']}"
 
 
+def is_path(text: str) -> bool:
+    """Whether text can be the path of a file where a name may stand as well: it has a point or a slash."""
+    return "." in text or "/" in text
+
+
 def absolute_options(options: Mapping[str, Any], base: Path = Path()) -> dict[str, Any]:
     """Make options that name an existing file, such as one of weights, or a run, absolute, from `base`.
 
@@ -325,7 +330,7 @@ def absolute_options(options: Mapping[str, Any], base: Path = Path()) -> dict[st
             return [located(each) for each in value]
         if isinstance(value, Mapping):
             return absolute_options(value, base)
-        if not isinstance(value, str) or "\0" in value or not ("." in value or "/" in value):
+        if not isinstance(value, str) or "\0" in value or not is_path(value):
             return value
         path = base / os.path.expanduser(value)
         return str(path.resolve()) if os.path.isfile(path) else absolute(value, base)

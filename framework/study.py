@@ -16,7 +16,7 @@ from .differences import differences
 from .errors import MetameryError, UnknownNameError, unknown
 from .limits import text_of
 from .moved import found_again
-from .registry import absolute, absolute_options
+from .registry import absolute, absolute_options, is_path
 from .remote import Folder, RemotePath
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 FOLDER = "files:folder"
 """Name of the stimuli that are read from a folder."""
+
+FILE = "files:file"
+"""Name of the stimuli that are one picture or sound."""
 
 FILES = {".prepared": "files:prepared", ".tar": "files:shards"}
 """Names of the stimuli that are read from one file, or several by a pattern, by its ending."""
@@ -137,7 +140,7 @@ class Study:
             stimuli=located(Reference.parse(table["stimuli"], "stimuli"), base),
             null_stimuli=None if null is None else located(Reference.parse(null, "null_stimuli"), base),
             synthesis={
-                key: absolute(value, base) if isinstance(value, str) else value
+                key: _located_setting(key, value, base) if isinstance(value, str) else value
                 for key, value in table.get("synthesis", {}).items()
             },
             seed=table.get("seed", 0),
@@ -200,7 +203,8 @@ def qualified_tools(plugins: Plugins, synthesis: Mapping[str, Any]) -> dict[str,
 
 def located(use: Reference, base: Path = Path()) -> Reference:
     """Replace the name of an existing folder, or of a file of `FILES`, by what reads it; make paths absolute."""
-    if use.name in ("folder", FOLDER, *FILES.values()) and isinstance(path := use.options.get("path"), str):
+    is_named = use.name in ("folder", FOLDER, "file", FILE, *FILES.values())
+    if is_named and isinstance(path := use.options.get("path"), str):
         return Reference(use.name, {**use.options, "path": os.path.realpath(base / path) if "\0" not in path else path})
     folder = base / os.path.expanduser(use.name)
     if ":" not in use.name and os.path.isdir(folder) and (use.name[0] in "./~" or use.name.endswith("/")):
@@ -263,6 +267,14 @@ def _model_reference(table: object, base: Path) -> ModelReference:
     if not isinstance(options, dict):
         raise MetameryError(f"options = {options!r}: expected a table")
     return ModelReference(absolute(table["name"], base), tuple(layers), absolute_options(options, base))
+
+
+def _located_setting(name: str, value: str, base: Path) -> str:
+    """Make the path in a setting of the synthesis absolute: the file to start from, or that of a distance."""
+    if name != "start":
+        return absolute(value, base)
+    is_file = is_path(value) and "\0" not in value
+    return os.path.realpath(base / os.path.expanduser(value)) if is_file else value
 
 
 def _known(table: Mapping[str, Any], kind: str, names: tuple[str, ...]) -> None:

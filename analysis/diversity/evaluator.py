@@ -26,6 +26,7 @@ from ..statistics.proportions import proportion
 from ..studies.batches import drawn_seed, running
 from ..studies.metamers import ModelMetamers, metamers_of
 from ..synthesis.procedure import Procedure
+from ..synthesis.starts import check_start
 from .apart import Apart, at_layer, itself, named_layer
 from .extremes import Recognised, extremes, recognised
 from .spreading import LOOK_EVERY, PushSettings, pairwise
@@ -142,6 +143,7 @@ def diversity(
             for each, null in zip(made, nulls, strict=True):
                 where = itself if other is None else at_layer(*other, each.name, each.model)
                 procedure = Procedure.load(study_settings(each), plugins)
+                check_start(procedure.start, each.results.metamers.attrs, f"the metamers of '{each.name}'")
                 between += [_between(each, where, batch_size)] * len(each.layers)
                 found[each.name] = {
                     layer: variants_of(

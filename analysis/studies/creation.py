@@ -27,6 +27,7 @@ from ...framework.suppliers import suppliers
 from ..proof.measures import METRICS
 from ..synthesis.driver import match_group, metamer_group
 from ..synthesis.settings import Settings
+from ..synthesis.starts import StartFile
 from .fingerprint import PROBED
 from .unchanged import kept_activations
 
@@ -73,6 +74,7 @@ def create(
     settings: Settings,
     device: torch.device,
     progress: Progress,
+    start: StartFile | None = None,
 ) -> StudyStore:
     """Read a study's stimuli, fit them to each model, and create its store with all that is known before synthesis.
 
@@ -109,7 +111,7 @@ def create(
             first = torch.from_numpy(draft.read_region(f"{path}/stimuli", "signal", slice(PROBED)))
             attributes = _model_attributes(part) | kept_activations(part.model, first, part.measured)
             draft.add_group(path, Group(attributes=attributes))
-            draft.add_group(f"{path}/metamers", metamer_group(part.model, part.layers, names, settings))
+            draft.add_group(f"{path}/metamers", metamer_group(part.model, part.layers, names, settings, start))
             draft.add_group(f"{path}/match", match_group(part.layers, part.measured, names, settings))
             draft.write(f"{path}/metamers", {}, {"modified_relu": relus(part, settings)})
         draft.set_attributes(

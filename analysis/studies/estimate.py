@@ -20,7 +20,7 @@ from ..synthesis.matching import match_layer
 from ..synthesis.procedure import Procedure
 from ..synthesis.settings import resolve_settings
 from .batch_size import batch_bytes, signal_bytes, with_batch_size
-from .parts import Part, load_parts
+from .parts import Part, check_fit, load_parts
 
 _KEPT = 0.4
 """Share of the null's memory that the C library keeps when it is freed, and that a batch hardly uses: measured."""
@@ -61,6 +61,7 @@ def _estimate(study: Study, plugins: Plugins, device: torch.device) -> Estimate:
     signals = min(signals, MAX_SIGNALS if study.null_signals is None else study.null_signals)
     seconds = 0.0
     parts = load_parts(study, plugins, device)
+    check_fit(procedure, parts)
     fitted = {part.model.domain: signal_bytes(part) for part in parts}
     together = min(settings.batch_size, stimuli)
     most = together * (sum(fitted.values()) + 2 * max(fitted.values()))  # a block is fitted, written and compressed

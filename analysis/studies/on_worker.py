@@ -23,6 +23,7 @@ from ...framework.store import StudyStore
 from ...framework.study import Study
 from ..synthesis.procedure import Procedure
 from ..synthesis.settings import resolve_settings
+from ..synthesis.starts import check_start
 from .making import make_units
 from .parts import Part, load_part
 from .preparation import measure_null
@@ -160,4 +161,5 @@ def _prepared(order: Order, study: StoredStudy, key: str) -> _Prepared:
     plugins, device, store = order.load_plugins(), resolve_device(order.device), study.open()
     named = Study.stored(store.attributes["study"], folder_at(study.folder)).qualified(plugins)
     procedure = Procedure.load(resolve_settings(named.synthesis), plugins)
+    check_start(procedure.start, store.group_attributes(f"models/{key}/metamers"), f"the metamers in '{study.folder}'")
     return _Prepared(named, plugins, procedure, load_part(named, key, plugins, device), device)

@@ -15,6 +15,7 @@ from ...framework.models import Model
 from ...framework.schema import model_key
 from ...framework.study import ModelReference, Study
 from ..proof.measures import measured_layers
+from ..synthesis.procedure import Procedure
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,13 @@ def load_part(study: Study, key: str, plugins: Plugins, device: torch.device) ->
         The model or one of its layers cannot be used.
     """
     return next(_load(name, use, plugins, device) for name, use in _named(study, plugins) if model_key(name) == key)
+
+
+def check_fit(procedure: Procedure, parts: Sequence[Part]) -> None:
+    """Raise `MetameryError` if the file to start from, where there is one, does not fit a model's domain."""
+    if procedure.start is not None:
+        for domain in {part.model.domain: None for part in parts}:
+            procedure.start.fit(domain)
 
 
 def _named(study: Study, plugins: Plugins) -> list[tuple[str, ModelReference]]:

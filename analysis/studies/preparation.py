@@ -24,11 +24,11 @@ from ...framework.study import Study, load_stimuli
 from ...framework.suppliers import naming_missing
 from ..proof.null import MAX_SIGNALS, TooFewSignalsError, cache_folder, draw_signals, null_of_signals
 from ..synthesis.procedure import Procedure
-from ..synthesis.settings import Settings, resolve_settings
+from ..synthesis.settings import resolve_settings
 from ..synthesis.settling import NEEDS_NULL
 from .batch_size import with_batch_size
 from .creation import create
-from .parts import Part, load_parts
+from .parts import Part, check_fit, load_parts
 from .resuming import check_same, give_way, holds_results
 from .units import Share, units
 from .verdicts import Judge
@@ -94,10 +94,11 @@ def prepare(
     with naming_missing(folder, plugins):
         procedure = Procedure.load(settings, plugins)
         parts = load_parts(named, plugins, device)
-    if stored is not None and _goes_on(stored, named, folder, plugins, parts, settings, progress, claim, share):
+    check_fit(procedure, parts)
+    if stored is not None and _goes_on(stored, named, folder, plugins, parts, procedure, progress, claim, share):
         store = stored
     else:
-        store = create(study, folder, plugins, parts, settings, device, progress)
+        store = create(study, folder, plugins, parts, settings, device, progress, procedure.start)
     attainable = study.null_stimuli is not None or len(store.read("stimuli", "stimulus")) > 1
     wanted = [part for part in parts if attainable and "null" not in store.children(f"models/{part.key}")]
     try:
@@ -149,7 +150,7 @@ def _goes_on(
     folder: Folder,
     plugins: Plugins,
     parts: list[Part],
-    settings: Settings,
+    procedure: Procedure,
     progress: Progress,
     claim: Claim,
     share: Share | None,
@@ -162,7 +163,7 @@ def _goes_on(
         There are results of another study.
     """
     try:
-        check_same(study, folder, plugins, parts, settings, store, progress, share)
+        check_same(study, folder, plugins, parts, procedure, store, progress, share)
     except MetameryError:
         if holds_results(store) or claim.others():
             raise

@@ -11,13 +11,16 @@ import numpy as np
 from ...framework.errors import MetameryError
 from ...framework.folders import STUDY_FILE
 from ...framework.manager import Plugins
+from ...framework.moved import found_again
 from ...framework.progress import Progress
 from ...framework.remote import Folder
 from ...framework.results import open_study
 from ...framework.schema import STATES
 from ...framework.store import StudyStore
 from ...framework.study import Study, qualified_tools
+from ..synthesis.procedure import Procedure
 from ..synthesis.settings import Settings
+from ..synthesis.starts import check_start
 from .creation import relus
 from .damage import Damage, check_natural, damages, describe
 from .parts import Part
@@ -30,7 +33,7 @@ def check_same(
     folder: Folder,
     plugins: Plugins,
     parts: list[Part],
-    settings: Settings,
+    procedure: Procedure,
     store: StudyStore,
     progress: Progress,
     share: Share | None = None,
@@ -40,8 +43,9 @@ def check_same(
     A process with a share marks its own, since others may have made the rest again meanwhile.
     """
     differences = study.differences(Study.stored(store.attributes["study"], folder), plugins)
-    stored = {**Settings("").table(), **json.loads(store.attributes["settings"])}  # an earlier version had fewer
-    own = settings.table()
+    settings = procedure.settings
+    stored = {**Settings("").table(), **found_again(json.loads(store.attributes["settings"]), folder)}
+    own = settings.table()  # an earlier version stored fewer
     if not differences and qualified_tools(plugins, stored) != qualified_tools(plugins, own):
         differences = ["the preset, which another version of metamery defines differently"]
     if differences:
@@ -49,6 +53,9 @@ def check_same(
             f"'{folder}' holds a study with other settings: {'; '.join(differences)}. "
             "Choose another folder to keep both"
         )
+    for part in parts:
+        attributes = store.group_attributes(f"models/{part.key}/metamers")
+        check_start(procedure.start, attributes, f"the metamers in '{folder}'")
     found = damages(folder)
     check_natural(folder, found)
     with open_study(folder) as tree:

@@ -32,6 +32,7 @@ from .procedure import Procedure
 from .responses import Responses, respond
 from .settings import Settings
 from .settling import NEEDS_NULL, Settling
+from .starts import StartFile
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -145,13 +146,14 @@ def make_metamers(
     Raises
     ------
     MetameryError
-        The settings have ``stop = "verdict"``, and there is no null; or the network cannot be compiled, and they ask
-        for it.
+        The settings have ``stop = "verdict"``, and there is no null; the network cannot be compiled, and they ask for
+        it; or the file to start from does not fit the model's domain.
     """
     if procedure.settings.stop != "verdict":
         null = None
     elif null is None:
         raise MetameryError(NEEDS_NULL)
+    start = None if procedure.start is None else procedure.start.fit(model.domain)
     if procedure.settings.compiled and model.stochastic:
         raise MetameryError("the network is stochastic and cannot be compiled: expected compiled = false")
     progress = progress or Progress()
@@ -189,7 +191,8 @@ def make_metamers(
             block = waiting[0].stimuli
             with drawing(model, derived_seed(seed, "natural", block.start)):
                 originals = respond(model, signals.to(device, dtype), measured)
-            targets, around = originals.activations, _around(settings.start, natural, block, signals)
+            targets = originals.activations
+            around = [start] * len(signals) if start is not None else _around(settings.start, natural, block, signals)
             correct = [natural.grade(block.start + i, int(best)) for i, best in enumerate(originals.predicted)]
             behind.do(
                 write,
@@ -235,7 +238,9 @@ def _around(start: str, natural: NaturalSignals, block: slice, signals: torch.Te
     return [*signals[1:], *natural.signals(slice(following, following + 1))]
 
 
-def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], settings: Settings) -> Group:
+def metamer_group(
+    model: Model, layers: Sequence[str], names: Sequence[str], settings: Settings, start: StartFile | None = None
+) -> Group:
     """The group that holds a model's metamers: its chunks are the batches."""
     domain = model.domain
     return Group(
@@ -248,7 +253,7 @@ def metamer_group(model: Model, layers: Sequence[str], names: Sequence[str], set
         },
         sizes={dim: size for dim, size in zip(domain.dims, domain.shape, strict=True) if dim in SIGNAL_DIMENSIONS},
         chunks={"layer": 1, "stimulus": min(settings.batch_size, max(1, len(names))), "seed": 1},
-        attributes={"settings": json.dumps(settings.table())},
+        attributes={"settings": json.dumps(settings.table()), **({} if start is None else start.attributes())},
     )
 
 

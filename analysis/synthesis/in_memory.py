@@ -115,7 +115,7 @@ def synthesise(
     names = _names(items)
     natural = torch.stack([model.domain.fit(stimulus) for stimulus in items])
     on_device(model, device)
-    result = _empty(model, layers, items, settings)
+    result = _empty(model, layers, items, procedure)
     result["natural"].values[:] = natural.numpy()
     result.attrs |= {"seed": seed, "device": str(device), "threads": torch.get_num_threads()}
     right = [model.class_numbers(stimulus.right_answers(model.label_space) or ()) for stimulus in items]
@@ -147,10 +147,12 @@ def synthesise(
     return result
 
 
-def _empty(model: Model, layers: Sequence[str], stimuli: Sequence[Stimulus], settings: Settings) -> xr.Dataset:
+def _empty(model: Model, layers: Sequence[str], stimuli: Sequence[Stimulus], procedure: Procedure) -> xr.Dataset:
     """All variables of the result, filled with what is known before synthesis, with the model's attributes."""
     names, measured = [stimulus.name for stimulus in stimuli], measured_layers(model, layers)
-    group, at = metamer_group(model, layers, names, settings), match_group(layers, measured, names, settings)
+    settings = procedure.settings
+    group = metamer_group(model, layers, names, settings, procedure.start)
+    at = match_group(layers, measured, names, settings)
     match = match_variables(joint=any(map(is_joint, layers)))
     natural = {
         "natural" if name == "signal" else f"natural_{name}": variable

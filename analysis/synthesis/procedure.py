@@ -10,6 +10,7 @@ from ...framework.manager import Plugins
 from ...framework.optimizers import make_optimizer
 from ...framework.protocols import Distance, OptimizerFactory
 from .settings import Settings
+from .starts import StartFile
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,14 @@ class Procedure:
         Distance to lower.
     optimizer
         Called with the signals of a batch, each as a parameter of its own; the learning rate is set at each update.
+    start
+        File that every synthesis starts from, where the settings name one.
     """
 
     settings: Settings
     distance: Distance
     optimizer: OptimizerFactory
+    start: StartFile | None = None
 
     @classmethod
     def load(
@@ -43,8 +47,8 @@ class Procedure:
         Raises
         ------
         MetameryError
-            A name or an option is unknown, or the optimizer does not take its options, or needs a closure, as L-BFGS
-            does.
+            A name or an option is unknown, the file to start from cannot be read, or the optimizer does not take its
+            options, or needs a closure, as L-BFGS does.
         """
         if distance is None:
             distance = plugins.load("distance", settings.distance, **settings.distance_options)
@@ -54,4 +58,5 @@ class Procedure:
                 "optimizer", settings.optimizer, lr=settings.step_size, **settings.optimizer_options
             )
         make_optimizer(optimizer, [torch.zeros(1, dtype=torch.float32, device="cpu")], name)
-        return cls(settings, distance, optimizer)
+        start = StartFile.load(settings.start, plugins) if settings.starts_from_file else None
+        return cls(settings, distance, optimizer, start)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...framework.checks import FLOAT32, flag, number, one_of, text, whole, wrong
 from ...framework.errors import MetameryError, unknown
+from ...framework.registry import is_path
 
 
 def constant(_update: int, _steps: int) -> float:
@@ -71,7 +72,8 @@ class Settings:
         Weights of the priors, added to the distance.
     start
         What the starting noise is added to: ``noise``, the middle of the domain's range; ``natural``, the stimulus
-        itself; ``other``, the next stimulus, or the first after the last.
+        itself; ``other``, the next stimulus, or the first after the last; or the path, with a point or a slash, of a
+        picture or sound file, the same for every stimulus and seed.
     noise
         Standard deviation of the starting noise, as a fraction of the domain's range for images, in units of full scale
         for waveforms; None takes 0.05 and 1e-7.
@@ -115,7 +117,8 @@ class Settings:
         one_of("schedule", self.schedule, SCHEDULES)
         one_of("precision", self.precision, PRECISIONS)
         one_of("stop", self.stop, STOPS)
-        one_of("start", self.start, STARTS)
+        if not self.starts_from_file:
+            one_of("start", self.start, STARTS)
         for name in ("steps", "seeds", "batch_size"):
             object.__setattr__(self, name, whole(name, getattr(self, name), 1, MAX_COUNT))
         for name in ("tolerance", "total_variation", "bounds", "noise"):
@@ -131,6 +134,11 @@ class Settings:
             raise MetameryError("optimizer_options has lr: the learning rate is step_size")
         for name in ("modified_relu", "compiled"):
             flag(name, getattr(self, name))
+
+    @property
+    def starts_from_file(self) -> bool:
+        """Whether `start` is the path of a file."""
+        return isinstance(self.start, str) and is_path(self.start)
 
     def rate(self, update: int) -> float:
         """The learning rate at one update, counted from 0."""

@@ -15,6 +15,7 @@ def register_stimuli(register: Register) -> None:
         f"{_HERE}.folder:folder",
         summary="pictures or sounds of your own: path/CLASS/FILE, or path/FILE",
     )
+    register("file", f"{_HERE}.single:single", summary="one picture or sound of your own")
     register(
         "prepared",
         "metamery.training.prepared:prepared",

@@ -64,12 +64,14 @@ class FolderStimuli:
     """Files of one kind as stimuli, each decoded when it is read.
 
     A picture is ``(C, H, W)`` in [0, 1], a sound ``(T,)`` in [−1, 1] with its own sample rate. `numbers` has the class
-    of ImageNet-1k for each category, if all are such classes.
+    of ImageNet-1k for each category, if all are such classes. `is_listed` is whether the files are those of a folder,
+    of which unreadable ones can be left out.
     """
 
     kind: Kind
     files: tuple[ListedFile, ...] = field(repr=False)
     numbers: Mapping[str, int] = field(default_factory=dict, repr=False)
+    is_listed: bool = True
 
     def __len__(self) -> int:
         return len(self.files)
@@ -101,6 +103,8 @@ class FolderStimuli:
         try:
             return read(path)
         except MetameryError as error:
+            if not self.is_listed:
+                raise
             raise MetameryError(f"{error} (--skip-unreadable leaves such {self.kind.name}s out)") from error
 
     def _stimulus(self, file: ListedFile, path: Path, signal: torch.Tensor, sample_rate: int | None) -> Stimulus:
@@ -169,7 +173,7 @@ def folder(
         raise MetameryError(f"the folder {os.fsencode(root)!r} has a name that is not UTF-8: rename it")
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
-        raise MetameryError(f"'{path}' {what}, expected a folder of {_accepted()}")
+        raise MetameryError(f"'{path}' {what}, expected a folder of {accepted()}")
     top = contents(root)
     classes = [held for inside in top.folders if not _is_result(held := contents(root / inside))]
     check_names(root, (top, *classes), skip_unreadable)
@@ -179,7 +183,7 @@ def folder(
         others = f"; it holds {listing}" if (listing := summary(top)) else ""
         raise MetameryError(
             f"no pictures and no sounds in the folder '{path}', expected CLASS/FILE or FILE, "
-            f"{_accepted()}{_deeper(classes) or others}"
+            f"{accepted()}{_deeper(classes) or others}"
         )
     kind = _on_background(_kind(root, listed), root, background)
     check_classes(root, classes, kind.endings, _described(kind))
@@ -288,7 +292,8 @@ def _described(kind: Kind) -> str:
     return f"{kind.name}s (files ending in {', '.join(kind.endings)})"
 
 
-def _accepted() -> str:
+def accepted() -> str:
+    """Describe the files that are read, with their endings."""
     return " or ".join(_described(kind) for kind in KINDS)
 
 

@@ -26,6 +26,7 @@ OPTIONS = {
 OF_SOUNDS = {"background", "gain"}
 NEEDS_REPOSITORIES = {"hf/", "open_clip/"}  # held by tests of their own, on tiny networks
 NEEDS_DATA = {
+    "file",
     "folder",
     "prepared",
     "shards",

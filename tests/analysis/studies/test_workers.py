@@ -81,6 +81,16 @@ def test_workers_come_to_the_store_of_one_process(
     assert differing(made_alone, tmp_path / "workers") == []
 
 
+def test_workers_start_from_the_file_that_one_process_starts_from(
+    study: Study, drawn: Callable[[Path, list[str]], Path], tmp_path: Path, scheduler: str
+) -> None:
+    file = drawn(tmp_path / "starts", ["texture"]) / "texture.png"
+    study = replace(study, synthesis={**study.synthesis, "start": str(file), "seeds": 1})
+    run_study(study, tmp_path / "alone", Plugins())
+    run_study(study, tmp_path / "workers", Plugins(), scheduler=scheduler)
+    assert differing(tmp_path / "alone", tmp_path / "workers") == []
+
+
 def test_workers_go_on_where_one_process_stopped(study: Study, made_alone: Path, copied: Path, scheduler: str) -> None:
     store = StudyStore.reopen(copied)
     for key in store.children("models"):

@@ -73,7 +73,7 @@ class Result:
     at: str  # its path in the store, for `snippets`
     averaged: Sequence[str] = ()
     drawings: Drawings = Drawings()
-    has_interval: bool = False
+    has_interval: bool = False  # in the legend
     table: Table | None = None
     missing: str = ""
     unread: str = ""
@@ -173,15 +173,19 @@ def _result(
     row_dim, column_dim = _arranged(values)
     values = _trimmed(values, column_dim)
     bounds = [] if averaged else [_like(numeric[end], values) for end in _ends(name, numeric)]
+    if not any(end.notnull().any() for end in bounds):  # such as a bootstrap over a single stimulus
+        bounds = []
     side = f"{clipped(name, units)} ({units})"
-    if array.attrs.get("display") == MAP and row_dim:
+    is_map = array.attrs.get("display") == MAP and bool(row_dim)
+    if is_map:
         drawings = map_chart(array, row_dim, bounds, side, name)
     else:
         drawings = line_charts(values, row_dim, column_dim, bounds, side, name)
     code = _code(is_flag, averaged, [*values.dims, *fixed])
     table = _table(values, row_dim, column_dim, bounds, code, shaded=not drawings.charts or row_dim == "site")
     missing = _missing(array, drawings.empty) if drawings.empty else ""
-    return Result(name, title, units, location, averaged, drawings, bool(drawings.charts and bounds), table, missing)
+    has_interval = bool(drawings.charts and bounds) and not is_map
+    return Result(name, title, units, location, averaged, drawings, has_interval, table, missing)
 
 
 def _missing(array: xr.DataArray, empty: Sequence[str] = ()) -> str:

@@ -41,12 +41,15 @@ class Drawings:
         Names of models or layers without any value, which are not drawn.
     are_small
         Whether they are small multiples, of which two fit beside each other on a phone.
+    note
+        What marks are that the legend does not name.
     """
 
     charts: Sequence[tuple[str, str]] = ()
     legend: Sequence[tuple[str, str]] = ()
     empty: Sequence[str] = ()
     are_small: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)

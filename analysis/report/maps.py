@@ -39,15 +39,19 @@ def map_chart(array: xr.DataArray, row_dim: str, bounds: Sequence[xr.DataArray],
     if not finite.any():
         return Drawings()
     plane = next((str(dim) for dim in array.dims if dim != row_dim and array.sizes[dim] == 2), "")
+    note = ""
     if array.ndim == 1:
+        note = f"lines from {bounds[0].name} to {bounds[1].name}" if bounds else ""
         drawing = _on_axis(array.values, [end.values for end in bounds], items, title, name)
     elif plane:
         stacked = array.transpose(row_dim, plane, ...).values.reshape(len(items), 2, -1)
         axes = [f"{plane}: {item_text(item)}" for item in array[plane].values.tolist()]
         drawing = _in_plane(stacked, axes, items, name)
+        each = [str(dim) for dim in array.dims if dim not in (row_dim, plane)]
+        note = f"a small point for each {' and '.join(each)}" if stacked.shape[2] > 1 else ""
     else:
         return Drawings()
-    return Drawings([("", drawing)], styles(items) if len(items) <= _MOST else [])
+    return Drawings([("", drawing)], styles(items) if len(items) <= _MOST else [], note=note)
 
 
 def _on_axis(

@@ -176,6 +176,8 @@ def test_the_report_has_the_map_and_the_distortions(which: str, result: xr.Datas
     assert page.count("of each item in the plane; the numbers are in the table") == 1
     assert page.count(" large dots") == count
     assert page.count(" faint dots") == count
+    assert "mean over stimulus; a small point for each stimulus" in page
+    assert "lines from position_low to position_high" in page
     of_signal = 3 - (which == "missing")
     assert page.count('alt="principal distortion of unit norm: ') == 2 * of_signal
     assert page.count('alt="natural signal with the distortion added: ') == 2 * of_signal

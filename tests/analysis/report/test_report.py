@@ -429,6 +429,16 @@ def test_an_interval_is_seen_at_a_single_layer_and_its_numbers_are_printed() -> 
     assert result.table.rows[0][2][0].range == "(0.400 to 0.700)"
 
 
+def test_an_interval_that_is_missing_everywhere_is_not_in_the_legend() -> None:
+    share = {"long_name": "share", "units": "1"}
+    values = {"share": [0.5, 0.6], "share_low": [np.nan, np.nan], "share_high": [np.nan, np.nan]}
+    dataset = xr.Dataset({name: ("layer", each, share) for name, each in values.items()}, {"layer": ["conv", "fc"]})
+    (found,) = evaluations(xr.DataTree.from_dict({"/mine": dataset}))
+    (result,) = found.results
+    assert result.drawings.charts
+    assert not result.has_interval
+
+
 def test_ends_over_other_dimensions_are_shown_as_variables_of_their_own() -> None:
     share = {"long_name": "share", "units": "1"}
     dataset = xr.Dataset(

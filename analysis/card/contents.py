@@ -56,8 +56,8 @@ class LayerCard:
     own, others, idiosyncrasy
         Recognition by the network itself, by the jury, and the difference.
     easiest, hardest, searched
-        Recognition by the jury of the easiest and of the hardest of metamers that are pushed apart, of each of so many
-        stimuli.
+        The jury's recognition of the easiest and of the hardest of the metamers that were pushed apart, and the number
+        of stimuli for which they were.
     people
         Predicted recognition by people, with its 95 % prediction interval.
     is_extrapolated

@@ -4,10 +4,11 @@ For each layer of EfficientNet-Lite0: the time for all pairs of the signals beyo
 shared by all layers, and of that
 
 bare        what no null can do without: two float64 products of the K × D matrix of activations with itself, for
-            Pearson's r and Spearman's ρ, and a sort of each of its rows, of values that are in memory and have their
-            positions packed with them into integers, which NumPy sorts fastest. Some columns and the rows of some
-            signals are timed, right after the layer's null, and taken as often as needed. Where other programs run
-            meanwhile, the ratio by processor time is steadier; it means something with one thread alone;
+            Pearson's r and Spearman's ρ, of which symmetry leaves a half to compute, and a sort of each of its rows,
+            of values that are in memory and have their positions packed with them into integers, which NumPy sorts
+            fastest. Some columns and the rows of some signals are timed, right after the layer's null, and taken as
+            often as needed. Where other programs run meanwhile, the ratio by processor time is steadier; it means
+            something with one thread alone;
 one by one  what the same pairs would take one after the other, of which a sample is timed.
 
 At the end the largest memory the process had. Without a folder of pictures, ``CLASS/FILE``, the signals are coarse
@@ -27,7 +28,7 @@ import numpy as np
 import torch
 from metamery.analysis import null_distribution
 from metamery.analysis.proof.measures import NULL_METRICS, measure, snr_db
-from metamery.analysis.proof.pairs import BLOCK_BYTES
+from metamery.analysis.proof.pairs import BLOCK_BYTES, add_products
 from metamery.framework import Model, Plugins, Stimuli, Stimulus, Tap
 from metamery.framework.progress import Progress
 from metamery.framework.running import channels_last, frozen
@@ -103,7 +104,7 @@ def bare(rows: torch.Tensor, count: int) -> tuple[Seconds, Seconds]:
     width = rows.shape[1]
     block = torch.rand(count, min(width, BLOCK_BYTES // (4 * count)), dtype=torch.float64)
     gram = torch.zeros(count, count, dtype=torch.float64)
-    product = timed(lambda: gram.addmm_(block, block.T))
+    product = timed(lambda: add_products(gram, block))
     packed = (rows.numpy().view(np.int32).astype(np.int64) << 32) | np.arange(width)
     return 2 * product * width / block.shape[1], timed(lambda: np.sort(packed, axis=1)) * count / len(rows)
 

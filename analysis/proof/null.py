@@ -310,11 +310,11 @@ def _summary(layer: str, pairs: Iterable[tuple[str, NDArray[np.float32]]], names
         column = NULL_METRICS.index(metric)
         distinct = ~np.eye(len(names), dtype=bool) if metric == "snr_db" else np.tri(len(names), k=-1, dtype=bool).T
         first, second = divmod(int(np.where(distinct, matrix, -np.inf).argmax()), len(names))
-        values, edges = np.sort(matrix[distinct]), _EDGES[metric]  # sorted, since quantiles are faster then
+        values, edges = np.sort(matrix[distinct]), _EDGES[metric]  # sorted: quantiles and histogram are faster then
         summary["first"].values[0, column], summary["second"].values[0, column] = names[first], names[second]
         summary["maximum"].values[0, column] = matrix[first, second]
         summary["quantiles"].values[0, column] = np.quantile(values, QUANTILES, method="nearest")
-        summary["histogram"].values[0, column] = np.histogram(values.clip(edges[0], edges[-1]), edges)[0]
+        summary["histogram"].values[0, column] = np.diff([0, *values.searchsorted(edges[1:-1]), len(values)])
         summary["bin_low"].values[column], summary["bin_high"].values[column] = edges[:-1], edges[1:]
     return summary
 

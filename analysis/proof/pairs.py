@@ -27,6 +27,9 @@ BLOCK_BYTES = 64 * 2**20
 CACHED_BYTES = 4 * 2**20
 """Bytes of float64 that are gone through several times at once: as many as processors hold in their caches."""
 
+TILE = 256
+"""Rows of a symmetric matrix of products that are computed at once, up to the diagonal and a little beyond."""
+
 ROUNDING = 1e-11
 """Difference of a correlation from 1 below which rounding decides, and pairs are computed again directly."""
 
@@ -142,12 +145,20 @@ def _gram(rows: RowFile, moments: _Moments) -> torch.Tensor:
     gram = torch.zeros(rows.count, rows.count, dtype=torch.float64, device="cpu")
     for columns in rows.columns():
         standardised = torch.from_numpy(columns).double().sub_(moments.mean[:, None]).mul_(scale)
-        gram.addmm_(standardised, standardised.T)
+        add_products(gram, standardised)
+    gram.tril_().add_(gram.tril(-1).T)
     one, two = _nearly_equal(gram)
     gram.clamp_(-1, 1)
     gram.masked_fill_((gram > 1 - ROUNDING).fill_diagonal_(False), 1 - ROUNDING)
     gram[one, two] = gram[two, one] = _directly(rows, one, two, pearson)
     return gram
+
+
+def add_products(gram: torch.Tensor, rows: torch.Tensor) -> None:
+    """Add the products of all pairs of rows ``(K, d)`` to the lower triangle of `gram`, ``(K, K)``, tile by tile."""
+    for first in range(0, len(rows), TILE):
+        tile, below = slice(first, first + TILE), slice(first + TILE)
+        gram[tile, below].addmm_(rows[tile], rows[below].T)
 
 
 def _snr(correlations: torch.Tensor, moments: _Moments, rows: RowFile) -> torch.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from metamery.analysis.proof.measures import average_ranks, pearson, snr_db, spearman
-from metamery.analysis.proof.pairs import BLOCK_BYTES, RowFile, near_duplicates, pair_matrices, ranks_of
+from metamery.analysis.proof.pairs import BLOCK_BYTES, TILE, RowFile, near_duplicates, pair_matrices, ranks_of
 
 SLOW = {"pearson": pearson, "spearman": spearman, "snr_db": snr_db}
 
@@ -75,6 +75,15 @@ def test_moments_do_not_depend_on_what_fits_the_cache(tmp_path: Path, monkeypatc
         monkeypatch.setattr("metamery.analysis.proof.pairs.CACHED_BYTES", size)
         matrices.append([matrix.copy() for _, matrix in pair_matrices(rows, tmp_path / f"ranks{size}")])
     assert np.array_equal(*matrices)
+
+
+def test_more_signals_than_a_tile_has_rows(tmp_path: Path) -> None:
+    values = activations(9, 2 * TILE + 3, 20)
+    (_, snr), (_, correlations), _ = pair_matrices(written(values, tmp_path), tmp_path / "ranks")
+    np.testing.assert_allclose(correlations, np.corrcoef(values.double().numpy()), atol=1e-7)
+    noise = (values[:, None] - values).double().square().sum(dim=2)
+    wanted = 10 * (values.double().square().sum(dim=1)[:, None] / noise).log10().fill_diagonal_(-torch.inf)
+    np.testing.assert_allclose(snr, wanted, atol=1e-4)
 
 
 def test_the_best_pairs_are_exact(tmp_path: Path) -> None:

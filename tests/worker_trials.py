@@ -4,6 +4,8 @@
     python tests/worker_trials.py workers 20        # that many local workers killed at random moments
     python tests/worker_trials.py scheduler 5       # a scheduler killed that many times, and the command run again
     python tests/worker_trials.py suspend 120       # one worker of two stopped for that many seconds, and let go on
+    python tests/worker_trials.py jobs 5            # on a machine with SLURM: that many of its jobs cancelled
+    python tests/worker_trials.py array 5           # the same: jobs of the printed script queued again by the cluster
 
 The result of each trial is a line of JSON; the exit status is 1 if a store differs.
 """
@@ -35,6 +37,15 @@ STUDY = """
 stimuli = {{ name = "folder", path = "{root}/pictures" }}
 models = [{{ name = "{root}/tiny.py:build", layers = ["1", "output"] }}]
 synthesis = {{ steps = {steps}, batch_size = 1, seeds = 4 }}
+"""
+JOBS = """
+cluster = "slurm"
+workers = 2
+[options]
+cores = 1
+memory = "2GB"
+walltime = "01:00:00"
+log_directory = "{root}/logs"
 """
 METAMERS = 5 * 2 * 4
 PATIENCE = 900.0
@@ -120,11 +131,6 @@ def children(pid: int) -> list[int]:
     return [int(number) for number, arguments in rows if "spawn_main" in arguments]
 
 
-def has_started(command: Running) -> bool:
-    """Whether it has workers, or ended."""
-    return bool(children(command.process.pid)) or command.process.poll() is not None
-
-
 def has_made(folder: Path, number: int, command: Running) -> bool:
     """Whether a study has as many units, or the command that makes it has ended."""
     return made(folder) >= number or command.process.poll() is not None
@@ -148,21 +154,67 @@ def counts(trials: Trials, numbers: list[int]) -> Iterator[dict[str, Any]]:
     yield trials.result("parts")
 
 
-def killed_workers(trials: Trials, number: int) -> Iterator[dict[str, Any]]:
-    """Local workers killed at random moments; where a command ends before that, the next study takes the rest."""
+def killed(
+    trials: Trials, number: int, scheduler: str, workers: Callable[[int], list[int]], kill: Callable[[int], None]
+) -> Iterator[dict[str, Any]]:
+    """Workers killed at random moments; where a command ends before that, the next study takes the rest."""
     draw, left, study = random.Random(0), number, 0
     while left:
-        study, killed = study + 1, 0
+        study, lost = study + 1, 0
         name = f"killed-{study}"
-        command = trials.run(name, "--scheduler", "local:2")
-        wait_for(partial(has_started, command))
+        command = trials.run(name, "--scheduler", scheduler)
+        wait_for(lambda: workers(command.process.pid) or command.process.poll() is not None)  # noqa: B023
         while left and command.process.poll() is None:
             time.sleep(draw.uniform(0.2, 6.0))
-            if found := children(command.process.pid):
-                os.kill(draw.choice(found), signal.SIGKILL)
-                left, killed = left - 1, killed + 1
+            if found := workers(command.process.pid):
+                kill(draw.choice(found))
+                left, lost = left - 1, lost + 1
         command.end()
-        yield trials.result(name, killed=killed)
+        yield trials.result(name, killed=lost)
+
+
+def killed_workers(trials: Trials, number: int) -> Iterator[dict[str, Any]]:
+    """Processes of this machine, killed."""
+    return killed(trials, number, "local:2", children, partial(_signal, signal.SIGKILL))
+
+
+def _signal(number: signal.Signals, pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def queued() -> list[int]:
+    """Jobs of SLURM that wait or run."""
+    found = subprocess.run(["squeue", "--noheader", "--format=%A"], capture_output=True, text=True, check=True)
+    return [int(number) for number in found.stdout.split()]
+
+
+def cancelled_jobs(trials: Trials, number: int) -> Iterator[dict[str, Any]]:
+    """Jobs of SLURM, cancelled."""
+    cluster = trials.root / "cluster.toml"
+    cluster.write_text(JOBS.format(root=trials.root), encoding="utf-8")
+    return killed(trials, number, str(cluster), lambda _pid: queued(), partial(_slurm, "scancel"))
+
+
+def _slurm(*command: str | int) -> None:
+    subprocess.run([str(word) for word in command], capture_output=True, check=False)
+
+
+def requeued_array(trials: Trials, number: int) -> Iterator[dict[str, Any]]:
+    """The array of jobs that `metamery cluster --slurm` prints; some are queued again, as after a preemption."""
+    draw, study = random.Random(0), ["cluster", str(trials.root / "study.toml"), "--slurm", "--workers", "3"]
+    options = ["-o", str(trials.root / "array"), "--cores", "1", "--memory", "2G", "--time", "01:00:00"]
+    written = [sys.executable, "-m", "metamery.framework", *study, *options]
+    script = subprocess.run(written, capture_output=True, text=True, check=True, env=trials.environment).stdout
+    (trials.root / "parts.sh").write_text(script, encoding="utf-8")
+    subprocess.run(["sbatch", "parts.sh"], cwd=trials.root, env=trials.environment, check=True, capture_output=True)
+    again = 0
+    while found := queued():
+        time.sleep(draw.uniform(0.5, 6.0))
+        if again < number:
+            _slurm("scontrol", "requeue", draw.choice(found))
+            again += 1
+    yield trials.result("array", requeued=again)
 
 
 @contextmanager
@@ -217,22 +269,27 @@ def suspended_worker(trials: Trials, seconds: int) -> Iterator[dict[str, Any]]:
         yield trials.result("suspended", seconds=round(time.monotonic() - stopped), meanwhile=meanwhile)
 
 
+TRIALS: dict[str, Callable[[Trials, int], Iterator[dict[str, Any]]]] = {
+    "workers": killed_workers,
+    "scheduler": killed_scheduler,
+    "suspend": suspended_worker,
+    "jobs": cancelled_jobs,
+    "array": requeued_array,
+}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["counts", "workers", "scheduler", "suspend"])
+    parser.add_argument("what", choices=["counts", *TRIALS])
     parser.add_argument("numbers", type=int, nargs="+")
     parser.add_argument("--steps", type=int, default=600)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as root:
         trials = Trials(Path(root).resolve(), asked.steps)
         trials.alone()
-        if asked.what == "counts":
-            results = counts(trials, asked.numbers)
-        else:
-            kind = {"workers": killed_workers, "scheduler": killed_scheduler, "suspend": suspended_worker}[asked.what]
-            results = kind(trials, asked.numbers[0])
+        one = TRIALS.get(asked.what)
         wrong = 0
-        for result in results:
+        for result in one(trials, asked.numbers[0]) if one else counts(trials, asked.numbers):
             print(json.dumps(result), flush=True)
             wrong += bool(result["wrong"]) or result["made"] != METAMERS
     return 1 if wrong else 0

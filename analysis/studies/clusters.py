@@ -20,8 +20,10 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+import subprocess
+import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +49,15 @@ CLUSTERS = {
 """Classes of dask_jobqueue by the name of the cluster's scheduler."""
 
 MOST_WORKERS = 10_000
+
+QUEUE = ("squeue", "--me", "--noheader", "--format=%A")
+"""Command that lists one's jobs of SLURM that wait or run."""
+
+LOOK_SECONDS = 10.0
+"""Seconds between looks at that list."""
+
+LOST_SECONDS = 20.0
+"""Seconds after which a job that is not in it is replaced: more than Dask takes to forget a worker that it has lost."""
 _OWN = {"processes", "n_workers", "asynchronous", "worker_extra_args", "silence_logs"}
 
 
@@ -104,20 +115,53 @@ def _local(count: int, device: torch.device) -> Cluster:
     return cluster
 
 
-def replace_lost(cluster: Any) -> int:
-    """Start workers in place of those that do not come back; return the number of processes that ended while starting.
+class Replacement:
+    """Starts workers of a cluster in place of those that do not come back.
 
     Dask restarts a process that ends while it works, but neither one that ends while it starts, or takes long to, nor
-    a job.
+    a job. A job of SLURM that was cancelled before its worker connected is looked for in the queue.
     """
-    from distributed.core import Status
 
-    ended = [name for name, worker in list(cluster.workers.items()) if worker.status in (Status.closed, Status.failed)]
-    for name in ended:
-        cluster.workers.pop(name, None)
-    if cluster.worker_spec.keys() - cluster.workers.keys():
-        cluster.scale(len(cluster.worker_spec))
-    return len(ended)
+    def __init__(self, cluster: Any) -> None:
+        self._cluster = cluster
+        self._looked = time.monotonic()
+        self._missing: dict[Any, float] = {}
+
+    def __call__(self) -> int:
+        """Start them; return the number of workers that had ended while they started."""
+        from distributed.core import Status
+
+        started = dict(self._cluster.workers)
+        ended = {name for name, worker in started.items() if worker.status in (Status.closed, Status.failed)}
+        ended |= self._cancelled({name: getattr(worker, "job_id", None) for name, worker in started.items()})
+        for name in ended:
+            self._cluster.workers.pop(name, None)
+        if self._cluster.worker_spec.keys() - self._cluster.workers.keys():
+            self._cluster.scale(len(self._cluster.worker_spec))
+        return len(ended)
+
+    def _cancelled(self, jobs: Mapping[Any, str | None]) -> set[Any]:
+        """Names of the jobs that have been out of the queue, and without a connected worker, for long."""
+        now = time.monotonic()
+        if now < self._looked + LOOK_SECONDS or "SLURM" not in type(self._cluster).__name__:
+            return set()
+        self._looked = now
+        connected = {worker["name"] for worker in self._cluster.scheduler_info["workers"].values()}
+        queue = _queue() if jobs.keys() - connected else None
+        if queue is None:
+            return set()
+        missing = {name for name, job in jobs.items() if name not in connected and job and job not in queue}
+        self._missing = {name: self._missing.get(name, now) for name in missing}
+        return {name for name, since in self._missing.items() if now >= since + LOST_SECONDS}
+
+
+def _queue() -> set[str] | None:
+    """Return the jobs of SLURM that wait or run, or None if it does not say."""
+    try:
+        said = subprocess.run(QUEUE, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return set(said.stdout.split())
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from ...framework.errors import MetameryError, MissingExtraError
 from ...framework.manager import Plugins
 from ...framework.progress import Progress
 from ...framework.store import StudyStore
-from .clusters import open_cluster, replace_lost
+from .clusters import Replacement, open_cluster
 from .on_worker import Order, StoredStudy, call, make_null, make_unit, versions
 from .units import Unit
 
@@ -54,6 +54,8 @@ class Workers:
         installed = tuple(each.name for each in plugins.loaded if each.distribution not in ("", "metamery"))
         self._client, self._order = client, Order(str(device), installed, versions())
         self._dashboard = client.dashboard_link
+        # the workers of a scheduler that runs already are not ours to start
+        self._replace_lost = Replacement(client.cluster) if client.cluster else lambda: 0
         declared = any("GPU" in worker["resources"] for worker in self._workers().values())
         self._needs = {"GPU": 1} if device.type == "cuda" and declared else None
 
@@ -129,10 +131,6 @@ class Workers:
             return dict(self._client.scheduler_info(n_workers=-1)["workers"])
         except OSError:
             raise _gone() from None
-
-    def _replace_lost(self) -> int:
-        """See `replace_lost`; the workers of a scheduler that runs already are not ours to start."""
-        return replace_lost(self._client.cluster) if self._client.cluster else 0
 
     def _state(self, what: str) -> str:
         count = len(self._workers())

@@ -306,15 +306,46 @@ def test_workers_that_do_not_come_back_are_replaced() -> None:
     running, closed = SimpleNamespace(status=Status.running), SimpleNamespace(status=Status.failed)
     asked: list[int] = []
     cluster = SimpleNamespace(worker_spec={0: {}, 1: {}}, workers={0: running, 1: closed}, scale=asked.append)
-    assert clusters.replace_lost(cluster) == 1
+    replaced = clusters.Replacement(cluster)
+    assert replaced() == 1
     assert (cluster.workers, asked) == ({0: running}, [2])
-    assert clusters.replace_lost(cluster) == 0  # it is on its way
+    assert replaced() == 0  # it is on its way
     cluster.workers[1] = running
-    assert (clusters.replace_lost(cluster), asked) == (0, [2, 2])
+    assert (replaced(), asked) == (0, [2, 2])
+
+
+def test_a_job_that_was_cancelled_before_its_worker_connected_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed.core import Status
+
+    class SLURMCluster(SimpleNamespace):
+        pass
+
+    now, queue, asked = [0.0], {"10", "12"}, list[int]()
+    monkeypatch.setattr(clusters.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(clusters, "_queue", lambda: queue)
+    jobs = {number: SimpleNamespace(status=Status.running, job_id=str(10 + number)) for number in range(4)}
+    jobs[4] = SimpleNamespace(status=Status.running, job_id=None)  # not submitted yet
+    connected = {"workers": {"tcp://1": {"name": 0}, "tcp://2": {"name": 1}}}  # the queue may leave out what works
+    cluster = SLURMCluster(worker_spec=dict(jobs), workers=dict(jobs), scheduler_info=connected, scale=asked.append)
+    replaced = clusters.Replacement(cluster)
+    for _ in range(int(clusters.LOST_SECONDS / clusters.LOOK_SECONDS)):
+        now[0] += clusters.LOOK_SECONDS
+        assert (replaced(), asked) == (0, [])
+    now[0] += clusters.LOOK_SECONDS
+    assert (replaced(), asked) == (1, [5])
+    assert sorted(cluster.workers) == [0, 1, 2, 4]  # 2 waits in the queue
+
+
+def test_a_queue_that_does_not_answer_loses_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in (["false"], ["no-such-command"]):
+        monkeypatch.setattr(clusters, "QUEUE", command)
+        assert clusters._queue() is None
+    monkeypatch.setattr(clusters, "QUEUE", ["printf", "7\n8\n"])
+    assert clusters._queue() == {"7", "8"}
 
 
 def test_workers_that_never_start_are_given_up(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "replace_lost", lambda _cluster: 1)
+    monkeypatch.setattr(workers, "Replacement", lambda _cluster: lambda: 1)
     monkeypatch.setattr(workers, "MOST_LOST", 3)
     monkeypatch.setattr(workers, "_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(clusters, "_local", lambda _count, _device: no_workers())
@@ -341,8 +372,9 @@ def test_a_killed_worker_changes_nothing(
     _wait_for(lambda: made(tmp_path / "workers") > before and "a worker was lost: Worker process" in said.read_text())
     for pid in children(process.pid):
         os.kill(pid, signal.SIGKILL)
-    _wait_for(lambda: children(process.pid))
-    os.kill(children(process.pid)[0], signal.SIGKILL)  # while it starts
+    started: list[int] = []
+    _wait_for(lambda: started.extend(children(process.pid)) or started)
+    os.kill(started[0], signal.SIGKILL)  # while it starts
     before = made(tmp_path / "workers")
     _wait_for(lambda: made(tmp_path / "workers") > before)
     process.send_signal(signal.SIGINT)

@@ -55,7 +55,7 @@ class Workers:
         self._client, self._order = client, Order(str(device), installed, versions())
         self._dashboard = client.dashboard_link
         # the workers of a scheduler that runs already are not ours to start
-        self._replace_lost = Replacement(client.cluster) if client.cluster else lambda: 0
+        self._replace_lost: Callable[[], int] = Replacement(client.cluster) if client.cluster else lambda: 0
         declared = any("GPU" in worker["resources"] for worker in self._workers().values())
         self._needs = {"GPU": 1} if device.type == "cuda" and declared else None
 

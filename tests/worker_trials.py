@@ -131,6 +131,11 @@ def children(pid: int) -> list[int]:
     return [int(number) for number, arguments in rows if "spawn_main" in arguments]
 
 
+def has_started(workers: Callable[[int], list[int]], command: Running) -> bool:
+    """Whether it has workers, or ended."""
+    return bool(workers(command.process.pid)) or command.process.poll() is not None
+
+
 def has_made(folder: Path, number: int, command: Running) -> bool:
     """Whether a study has as many units, or the command that makes it has ended."""
     return made(folder) >= number or command.process.poll() is not None
@@ -163,7 +168,7 @@ def killed(
         study, lost = study + 1, 0
         name = f"killed-{study}"
         command = trials.run(name, "--scheduler", scheduler)
-        wait_for(lambda: workers(command.process.pid) or command.process.poll() is not None)  # noqa: B023
+        wait_for(partial(has_started, workers, command))
         while left and command.process.poll() is None:
             time.sleep(draw.uniform(0.2, 6.0))
             if found := workers(command.process.pid):

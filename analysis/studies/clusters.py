@@ -58,6 +58,7 @@ LOOK_SECONDS = 10.0
 
 LOST_SECONDS = 20.0
 """Seconds after which a job that is not in it is replaced: more than Dask takes to forget a worker that it has lost."""
+
 _OWN = {"processes", "n_workers", "asynchronous", "worker_extra_args", "silence_logs"}
 
 

@@ -182,7 +182,7 @@ def _estimate(model: str, jury: Sequence[str], options: dict[str, Any], plugins:
     planned = estimate(asked.study, plugins, resolve_device(device))
     typer.echo(asked.study.qualified(plugins).to_toml())
     typer.echo(
-        f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)} of updates; "
+        f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)}; "
         f"{size(planned.memory_bytes)} of memory besides PyTorch and the networks, "
         f"at most {size(planned.disk_bytes)} on disk; then evaluate {', '.join(asked.evaluations)}"
     )

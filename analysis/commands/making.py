@@ -70,7 +70,7 @@ def make_study(
         planned = estimate(study, plugins, here(where))
         typer.echo(study.qualified(plugins).to_toml())
         typer.echo(
-            f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)} of updates; "
+            f"{planned.metamers} metamers, {planned.updates} updates, about {duration(planned.seconds)}; "
             f"{size(planned.memory_bytes)} of memory besides PyTorch and the networks, "
             f"at most {size(planned.disk_bytes)} on disk, and {size(planned.scratch_bytes)} temporarily"
         )

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from ...framework.contract import examine
 from ...framework.devices import check_precision
-from ...framework.domains import blank_signal
 from ...framework.joint import terms_of, with_terms
 from ...framework.manager import Plugins
-from ...framework.running import channels_last, frozen, keeping_memory
 from ...framework.study import Study, load_stimuli
 from ..proof.null import MAX_SIGNALS, null_bytes
-from ..synthesis.matching import match_layer
+from ..synthesis.driver import NaturalSignals, make_metamers
 from ..synthesis.procedure import Procedure
-from ..synthesis.settings import resolve_settings
+from ..synthesis.settings import Settings, resolve_settings
 from .batch_size import batch_bytes, signal_bytes, with_batch_size
 from .parts import Part, check_fit, load_parts
 
 _KEPT = 0.4
 """Share of the null's memory that the C library keeps when it is freed, and that a batch hardly uses: measured."""
+
+
+_ALWAYS = 16_000_000
+"""Memory that every study takes, whatever its signals and activations are: measured."""
+
+
+_TRIAL_SECONDS = 1.0
+"""Time that a trial of a model takes about; it is made a few times, of at least two stimuli and three updates."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,12 @@ class Estimate:
 
 
 def estimate(study: Study, plugins: Plugins, device: torch.device) -> Estimate:
-    """Estimate what a study takes, by a few updates of a single signal at each layer.
+    """Estimate what a study takes, by a few updates of a batch of noise at each layer.
 
     Memory is the peak of creating the study, or of its null and a batch of metamers, in addition to PyTorch and the
     networks; it does not depend on the number of stimuli beyond those of the null.
-    Disk is before compression; scratch is temporary disk space of the null. Time is that of synthesis, one signal after
-    another: batches are usually faster.
+    Disk is before compression; scratch is temporary disk space of the null. Time is that of making and measuring
+    metamers and of the passes of the null's signals, without the comparison of their pairs.
     """
     with plugins.trust.named_in(study.source):
         return _estimate(study, plugins, device)
@@ -76,24 +82,42 @@ def _estimate(study: Study, plugins: Plugins, device: torch.device) -> Estimate:
         scratch = max(scratch, 4 * signals * (units["input"] + sum(sizes) + max(sizes)))
         signal = fitted[part.model.domain]
         disk += stimuli * signal + len(part.layers) * each * (signal + 4 * (settings.steps + 1))
-        seconds += each * settings.steps * sum(_update_seconds(part, procedure, device))
-    return Estimate(metamers, metamers * settings.steps, most, disk, scratch, seconds)
+        update, other = _seconds(part, procedure, together, device)
+        seconds += each * (settings.steps * update + other) + signals * other / len(part.layers)
+    return Estimate(metamers, metamers * settings.steps, most + _ALWAYS, disk, scratch, seconds)
 
 
-def _update_seconds(part: Part, procedure: Procedure, device: torch.device) -> Iterator[float]:
-    """Time an update of one signal at each layer."""
-    module, domain = part.model.module, part.model.domain
-    start = blank_signal(domain, device=device)
-    with frozen(module), channels_last(module, domain), keeping_memory():
-        for layer in part.layers:
-            terms = terms_of(layer)
-            with part.model.tap([term.layer for term in terms]) as tap:
-                with torch.no_grad():
-                    read = tap(start + 0.1 * (domain.high - domain.low))
-                targets, weights = [each.clone() for each in read.values()], [term.weight for term in terms]
-                for steps in (1, 3):  # the first is the warm-up
-                    began = time.perf_counter()
-                    trial = replace(procedure, settings=replace(procedure.settings, steps=steps))
-                    match_layer(tap, targets, start, trial, domain, weights=weights)
-                    taken = time.perf_counter() - began
-            yield taken / steps
+def _seconds(part: Part, procedure: Procedure, together: int, device: torch.device) -> tuple[float, float]:
+    """Measure what metamers take: an update of one stimulus at all layers, and all else that is done for it.
+
+    Batches of noise are made: of one stimulus and of several, with one update and with several.
+    """
+    domain, names = part.model.domain, [str(number) for number in range(together)]
+    generator = torch.Generator().manual_seed(0)
+    signals = domain.low + (domain.high - domain.low) * torch.rand((together, *domain.shape), generator=generator)
+
+    def taken(stimuli: int, steps: int) -> float:
+        settings = replace(procedure.settings, steps=steps, seeds=1, batch_size=stimuli, stop=Settings.stop)
+        began = time.perf_counter()
+        make_metamers(
+            part.model,
+            NaturalSignals(names[:stimuli], signals.__getitem__),
+            part.layers,
+            part.measured,
+            replace(procedure, settings=settings),
+            seed=0,
+            write=lambda _group, _region, _values: None,
+            done=np.zeros((len(part.layers), stimuli, 1), dtype=bool),
+            device=device,
+        )
+        return time.perf_counter() - began
+
+    taken(1, 1)  # the first is slower
+    alone = taken(1, 1)
+    stimuli = min(together, max(2, int(_TRIAL_SECONDS / alone)))
+    taken(stimuli, 1)
+    once = taken(stimuli, 1)
+    more = max(3, min(30, int(_TRIAL_SECONDS / once)))
+    update = max(0.0, taken(stimuli, 1 + more) - once) / more / stimuli
+    each = once if stimuli == 1 else (once - alone) / (stimuli - 1)  # without what is done once, such as folding
+    return update, max(0.0, each - update)

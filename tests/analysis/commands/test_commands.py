@@ -166,7 +166,7 @@ def test_a_dry_run_says_what_it_would_take_and_writes_nothing(
     said = synthesise("--layers", "1,output", "--seeds", 2, "--dry-run")
     assert said.status == 0
     assert re.search(
-        r"20 metamers, 60 updates, about \d+ s of updates; [\d.]+ kB of memory besides PyTorch and the networks, "
+        r"20 metamers, 60 updates, about \d+ s; [\d.]+ MB of memory besides PyTorch and the networks, "
         r"at most [\d.]+ kB on disk",
         said.out,
     )

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ...framework.contract import examine
+from ...framework.folding import folded
 from ...framework.joint import single_layers, terms_of
 from ...framework.limits import free_memory
+from ...framework.outline import outline
+from ...framework.running import frozen
 from ...framework.study import Study, load_stimuli
 from ..synthesis.settings import Settings
 from .parts import Part, load_parts
@@ -45,9 +47,11 @@ def signal_bytes(part: Part) -> int:
 
 def batch_bytes(part: Part) -> int:
     """Estimate the memory that each signal of a batch takes while its metamer is made and measured."""
-    outline = examine(part.model, part.layers).outline
-    kept = {layer.name: layer.kept_bytes for layer in outline}
-    units = {layer.name: layer.units for layer in outline}
+    model = part.model
+    with frozen(model.module), folded(model, part.measured):  # normalisations that are folded keep nothing
+        layers = outline(model.module, model.domain)
+    kept = {layer.name: layer.kept_bytes for layer in layers}
+    units = {layer.name: layer.units for layer in layers}
     of_layer = max(kept.get(layer, max(kept.values())) for layer in single_layers(part.layers))
     measured = [4 * sum(units.get(term.layer, 0) for term in terms_of(layer)) for layer in part.measured]
     passing = 4 * _PASSING * max(units.values())

@@ -53,6 +53,27 @@ def frees(monkeypatch: pytest.MonkeyPatch, signals: float, study: Study) -> None
     monkeypatch.setattr(batch_size, "free_on", lambda _device: int(2 * signals * batch_bytes(part)))
 
 
+NORMALISED = """
+from torch import nn
+from metamery.framework import ImageDomain, Model
+
+def build(normalised: bool = True) -> Model:
+    parts = [nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 3)]
+    if not normalised:
+        parts[1] = nn.Identity()
+    return Model(nn.Sequential(*parts).eval(), ImageDomain(3, 8, 8), ["2", "output"])
+"""
+
+
+def test_normalisations_that_are_folded_take_no_memory(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "normalised.py").write_text(NORMALISED, encoding="utf-8")
+    networks = [
+        ModelReference(f"{tmp_path / 'normalised.py'}:build", options={"normalised": each}) for each in (True, False)
+    ]
+    with_, without = load_parts(replace(study, models=tuple(networks)), Plugins(), CPU)
+    assert batch_bytes(with_) == batch_bytes(without)
+
+
 def test_the_number_is_recorded_and_kept_by_whoever_resumes(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

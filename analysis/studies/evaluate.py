@@ -20,6 +20,7 @@ from ...framework.groups import check_apart, check_result_name, numbered, result
 from ...framework.manager import Plugins
 from ...framework.model_results import models_of
 from ...framework.models import Model
+from ...framework.moved import found_again
 from ...framework.progress import Progress
 from ...framework.protocols import Evaluator
 from ...framework.provenance import provenance
@@ -197,7 +198,7 @@ def study_context(
         raise MetameryError(f"'{folder}' holds evaluations, expected a study, or models to evaluate")
     lost = damages(folder)
     check_natural(folder, lost)
-    tree = without_lost(folder, tree, lost)
+    tree = _moved_along(without_lost(folder, tree, lost), folder)
     study = Study.stored(tree.attrs["study"], folder).qualified(plugins)
     with plugins.trust.named_in(folder / STUDY_FILE), naming_missing(folder, plugins):
         parts = load_parts(study, plugins, device)
@@ -205,6 +206,15 @@ def study_context(
     models = {part.name: part.model for part in parts}
     stimuli = StoredStimuli(folder, tree, {part.key: part.model for part in parts}, study.stimuli, plugins)
     return Context(models, stimuli, tree, device, generator, progress)
+
+
+def _moved_along(tree: xr.DataTree, folder: Folder) -> xr.DataTree:
+    """Name a file that syntheses started from where it is, if it was moved together with the study."""
+    for results in models_of(tree):
+        attributes = results.metamers.attrs
+        settings = found_again(results.settings, folder)
+        tree[f"models/{results.key}/metamers"].attrs = {**attributes, "settings": json.dumps(settings)}
+    return tree
 
 
 def models_context(

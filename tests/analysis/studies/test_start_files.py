@@ -121,6 +121,8 @@ def test_a_study_that_is_moved_with_its_file_goes_on(
     moved = home.rename(tmp_path / "moved")
     said = command("run", moved / "study", "--trust")
     assert said.status == 0, said.err
+    said = command("evaluate", "diversity", moved / "study", "--trust", "--set", "k=3", "--set", "steps=1")
+    assert said.status == 0, said.err
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def trials(*arguments: object) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("case", "every", "first"),
-    [("evaluate again", 35, 20), ("export again", 16, 4), ("synthesise", 700, 300)],
+    [("evaluate again", 35, 20), ("export again", 16, 4), ("synthesise", 700, 300), ("prepare", 2, 1)],
 )
 def test_killed_at_a_file_event_and_run_again_is_never_killed(case: str, every: int, first: int) -> None:
     *wrong, sum_ = trials("kill", every, case, "--first", first)

@@ -54,10 +54,13 @@ import torch
 from torch import nn
 from metamery.framework import ImageDomain, Model
 
-def build(num_classes=3):
-    torch.manual_seed(0)
+def build(num_classes=3, seed=0):
+    torch.manual_seed(seed)
     layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, num_classes))
-    return Model(layers, ImageDomain(3, 8, 8), ("1", "output"))
+    return Model(layers, ImageDomain(3, 8, 8), ("1", "output"), ["cat", "dog", "owl"][:num_classes])
+
+def one(): return build(seed=5)  # this and the next tell the dark picture from the light one
+def two(): return build(seed=6)
 """
 
 FOUND = """
@@ -75,6 +78,7 @@ def fifth(): return lambda context: dataset(5.0)
 """
 
 STUDY = "synthesise {tiny} --stimuli {pictures} --steps 2 --layers 1 --batch-size 2 -o {here}/study"
+TWO = STUDY.replace("{tiny}", "{one} {two}")
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,13 @@ CASES = {
     "train": Case(
         "train standard --model {tiny} --set num_classes=2 --stimuli {pictures} --epochs 1 --setting batch_size=2 "
         "-o {here}/run"
+    ),
+    "card": Case("card {tiny} --jury {one},{two} --stimuli {pictures} -o {here}/card.html"),
+    "prepare": Case("prepare {pictures} --side 8 -o {here}/pictures.prepared"),
+    "experiment trials": Case(
+        "experiment trials {here}/study -o {here}/trials",
+        (TWO, "evaluate controversial {here}/study"),
+        (0, 2),
     ),
     "new-plugin": Case("new-plugin mine -o {here}/mine", (), (0, 2)),
 }
@@ -135,13 +146,14 @@ class Stage:
         for number, name in enumerate(["cat/a", "dog/a"]):
             file = self.pictures / f"{name}.png"
             file.parent.mkdir(parents=True)
-            values = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            values = np.random.default_rng(number).integers(166 * number, 166 * number + 90, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(values).save(file)
         (root / "tiny.py").write_text(TINY)
         (root / "found.py").write_text(FOUND)
 
     def words(self, command: str, here: Path) -> list[str]:
-        given = {"here": here, "tiny": f"{self.root / 'tiny.py'}:build", "pictures": self.pictures}
+        networks = {name: f"{self.root / 'tiny.py'}:{name}" for name in ("build", "one", "two")}
+        given = {"here": here, "tiny": networks.pop("build"), "pictures": self.pictures, **networks}
         return [word.format(found=self.root / "found.py", **given) for word in shlex.split(command)]
 
     def start(self, command: str, here: Path, kill: int = 0) -> tuple[int, Path]:

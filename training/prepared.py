@@ -154,12 +154,13 @@ def prepare(
     if path.suffix != ENDING:
         raise MetameryError(f"'{path}' is to hold prepared pictures: expected a name that ends in {ENDING}")
     header = {"format": FORMAT, "count": len(stimuli), "side": side}
+    part, lines = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.jsonl")
     if path.exists():
         finished = PreparedStimuli(path)
         _compare(path, finished._header, header)
         _compare_names(path, finished.names, stimuli)
+        owners.discard(lines)  # of one that was killed just before its end
         return finished
-    part, lines = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.jsonl")
     item = 3 * side * side
     with writing_to(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)

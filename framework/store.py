@@ -92,7 +92,7 @@ class Draft:
     """Results that are being created, in a staging folder; made by `StudyStore.creating`."""
 
     def __init__(self, folder: Folder, path: Path) -> None:
-        self._folder, self._root = folder, zarr.create_group(path)
+        self._folder, self._path, self._root = folder, path, zarr.create_group(path)
 
     def add_group(self, path: str, group: Group) -> None:
         """Add a group with all of its arrays, which are empty, and its coordinates."""
@@ -108,6 +108,13 @@ class Draft:
         """Write one region of some variables or coordinates of a group, see `StudyStore.write`."""
         with writing_to(self._folder):
             _write(self._root, path, region, values, {})
+
+    def add(self, path: str, dataset: xr.Dataset) -> None:
+        """Add a group that holds a dataset, see `StudyStore.add`."""
+        check_dataset(dataset)
+        check_addition(path)
+        with writing_to(self._folder):
+            write_dataset(dataset, self._path / path)
 
     def read_region(self, path: str, name: str, first: slice) -> NDArray[Any]:
         """Read a part of one variable: a slice of its first dimension."""

@@ -109,7 +109,12 @@ def controversial_trials(study: Results, folder: str | Path, categories: Sequenc
             "answers": json.dumps({str(name): answers.get(str(name), {}) for name in found["stimulus"].values}),
             **provenance(),
         }
-        StudyStore.create(folder, groups, attributes, contents).add(GROUP, _described(found, is_shown, facts))
+        with StudyStore.creating(folder) as draft:
+            draft.set_attributes(attributes)
+            for path, group in groups.items():
+                draft.add_group(path, group)
+                draft.write(path, {}, contents.get(path, {}))
+            draft.add(GROUP, _described(found, is_shown, facts))
     return int(is_shown.sum())
 
 

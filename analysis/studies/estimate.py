@@ -93,15 +93,18 @@ def _seconds(part: Part, procedure: Procedure, together: int, device: torch.devi
     Batches of noise are made: of one stimulus and of several, with one update and with several.
     """
     domain, names = part.model.domain, [str(number) for number in range(together)]
-    generator = torch.Generator().manual_seed(0)
-    signals = domain.low + (domain.high - domain.low) * torch.rand((together, *domain.shape), generator=generator)
+
+    def noise(some: slice) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.rand((len(names[some]), *domain.shape), generator=generator, dtype=torch.float32, device="cpu")
+        return domain.low + (domain.high - domain.low) * drawn
 
     def taken(stimuli: int, steps: int) -> float:
         settings = replace(procedure.settings, steps=steps, seeds=1, batch_size=stimuli, stop=Settings.stop)
         began = time.perf_counter()
         make_metamers(
             part.model,
-            NaturalSignals(names[:stimuli], signals.__getitem__),
+            NaturalSignals(names[:stimuli], noise),
             part.layers,
             part.measured,
             replace(procedure, settings=settings),

@@ -97,6 +97,7 @@ SUITE = (
     Entry("normalisation", ("PICTURES --per-class 2 --sizes 0", 20), ("PICTURES --per-class 60", 300)),
     Entry("architectures", ("--networks torchvision/squeezenet1_1 timm/test_vit", 15), ("", 14400)),
     Entry("presets", None, ("FOLDER", 14400)),
+    Entry("descent", ("--layers _blocks.1 --updates 30", 30), ("", 7200)),
     Entry(
         "equal_loss",
         (f"{DIGITS} --layers relu3 --limit 4 --published-steps 80 --fast-steps 40", 30),

@@ -23,10 +23,8 @@ from .parts import Part, check_fit, load_parts
 _KEPT = 0.4
 """Share of the null's memory that the C library keeps when it is freed, and that a batch hardly uses: measured."""
 
-
 _ALWAYS = 16_000_000
 """Memory that every study takes, whatever its signals and activations are: measured."""
-
 
 _TRIAL_SECONDS = 1.0
 """Time that a trial of a model takes about; it is made a few times, of at least two stimuli and three updates."""
@@ -115,7 +113,7 @@ def _seconds(part: Part, procedure: Procedure, together: int, device: torch.devi
         )
         return time.perf_counter() - began
 
-    taken(1, 1)  # the first is slower
+    taken(1, 1)  # the first of each size is slower, and not counted
     alone = taken(1, 1)
     stimuli = min(together, max(2, int(_TRIAL_SECONDS / alone)))
     taken(stimuli, 1)

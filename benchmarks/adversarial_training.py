@@ -68,6 +68,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 PEER = ("robustness==1.2.1.post2", "cox==0.2", "dill==0.4.1", "tensorboardX==2.6.5", "protobuf==7.36.2")
+ENVIRONMENT = Path.home() / ".cache" / "metamery" / "robustness"
+MISSING = f"needs {PEER[0]}, which pip does not install here"
 EPSILON, STEP_SIZE, STEPS = 8 / 255, 2 / 255, 7
 RATE, MOMENTUM = 0.01, 0.9
 UPDATES = 4  # of each contestant in each round
@@ -245,16 +247,17 @@ def check_same_work(table: Table, made: TrainingTools, model: Model, x: torch.Te
             raise SystemExit("these do not do the same work")
 
 
-def add_peer(folder: Path) -> None:
-    """Make robustness importable, behind everything that the environment has."""
+def add_peer(folder: Path) -> bool:
+    """Make robustness importable, behind everything that the environment has; False where pip does not install it."""
     if not (folder / "robustness").exists():
         install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, *PEER]
         if subprocess.run(install, check=False).returncode:
-            skip(f"needs {PEER[0]}, which pip does not install here")
+            return False
     sys.path.append(str(folder))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it would like apex to be there
         import robustness.train  # noqa: F401
+    return True
 
 
 def show(table: Table, times: dict[str, list[tuple[float, float]]], count: int) -> None:
@@ -270,11 +273,12 @@ def main() -> None:
     benchmark.option("--rounds", type=int, default=15)
     benchmark.option("--batch-size", type=int, default=128)
     benchmark.option("--network", default="small-cnn", choices=("small-cnn", "cifar-resnet20"))
-    benchmark.option("--environment", type=Path, default=Path.home() / ".cache" / "metamery" / "robustness")
+    benchmark.option("--environment", type=Path, default=ENVIRONMENT)
     given = benchmark.parse()
     if not find_spec("torchattacks"):
         skip("needs torchattacks (pip install --no-deps torchattacks)")
-    add_peer(given.environment)
+    if not add_peer(given.environment):
+        skip(MISSING)
     plugins = Plugins(installed=())
     model = plugins.load("model", given.network)
     made, fabric = load_tools(recipe(given.batch_size), plugins), Fabric(accelerator="cpu", devices=1)

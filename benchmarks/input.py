@@ -7,7 +7,8 @@ metamery          its loader, which reads ahead in processes that stay, in 8 bit
 prepared          the same from the file that `metamery prepare` writes, mapped into memory;
 torchvision       what its reference script does: `ImageFolder`, its transforms on the decoded picture, and PyTorch's
                   `DataLoader` with processes that stay, in float32;
-timm              timm's own loader with its transforms of training (where timm is installed).
+timm              timm's own loader with its transforms of training (where timm is installed);
+robustness        the loader of `robustness` 1.2.1 with torchvision's transforms (where pip installs it).
 
 Trained is `small-cnn` at 32 pixels and ResNet-18 at 224, by `train` itself: on pictures in memory, which is
 training alone; and from JPEGs and from the prepared file. In the last column, what both take together is compared with
@@ -20,10 +21,12 @@ loader's processes have started are not counted. The speeds are medians of round
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -31,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from adversarial_training import ENVIRONMENT, add_peer
 from lightning_fabric import Fabric
 from metamery.framework import Model, Plugins, Recipe
 from metamery.framework.progress import Progress
@@ -98,12 +102,21 @@ def trained(model: Model, given: Examples, recipe: Recipe, workers: int) -> floa
     return recipe.batch_size * (len(times) - 1 - WARM) / (times[-1] - times[WARM])
 
 
-def of_torchvision(folder: Path, size: int, batch: int, workers: int) -> Iterable[Any]:
-    from torchvision import datasets, transforms
+def of_pillow(size: int) -> Callable[[Any], torch.Tensor]:
+    """torchvision's transforms of Pillow's pictures."""
+    from torchvision import transforms
 
     crop = transforms.RandomResizedCrop(size, scale=(0.35, 1.0))
-    chain = transforms.Compose([crop, transforms.RandomHorizontalFlip(), transforms.ToTensor()])
-    data = datasets.ImageFolder(str(folder), chain)
+    chain: Callable[[Any], torch.Tensor] = transforms.Compose(
+        [crop, transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+    )
+    return chain
+
+
+def of_torchvision(folder: Path, size: int, batch: int, workers: int) -> Iterable[Any]:
+    from torchvision.datasets import ImageFolder
+
+    data = ImageFolder(str(folder / "train"), of_pillow(size))
     more: dict[str, Any] = {"persistent_workers": True, "prefetch_factor": 4} if workers else {}
     return torch.utils.data.DataLoader(data, batch, shuffle=True, num_workers=workers, drop_last=True, **more)
 
@@ -119,12 +132,24 @@ def of_timm(folder: Path, size: int, batch: int, workers: int) -> Iterable[Any]:
     return loader
 
 
+def of_robustness(folder: Path, size: int, batch: int, workers: int) -> Iterable[Any]:
+    sys.modules.setdefault("torchvision.models.utils", torch.hub)  # where it looks for what torchvision had from there
+    from robustness.loaders import make_loaders
+
+    if not (held_out := folder / "val").exists():  # without it there is no loader
+        held_out.symlink_to("train")
+    chain = of_pillow(size)
+    with redirect_stdout(None):
+        loader: Iterable[Any] = make_loaders(workers, batch, (chain, chain), str(folder))[0]
+    return loader
+
+
 def examples_of(stimuli: Stimuli, model: Model) -> Examples:
     targets = [CLASSES.index(category) for category in stimuli.categories]  # type: ignore[attr-defined]
     return Examples(stimuli, targets, model.domain, augmentation(CHAIN, model), classes=len(CLASSES))
 
 
-def measured(size: int, workers: int, rounds: int) -> dict[str, list[float]]:
+def measured(size: int, workers: int, rounds: int, has_robustness: bool) -> dict[str, list[float]]:
     """Pictures a second of each contestant, by round."""
     name, options, shape, side, batch = SIZES[size]
     count = UPDATES * batch
@@ -132,8 +157,8 @@ def measured(size: int, workers: int, rounds: int) -> dict[str, list[float]]:
     recipe = Recipe(epochs=1, batch_size=batch, learning_rate=0.01)
     found: dict[str, list[float]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as place:
-        folder = drawn(Path(place, "data"), *shape, count)
-        listed = Plugins().load("stimuli", "folder", path=str(folder))
+        folder = Path(place, "data")
+        listed = Plugins().load("stimuli", "folder", path=str(drawn(folder / "train", *shape, count)))
         given = {"JPEG": examples_of(listed, model)}
         given["prepared"] = examples_of(prepare(listed, Path(place, "x.prepared"), side), model)
         memory = torch.rand(count, *model.domain.shape)
@@ -149,6 +174,8 @@ def measured(size: int, workers: int, rounds: int) -> dict[str, list[float]]:
         }
         if find_spec("timm"):
             work["input, timm"] = lambda: speed(of_timm(folder, size, batch, workers), batch)
+        if has_robustness:
+            work["input, robustness"] = lambda: speed(of_robustness(folder, size, batch, workers), batch)
         for turn in range(rounds):
             names = list(work)
             for each in [*names[turn % len(names) :], *names[: turn % len(names)]]:
@@ -161,7 +188,9 @@ def main() -> None:
     benchmark.option("--size", type=int, choices=[*SIZES], action="append", help="of the network, by default both")
     benchmark.option("--workers", type=int, default=2)
     benchmark.option("--rounds", type=int, default=3)
+    benchmark.option("--environment", type=Path, default=ENVIRONMENT, help="folder to which robustness is installed")
     given = benchmark.parse()
+    has_robustness = add_peer(given.environment)
     benchmark.head("torchvision")
     speeds = benchmark.table(
         f"Input, {given.workers} processes",
@@ -171,15 +200,18 @@ def main() -> None:
             Column("prepared", "pictures/s", "higher"),
             Column("torchvision", "pictures/s", ""),
             Column("timm", "pictures/s", ""),
+            Column("robustness", "pictures/s", ""),
             Column("JPEG / torchvision", "×", "higher", peer="torchvision's reference loader"),
             Column("prepared / JPEG", "×", "higher"),
         ),
     )
     rows = []
     for size in given.size or SIZES:
-        found = {name: median(each) for name, each in measured(size, given.workers, given.rounds).items()}
+        speeds_of = measured(size, given.workers, given.rounds, has_robustness)
+        found = {name: median(each) for name, each in speeds_of.items()}
         jpeg, file, other = (found[f"input, {name}"] for name in ("JPEG", "prepared", "torchvision"))
-        speeds.row(size, jpeg, file, other, found.get("input, timm"), jpeg / other, file / jpeg)
+        optional = [found.get(f"input, {name}") for name in ("timm", "robustness")]
+        speeds.row(size, jpeg, file, other, *optional, jpeg / other, file / jpeg)
         for name in ("JPEG", "prepared"):
             alone, training, both = found[f"input, {name}"], found["training alone"], found[f"both, {name}"]
             rows.append((size, name, alone, training, both, both / min(alone, training)))

@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from adversarial_training import PEER, add_peer, attacker_model, on_cpu
+from adversarial_training import ENVIRONMENT, MISSING, PEER, add_peer, attacker_model, on_cpu
 from metamery.analysis import evaluate
 from metamery.framework import Model, Plugins
 from metamery.framework.running import frozen
@@ -81,11 +81,12 @@ def main() -> None:
     benchmark.option("--stimuli", required=True, help="a folder CLASS/FILE or a name")
     benchmark.option("--limit", type=int, default=100)
     benchmark.option("--epsilon", type=float, default=4 / 255, help="size of the perturbation, Linf")
-    benchmark.option("--environment", type=Path, default=Path.home() / ".cache" / "metamery" / "robustness")
+    benchmark.option("--environment", type=Path, default=ENVIRONMENT)
     given = benchmark.parse()
     if not find_spec("torchattacks"):
         skip("needs torchattacks (pip install --no-deps torchattacks)")
-    add_peer(given.environment)
+    if not add_peer(given.environment):
+        skip(MISSING)
     add_authors(given.environment)
     plugins = Plugins(installed=())
     items = stimuli_of(given.stimuli, given.limit, plugins)

@@ -134,10 +134,13 @@ def examples(
     augment: Augmentation | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    *,
+    is_read: bool = True,
 ) -> Examples:
     """Prepare stimuli for a network of these classes; small data sets are decoded now.
 
-    Signals that are augmented as they were read are decoded each time.
+    Signals that are augmented as they were read are decoded each time, and so are those of a data set that is not read
+    (`is_read`) but for a few, as by a training that is finished, where their names are known without decoding.
 
     Raises
     ------
@@ -153,7 +156,7 @@ def examples(
     targets = [indices[category] for category in of_each]
     size = 4 * torch.Size(domain.shape).numel() * len(stimuli)
     kept, names = None, getattr(stimuli, "names", None)
-    if size <= MAX_CACHED_BYTES and not (augment and augment.original):
+    if size <= MAX_CACHED_BYTES and not (augment and augment.original) and (is_read or names is None):
         progress = progress or Progress()
         progress.start(len(stimuli), "reading signals")
         kept, names = torch.empty(len(stimuli), *domain.shape, dtype=torch.float32, device="cpu"), []

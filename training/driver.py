@@ -29,7 +29,7 @@ from .augmentation import augmentation
 from .data import Augmentation, Examples, categories, classes_of, examples
 from .findings import add_findings
 from .hardware import Hardware
-from .keeping import Keeper, check
+from .keeping import Keeper, check, epochs_done
 from .loop import train
 from .processes import together
 from .runs import build
@@ -243,8 +243,9 @@ def fit(
     """
 
     def prepared(stimuli: Stimuli, augment: Augmentation | None = None) -> Examples:
-        return examples(stimuli, classes, model.domain, augment, seed, progress)
+        return examples(stimuli, classes, model.domain, augment, seed, progress, is_read=is_read)
 
+    is_read = epochs_done(folder) < recipe.epochs
     layout = channels_last(model.module, model.domain) if fabric.device.type == "cpu" else nullcontext()
     with layout:
         return train(

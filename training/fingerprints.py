@@ -38,7 +38,7 @@ class Fingerprint:
     names
         Digest of their names, as far as these are known without decoding, and their classes.
     marks
-        Projections of the signals, or of some, onto fixed directions, and their norms, ``(N, 9)``.
+        Projections of the signals, or of `SAMPLED`, onto fixed directions, and their norms, ``(N, 9)``.
     """
 
     count: int
@@ -55,8 +55,8 @@ class Fingerprint:
         if examples.kept is not None:
             flat = [part.flatten(1).to(directions) for part in torch.split(examples.kept, 256)]
         else:
-            indices = np.unique(np.linspace(0, len(examples) - 1, SAMPLED).astype(int)).tolist()
-            flat = [examples.domain.fit(examples.stimuli[index]).reshape(1, -1) for index in indices]
+            sampled = _sampled(len(examples))
+            flat = [examples.domain.fit(examples.stimuli[index]).reshape(1, -1) for index in sampled]
         marks = [torch.cat([part @ directions, part.norm(dim=1, keepdim=True)], dim=1) for part in flat]
         return cls(len(examples), digest.hexdigest(), torch.cat(marks))
 
@@ -65,23 +65,25 @@ class Fingerprint:
         return {"count": self.count, "names": self.names}
 
     def compare(self, table: Mapping[str, Any], marks: torch.Tensor, what: str) -> None:
-        """Compare it with an earlier one.
+        """Compare it with an earlier one, on the sample if one of them is of that.
 
         Raises
         ------
         MetameryError
             Signals were added, removed, renamed or replaced.
         """
-        changed = ""
+        changed, own = "", self.marks
+        if len(own) != len(marks):
+            own, marks = (each[_sampled(self.count)] if len(each) == self.count else each for each in (own, marks))
         if self.count != table["count"]:
             changed = f"{self.count} now, {table['count']} then"
         elif self.names != table["names"]:
             changed = "different names, order or classes"
-        elif self.marks.shape != marks.shape:
+        elif own.shape != marks.shape:
             changed = "different sizes"
         else:
-            size = torch.maximum(self.marks[:, -1:], marks[:, -1:])
-            other = ((self.marks - marks).abs() > _SIGNAL_ROUNDING * size + 1e-6).any(dim=1)
+            size = torch.maximum(own[:, -1:], marks[:, -1:])
+            other = ((own - marks).abs() > _SIGNAL_ROUNDING * size + 1e-6).any(dim=1)
             changed = f"{int(other.sum())} of {len(other)} signals differ" if other.any() else ""
         if changed:
             raise MetameryError(
@@ -127,6 +129,12 @@ def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
         return True
     size = max(float(one.float().norm()), float(other.float().norm()))
     return float((one - other).float().norm()) <= _OUTPUT_ROUNDING * size + 1e-6
+
+
+def _sampled(count: int) -> list[int]:
+    """Return indices of `SAMPLED` signals of a data set, evenly spread."""
+    indices: list[int] = np.unique(np.linspace(0, count - 1, SAMPLED).astype(int)).tolist()
+    return indices
 
 
 def _directions(size: int) -> torch.Tensor:

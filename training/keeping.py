@@ -134,7 +134,9 @@ def compare(run: Run, folder: Path, plugins: Plugins) -> None:
 
 def epochs_done(folder: Path) -> int:
     """Return the number of epochs after which a run's folder was last saved, 0 where nothing was."""
-    return int(checkpoints.load(folder / LAST)[1]["epoch"]) if (folder / LAST).exists() else 0
+    path = folder / LAST
+    done = checkpoints.load(path, only_state=True)[1].get("epoch") if path.exists() else None
+    return done if isinstance(done, int) else 0
 
 
 def _is_first(folder: Path) -> bool:

@@ -17,8 +17,10 @@ from metamery.framework import MetameryError, Plugins, claims, open_study
 from metamery.framework.folders import RUN_FILE
 from metamery.framework.progress import Progress
 from metamery.framework.run import Run
+from metamery.framework.stimuli import Stimulus
 from metamery.framework.store import StudyStore
 from metamery.framework.study import Reference
+from metamery.plugins.files.folder import FolderStimuli
 from metamery.training import checkpoints
 from metamery.training import data as training_data
 from metamery.training import driver as running_trainings
@@ -400,6 +402,24 @@ def test_validation_stimuli_that_changed_since_are_said(
     drawn(tmp_path / "held-out", ["dog/0", "cat/0"])  # the pictures change places
     said = train("--validation", validation)
     assert "the validation stimuli have changed since this run began: 2 of 2 signals differ" in said.error
+
+
+def test_a_finished_run_reads_only_some_of_its_stimuli(train: Any, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metamery.training.fingerprints.SAMPLED", 4)
+    assert train().status == 0
+    read, get = [], FolderStimuli.__getitem__
+
+    def counted(stimuli: FolderStimuli, index: int) -> Stimulus:
+        read.append(index)
+        return get(stimuli, index)
+
+    monkeypatch.setattr(FolderStimuli, "__getitem__", counted)
+    assert train().status == 0
+    assert read == [0, 3, 7, 11]
+    shutil.copy(data / "dog/0.png", data / "dog/5.png")
+    assert "the training stimuli have changed since this run began: 1 of 4 signals differ" in train().error
+    (data / "dog/5.png").rename(data / "dog/6.png")
+    assert "different names, order or classes" in train().error
 
 
 def test_a_decoder_that_rounds_otherwise_is_no_change(

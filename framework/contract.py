@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -87,7 +87,7 @@ def examine(model: Model, layers: Sequence[str] = ()) -> Contract:
     MetameryError
         One of these checks fails, or a layer is unknown, named twice, not reached or not a tensor.
     """
-    made_of = [*map(id, model.module.modules()), *((id(w), w.dtype, w.device) for w in model.module.parameters())]
+    made_of = _made_of(model)
     earlier, kept = model.__dict__.get("_contract", (None, None))
     if repeated := [layer for index, layer in enumerate(layers) if layer in layers[:index]]:
         raise MetameryError(f"layer '{repeated[0]}' is named twice")
@@ -110,6 +110,17 @@ def examine(model: Model, layers: Sequence[str] = ()) -> Contract:
         if kept is None or note not in kept.notes:
             warnings.warn(note, stacklevel=4)
     return contract
+
+
+def still_examined(model: Model) -> None:
+    """Keep what `examine` found, after weights were replaced by others that make the same network."""
+    if "_contract" in model.__dict__:
+        model.__dict__["_contract"] = _made_of(model), model.__dict__["_contract"][1]
+
+
+def _made_of(model: Model) -> list[Any]:
+    module = model.module
+    return [*map(id, module.modules()), *((id(weight), weight.dtype, weight.device) for weight in module.parameters())]
 
 
 def _examined(model: Model, layers: Sequence[str]) -> Contract:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights, fuse_linear_bn_weights
 
-from .contract import examine
+from .contract import examine, still_examined
 from .devices import repeatable
 from .domains import blank_signal
 from .joint import single_layers
@@ -57,8 +57,10 @@ def folded(model: Model, layers: Sequence[str]) -> Iterator[int]:
     """
     pairs, expected = _examined(model, layers)
     with ExitStack() as stack:
+        stack.callback(still_examined, model)
         for before, normalisation in pairs:
             stack.enter_context(_merged(before, normalisation))
+        still_examined(model)
         if pairs and not _same(expected, _read(model, layers)):
             stack.close()
             pairs = []

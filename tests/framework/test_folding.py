@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 from metamery.framework import ImageDomain, Model
+from metamery.framework.contract import examine
 from metamery.framework.folding import folded
 from torch import nn
 
@@ -48,6 +49,16 @@ def test_the_network_gives_the_same_and_is_restored() -> None:
     after = read(model, signals)
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert all(torch.equal(weights[name], weight) for name, weight in model.module.state_dict().items())
+
+
+def test_the_network_is_not_examined_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, passes = network(), []
+    examine(model, ["2", "5", "output"])
+    monkeypatch.setattr("metamery.framework.contract._examined", lambda *_: passes.append(1))
+    for _ in range(2):
+        with folded(model, ["2", "output"]) as count, model.tap(["2", "5"]):
+            assert count == 3
+    assert not passes
 
 
 @pytest.mark.parametrize("layer", ["0", "3", "8"])

@@ -24,6 +24,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
@@ -139,6 +140,7 @@ def of_robustness(folder: Path, size: int, batch: int, workers: int) -> Iterable
     if not (held_out := folder / "val").exists():  # without it there is no loader
         held_out.symlink_to("train")
     chain = of_pillow(size)
+    warnings.filterwarnings("ignore", "'pin_memory'")  # it always asks for pinned memory, which only a GPU needs
     with redirect_stdout(None):
         loader: Iterable[Any] = make_loaders(workers, batch, (chain, chain), str(folder))[0]
     return loader

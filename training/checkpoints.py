@@ -54,10 +54,8 @@ def clear(folder: Path) -> None:
     owners.clear(folder, *(f".{name}" for name in ("last.safetensors.", "best.safetensors.", "epoch-")))
 
 
-def load(path: Path, *, only_state: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read what `save` wrote, or any other safetensors file, whose state is empty.
-
-    With `only_state` the tensors are neither read nor checked.
 
     Raises
     ------
@@ -68,15 +66,14 @@ def load(path: Path, *, only_state: bool = False) -> tuple[dict[str, torch.Tenso
         with safe_open(path, framework="pt") as file:
             state = json.loads((file.metadata() or {}).get(_STATE, "{}"))
             version, digest = state.pop("format", 1), state.pop("digest", "")
-            names = file.keys() if version <= FORMAT and not only_state else ()
-            tensors = {name: file.get_tensor(name) for name in names}
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if version <= FORMAT else {}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise MetameryError(f"no checkpoint in '{path}': {error}") from None
     if version > FORMAT:
         raise MetameryError(
             f"'{path}' is a checkpoint of version {version}; this metamery reads up to {FORMAT}: install a newer one"
         )
-    if version > 1 and not only_state and digest != _digest(tensors, json.dumps(state)):
+    if version > 1 and digest != _digest(tensors, json.dumps(state)):
         raise MetameryError(
             f"'{path}' is damaged: it does not hold what was written. Put a copy of it back, or choose another folder"
         )

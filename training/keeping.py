@@ -135,7 +135,7 @@ def compare(run: Run, folder: Path, plugins: Plugins) -> None:
 def epochs_done(folder: Path) -> int:
     """Return the number of epochs after which a run's folder was last saved, 0 where nothing was."""
     path = folder / LAST
-    done = checkpoints.load(path, only_state=True)[1].get("epoch") if path.exists() else None
+    done = checkpoints.load(path)[1].get("epoch") if path.exists() else None
     return done if isinstance(done, int) else 0
 
 

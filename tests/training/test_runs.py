@@ -122,6 +122,8 @@ def test_the_same_command_goes_on_and_another_is_refused(train: Any, tmp_path: P
     assert dry.out.endswith(
         f"'{tmp_path / 'run'}' holds this run, which is finished: the command would train nothing\n"
     )
+    (tmp_path / "run" / LAST).write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    assert all("is damaged" in said.error for said in (train("--dry-run"), train()))
 
 
 def test_a_recipe_may_be_a_file(train: Any, tmp_path: Path) -> None:

@@ -65,8 +65,20 @@ def scheduler() -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_prepared() -> None:
+def _nothing_prepared() -> Iterator[None]:
     on_worker._prepared.cache_clear()
+    yield
+    wait_until_idle()
+
+
+def wait_until_idle() -> None:
+    """Wait for the workers in this process, which share PyTorch's switches with it, to end what they compute."""
+    from distributed import Worker
+
+    end = time.monotonic() + 60
+    while any(worker.active_threads for worker in Worker._instances):
+        assert time.monotonic() < end, "a worker still computes after a minute"
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -160,6 +172,7 @@ def test_a_scheduler_that_is_lost_is_one_line_and_the_study_goes_on(
         patch.setattr(Client, asked_of, lost)
         with pytest.raises(MetameryError, match="the scheduler of Dask was lost; the same command resumes"):
             run_study(study, tmp_path / "study", Plugins(), scheduler=scheduler)
+    wait_until_idle()
     run_study(study, tmp_path / "study", Plugins())
     assert differing(made_alone, tmp_path / "study") == []
 

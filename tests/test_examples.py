@@ -52,8 +52,9 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
             monkeypatch.chdir(folder)
             if command[0] == "run":
                 settings = Path(command[1]) / "study.toml"
-                few = settings.read_text(encoding="utf-8").replace("[[models]]", f"[[models]]\n{LAYERS}")
-                settings.write_text(few, encoding="utf-8")
+                told = settings.read_text(encoding="utf-8")
+                if "layers" not in told:
+                    settings.write_text(told.replace("[[models]]", f"[[models]]\n{LAYERS}"), encoding="utf-8")
             kind = command[1] if command[0] == "evaluate" else command[0]
             assert main([*command, *SMALL.get(kind, [])]) == 0, command
 
@@ -110,3 +111,7 @@ def test_the_paper_in_miniature(
     capsys.readouterr()
     runpy.run_path(str(EXAMPLES / "replication" / "findings.py"))["main"](out)
     assert "5  other networks' recognition predicts people's: NEEDS PEOPLE" in capsys.readouterr().out
+    script(EXAMPLES / "replication" / "aliasing.sh", tmp_path / "data", out, steps=1)
+    assert {*open_study(out / "aliasing" / "study").children} >= {"recognition", "character"}
+    runpy.run_path(str(EXAMPLES / "replication" / "aliasing.py"))["main"](out / "aliasing" / "study")
+    assert "standard: conv0 " in capsys.readouterr().out

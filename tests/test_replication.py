@@ -1,28 +1,30 @@
-"""Output of `examples/replication/findings.py` for studies with invented answers."""
+"""Output of `findings.py` and `aliasing.py` in `examples/replication` for studies with invented answers."""
 
 import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from metamery.plugins.antialias.blur import Blur
 
-FINDINGS = Path(__file__).parents[1] / "examples" / "replication" / "findings.py"
+FOLDER = Path(__file__).parents[1] / "examples" / "replication"
 LAYERS = ["natural", "early", "output"]
 COUNT = 60
 
 
 @pytest.fixture(scope="module")
 def findings():
-    return runpy.run_path(str(FINDINGS))
+    return runpy.run_path(str(FOLDER / "findings.py"))
 
 
-def study(kinds, share, kept=None):
+def study(kinds, share, kept=None, judges=("other-1",)):
     """Each network's metamers are recognised by all others in a share of the stimuli, by layer; by itself always."""
     generator = np.random.default_rng(0)
     models = [f"run:{name}-{seed}" for name in kinds for seed in (1, 2)]
     sites = [(model, layer) for model in models for layer in LAYERS]
-    recognisers = [*models, "run:other-1"]
+    recognisers = [*models, *(f"run:{name}" for name in judges)]
     correct = np.ones((len(sites), len(recognisers), COUNT, 1), np.int8)
     for row, (model, layer) in enumerate(sites):
         for column, recogniser in enumerate(recognisers):
@@ -92,3 +94,39 @@ def test_a_generator_is_judged_where_it_is_right(findings):
     assert np.isnan(values[0, :30]).all()
     assert np.isfinite(values[0, 30:]).all()
     assert np.isfinite(values[1]).all()
+
+
+def test_aliasing_and_its_effect_are_those_of_each_kind(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    aliasing = runpy.run_path(str(FOLDER / "aliasing.py"))
+    tree = study(("standard", "hann"), shares(standard=0.2, hann=0.5), judges=("random-1", "other-1"))
+    of_study = tree["recognition"].coords
+    steps = {"measured_layer": ["conv", "blur"]}
+    shares_of = np.full((len(of_study["site"]), COUNT, 2), np.nan)
+    shares_of[:6, :, 0], shares_of[6:, :, 1] = 0.25, 0.01
+    tree["character"] = xr.DataTree(
+        xr.Dataset(
+            {"natural_aliasing": (("site", "stimulus", "measured_layer"), shares_of)},
+            {**{name: of_study[name] for name in ("site", "model", "layer")}, **steps},
+        )
+    )
+    monkeypatch.setitem(aliasing["main"].__globals__, "open_study", lambda _: tree)
+    aliasing["main"](Path("study"))
+    said = capsys.readouterr().out
+    assert "standard: conv 0.250\nhann: blur 0.010\n" in said
+    for judge in said.split("\nby ")[1:]:
+        assert "output: 0.20 (" in judge
+        assert "; Hann minus standard +0.30 (" in judge
+
+
+def test_the_network_with_hann_windows_has_them_in_place_of_strides_and_pools():
+    build = runpy.run_path(str(FOLDER / "coch_cnn9.py"))["coch_cnn9"]
+    plain, hann = build(seed=3), build(seed=3, hann=True)
+    kept, blurred = plain.module.state_dict(), hann.module.state_dict()
+    assert all(torch.equal(blurred[name], weight) for name, weight in kept.items())
+    assert kept["conv3.weight"].shape == (256, 128, 2, 5)  # a quarter of the published 1024 and 512
+    assert plain.layers == hann.layers
+    parts = list(hann.module.modules())
+    assert sum(isinstance(part, Blur) for part in parts) == 5
+    strided = [part for part in parts if isinstance(part, torch.nn.Conv2d | torch.nn.MaxPool2d | torch.nn.AvgPool2d)]
+    assert all(part.stride in (1, (1, 1)) for part in strided)

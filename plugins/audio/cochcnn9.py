@@ -52,8 +52,8 @@ class SamePadding(nn.Module):
         return f"{self.kernel}, stride={self.stride}"
 
 
-def network(front_end: Cochleagram, num_classes: int, *, pools: bool = True) -> nn.Sequential:
-    """Build the network, from waveforms to logits ``(B, num_classes)``; sizes are for 2 s at 20 kHz.
+def network(front_end: Cochleagram, num_classes: int, *, pools: bool = True, width: float = 1) -> nn.Sequential:
+    """Build the network, from waveforms to logits ``(B, num_classes)``; sizes are for 2 s at 20 kHz and `width` 1.
 
     Parameters
     ----------
@@ -62,36 +62,39 @@ def network(front_end: Cochleagram, num_classes: int, *, pools: bool = True) -> 
     pools
         Whether to pool. If False, each pooling is replaced by a module that takes every other sample, which
         anti-aliasing replaces by a blur.
+    width
+        Factor of the number of channels, and of units of the hidden layer.
     """
-    height, width = (_after_pools(length) for length in front_end.shape[1:])
+    height, frames = (_after_pools(length) for length in front_end.shape[1:])
+    first, second, third, fourth, units = (round(width * count) for count in (96, 256, 512, 1024, 4096))
     parts: dict[str, nn.Module] = {
         "cochleagram": front_end,  # (B, 1, 211, 390)
         "batchnorm0": nn.BatchNorm2d(1),
         "same0": SamePadding((7, 14), 3),
-        "conv0": nn.Conv2d(1, 96, (7, 14), stride=3),
+        "conv0": nn.Conv2d(1, first, (7, 14), stride=3),
         "relu0": nn.ReLU(),  # (B, 96, 71, 130)
         "maxpool0": _pool(nn.MaxPool2d, pools),
-        "batchnorm1": nn.BatchNorm2d(96),  # (B, 96, 36, 65)
+        "batchnorm1": nn.BatchNorm2d(first),  # (B, 96, 36, 65)
         "same1": SamePadding((4, 8), 2),
-        "conv1": nn.Conv2d(96, 256, (4, 8), stride=2),
+        "conv1": nn.Conv2d(first, second, (4, 8), stride=2),
         "relu1": nn.ReLU(),  # (B, 256, 18, 33)
         "maxpool1": _pool(nn.MaxPool2d, pools),
-        "batchnorm2": nn.BatchNorm2d(256),  # (B, 256, 9, 17)
+        "batchnorm2": nn.BatchNorm2d(second),  # (B, 256, 9, 17)
         "same2": SamePadding((2, 5)),
-        "conv2": nn.Conv2d(256, 512, (2, 5)),
+        "conv2": nn.Conv2d(second, third, (2, 5)),
         "relu2": nn.ReLU(),
         "same3": SamePadding((2, 5)),
-        "conv3": nn.Conv2d(512, 1024, (2, 5)),
+        "conv3": nn.Conv2d(third, fourth, (2, 5)),
         "relu3": nn.ReLU(),
         "same4": SamePadding((2, 5)),
-        "conv4": nn.Conv2d(1024, 512, (2, 5)),
+        "conv4": nn.Conv2d(fourth, third, (2, 5)),
         "relu4": nn.ReLU(),
         "avgpool": _pool(nn.AvgPool2d, pools),  # (B, 512, 5, 9)
         "flatten": nn.Flatten(),
-        "fullyconnected": nn.Linear(512 * height * width, 4096),
+        "fullyconnected": nn.Linear(third * height * frames, units),
         "relufc": nn.ReLU(),
         "dropout": nn.Dropout(),
-        "classification": nn.Linear(4096, num_classes),
+        "classification": nn.Linear(units, num_classes),
     }
     return nn.Sequential(OrderedDict(parts))
 

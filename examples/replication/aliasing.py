@@ -1,0 +1,40 @@
+"""How much Hann windows help, and how much folds without them: ``python aliasing.py STUDY`` after ``aliasing.sh``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import xarray as xr
+from findings import Effects, by_stimulus, kind, text
+from metamery.framework import open_study
+
+JUDGES = {"": "all other networks", "random": "the ResNet-20", "other": "the networks on a mel spectrogram"}
+
+
+def folded(study: xr.DataTree) -> None:
+    """Print the mean share of energy that folds at each step of each network, for natural signals."""
+    shares = study["character"].to_dataset()["natural_aliasing"].mean("stimulus")
+    networks = [str(model) for model in shares["model"].values]
+    for name in ("standard", "hann"):
+        mean = shares[[kind(network) == name for network in networks]].mean("site").dropna("measured_layer")
+        steps = (f"{step} {float(share):.3f}" for step, share in zip(mean["measured_layer"].values, mean, strict=True))
+        print(f"{name}: {', '.join(steps)}")
+
+
+def main(folder: Path) -> None:
+    study = open_study(folder)
+    print("share of the activations' energy that folds where a network subsamples natural signals\n")
+    folded(study)
+    print("\nrecognition, on stimuli whose natural signal the generator classifies correctly\n")
+    for judge, who in JUDGES.items():
+        _, others = by_stimulus(study, judge)
+        print(f"by {who}")
+        for layer in others["layer"].values:
+            effects = Effects({name: others.sel(kind=name, layer=layer) for name in ("standard", "hann")})
+            means = ("{:.2f} ({:.2f} to {:.2f})".format(*effects.of(f"+{name}")) for name in effects.names)
+            print(f"  {layer}: {'; '.join(means)}; Hann minus standard {text(effects.of('+hann', '-standard'))}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -40,7 +40,7 @@ describe() {  # networks
     echo "stimuli = { name = \"folder\", path = \"$data/test\", limit = 100 }"
     echo "null_stimuli = \"$data/test/\""
     echo "null_signals = 400"
-    printf '[[models]]\nname = "../%s"\n' "$@"
+    printf "[[models]]\nname = \"../%s\"\n${layers:+layers = [\"$layers\"]\n}" "$@"
     echo "[synthesis]"
     echo "steps = $steps"
     echo "batch_size = 100"
@@ -53,7 +53,7 @@ mapfile -t standard < <(named standard)
 mapfile -t others < <(named other)
 describe "${made[@]}" > study/study.toml
 {
-    describe "${standard[@]}"
+    layers=output describe "${standard[@]}"  # finding 6 is about the logits
     echo "total_variation = 1.0"
     echo "bounds = 0.01"
 } > prior/study.toml

@@ -95,6 +95,7 @@ class Envelopes(nn.Module):
         self.samples = samples
         self.stride = stride
         self.frames = (samples - len(taps)) // stride + 1
+        self.blocks = samples // stride  # more than the frames use: mostly all samples, which saves copying a part
         self.begins = bands.first
         self.widths = bands.widths
         self.groups = tuple(_groups(bands.widths, samples, stride, density))
@@ -107,14 +108,16 @@ class Envelopes(nn.Module):
         envelopes: torch.Tensor = _BandEnvelopes.apply(torch.fft.rfft(signals), self)  # type: ignore[no-untyped-call]
         return envelopes
 
-    def pieces(self, batch: int) -> Iterator[tuple[slice, Group]]:
-        """Yield the filters to process together: as many as fit, at least one."""
+    def pieces(self, batch: int) -> Iterator[tuple[slice, slice, Group]]:
+        """Yield the signals and the filters to process together: as many as fit, at least one of each."""
         on_cpu = self.responses.device.type == "cpu"
         most = _POINTS_OF_A_CORE * torch.get_num_threads() if on_cpu else _POINTS_ELSEWHERE
         for group in self.groups:
-            rows = max(1, most // max(1, batch * group.points))
+            signals = min(max(1, most // group.points), max(1, batch))
+            rows = max(1, most // (signals * group.points))
             for begin in range(group.first, group.last, rows):
-                yield slice(begin, min(begin + rows, group.last)), group
+                for first in range(0, batch, signals):
+                    yield slice(first, first + signals), slice(begin, min(begin + rows, group.last)), group
 
     def band(self, spectrum: torch.Tensor, rows: slice, group: Group) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the bins of some filters' bands, and the responses at them, scaled for an FFT of fewer points."""
@@ -136,19 +139,16 @@ class _BandEnvelopes(torch.autograd.Function):
         ctx.save_for_backward(spectrum)
         ctx.bank = bank
         envelopes = spectrum.real.new_empty(len(spectrum), len(bank.widths), bank.frames)
-        for rows, group in bank.pieces(len(spectrum)):
+        for signals, rows, group in bank.pieces(len(spectrum)):
             bins, responses = bank.band(spectrum, rows, group)
-            inside = torch.fft.ifft(spectrum[:, bins] * responses, n=group.points)
+            inside = torch.fft.ifft(spectrum[signals][:, bins] * responses, n=group.points)
             taps = bank.taps(group, envelopes.dtype)
-            blocks = bank.frames + 2 * LOBES - 1
-            used = torch.view_as_real(inside)[
-                ..., : blocks * taps.shape[1], :
-            ]  # the last frame may end before the signal
-            magnitude = _squared(used).sqrt_().reshape(*used.shape[:2], blocks, -1)
-            products = magnitude @ taps.T  # (B, F, blocks, 2 LOBES)
-            envelopes[:, rows] = products[..., : bank.frames, 0]
+            magnitude = _squared(inside).sqrt_()[..., : bank.blocks * taps.shape[1]].unflatten(-1, (bank.blocks, -1))
+            # The other way round, `magnitude @ taps.T` with its short last axis, takes several times as long.
+            products = (taps @ magnitude.reshape(-1, taps.shape[1]).T).unflatten(1, magnitude.shape[:3])
+            envelopes[signals, rows] = products[0, ..., : bank.frames]
             for block in range(1, 2 * LOBES):
-                envelopes[:, rows] += products[..., block : block + bank.frames, block]
+                envelopes[signals, rows] += products[block, ..., block : block + bank.frames]
         return envelopes
 
     # Plain operations, so that it can itself be differentiated; one filter after the other, so that overlapping bands
@@ -159,25 +159,26 @@ class _BandEnvelopes(torch.autograd.Function):
         (spectrum,) = ctx.saved_tensors
         bank = ctx.bank
         total = torch.zeros_like(spectrum)
-        for rows, group in bank.pieces(len(spectrum)):
+        for signals, rows, group in bank.pieces(len(spectrum)):
             bins, responses = bank.band(spectrum, rows, group)
-            inside = torch.view_as_real(torch.fft.ifft(spectrum[:, bins] * responses, n=group.points))
+            inside = torch.fft.ifft(spectrum[signals][:, bins] * responses, n=group.points)
             taps = bank.taps(group, gradient.dtype)
-            around = F.pad(gradient[:, rows], (2 * LOBES - 1, 2 * LOBES - 1)).unfold(-1, 2 * LOBES, 1)
-            pull = (around @ taps.flip(0)).flatten(-2)  # (B, F, samples used by a frame)
-            inside = inside[..., : pull.shape[-1], :]
+            padded = F.pad(gradient[signals, rows], (2 * LOBES - 1, bank.blocks - bank.frames))
+            around = padded.unfold(-1, 2 * LOBES, 1).reshape(-1, 2 * LOBES)  # one product, not one for each signal
+            pull = (around @ taps.flip(0)).reshape(*padded.shape[:2], -1)  # (B, F, samples of the blocks)
+            inside = inside[..., : pull.shape[-1]]
             pull = pull * _squared(inside).clamp_min(_TINY).rsqrt()
-            turned = torch.fft.fft(torch.view_as_complex(inside * pull[..., None]), n=group.points)
+            turned = torch.fft.fft(inside * pull, n=group.points)
             weighted = turned[..., : responses.shape[1]] * (responses / group.points)
             for row, part in zip(range(rows.start, rows.stop), weighted.unbind(1), strict=True):
                 band = slice(bank.begins[row], bank.begins[row] + bank.widths[row])
-                total[:, band] += part[:, : bank.widths[row]]
+                total[signals, band] += part[:, : bank.widths[row]]
         return total, None
 
 
-def _squared(parts: torch.Tensor) -> torch.Tensor:
-    """Squared magnitudes of real and imaginary parts ``(…, 2)``, in a quarter of the time of `torch.abs`."""
-    squares = parts.square()
+def _squared(signals: torch.Tensor) -> torch.Tensor:
+    """Squared magnitudes of complex signals, in a quarter of the time of `torch.abs`."""
+    squares = torch.view_as_real(signals).square()
     return squares[..., 0] + squares[..., 1]
 
 

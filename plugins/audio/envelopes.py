@@ -143,9 +143,9 @@ class _BandEnvelopes(torch.autograd.Function):
             bins, responses = bank.band(spectrum, rows, group)
             inside = torch.fft.ifft(spectrum[signals][:, bins] * responses, n=group.points)
             taps = bank.taps(group, envelopes.dtype)
-            magnitude = _squared(inside).sqrt_()[..., : bank.blocks * taps.shape[1]].unflatten(-1, (bank.blocks, -1))
+            magnitude = _squared(inside).sqrt_()[..., : bank.blocks * taps.shape[1]].reshape(-1, taps.shape[1])
             # The other way round, `magnitude @ taps.T` with its short last axis, takes several times as long.
-            products = (taps @ magnitude.reshape(-1, taps.shape[1]).T).unflatten(1, magnitude.shape[:3])
+            products = (taps @ magnitude.T).reshape(2 * LOBES, *inside.shape[:2], bank.blocks)
             envelopes[signals, rows] = products[0, ..., : bank.frames]
             for block in range(1, 2 * LOBES):
                 envelopes[signals, rows] += products[block, ..., block : block + bank.frames]

@@ -42,6 +42,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
     def run(file: Path, *arguments: Path | str, steps: int = 2, finds: bool = False) -> None:
         if finds:
             (programs / "python").write_text("#!/bin/sh\n", encoding="utf-8")
+        record.unlink(missing_ok=True)
         search = f"{programs}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": search, "RECORD": str(record), "STEPS": str(steps)}
         done = subprocess.run(
@@ -99,7 +100,7 @@ def test_the_networks_for_spoken_digits(script: Callable[..., None], tmp_path: P
 @pytest.mark.skipif(not os.environ.get("METAMERY_LONG_TESTS"), reason="minutes long: METAMERY_LONG_TESTS=1 runs it")
 @pytest.mark.timeout(1800)
 def test_the_paper_in_miniature(
-    script: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    script: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     speak(tmp_path / "data", clips=1)
     out = tmp_path / "out"
@@ -113,5 +114,6 @@ def test_the_paper_in_miniature(
     assert "5  other networks' recognition predicts people's: NEEDS PEOPLE" in capsys.readouterr().out
     script(EXAMPLES / "replication" / "aliasing.sh", tmp_path / "data", out, steps=1)
     assert {*open_study(out / "aliasing" / "study").children} >= {"recognition", "character"}
+    monkeypatch.syspath_prepend(str(EXAMPLES / "replication"))
     runpy.run_path(str(EXAMPLES / "replication" / "aliasing.py"))["main"](out / "aliasing" / "study")
     assert "standard: conv0 " in capsys.readouterr().out

@@ -74,7 +74,8 @@ def _decoded(path: Path, content: bytes | None) -> Iterator[Image.Image]:
     try:
         with Image.open(path if content is None else BytesIO(content)) as image:
             _check_size(image, path.stat().st_size if content is None else len(content))
-            yield ImageOps.exif_transpose(image)
+            ImageOps.exif_transpose(image, in_place=True)
+            yield image
     except _BROKEN as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise MetameryError(f"the picture '{path}' cannot be read: {reason}") from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from .checks import MANY, number, one_of, shown, text, whole, wrong
-from .errors import MetameryError, unknown
+from .errors import MetameryError, UnknownNameError, unknown
 
 if TYPE_CHECKING:
     from .manager import Plugins
@@ -148,12 +148,19 @@ class Recipe:
         for key, value in changes.items():
             name, dot, option = key.partition(".")
             if name not in known or (dot and not name.endswith("_options")):
-                raise unknown("recipe entry", key, known)
+                raise self._unknown(key, known)
             if dot:
                 values[name] = {**values.get(name, getattr(self, name)), option: value}
             else:
                 values[name] = value
         return dataclasses.replace(self, **values)
+
+    def _unknown(self, key: str, known: Sequence[str]) -> UnknownNameError:
+        """Return the error for an entry that does not exist; it may be an option, written without its table."""
+        tables = [name for name in known if name.endswith("_options")]
+        if own := [f"{table}.{key}" for table in tables if key in getattr(self, table)]:
+            return UnknownNameError(f"unknown recipe entry '{key}'; did you mean '{own[0]}'?")
+        return unknown("recipe entry", key, known, "; options are written with their table, such as loss_options.NAME")
 
     def _dropped(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that are left where `changes` has another name than this recipe."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..framework.checks import shown
+from ..framework.checks import shown, wrong
 from ..framework.domains import ImageDomain, WaveformDomain
 from ..framework.errors import MetameryError, unknown
 from ..framework.models import Model
@@ -112,6 +112,8 @@ def _made(kind: Any, given: dict[str, Any]) -> Any:
         example = f'{{ name = "{name}", {(needed or list(parameters))[0]} = … }}'
         lack = f"needs {' and '.join(needed)}" if needed else "does nothing without arguments"
         raise MetameryError(f"augmentation '{name}' {lack}: expected {example}; it takes {', '.join(parameters)}")
+    if name == "RandomResizedCrop" and "scale" in given:
+        _check_scale(given["scale"])
     values = {key: _value(name, key, value, parameters[key].default) for key, value in given.items()}
     try:
         with warnings.catch_warnings():
@@ -120,6 +122,17 @@ def _made(kind: Any, given: dict[str, Any]) -> Any:
     except (TypeError, ValueError, RuntimeError, Warning) as error:
         written = ", ".join(f"{key} = {shown(value)}" for key, value in given.items())
         raise MetameryError(f"augmentation '{name}' with {written}: {' '.join(str(error).split())}") from error
+
+
+def _check_scale(scale: Any) -> None:
+    """Raise `MetameryError` for parts of a picture of which there are none: torchvision crops its middle then."""
+    try:
+        low, high = scale
+        is_right = 0 < low <= high <= 1
+    except (TypeError, ValueError):
+        is_right = False
+    if not is_right:
+        raise wrong("scale of augmentation 'RandomResizedCrop'", scale, "two parts of a picture, 0 < a ≤ b ≤ 1")
 
 
 def _value(name: str, key: str, value: Any, default: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -76,14 +77,30 @@ def prepare(
     ------
     MetameryError
         A name is unknown, or the validation stimuli have other categories.
+
+    Warns
+    -----
+    UserWarning
+        There are no validation stimuli of a class.
     """
     loaded = TrainingStimuli.load(plugins, stimuli, validation)
     classes = classes_of(loaded.training)
     if loaded.validation is not None:
-        for category in sorted(set(categories(loaded.validation))):
-            if category not in classes:
-                raise unknown("category of the validation stimuli", category, classes)
+        _check_validation(set(categories(loaded.validation)), classes)
     return Run(model, stimuli, validation, tuple(classes), recipe, seed, start, tuple(freeze)), loaded
+
+
+def _check_validation(found: set[str], classes: Sequence[str]) -> None:
+    """Raise `MetameryError` for categories that are no classes, and warn of classes that are not among them."""
+    for category in sorted(found.difference(classes)):
+        raise unknown("category of the validation stimuli:", category, classes)
+    if missing := [name for name in classes if name not in found]:
+        more = f" and {len(missing) - 3} other classes" if len(missing) > 3 else ""
+        warnings.warn(
+            f"the validation stimuli have none of {', '.join(missing[:3])}{more}: the accuracy measured on them is "
+            f"that of the other {len(found)} of {len(classes)} classes",
+            stacklevel=3,
+        )
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ def test_values_and_single_options_are_set_otherwise() -> None:
     [
         ({"epoch": 3}, "unknown recipe entry 'epoch'; did you mean 'epochs'"),
         ({"loss.weight": 3}, "unknown recipe entry 'loss.weight'"),
+        ({"label_smoothing": 0.1}, "unknown recipe entry 'label_smoothing'.*; options are .* loss_options.NAME"),
         ({"epochs": 0}, "epochs is 0, expected a whole number of at least 1"),
         ({"epochs": 1.5}, "epochs is 1.5, expected a whole number of at least 1"),
         ({"batch_size": True}, "batch_size is True, expected a whole number"),
@@ -88,6 +89,11 @@ def test_values_and_single_options_are_set_otherwise() -> None:
 def test_a_slip_is_named(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(MetameryError, match=said):
         Recipe().changed(changes)
+
+
+def test_an_option_without_its_table_is_named() -> None:
+    with pytest.raises(MetameryError, match=r"'momentum'; did you mean 'optimizer_options\.momentum'"):
+        Recipe(optimizer_options={"momentum": 0.9}).changed({"momentum": 0.8})
 
 
 def test_a_file_that_is_no_recipe_is_named() -> None:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -311,8 +312,17 @@ def test_a_recipe_that_does_not_exist_is_named(train: Any, tmp_path: Path) -> No
 
 def test_splits_with_other_classes_are_refused(train: Any, data: Path, tmp_path: Path, drawn: Any) -> None:
     drawn(data / "test", ["owl/0"])
-    assert "unknown category of the validation stimuli 'owl'. Known: cat, dog" in train().error
+    assert "unknown category of the validation stimuli: 'owl'. Known: cat, dog" in train().error
     assert not (tmp_path / "run").exists()
+
+
+def test_a_class_without_validation_stimuli_is_named(train: Any, data: Path) -> None:
+    rmtree(data / "test" / "cat")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        said = train()
+    assert said.status == 0
+    assert "warning: the validation stimuli have none of cat: the accuracy measured on them is that of" in said.err
 
 
 def test_a_corrupt_picture_is_named(train: Any, data: Path) -> None:

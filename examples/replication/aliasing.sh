@@ -20,7 +20,8 @@ part() {  # description, command
 of_seed() {
     for kind in standard hann; do
         metamery train "$here/../digits/standard.toml" --model "$here/coch_cnn9.py:coch_cnn9" --set "seed=$1" \
-            --set "hann=$([ $kind = hann ] && echo true || echo false)" --stimuli "$data" --epochs 8 --seed "$1" -o "$kind-$1"
+            --set "hann=$([ $kind = hann ] && echo true || echo false)" --setting learning_rate=0.1 \
+            --stimuli "$data" --seed "$1" -o "$kind-$1"
     done
 }
 

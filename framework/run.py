@@ -41,7 +41,7 @@ class Run:
     start
         Weights to start from: another run's folder, or a safetensors file; the model's own where empty.
     freeze
-        Patterns of the names of weights that are not trained, such as ``features.*``.
+        Patterns of the names of layers or weights that are not trained, such as ``layer*``.
     source
         File that the run was read from, if any: Python files that it names are run only with trust, see `Plugins`.
     """

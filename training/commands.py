@@ -66,7 +66,8 @@ def train(
     antialias: Antialias = "",
     start: Annotated[str, typer.Option("--from", help="Weights to start from: a run, or a file in any format.")] = "",
     freeze: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Weights that are not trained, such as 'features.*'.")
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Layers or weights that stay as they are, such as 'layer*'."),
     ] = None,
     skip_unreadable: SkipUnreadable = False,
     background: Background = "",

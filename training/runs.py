@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..framework.class_labels import check_number
 from ..framework.contract import examine, require_logits
@@ -36,19 +37,26 @@ def build(run: Run, plugins: Plugins) -> Model:
     Raises
     ------
     MetameryError
-        It does not have one output for each class, a pattern to freeze matches no weight, or the weights to start from
-        are another network's.
+        It does not have one output for each class, a pattern to freeze matches none of its weights, or the weights to
+        start from are another network's.
     """
     model = _of_classes(run, plugins)
     if run.start:
         adopt_weights(model, Path(run.start))
-    names = [name for name, _ in model.module.named_parameters()]
     for pattern in run.freeze:
-        if not (frozen := fnmatch.filter(names, pattern)):
-            raise unknown("pattern of weights", pattern, names)
-        for name in frozen:
-            model.module.get_parameter(name).requires_grad_(False)
+        _freeze(model.module, pattern)
     return model
+
+
+def _freeze(network: nn.Module, pattern: str) -> None:
+    """Keep the weights whose names match as they are, and all those in modules whose names do."""
+    names = [name for name, _ in network.named_parameters()]
+    frozen = fnmatch.filter(names, pattern) or fnmatch.filter(names, f"{pattern}.*")
+    if not frozen:
+        modules = [name for name, module in network.named_modules() if name and any(True for _ in module.parameters())]
+        raise unknown("layer or weights to freeze:", pattern, [*modules, *names])
+    for name in frozen:
+        network.get_parameter(name).requires_grad_(False)
 
 
 def trained(

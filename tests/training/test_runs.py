@@ -141,9 +141,10 @@ def test_bundled_recipes_train(train: Any, tmp_path: Path, recipe: str) -> None:
     assert "epsilon" in Run.read(tmp_path / "run").recipe.perturbation_options
 
 
-def test_training_starts_from_other_weights_and_keeps_what_is_frozen(train: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("frozen", ["0.*", "0"])
+def test_training_starts_from_other_weights_and_keeps_what_is_frozen(train: Any, tmp_path: Path, frozen: str) -> None:
     assert train().status == 0
-    said = train("--from", tmp_path / "run", "--freeze", "0.*", output=tmp_path / "second")
+    said = train("--from", tmp_path / "run", "--freeze", frozen, output=tmp_path / "second")
     assert said.status == 0, said.err
     before, after = load(tmp_path / "run" / BEST)[0], load(tmp_path / "second" / BEST)[0]
     assert torch.equal(before["0.weight"], after["0.weight"])
@@ -285,7 +286,10 @@ def test_the_disk_that_a_dry_run_states_is_that_of_the_run(train: Any, tmp_path:
             ["--setting", "augment=['ElasticTransform']"],
             "augment = ['ElasticTransform'] fails on pictures of 3 × 8 × 8",
         ),
-        (["--freeze", "weights.*"], "unknown pattern of weights 'weights.*'"),
+        (
+            ["--freeze", "weights.*"],
+            "unknown layer or weights to freeze: 'weights.*'; did you mean '3.weight'? Known: 0",
+        ),
         (["--precision", "float8"], "unknown precision 'float8'; did you mean"),
         (["--device", "cuda"], "device 'cuda' is not available"),
         (["--from", "nowhere"], "'nowhere' does not exist, expected a run's folder or a file of weights"),

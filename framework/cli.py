@@ -170,9 +170,11 @@ def _add_own_commands(app: typer.Typer, plugins: Plugins) -> None:
             raise unknown("kind", kind, KINDS)
         for each in [singular[kind]] if kind else KINDS:
             typer.echo(f"{each}:" if not kind else "", nl=not kind)
-            for entry in plugins.entries(each):
+            entries = plugins.entries(each)
+            width = max((len(entry.name) for entry in entries), default=0)
+            for entry in entries:
                 origin = ", ".join(filter(None, (entry.plugin, entry.licence)))
-                typer.echo(f"  {entry.name:<22} {entry.summary}  [{origin}]")
+                typer.echo(f"  {entry.name:<{width}}  {entry.summary}  [{origin}]")
                 if members and entry.is_family:
                     try:
                         names = entry.members()

@@ -55,14 +55,22 @@ def register_recipes(register: Register) -> None:
     register(
         "trades", f"{module}:trades", "on accuracy and a prediction that attacks change little (Zhang et al. 2019)"
     )
-    register("mart", f"{module}:mart", "most where the prediction is wrong anyway (Wang et al. 2020)")
+    register(
+        "mart",
+        f"{module}:mart",
+        "on adversarial signals, most on those that are named wrongly without an attack (Wang et al. 2020)",
+    )
     register("awp", f"{module}:awp", "on adversarial signals, with adversarial weights (Wu et al. 2020)")
     module = "metamery.plugins.robustness.imagenet"
     register("imagenet-standard", f"{module}:standard", "on pictures like ImageNet's, as they are, for 90 epochs")
     register(
-        "imagenet-adversarial-linf", f"{module}:adversarial_linf", "on adversarial ones of 224 pixels (PGD, Linf 4/255)"
+        "imagenet-adversarial-linf",
+        f"{module}:adversarial_linf",
+        "on adversarial pictures like ImageNet's (PGD, Linf 4/255)",
     )
-    register("imagenet-adversarial-l2", f"{module}:adversarial_l2", "on adversarial ones of 224 pixels (PGD, L2 3)")
+    register(
+        "imagenet-adversarial-l2", f"{module}:adversarial_l2", "on adversarial pictures like ImageNet's (PGD, L2 3)"
+    )
     register(
         "imagenet-random-linf",
         f"{module}:random_linf",

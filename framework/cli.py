@@ -46,6 +46,9 @@ def _main(arguments: Sequence[str] | None) -> int:
         status = stopping.STATUS
     except typer.TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
+        context = getattr(error, "ctx", None)
+        if context and not message.endswith(("?", ")")):  # those say already what may be meant
+            message = f"{message.rstrip('.')}; see {context.command_path} --help"
         return _fail(message) if message else 2
     except (KeyboardInterrupt, typer.Abort):
         status = stopping.STATUS

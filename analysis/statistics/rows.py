@@ -141,6 +141,8 @@ def alike(name: str) -> str:
 
 
 def _text(path: Path) -> str:
+    if path.is_dir():
+        raise MetameryError(f"'{path}' is a folder, expected a CSV table, such as an experiment's participants.csv")
     try:
         check_memory(f"'{path}'", 50 * path.stat().st_size)
         content = path.read_bytes()

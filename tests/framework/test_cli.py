@@ -53,10 +53,10 @@ def test_every_command_explains_itself_and_its_options(command: Any, name: str) 
     ("arguments", "said"),
     [
         (["shwo", "x"], "No such command 'shwo'. Did you mean 'show'?"),
-        (["zzz"], "No such command 'zzz'"),
+        (["zzz"], "No such command 'zzz'; see metamery --help"),
         (["list", "modles"], "unknown kind 'modles'; did you mean 'model'?"),
         (["list", "--member"], "No such option: --member (Possible options: --members)"),
-        (["show"], "Missing argument 'NAME'"),
+        (["show"], "Missing argument 'NAME'; see metamery show --help"),
         (["plugins", "extra"], "unexpected extra argument"),
     ],
 )

@@ -139,6 +139,8 @@ def test_bad_files(tmp_path: Path) -> None:
     same = [row | {"stage_index": min(int(str(row["stage_index"])), 1)} for row in participant_rows()]
     with pytest.raises(MetameryError, match="stages 'b' and 'a' have the same index"):
         read_participants(write(tmp_path, same))
+    with pytest.raises(MetameryError, match="is a folder, expected a CSV table"):
+        read_participants(tmp_path)
     with pytest.raises(MetameryError, match=r"cannot read .*missing\.csv"):
         read_participants(tmp_path / "missing.csv")
     (tmp_path / "empty.csv").write_text("modality,generating_model,evaluating_model,stage,proportion_correct\n")

@@ -3,8 +3,8 @@
 PGD with 7 steps of 2/255 within Linf 8/255 from a random start, SGD with momentum, float32, random pictures of
 CIFAR's size in memory, on the CPU. Each of these trains a fresh copy of the same network for one epoch of 4 updates:
 
-metamery      `train` itself, called once and timed whole, with the weights' channels last, as the command calls it on
-              CPUs: data order, the randomness of each update, loss and accuracy, and at the end both of its
+metamery      `train` itself, called once and timed whole, with the weights' channels last and freed memory kept, as
+              the command calls it on CPUs: data order, the randomness of each update, loss and accuracy, and at the end both of its
               checkpoints, which a real epoch spreads over more updates;
 by hand       what an expert would write: a random order, the attack in eval mode with gradients of the pictures alone,
               the update in train mode; nothing is measured or kept;
@@ -59,7 +59,7 @@ import torch
 from lightning_fabric import Fabric
 from metamery.framework import Model, Plugins
 from metamery.framework.recipes import Recipe
-from metamery.framework.running import channels_last, frozen
+from metamery.framework.running import fast_on_cpu, frozen
 from metamery.training.data import Examples
 from metamery.training.loop import train
 from metamery.training.tools import TrainingTools, load_tools
@@ -106,7 +106,7 @@ def epoch_of_metamery(
     made: TrainingTools, fabric: Fabric, model: Model, pictures: torch.Tensor, labels: torch.Tensor, batch_size: int
 ) -> None:
     examples = Examples((), labels.tolist(), model.domain, kept=pictures)
-    with channels_last(model.module, model.domain), tempfile.TemporaryDirectory() as folder:
+    with fast_on_cpu(model.module, model.domain), tempfile.TemporaryDirectory() as folder:
         train(model, examples, None, recipe(batch_size), made, Path(folder), fabric=fabric)
 
 

@@ -22,7 +22,7 @@ from ..framework.progress import Progress
 from ..framework.provenance import provenance
 from ..framework.recipes import Recipe
 from ..framework.run import Run
-from ..framework.running import channels_last, keeping_memory
+from ..framework.running import fast_on_cpu
 from ..framework.stimuli import Stimuli
 from ..framework.study import Reference, load_stimuli
 from ..framework.suppliers import naming_missing, suppliers
@@ -263,7 +263,7 @@ def fit(
         return examples(stimuli, classes, model.domain, augment, seed, progress, is_read=is_read)
 
     is_read = epochs_done(folder) < recipe.epochs
-    with _fast_on_cpu(model) if fabric.device.type == "cpu" else nullcontext():
+    with fast_on_cpu(model.module, model.domain) if fabric.device.type == "cpu" else nullcontext():
         return train(
             model,
             prepared(stimuli.training, augment),
@@ -276,12 +276,6 @@ def fit(
             progress=progress,
             **how,
         )
-
-
-@contextmanager
-def _fast_on_cpu(model: Model) -> Iterator[None]:
-    with keeping_memory(), channels_last(model.module, model.domain):
-        yield
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...framework.contract import examine
 from ...framework.domains import Domain
 from ...framework.layers import LayerName
-from ...framework.running import channels_last, drawing, frozen, signal_type
+from ...framework.running import drawing, fast_on_cpu, frozen, signal_type
 from ...framework.schema import STATES
 from ..proof.measures import NULL_METRICS, measure
 from ..studies.metamers import ModelMetamers
@@ -99,7 +99,7 @@ def make_controversial(
         targets = [_one_hot(target) for target in targets]
     settings, dtype = procedure.settings, signal_type(both.module)
     signals = np.full((len(pairs), *common.shape), np.nan, dtype=np.float32)
-    with frozen(both.module), channels_last(both.module, common), both.tap(terms) as tap:
+    with frozen(both.module), fast_on_cpu(both.module, common), both.tap(terms) as tap:
         for first in range(0, len(pairs), settings.batch_size):
             part = slice(first, first + settings.batch_size)
             starts = [starting_noise(common, settings.noise, seed, 0, name) for name in names[part]]

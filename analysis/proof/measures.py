@@ -20,7 +20,7 @@ from ...framework.errors import MetameryError
 from ...framework.joint import terms_of, with_terms
 from ...framework.layers import LayerName
 from ...framework.models import Model
-from ...framework.running import channels_last, drawing, frozen, ordinary, signal_type
+from ...framework.running import drawing, fast_on_cpu, frozen, ordinary, signal_type
 from ...framework.schema import METRIC_UNITS
 from . import distances
 
@@ -151,7 +151,7 @@ def match(model: Model, metamers: xr.Dataset, *, device: str | torch.device = "c
     module, dtype = on_device(model, device), signal_type(model.module)
     with (
         frozen(module),
-        channels_last(module, model.domain),
+        fast_on_cpu(module, model.domain),
         drawing(model, 0),
         model.tap(names) as tap,
         torch.no_grad(),

@@ -31,7 +31,7 @@ from ...framework.joint import with_terms
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.results import plottable
-from ...framework.running import channels_last, drawing, frozen, ordinary, signal_type
+from ...framework.running import drawing, fast_on_cpu, frozen, ordinary, signal_type
 from ...framework.schema import null_variables
 from ...framework.staging import exchange
 from ...framework.stimuli import Stimuli, Stimulus
@@ -201,7 +201,7 @@ def null_of_signals(
     with (
         _scratch_folder(scratch) as folder,
         frozen(module),
-        channels_last(module, model.domain),
+        fast_on_cpu(module, model.domain),
         repeatable("float32"),
     ):
         inputs, names, digest = _write_signals(signals, folder, progress)

@@ -20,7 +20,7 @@ from ...framework.errors import MetameryError
 from ...framework.model_results import ModelResults
 from ...framework.models import Model
 from ...framework.progress import Progress
-from ...framework.running import channels_last, drawing, frozen, ordinary
+from ...framework.running import drawing, fast_on_cpu, frozen, ordinary
 from ...framework.schema import STATES, site_coordinates
 from ...framework.stimuli import Stimulus
 from ..statistics.intervals import draws, means, percentiles, with_ends
@@ -140,7 +140,7 @@ def ask(
     for column, (name, model) in enumerate(recognisers.items()):
         meaning = np.array([index_of.get(word, -1) for word in answers[name]])
         module = on_device(model, device)
-        with frozen(module), channels_last(module, model.domain), drawing(model, 0):
+        with frozen(module), fast_on_cpu(module, model.domain), drawing(model, 0):
             for row, (made, layer) in enumerate(sites):
                 found = np.full((len(stimuli), 1 if layer == NATURAL else len(seeds)), -1)
                 for batch in _batched(_signals(made, layer), batch_size):

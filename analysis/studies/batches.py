@@ -13,7 +13,7 @@ from ...framework.contract import examine, require_classes
 from ...framework.domains import Domain
 from ...framework.errors import MetameryError
 from ...framework.models import Model
-from ...framework.running import channels_last, drawing, frozen, ordinary
+from ...framework.running import drawing, fast_on_cpu, frozen, ordinary
 from ...framework.stimuli import Stimulus
 
 
@@ -116,7 +116,7 @@ def running(context: Context) -> Iterator[None]:
             examine(model, model.layers)
             stack.enter_context(drawing(model, 0))
             stack.enter_context(frozen(model.module))
-            stack.enter_context(channels_last(model.module, model.domain))
+            stack.enter_context(fast_on_cpu(model.module, model.domain))
         yield
 
 

@@ -21,7 +21,7 @@ from ...framework.joint import is_joint, single_layers, terms_of, with_terms
 from ...framework.models import Model
 from ...framework.progress import Progress
 from ...framework.randomness import derived_seed
-from ...framework.running import channels_last, drawing, frozen, keeping_memory, signal_type
+from ...framework.running import drawing, fast_on_cpu, frozen, signal_type
 from ...framework.schema import SIGNAL_DIMENSIONS, STATES, match_variables, metamer_variables, success_variables
 from ...framework.store import Group
 from ..proof.measures import METRICS, measure
@@ -164,8 +164,7 @@ def make_metamers(
     with (
         frozen(module),
         folded(model, measured) as merged,
-        channels_last(module, model.domain),
-        keeping_memory(),
+        fast_on_cpu(module, model.domain),
         repeatable("float32"),
         Behind() as behind,
     ):

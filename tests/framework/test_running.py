@@ -110,6 +110,8 @@ def resident():
 
 before = resident()
 with keeping_memory():
+    with keeping_memory():
+        pass
     large = torch.ones(64 * 2**20)  # 256 MiB
     del large
     assert resident() > before + 200, (before, resident())

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from metamery.framework import MetameryError, Model, Plugins, Recipe, Reference, Stimulus
+from metamery.framework import ImageDomain, MetameryError, Model, Plugins, Recipe, Reference, Stimulus
+from metamery.framework.progress import Progress
 from metamery.framework.run import Run
 from metamery.framework.testing import example_model, example_stimuli
 from metamery.training import TrainingStimuli, run_training, train, trained
+from torch import nn
 
 RECIPE = Recipe(epochs=3, batch_size=4, learning_rate=0.05, optimizer_options={"momentum": 0.9})
 
@@ -44,6 +49,26 @@ def test_the_history_says_what_was_trained(stimuli: list[Stimulus]) -> None:
     assert history.attrs["weights_sha256"] == model.weights_sha256()
     assert "epochs = 2" in history.attrs["recipe"]
     assert history.loss.attrs["units"] == "nat"
+
+
+class Faults(Progress):
+    """Page faults of this process until each update."""
+
+    def __init__(self) -> None:
+        self.until: list[int] = []
+
+    def advance(self, steps: int = 1) -> None:
+        self.until.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told to keep memory")
+def test_memory_is_kept_from_update_to_update() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 2))
+    model = Model(network, ImageDomain(3, 160, 160), ["0"])  # activations of 51 MB, 12,480 pages
+    grey = [Stimulus(torch.full((3, 160, 160), level / 8), "dark" if level < 4 else "light") for level in range(8)]
+    faults = Faults()
+    train(model, grey, RECIPE, epochs=6, batch_size=8, progress=faults)
+    assert np.diff(faults.until)[-3:].max() < 6_000
 
 
 def test_slips_are_named(stimuli: list[Stimulus]) -> None:

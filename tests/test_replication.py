@@ -117,6 +117,7 @@ def test_aliasing_and_its_effect_are_those_of_each_kind(monkeypatch, capsys):
     for judge in said.split("\nby ")[1:]:
         assert "output: 0.20 (" in judge
         assert "; Hann minus standard +0.30 (" in judge
+        assert "standard 0.20, 0.20; hann 0.50, 0.50; between networks a difference of 0.00 would be" in judge
 
 
 def test_the_network_with_hann_windows_has_them_in_place_of_strides_and_pools():

@@ -64,6 +64,7 @@ def test_categories_are_known_without_decoding(fashion, load, monkeypatch):
     assert data.categories is None
 
 
+@pytest.mark.filterwarnings("ignore:the validation stimuli have none of Ankle boot, Bag")
 def test_training_takes_the_training_split_and_validates_on_the_test_split(fashion, command, tmp_path, monkeypatch):
     (tmp_path / "data").symlink_to(fashion[0])
     monkeypatch.chdir(tmp_path)

@@ -35,7 +35,7 @@ from metamery.analysis.synthesis.procedure import Procedure
 from metamery.analysis.synthesis.settings import resolve_settings
 from metamery.framework import Model, Plugins, Tap
 from metamery.framework.folding import folded
-from metamery.framework.running import channels_last, frozen, keeping_memory
+from metamery.framework.running import channels_last, fast_on_cpu, frozen
 from table import Benchmark, Column
 from torch import nn
 from torchvision.models import ResNet
@@ -122,13 +122,6 @@ def learning(network: nn.Module) -> Iterator[None]:
         weight.requires_grad_(False)
 
 
-@contextmanager
-def quick(network: nn.Module, model: Model) -> Iterator[None]:
-    """What `synthesise` does with the memory."""
-    with channels_last(network, model.domain), keeping_memory():
-        yield
-
-
 def timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
@@ -164,11 +157,11 @@ def per_update(
                 published(model, layer, target[:1], start[0], updates)
 
         def hand(last: bool, network: nn.Module = network, target: torch.Tensor = target) -> None:
-            with quick(network, model) if last else nullcontext():
+            with fast_on_cpu(network, model.domain) if last else nullcontext():
                 by_hand(network, target, start, updates)
 
         def ours(layer: str = layer, target: torch.Tensor = target) -> None:
-            with quick(own.module, own), Tap(own.module, [layer]) as tap:
+            with fast_on_cpu(own.module, own.domain), Tap(own.module, [layer]) as tap:
                 match_layer(tap, target, start, procedure, own.domain)
 
         times = []

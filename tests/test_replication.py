@@ -120,6 +120,14 @@ def test_aliasing_and_its_effect_are_those_of_each_kind(monkeypatch, capsys):
         assert "standard 0.20, 0.20; hann 0.50, 0.50; between networks a difference of 0.00 would be" in judge
 
 
+def test_the_least_difference_between_networks_is_that_of_students_t(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    between = runpy.run_path(str(FOLDER / "aliasing.py"))["between"]
+    shares = [[0.2, 0.3, 0.4], [0.5, 0.6, 0.7]]  # 2.776 standard errors of √(0.02 / 3), with four degrees of freedom
+    said = between(xr.DataArray(shares, {"kind": ["standard", "hann"]}, ("kind", "network")))
+    assert said.endswith("hann 0.50, 0.60, 0.70; between networks a difference of 0.23 would be significant")
+
+
 def test_the_network_with_hann_windows_has_them_in_place_of_strides_and_pools():
     build = runpy.run_path(str(FOLDER / "coch_cnn9.py"))["coch_cnn9"]
     plain, hann = build(seed=3), build(seed=3, hann=True)

@@ -51,7 +51,7 @@ def build(run: Run, plugins: Plugins) -> Model:
 def _freeze(network: nn.Module, pattern: str) -> None:
     """Keep the weights whose names match as they are, and all those in modules whose names do."""
     names = [name for name, _ in network.named_parameters()]
-    frozen = fnmatch.filter(names, pattern) or fnmatch.filter(names, f"{pattern}.*")
+    frozen = {*fnmatch.filter(names, pattern), *fnmatch.filter(names, f"{pattern}.*")}
     if not frozen:
         modules = [name for name, module in network.named_modules() if name and any(True for _ in module.parameters())]
         raise unknown("layer or weights to freeze:", pattern, [*modules, *names])
